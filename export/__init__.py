@@ -1,0 +1,1 @@
+"""ONNX out of each port, and the runtimes that run it."""

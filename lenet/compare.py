@@ -1,0 +1,288 @@
+"""Runs ports on the same digits and judges each layer: rounding, or a different function."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lenet import rounding
+from lenet.data import Digits
+from lenet.errors import LenetError
+from lenet.ports import Arrays, Port
+from lenet.rounding import Bounded
+from lenet.spec import ACTIVATION_SHAPES, LAYERS
+
+CHUNK = 50  # digits judged at once: what is computed of a chunk stays in cache
+QUEUE = 4  # chunks waiting to be judged
+
+
+@dataclass
+class LayerReport:
+    """How far one layer's output is from the reference, over all digits.
+
+    Attributes:
+        max_abs_error: largest |port − reference|.
+        local_ratio: largest error/bound given the port's own input to the layer.
+        end_to_end_ratio: largest error/bound given the image.
+        values, equal_values: how many there were; how many equal the reference rounded to the
+            port's dtype.
+        max_ulps: largest distance from that, in representable numbers; huge near zero.
+        worst: (digit, index in the activation, port's value, expected value) of `local_ratio`.
+    """
+
+    max_abs_error: float = 0.0
+    local_ratio: float = 0.0
+    end_to_end_ratio: float = 0.0
+    values: int = 0
+    equal_values: int = 0
+    max_ulps: int = 0
+    worst: tuple[int, tuple[int, ...], float, float] | None = None
+
+    @property
+    def bit_equal(self) -> float:
+        """Share of values that equal the reference rounded to the port's dtype."""
+        return self.equal_values / self.values
+
+    def merge(self, other: "LayerReport") -> None:
+        """Add what was seen on other digits."""
+        if self.worst is None or other.local_ratio > self.local_ratio:
+            self.worst = other.worst
+        self.local_ratio = max(self.local_ratio, other.local_ratio)
+        self.end_to_end_ratio = max(self.end_to_end_ratio, other.end_to_end_ratio)
+        self.max_abs_error = max(self.max_abs_error, other.max_abs_error)
+        self.max_ulps = max(self.max_ulps, other.max_ulps)
+        self.values += other.values
+        self.equal_values += other.equal_values
+
+    def to_json(self) -> dict:
+        """As in `lenet compare --json`."""
+        return {
+            "max_abs_error": self.max_abs_error,
+            "local_ratio": self.local_ratio,
+            "end_to_end_ratio": self.end_to_end_ratio,
+            "bit_equal": self.bit_equal,
+            "max_ulps": self.max_ulps,
+        }
+
+    @property
+    def different(self) -> bool:
+        """Whether some value lies outside what rounding allows."""
+        return not (self.local_ratio <= 1 and self.end_to_end_ratio <= 1)
+
+
+@dataclass
+class PortReport:
+    """The verdict on one port in one mode."""
+
+    name: str
+    version: str
+    dtype: str
+    digits: int = 0
+    correct: int = 0
+    same_predictions: int = 0
+    problem: str | None = None
+    layers: dict[str, LayerReport] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of digits that the port classifies as labelled."""
+        return self.correct / self.digits
+
+    @property
+    def first_different(self) -> str | None:
+        """The first layer, in order of execution, that rounding does not explain."""
+        return next((name for name, layer in self.layers.items() if layer.different), None)
+
+    @property
+    def verdict(self) -> str:
+        """ "rounding" or "different"."""
+        return "different" if self.problem or self.first_different else "rounding"
+
+    def to_json(self) -> dict:
+        """As in `lenet compare --json`."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "dtype": self.dtype,
+            "accuracy": self.accuracy,
+            "same_predictions": self.same_predictions,
+            "verdict": self.verdict,
+            "first_different": self.first_different,
+            "problem": self.problem,
+            "layers": {name: layer.to_json() for name, layer in self.layers.items()},
+        }
+
+
+@dataclass
+class Comparison:
+    """Ports judged on the same digits: how many, how many of them certified, and each verdict."""
+
+    digits: int
+    certified: int
+    ports: list[PortReport]
+
+    def to_json(self) -> dict:
+        """As in `lenet compare --json`."""
+        return {
+            "digits": self.digits,
+            "certified": self.certified,
+            "ports": [report.to_json() for report in self.ports],
+        }
+
+
+def compare(
+    ports: list[Port],
+    params: Mapping[str, np.ndarray],
+    digits: Digits,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Comparison:
+    """Judge every port against the float64 reference, chunk by chunk.
+
+    Ports run one after the other in the calling thread, as frameworks expect; what they returned is
+    judged in other threads meanwhile.
+
+    Args:
+        ports: opened; `params` are loaded here. All of one dtype.
+        params: shared weights.
+        digits: at least one.
+        progress: called with the number of digits judged since the last call.
+
+    Raises:
+        LenetError: there is nothing to compare, or a port refuses the weights.
+    """
+    if not ports or not len(digits):
+        raise LenetError("nothing to compare: give at least one installed port and one digit")
+    for port in ports:
+        port.load(params)
+    result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
+    with threadpool_limits(1), ThreadPoolExecutor() as pool:
+        waiting: deque[Future[_Judged]] = deque()
+        for start in range(0, len(digits), CHUNK):
+            chunk = digits[start : start + CHUNK]
+            outputs = [(port.activations(chunk.images), port.logits(chunk.images)) for port in ports]
+            waiting.append(pool.submit(_judge, params, chunk, outputs, ports[0].dtype, start))
+            while len(waiting) > QUEUE or (waiting and start + CHUNK >= len(digits)):
+                _merge(result, waiting.popleft().result())
+                progress(min(CHUNK, len(digits)))
+    return result
+
+
+def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: str) -> str | None:
+    """What is wrong with a port's outputs before any value is looked at, in one line; None if nothing.
+
+    Names, shapes and dtypes must be the network's: nothing is broadcast or cast in order to agree.
+    """
+    if activations.keys() != ACTIVATION_SHAPES.keys():
+        missing, unknown = (
+            ACTIVATION_SHAPES.keys() - activations.keys(),
+            activations.keys() - ACTIVATION_SHAPES.keys(),
+        )
+        return f"activations missing: {sorted(missing)}, unknown: {sorted(unknown)}"
+    for name, array in [*activations.items(), ("logits", logits)]:
+        shape = (count, *ACTIVATION_SHAPES[name])
+        if array.shape != shape or array.dtype != dtype:
+            return f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
+    return None
+
+
+def ulps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance between float32 or float64 arrays, counted in representable numbers (as float64)."""
+    return np.abs(_ordinal(a) - _ordinal(b).astype(np.float64))
+
+
+def _ordinal(x: np.ndarray) -> np.ndarray:
+    """Floats as integers in the same order, neighbours one apart, both zeros 0."""
+    bits = x.view(f"i{x.itemsize}")
+    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
+
+
+@dataclass
+class _Judged:
+    """A chunk's contribution: digits, certified digits, and for each port what `PortReport` sums up."""
+
+    digits: int
+    certified: int
+    correct: list[int]
+    same: list[int]
+    problems: list[str | None]
+    layers: list[dict[str, LayerReport]]
+
+
+def _judge(
+    params: Mapping[str, np.ndarray],
+    chunk: Digits,
+    outputs: list[tuple[Arrays, np.ndarray]],
+    dtype: str,
+    start: int,
+) -> _Judged:
+    expected = rounding.reference(params, chunk.images, dtype)
+    best = expected["logits"].value.argmax(axis=1)
+    judged = _Judged(len(chunk), int(rounding.certified(expected["logits"]).sum()), [], [], [], [])
+    for activations, logits in outputs:
+        problem = outputs_problem(activations, logits, len(chunk), dtype)
+        predictions = np.full(len(chunk), -1) if problem else logits.argmax(axis=1)
+        judged.problems.append(problem)
+        judged.correct.append(int((predictions == chunk.labels).sum()))
+        judged.same.append(int((predictions == best).sum()))
+        layers = {} if problem else _judge_layers(params, chunk, activations, expected, dtype, start)
+        if layers:  # the forward pass alone may be fused otherwise than the one that shows every layer
+            alone = float(ratio(logits, expected["logits"]).max())
+            layers["logits"].end_to_end_ratio = max(layers["logits"].end_to_end_ratio, alone)
+        judged.layers.append(layers)
+    return judged
+
+
+def _judge_layers(
+    params: Mapping[str, np.ndarray],
+    chunk: Digits,
+    activations: Arrays,
+    expected: dict[str, Bounded],
+    dtype: str,
+    start: int,
+) -> dict[str, LayerReport]:
+    reports, x = {}, chunk.images
+    for layer in LAYERS:
+        y, end_to_end = activations[layer.name], expected[layer.name]
+        own = end_to_end if x is chunk.images else rounding.local(layer, params, x, dtype)
+        reports[layer.name] = _report(y, own, end_to_end, start)
+        x = y
+    return reports
+
+
+def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
+    local, whole = ratio(y, own), ratio(y, end_to_end)
+    digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
+    rounded = end_to_end.value.astype(y.dtype)
+    unequal = y != rounded
+    return LayerReport(
+        max_abs_error=float(np.abs(y - end_to_end.value).max()),
+        local_ratio=float(local.max()),
+        end_to_end_ratio=float(whole.max()),
+        values=y.size,
+        equal_values=y.size - int(unequal.sum()),
+        max_ulps=int(ulps(y[unequal], rounded[unequal]).max(initial=0)),
+        worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
+    )
+
+
+def _merge(result: Comparison, judged: _Judged) -> None:
+    result.digits += judged.digits
+    result.certified += judged.certified
+    for i, report in enumerate(result.ports):
+        report.digits += judged.digits
+        report.correct += judged.correct[i]
+        report.same_predictions += judged.same[i]
+        report.problem = report.problem or judged.problems[i]
+        for name, layer in judged.layers[i].items():
+            report.layers.setdefault(name, LayerReport()).merge(layer)
+
+
+def ratio(y: np.ndarray, expected: Bounded) -> np.ndarray:
+    """Error over bound, elementwise; 0 where there is no error, infinite for a NaN or a broken 0."""
+    error = np.abs(y - expected.value)
+    error[~np.isfinite(error)] = np.inf
+    with np.errstate(divide="ignore"):
+        return np.divide(error, expected.error, out=error, where=error > 0)

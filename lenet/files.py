@@ -1,0 +1,31 @@
+"""Files that are whole or absent, never half-written."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from lenet.errors import LenetError
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write `content` to a temporary file beside `path`, then rename it over `path`.
+
+    Raises:
+        LenetError: the folder is missing or not writable; an existing file is left untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # NamedTemporaryFile makes private files
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise LenetError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

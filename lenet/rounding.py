@@ -1,0 +1,157 @@
+"""The float64 reference, and how far rounding alone can move an implementation away from it.
+
+For a layer y = Wx + b with n products in each sum, whatever the order of summation, with or without
+fused multiply-add, a floating-point evaluation ŷ satisfies
+
+    |ŷ − (Wx + b)| ≤ γ_{n+1} (|W||x| + |b|),    γ_k = k·u / (1 − k·u),    u the unit roundoff
+
+(N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 and 3.4), plus at
+most half a smallest subnormal for each product that underflows. ReLU and max pooling select or
+replace values and round nothing.
+
+The reference is itself computed, in float64. Every bound below is on |port − computed reference|, so
+that it holds the reference's own γ-term (in u = 2^-53) as well; and since the bound is computed too,
+it is inflated by `_cover`, which exceeds the relative error of evaluating it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lenet.spec import LAYERS, Affine, Conv, Flatten, Layer, MaxPool, ReLU
+
+Array = np.ndarray
+U64 = 2.0**-53
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Reference activation (N, ...), and the largest distance rounding allows from it, both float64."""
+
+    value: Array
+    error: Array
+
+
+def unit_roundoff(dtype: str) -> float:
+    """u: half the distance from 1 to the next larger number; 2^-24 in float32."""
+    return float(np.finfo(dtype).eps) / 2
+
+
+def gamma(k: int, u: float) -> float:
+    """γ_k = k·u / (1 − k·u), the relative error that k roundings can add up to."""
+    return k * u / (1 - k * u)
+
+
+def reference(params: Mapping[str, Array], images: Array, dtype: str = "float32") -> dict[str, Bounded]:
+    """Every activation in float64, with the end-to-end bound for a port that computes in `dtype`.
+
+    The port's input error e at a layer is carried on: |W|e + γ_{n+1}(|W|(|x| + e) + |b|). Through
+    ReLU only what stays above zero of it survives; through pooling its maximum over the window.
+
+    Args:
+        params: shared weights; widened to float64, which is exact.
+        images: (N, 1, 28, 28).
+        dtype: of the port, "float32" or "float64".
+    """
+    state = Bounded(images.astype(np.float64), np.zeros(images.shape))
+    outputs = {}
+    for layer in LAYERS:
+        outputs[layer.name] = state = _step(layer, params, state, dtype)
+    return outputs
+
+
+def local(layer: Layer, params: Mapping[str, Array], x: Array, dtype: str = "float32") -> Bounded:
+    """What `layer` gives for a port's own input x, and how far the port's own output may be from it.
+
+    No error is carried in, so that this tells which layer is wrong, not which comes after a wrong one.
+    What rounds nothing is expected exactly, in the port's own dtype.
+    """
+    if isinstance(layer, Affine):
+        x = x.astype(np.float64)
+        return _affine(layer, params, Bounded(x, np.zeros(x.shape)), dtype)
+    value = _select(layer, x)
+    return Bounded(value, np.zeros(value.shape))
+
+
+def certified(logits: Bounded) -> Array:
+    """(N,) bool: digits on whose class no implementation within the bound can disagree.
+
+    The largest logit, less its bound, exceeds every other one plus its own bound.
+    """
+    top = logits.value.argmax(axis=1)[:, None]
+    lowest = np.take_along_axis(logits.value - logits.error, top, axis=1)
+    others = logits.value + logits.error
+    np.put_along_axis(others, top, -np.inf, axis=1)
+    return lowest[:, 0] > others.max(axis=1)
+
+
+def linear_map(layer: Affine, w: Array, x: Array) -> Array:
+    """Wx alone, in float64: the convolution or the dense product, without the bias."""
+    return _fold(layer, w.reshape(len(w), -1) @ _columns(layer, x), x)
+
+
+def _step(layer: Layer, params: Mapping[str, Array], x: Bounded, dtype: str) -> Bounded:
+    if isinstance(layer, Affine):
+        return _affine(layer, params, x, dtype)
+    if isinstance(layer, ReLU):
+        # value + error is what a port may have at most: below zero, both give exactly zero.
+        alive = np.maximum(x.value + x.error, 0) * (1 + 2 * U64)
+        return Bounded(_select(layer, x.value), np.minimum(x.error, alive))
+    return Bounded(_select(layer, x.value), _select(layer, x.error))
+
+
+def _select(layer: Layer, x: Array) -> Array:
+    """A layer that rounds nothing: it only selects or moves values."""
+    match layer:
+        case ReLU():
+            return np.maximum(x, 0)
+        case MaxPool(size=size):
+            return reduce(np.maximum, window_taps(x, size))
+        case Flatten():
+            return x.reshape(len(x), -1)
+    raise TypeError(f"no rounding bound for {layer}")
+
+
+def _affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) -> Bounded:
+    w = params[f"{layer.name}.weight"].astype(np.float64)
+    b = params[f"{layer.name}.bias"].astype(np.float64)
+    b = b.reshape(-1, *[1] * (len(layer.out_shape(x.value.shape[1:])) - 1))
+    flat, n = w.reshape(len(w), -1), layer.terms
+    columns = _columns(layer, x.value)
+    value = _fold(layer, flat @ columns, x.value) + b
+    magnitude = _fold(layer, np.abs(flat) @ np.abs(columns, out=columns), x.value) + np.abs(b)
+    carried = linear_map(layer, np.abs(w), x.error) if x.error.any() else 0.0
+    rounding = gamma(n + 1, unit_roundoff(dtype)) * (magnitude + carried) + gamma(n + 1, U64) * magnitude
+    underflow = n * float(np.finfo(dtype).smallest_subnormal)
+    return Bounded(value, (carried + rounding) * _cover(n) + underflow)
+
+
+def _cover(n: int) -> float:
+    """A factor above the relative error of a bound evaluated in float64 through sums of n terms."""
+    return 1 + 4 * (n + 8) * U64
+
+
+def _columns(layer: Affine, x: Array) -> Array:
+    """x laid out so that the layer is a matrix product: (batch, terms, outputs per map)."""
+    if not isinstance(layer, Conv):
+        return x.T[None]
+    p, k = layer.padding, layer.kernel
+    padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+    patches = sliding_window_view(padded, (k, k), axis=(2, 3))  # (N, C, P, Q, K, K)
+    return patches.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), layer.terms, -1)
+
+
+def _fold(layer: Affine, products: Array, x: Array) -> Array:
+    """The product with `_columns`, back in the shared layout."""
+    if not isinstance(layer, Conv):
+        return products[0].T
+    return products.reshape(len(x), *layer.out_shape(x.shape[1:]))
+
+
+def window_taps(x: Array, size: int) -> list[Array]:
+    """What every pooling window holds at each of its positions, in row order: views (N, C, P, Q)."""
+    rows, columns = x.shape[2] // size * size, x.shape[3] // size * size
+    return [x[:, :, i:rows:size, j:columns:size] for i, j in np.ndindex(size, size)]

@@ -1,0 +1,1 @@
+"""LeNet in NumPy: every layer and its gradient written out."""

@@ -1,0 +1,1 @@
+"""LeNet in TensorFlow 2: a Keras model, gradients by `tf.GradientTape`."""

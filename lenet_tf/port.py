@@ -1,0 +1,72 @@
+"""The adapter to the contract of `lenet.ports`: the only file here that knows the harness."""
+
+import os
+from functools import partial
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's default is
+
+import numpy as np
+import tensorflow as tf
+
+from lenet import ports
+from lenet.ports import Arrays
+from lenet.recipe import Recipe
+from lenet_tf.model import LeNet, activations
+from lenet_tf.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
+from lenet_tf.weights import (
+    activations_to_shared,
+    images_to_framework,
+    load_params,
+    read_params,
+    to_framework,
+    to_shared,
+)
+
+
+class Port(ports.Port):
+    """TensorFlow 2: eager (`tf`), traced into a graph (`tf:function`), or compiled (`tf:xla`)."""
+
+    def _setup(self) -> None:
+        self._model = LeNet(self.dtype)
+        wrap = {"": lambda f: f, "function": tf.function, "xla": partial(tf.function, jit_compile=True)}
+        self._run_logits = wrap[self.mode](lambda images: self._model(images))
+        self._run_activations = wrap[self.mode](partial(activations, self._model))
+        self._run_gradients = wrap[self.mode](partial(gradients, self._model))
+        self._run_backward = wrap[self.mode](partial(backward, self._model))
+        self._wrap = wrap[self.mode]
+
+    def _load(self, params: Arrays) -> None:
+        load_params(self._model, params)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        return self._run_logits(images_to_framework(images)).numpy()
+
+    def _activations(self, images: np.ndarray) -> Arrays:
+        return activations_to_shared(self._run_activations(images_to_framework(images)))
+
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
+        loss, gradient = self._run_gradients(images_to_framework(images), tf.constant(labels))
+        return float(loss), self._shared(gradient)
+
+    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        return self._shared(self._run_backward(images_to_framework(images), tf.constant(cotangent)))
+
+    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
+        start = {name: tf.constant(to_framework(name, v)) for name, v in velocity.items()}
+        optimizer = make_optimizer(self._model, recipe, start)
+        self._run_train_step = self._wrap(partial(train_step, self._model, optimizer))
+        return optimizer
+
+    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
+        inputs, targets = images_to_framework(images), tf.constant(labels)
+        return float(self._run_train_step(inputs, targets, tf.constant(rate, self.dtype)))
+
+    def _params(self) -> Arrays:
+        return read_params(self._model)
+
+    def _velocity(self) -> Arrays:
+        return self._shared(get_velocity(self._model, self._optimizer))
+
+    def _shared(self, values: dict[str, tf.Tensor]) -> Arrays:
+        return {name: to_shared(name, value.numpy()) for name, value in values.items()}

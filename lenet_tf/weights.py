@@ -1,0 +1,80 @@
+"""Shared layout ↔ framework layout. TensorFlow counts channels last: nearly every array is permuted."""
+
+import numpy as np
+import tensorflow as tf
+
+from lenet.spec import ACTIVATION_SHAPES
+from lenet_tf.model import LeNet
+
+CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # what `flatten` flattens
+
+
+def images_to_framework(images: np.ndarray) -> tf.Tensor:
+    """NCHW (N, 1, 28, 28) to NHWC (N, 28, 28, 1)."""
+    return tf.constant(images.transpose(0, 2, 3, 1))
+
+
+def activations_to_shared(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    """NHWC to NCHW; the flattened features from (H, W, C) to (C, H, W) order."""
+    shared = {}
+    for name, output in outputs.items():
+        array = output.numpy()
+        if array.ndim == 4:
+            array = array.transpose(0, 3, 1, 2)
+        elif name == "flatten":
+            array = array.reshape(-1, ROWS, COLUMNS, CHANNELS).transpose(0, 3, 1, 2).reshape(len(array), -1)
+        shared[name] = array
+    return shared
+
+
+def to_framework(name: str, array: np.ndarray) -> np.ndarray:
+    """One parameter, from the shared layout: OIHW to HWIO, (out, in) to (in, out).
+
+    `fc1` reads what `flatten` made of (H, W, C), so that its inputs are permuted as well. Decided by
+    name: by shape, a square dense layer would pass untransposed.
+    """
+    match name:
+        case "conv1.weight" | "conv2.weight":
+            return array.transpose(2, 3, 1, 0)
+        case "fc1.weight":
+            inputs_last = array.reshape(-1, CHANNELS, ROWS, COLUMNS).transpose(0, 2, 3, 1)
+            return inputs_last.reshape(array.shape).T
+        case "fc2.weight" | "logits.weight":
+            return array.T
+        case _:
+            return array
+
+
+def to_shared(name: str, value: np.ndarray) -> np.ndarray:
+    """One parameter, to the shared layout: `to_framework` undone, copied."""
+    match name:
+        case "conv1.weight" | "conv2.weight":
+            array = value.transpose(3, 2, 0, 1)
+        case "fc1.weight":
+            array = value.T.reshape(-1, ROWS, COLUMNS, CHANNELS).transpose(0, 3, 1, 2).reshape(value.T.shape)
+        case "fc2.weight" | "logits.weight":
+            array = value.T
+        case _:
+            array = value
+    return array.copy(order="C")
+
+
+def named_parameters(model: LeNet) -> dict[str, tf.Variable]:
+    """The model's own parameters under their shared names, in the framework's layout."""
+    parameters = {}
+    for layer in model.layers:
+        if layer.weights:
+            parameters[f"{layer.name}.weight"] = layer.kernel.value
+            parameters[f"{layer.name}.bias"] = layer.bias.value
+    return parameters
+
+
+def load_params(model: LeNet, params: dict[str, np.ndarray]) -> None:
+    """Shared weights into the model."""
+    for name, parameter in named_parameters(model).items():
+        parameter.assign(to_framework(name, params[name]))
+
+
+def read_params(model: LeNet) -> dict[str, np.ndarray]:
+    """The model's weights back in the shared layout, copied."""
+    return {name: to_shared(name, parameter.numpy()) for name, parameter in named_parameters(model).items()}

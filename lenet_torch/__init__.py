@@ -1,0 +1,1 @@
+"""LeNet in PyTorch: an `nn.Module`, gradients by autograd."""

@@ -1,0 +1,65 @@
+"""The adapter to the contract of `lenet.ports`: the only file here that knows the harness."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lenet import ports
+from lenet.ports import Arrays
+from lenet.recipe import Recipe
+from lenet_torch.model import LeNet, activations
+from lenet_torch.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
+from lenet_torch.weights import (
+    activations_to_shared,
+    images_to_framework,
+    load_params,
+    read_params,
+    to_framework,
+    to_shared,
+)
+
+
+class Port(ports.Port):
+    """PyTorch: eager (`torch`), or compiled by TorchDynamo and Inductor (`torch:compile`)."""
+
+    def _setup(self) -> None:
+        self._model = LeNet(self.dtype)
+        self._run_activations = activations
+        if self.mode == "compile":
+            self._model.compile()
+            self._run_activations = torch.compile(activations)
+
+    def _load(self, params: Arrays) -> None:
+        load_params(self._model, params)
+
+    @torch.inference_mode()
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        return self._model(images_to_framework(images)).numpy()
+
+    @torch.inference_mode()
+    def _activations(self, images: np.ndarray) -> Arrays:
+        return activations_to_shared(self._run_activations(self._model, images_to_framework(images)))
+
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
+        loss, gradient = gradients(self._model, images_to_framework(images), torch.tensor(labels))
+        return loss.item(), self._shared(gradient)
+
+    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        return self._shared(backward(self._model, images_to_framework(images), torch.tensor(cotangent)))
+
+    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
+        start = {name: to_framework(name, v) for name, v in velocity.items()}
+        return make_optimizer(self._model, recipe, start)
+
+    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
+        inputs, targets = images_to_framework(images), torch.tensor(labels)
+        return train_step(self._model, self._optimizer, inputs, targets, rate).item()
+
+    def _params(self) -> Arrays:
+        return read_params(self._model)
+
+    def _velocity(self) -> Arrays:
+        return self._shared(get_velocity(self._model, self._optimizer))
+
+    def _shared(self, values: dict[str, Tensor]) -> Arrays:
+        return {name: to_shared(name, value) for name, value in values.items()}

@@ -1,5 +1,6 @@
 """Runs ports on the same digits and judges each layer: rounding, or a different function."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -158,7 +159,7 @@ def compare(
     for port in ports:
         port.load(params)
     result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
-    with threadpool_limits(1), ThreadPoolExecutor() as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[_Judged]] = deque()
         for start in range(0, len(digits), CHUNK):
             chunk = digits[start : start + CHUNK]

@@ -92,9 +92,7 @@ def read_checkpoint(path: Path, run: str) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise LenetError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
     if metadata.get("run") != run:
-        raise LenetError(
-            f"{path}: checkpoint of another run; delete it to start anew, or choose another --out"
-        )
+        raise LenetError(f"{path}: checkpoint of another run; delete it, or choose another --out")
     params, velocity = (
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
         for kind in ("params/", "velocity/")

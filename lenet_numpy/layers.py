@@ -87,7 +87,7 @@ def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     Returns:
         dx (N, C, H, W), dw (O, C, KH, KW), db (O,).
     """
-    cols, w, (n, channels, height, width), stride, padding = cache
+    _, w, (n, channels, height, width), stride, padding = cache
     maps, _, kh, kw = w.shape
     rows, columns = dy.shape[2:]
     dw, db = conv2d_parameter_gradients(dy, cache)

@@ -7,7 +7,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's default is
 
 import numpy as np
-import tensorflow as tf
+
+from lenet.quiet import stderr_held
+
+with stderr_held():  # the runtime greets on the file descriptor, whatever the log level
+    import tensorflow as tf
+
+    tf.config.list_logical_devices()
 
 from lenet import ports
 from lenet.ports import Arrays

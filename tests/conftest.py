@@ -1,0 +1,92 @@
+"""What the tests share: the digits, the weights, and every port of the registry.
+
+A test that takes `port_name` runs once for each port and mode in `lenet.ports.FRAMEWORKS`, one that
+takes `port` also in each dtype: a new registry line gets every such test. Where a framework is missing
+the test is skipped, except under CI: there it fails, since nothing may be skipped in silence.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cache
+
+import hypothesis
+import numpy as np
+import pytest
+
+from lenet import ports, weights
+from lenet.data import Digits, test_set
+from lenet.errors import MissingFramework
+from lenet.ports import Port
+
+# No deadline: a first call compiles. No database: nothing is left behind in the tree.
+hypothesis.settings.register_profile("lenet", deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("lenet"), derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "lenet")
+
+OpenPort = Callable[..., Port]
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test because something is not installed; under CI, fail it instead."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@cache
+def _open(name: str, dtype: str) -> Port:
+    return ports.open_port(name, dtype)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """The 10,000 test digits; nobody may write into them."""
+    digits = test_set()
+    digits.images.setflags(write=False)
+    digits.labels.setflags(write=False)
+    return digits
+
+
+@pytest.fixture(scope="session")
+def params() -> dict[str, np.ndarray]:
+    """The trained weights; nobody may write into them."""
+    params = weights.read()
+    for array in params.values():
+        array.setflags(write=False)
+    return params
+
+
+@pytest.fixture(scope="session")
+def open_port() -> OpenPort:
+    """`lenet.ports.open_port`, each (name, dtype) opened once in a session, so that it compiles once.
+
+    A port keeps its weights from one test to the next: `load` before use.
+    """
+
+    def opened(name: str, dtype: str = "float32") -> Port:
+        try:
+            return _open(name, dtype)
+        except MissingFramework as missing:
+            unavailable(str(missing))
+            raise
+
+    return opened
+
+
+@pytest.fixture(params=ports.names())
+def port_name(request: pytest.FixtureRequest, open_port: OpenPort) -> str:
+    """Each port and mode of the registry whose framework is installed."""
+    open_port(request.param)
+    return request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """What a port computes in."""
+    return request.param
+
+
+@pytest.fixture
+def port(port_name: str, dtype: str, open_port: OpenPort, params: dict[str, np.ndarray]) -> Port:
+    """Each port and mode, in each dtype, with the trained weights and a velocity of zero."""
+    port = open_port(port_name, dtype)
+    port.load(params)
+    return port

@@ -1,0 +1,25 @@
+"""What several test files need of NumPy."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Array = np.ndarray
+
+
+def frozen(values: ArrayLike, dtype: str = "float64") -> Array:
+    """A copy that raises when somebody writes into it: how the tests hand over every argument."""
+    array = np.array(values, dtype)
+    array.setflags(write=False)
+    return array
+
+
+def derivatives(f: Callable[[Array], Array], x: Array, step: float) -> Array:
+    """∂f/∂x of a scalar f by central differences, element by element."""
+    quotients = np.empty(x.shape)
+    for index in np.ndindex(x.shape):
+        e = np.zeros(x.shape)
+        e[index] = step
+        quotients[index] = (f(x + e) - f(x - e)) / (2 * step)
+    return quotients

@@ -25,7 +25,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # NamedTemporaryFile makes private files
         temporary.replace(path)
+        temporary = None
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise LenetError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        if temporary is not None:  # an interrupt, too, leaves nothing behind
+            temporary.unlink(missing_ok=True)

@@ -12,12 +12,12 @@ from math import log
 
 import numpy as np
 import pytest
-from helpers import Array, derivatives, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from lenet_numpy.layers import softmax_cross_entropy, softmax_cross_entropy_backward
+from tests.helpers import Array, derivatives, frozen
 
 U = 2.0**-53
 SECOND_ORDER = 1.01  # covers the terms in u²

@@ -1,9 +1,12 @@
-"""What several test files need of NumPy."""
+"""What several test files need."""
 
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike
+
+from lenet.errors import LenetError
 
 Array = np.ndarray
 
@@ -23,3 +26,10 @@ def derivatives(f: Callable[[Array], Array], x: Array, step: float) -> Array:
         e[index] = step
         quotients[index] = (f(x + e) - f(x - e)) / (2 * step)
     return quotients
+
+
+def one_line(refusal: pytest.ExceptionInfo[LenetError]) -> str:
+    """The text of a refusal, which is one line that says something."""
+    text = str(refusal.value)
+    assert len(text.splitlines()) == 1
+    return text

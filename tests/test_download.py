@@ -1,0 +1,156 @@
+"""`lenet.data.download` against a real server on this machine: right content or none."""
+
+import gzip
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pooch
+import pytest
+
+from lenet import data
+from lenet.data import download
+from lenet.errors import LenetError
+from tests.helpers import one_line
+from tests.test_data import idx
+
+NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+CONTENTS = {name: idx(np.arange(7 + i, dtype=np.uint8)) for i, name in enumerate(NAMES)}
+FILES = {name: gzip.compress(content) for name, content in CONTENTS.items()}
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `FILES` under /good/, and something wrong of the same names elsewhere; notes what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def mirror(self, kind: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{kind}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        _, kind, name = self.path.split("/")
+        body, length = FILES[name], len(FILES[name])
+        match kind:
+            case "absent":
+                self.send_error(404)
+                return
+            case "tampered":
+                body = gzip.compress(CONTENTS[name][:-1] + b"\xff")
+                length = len(body)
+            case "cut":  # the connection ends before what was promised
+                body = body[:-4]
+            case "short":  # a file that is itself incomplete
+                body, length = body[:-4], length - 4
+            case "page":  # what captive portals answer
+                body = b"<html>Please log in</html>"
+                length = len(body)
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Server]:
+    for name, content in CONTENTS.items():
+        monkeypatch.setitem(data.CHECKSUMS, name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def nobody() -> str:
+    """A mirror where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_both_files_come_from_the_first_mirror_that_works(server, nobody, tmp_path, capfd):
+    folder = tmp_path / "made" / "on the way"
+    assert download(folder, (nobody, server.mirror("good"))) == [folder / name for name in NAMES]
+    assert contents(folder) == FILES
+    assert server.asked == [f"/good/{name}" for name in NAMES]
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("100%") == 2  # a progress bar for each
+
+
+@pytest.mark.parametrize("kind", ["absent", "tampered", "cut", "short", "page"])
+def test_a_mirror_that_gives_something_else_is_passed_over(kind, server, tmp_path):
+    download(tmp_path, (server.mirror(kind), server.mirror("good")))
+    assert contents(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("kind", ["absent", "tampered", "cut", "short", "page"])
+def test_where_no_mirror_is_right_nothing_is_left_behind(kind, server, nobody, tmp_path):
+    with pytest.raises(LenetError, match=f"{NAMES[0]}: no mirror gave it: ") as refusal:
+        download(tmp_path, (nobody, server.mirror(kind)))
+    message = one_line(refusal)
+    assert nobody in message
+    assert server.mirror(kind) in message
+    assert message.endswith("--data takes a folder that has it")
+    assert contents(tmp_path) == {}
+
+
+def test_a_whole_local_copy_is_not_fetched_again(server, tmp_path):
+    (tmp_path / NAMES[0]).write_bytes(FILES[NAMES[0]])
+    download(tmp_path, (server.mirror("good"),))
+    assert server.asked == [f"/good/{NAMES[1]}"]
+
+
+def test_a_damaged_local_copy_is_replaced(server, tmp_path):
+    (tmp_path / NAMES[0]).write_bytes(FILES[NAMES[0]][:-1])
+    download(tmp_path, (server.mirror("good"),))
+    assert contents(tmp_path) == FILES
+
+
+def test_a_damaged_local_copy_stays_where_nothing_better_comes(server, tmp_path):
+    (tmp_path / NAMES[0]).write_bytes(b"half")
+    with pytest.raises(LenetError, match="no mirror gave it"):
+        download(tmp_path, (server.mirror("tampered"),))
+    assert contents(tmp_path) == {NAMES[0]: b"half"}
+
+
+def test_an_interrupted_download_leaves_nothing_behind(server, tmp_path, monkeypatch):
+    def interrupted(self, url: str, output_file: str, pooch: object) -> None:
+        Path(output_file).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        download(tmp_path, (server.mirror("good"),))
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_fetched(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        LenetError, match=r"file/folder: cannot be written .*; choose another folder"
+    ) as refusal:
+        download(tmp_path / "file" / "folder", (server.mirror("good"),))
+    one_line(refusal)
+    assert server.asked == []

@@ -83,8 +83,11 @@ def dyadic(x: Array | float, name: str = "input") -> Dyadic:
     """Finite floats on the coarsest grid that holds them all; exponent 0 where all are zero.
 
     Raises:
-        TooWide: their exponents lie further apart than int64 is wide; `name` says whose.
+        LenetError: a NaN or an infinity; `name` says whose.
+        TooWide: their exponents lie further apart than int64 is wide.
     """
+    if not np.isfinite(x).all():
+        raise LenetError(f"{name}: a NaN or an infinity lies on no grid")
     fractions, exponents = np.frexp(np.asarray(x, np.float64))
     units = np.ldexp(fractions, 53).astype(np.int64)  # 53 bits: every float64, and so every float32
     trailing = np.frexp((units & -units).astype(np.float64))[1].clip(1) - 1  # zeros below the last one
@@ -105,10 +108,11 @@ def add(name: str, *terms: Dyadic) -> Dyadic:
     Raises:
         TooWide: a sum could leave int64.
     """
-    exponent = min(term.exponent for term in terms)
-    bound = sum(term.peak() << (term.exponent - exponent) for term in terms)
-    _check_width(name, bound, exponent)
-    return Dyadic(reduce(np.add, (term.units << (term.exponent - exponent) for term in terms)), exponent)
+    exponent = min((term.exponent for term in terms if term.peak()), default=terms[0].exponent)
+    lifts = [term.exponent - exponent if term.peak() else 0 for term in terms]  # zeros are on any grid
+    _check_width(name, sum(term.peak() << lift for term, lift in zip(terms, lifts, strict=True)), exponent)
+    lifted = (term.units << lift for term, lift in zip(terms, lifts, strict=True))
+    return Dyadic(reduce(np.add, lifted), exponent)
 
 
 def scale(name: str, factor: float, x: Dyadic) -> Dyadic:

@@ -190,13 +190,14 @@ def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: 
 
 
 def ulps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distance between float32 or float64 arrays, counted in representable numbers (as float64)."""
-    return np.abs(_ordinal(a) - _ordinal(b).astype(np.float64))
+    """Distance between float32 or float64 arrays, counted in representable numbers (uint64)."""
+    x, y = _ordinal(a).astype(np.int64), _ordinal(b).astype(np.int64)
+    return np.maximum(x, y).view(np.uint64) - np.minimum(x, y).view(np.uint64)  # exact modulo 2^64
 
 
 def _ordinal(x: np.ndarray) -> np.ndarray:
     """Floats as integers in the same order, neighbours one apart, both zeros 0."""
-    bits = x.view(f"i{x.itemsize}")
+    bits = np.ascontiguousarray(x).view(f"i{x.itemsize}")
     return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
 
 

@@ -11,7 +11,7 @@ replace values and round nothing.
 
 The reference is itself computed, in float64. Every bound below is on |port − computed reference|, so
 that it holds the reference's own γ-term (in u = 2^-53) as well; and since the bound is computed too,
-it is inflated by `_cover`, which exceeds the relative error of evaluating it.
+it is inflated by `cover`, which exceeds the relative error of evaluating it.
 """
 
 from collections.abc import Mapping
@@ -122,26 +122,32 @@ def _affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) 
     flat, n = w.reshape(len(w), -1), layer.terms
     columns = _columns(layer, x.value)
     value = _fold(layer, flat @ columns, x.value) + b
-    magnitude = _fold(layer, np.abs(flat) @ np.abs(columns, out=columns), x.value) + np.abs(b)
+    products = _fold(layer, np.abs(flat) @ np.abs(columns, out=columns), x.value)
     carried = linear_map(layer, np.abs(w), x.error) if x.error.any() else 0.0
+    magnitude = products + np.abs(b)
     rounding = gamma(n + 1, unit_roundoff(dtype)) * (magnitude + carried) + gamma(n + 1, U64) * magnitude
     underflow = n * float(np.finfo(dtype).smallest_subnormal)
-    return Bounded(value, (carried + rounding) * _cover(n) + underflow)
+    error = (carried + rounding) * cover(n) + underflow
+    return Bounded(value, np.where(products + carried == 0, 0.0, error))  # zeros + b is b, in any order
 
 
-def _cover(n: int) -> float:
+def cover(n: int) -> float:
     """A factor above the relative error of a bound evaluated in float64 through sums of n terms."""
     return 1 + 4 * (n + 8) * U64
+
+
+def patches(layer: Conv, x: Array) -> Array:
+    """Every patch under the kernel: a view (N, C, P, Q, K, K) of the padded input."""
+    p, k = layer.padding, layer.kernel
+    padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+    return sliding_window_view(padded, (k, k), axis=(2, 3))
 
 
 def _columns(layer: Affine, x: Array) -> Array:
     """x laid out so that the layer is a matrix product: (batch, terms, outputs per map)."""
     if not isinstance(layer, Conv):
         return x.T[None]
-    p, k = layer.padding, layer.kernel
-    padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
-    patches = sliding_window_view(padded, (k, k), axis=(2, 3))  # (N, C, P, Q, K, K)
-    return patches.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), layer.terms, -1)
+    return patches(layer, x).transpose(0, 1, 4, 5, 2, 3).reshape(len(x), layer.terms, -1)
 
 
 def _fold(layer: Affine, products: Array, x: Array) -> Array:

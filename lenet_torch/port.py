@@ -27,8 +27,8 @@ class Port(ports.Port):
         self._run_activations = activations
         if self.mode == "compile":
             # Not `self._model.compile()`: Dynamo skips code of torch.nn, and Sequential's forward is that.
-            self._model.forward = torch.compile(self._model.forward)  # type: ignore[method-assign]
-            self._run_activations = torch.compile(activations)
+            self._model.forward = torch.compile(self._model.forward, dynamic=True)  # type: ignore[method-assign]
+            self._run_activations = torch.compile(activations, dynamic=True)
 
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)

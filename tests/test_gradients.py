@@ -1,0 +1,169 @@
+"""Gradients in float64, on real digits: every port within the derived bound, every mistake outside."""
+
+import numpy as np
+import pytest
+
+from lenet import gradients
+from lenet.compare import ratio
+from lenet.gradients import cotangent_gradients, decided, loss_gradients
+from lenet.recipe import initial_params
+from tests.planted import numpy_port
+
+COUNT = 50
+
+
+@pytest.fixture(scope="module")
+def batch(params, digits):
+    """Real digits whose every gate and pooling winner is decided in float64."""
+    sure = np.flatnonzero(decided(params, digits.images[:64]))[:COUNT]
+    assert len(sure) == COUNT
+    return digits[sure]
+
+
+@pytest.fixture(scope="module")
+def expected(params, batch):
+    return loss_gradients(params, batch.images, batch.labels)
+
+
+@pytest.fixture(scope="module")
+def cotangent():
+    """Random, never ones: a permuted cotangent must not pass."""
+    return np.random.default_rng(5).standard_normal((COUNT, 10))
+
+
+def test_every_port_has_the_loss_and_gradients_within_the_bound(
+    port_name, open_port, params, batch, expected
+):
+    port = open_port(port_name, "float64")
+    port.load(params)
+    loss, gradient = port.gradients(batch.images, batch.labels)
+    assert abs(loss - expected.loss.value) <= expected.loss.error
+    assert list(gradient) == list(expected.params)
+    for name, bound in expected.params.items():
+        assert gradient[name].dtype == np.float64
+        assert ratio(gradient[name], bound).max() <= 1, name
+
+
+def test_every_port_sends_a_cotangent_back_within_the_bound(port_name, open_port, params, batch, cotangent):
+    port = open_port(port_name, "float64")
+    port.load(params)
+    expected = cotangent_gradients(params, batch.images, cotangent)
+    for name, gradient in port.backward(batch.images, cotangent).items():
+        assert ratio(gradient, expected[name]).max() <= 1, name
+
+
+def test_float32_gradients_are_within_their_own_bound(port_name, open_port, params, digits):
+    sure = np.flatnonzero(decided(params, digits.images[:64], "float32"))[:COUNT]
+    images, labels = digits.images[sure], digits.labels[sure]
+    expected = loss_gradients(params, images, labels, "float32")
+    port = open_port(port_name)
+    port.load(params)
+    loss, gradient = port.gradients(images, labels)
+    assert abs(loss - expected.loss.value) <= expected.loss.error
+    for name, bound in expected.params.items():
+        assert ratio(gradient[name], bound).max() <= 1, name
+
+
+def test_bounds_have_teeth(expected):
+    """A bound that admits everything proves nothing: here all are below a millionth of the gradient."""
+    for name, bound in expected.params.items():
+        assert 0 < bound.error.max() < 1e-6 * np.abs(bound.value).max(), name
+
+
+def test_reference_gradient_is_the_difference_quotient(params, batch):
+    """Along a random direction, (f(w + hv) − f(w − hv)) / 2h: its own error is of order h² + u/h."""
+    images, labels = batch.images[:8], batch.labels[:8]
+    rng = np.random.default_rng(3)
+    port = numpy_port("float64")
+    exact = loss_gradients(params, images, labels).params
+    for name in params:
+        direction = rng.standard_normal(params[name].shape)
+        slope = (exact[name].value * direction).sum()
+        quotients = []
+        for h in (1e-4, 5e-5):
+            ends = []
+            for sign in (1, -1):
+                moved = {k: w.astype(np.float64) for k, w in params.items()}
+                moved[name] = moved[name] + sign * h * direction
+                port.load(moved)
+                ends.append(port.gradients(images, labels)[0])
+            quotients.append((ends[0] - ends[1]) / (2 * h))
+        # Richardson: the difference of the two quotients is three quarters of the first one's error, if
+        # no gate flips in between; a wrong gradient is off by something of its own size.
+        error = abs(quotients[0] - quotients[1]) * 4 / 3
+        assert abs(quotients[0] - slope) <= 2 * error + 1e-6 * abs(slope), name
+
+
+def conv2_input_gradient_turned(d):
+    """The kernel not turned in the input gradient: the weights' own gradients stay right."""
+    return d
+
+
+def test_planted_faults_leave_the_bound(params, batch, expected, cotangent):
+    """Faults of backward passes that people have reported, each put into the right gradients."""
+    port = numpy_port("float64")
+    port.load(params)
+    _, right = port.gradients(batch.images, batch.labels)
+    _, half = port.gradients(batch.images[: COUNT // 2], batch.labels[: COUNT // 2])
+    faults = {
+        "summed, not averaged": {n: g * COUNT for n, g in right.items()},
+        "divided twice": {n: g / COUNT for n, g in right.items()},
+        "half of the batch": half,
+        "bias from one position": right | {"conv2.bias": right["conv2.bias"] / 100},
+        "frozen layer": right | {"fc1.weight": right["fc1.weight"] * 0},
+        "accumulated": {n: 2 * g for n, g in right.items()},
+        "one value off by 1e-6 of the largest": right
+        | {"fc2.weight": right["fc2.weight"] + 1e-6 * np.abs(right["fc2.weight"]).max()},
+        "a permuted map": right | {"conv1.weight": right["conv1.weight"][::-1]},
+    }
+    for fault, wrong in faults.items():
+        worst = max(ratio(wrong[n], bound).max() for n, bound in expected.params.items())
+        assert worst > 1, fault
+    backward = cotangent_gradients(params, batch.images, cotangent)
+    ones = port.backward(batch.images, np.ones_like(cotangent))
+    assert any(ratio(ones[n], bound).max() > 1 for n, bound in backward.items())
+
+
+def test_wrong_tie_rule_leaves_the_bound_and_decided_says_where_it_may(params, digits, monkeypatch):
+    """All winners of a tie rewarded: invisible only where the rivals are zero or see the same pixels."""
+    import lenet_numpy.layers as layers
+
+    def all_winners(dy, cache):
+        x, y, size, stride = cache
+        dx = np.zeros_like(x)
+        for i, j in np.ndindex(size, size):
+            tap = layers._tap(x, i, j, stride, *y.shape[2:])
+            layers._tap(dx, i, j, stride, *y.shape[2:])[...] += dy * (tap == y)
+        return dx
+
+    monkeypatch.setattr("lenet_numpy.model.max_pool2d_backward", all_winners)
+    sure = np.flatnonzero(decided(params, digits.images[:32]))
+    images, labels = digits.images[sure], digits.labels[sure]
+    port = numpy_port("float64")
+    port.load(params)
+    _, gradient = port.gradients(images, labels)
+    expected = loss_gradients(params, images, labels).params
+    assert ratio(gradient["conv1.bias"], expected["conv1.bias"]).max() > 1
+
+
+def test_decided_knows_a_near_tie(params, digits):
+    """A gate brought within its bound, and one just outside: only the first is undecided."""
+    image = digits.images[:1]
+    fc1 = gradients.reference(params, image, "float64")["fc1"]
+    unit = int(np.abs(fc1.value[0]).argmin())
+    for distance, sure in ((0.5, False), (3.0, True)):
+        near = {name: w.astype(np.float64) for name, w in params.items()}
+        near["fc1.bias"] = near["fc1.bias"].copy()
+        near["fc1.bias"][unit] += distance * fc1.error[0, unit] - fc1.value[0, unit]
+        assert decided(near, image)[0] == sure
+
+
+def test_decided_accepts_ties_of_equal_pixels_and_of_closed_gates(digits):
+    """MNIST's background ties everywhere: such ties are harmless, and are not counted as undecided."""
+    blank = np.zeros((1, 1, 28, 28), np.float32)
+    params = initial_params(0)  # biases zero: the whole background is exactly zero
+    assert decided(params, blank).all()
+    stripes = blank.copy()
+    stripes[:, :, ::2] = 0.5  # every window of a map sees one of two rows, twice: ties above zero
+    assert decided(params, stripes).dtype == bool
+    assert decided(params, digits.images[:16]).all()

@@ -88,3 +88,5 @@ def test_a_process_that_dies_in_the_middle_leaves_the_old_file(tmp_path):
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", dies, path], cwd=root).returncode == 9
     assert path.read_text() == "old"
+    beside = [path.name for path in tmp_path.iterdir() if path.name.startswith(".file.")]
+    assert len(beside) == 1  # what it was writing: on the same filesystem, or no rename could be atomic

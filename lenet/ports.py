@@ -5,8 +5,8 @@ import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,14 +19,27 @@ from lenet.spec import CLASSES, PARAM_SHAPES
 Arrays = dict[str, np.ndarray]
 
 
+class Unsupported(LenetError):
+    """A port was asked for what its registry line says that it cannot do."""
+
+
 @dataclass(frozen=True)
 class Framework:
-    """A registry line: where the port lives, its modes, and the package that it needs."""
+    """A registry line: where the port lives, its modes, and the package that it needs.
+
+    Attributes:
+        needs: further packages that a part of a mode's name ("torch" in "torch/onnxruntime") imports.
+        dtypes: what its ports compute in.
+        forward_only: why they cannot differentiate or train; empty where they do the whole contract.
+    """
 
     module: str
     package: str
     modes: tuple[str, ...] = ("",)
     extra: str = ""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    forward_only: str = ""
 
     @property
     def install(self) -> str:
@@ -40,6 +53,25 @@ FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy"),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
+    "onnx": Framework(
+        "export.port",
+        "onnx",
+        tuple(
+            f"{exporter}/{runtime}"
+            for exporter in ("numpy", "torch", "tf")
+            for runtime in ("onnxruntime", "onnxruntime-all", "reference", "opencv")
+        ),
+        extra="export",
+        needs={
+            "torch": ("torch", "onnxscript"),
+            "tf": ("tensorflow", "tf2onnx"),
+            "onnxruntime": ("onnxruntime",),
+            "onnxruntime-all": ("onnxruntime",),
+            "opencv": ("cv2",),
+        },
+        dtypes=("float32",),
+        forward_only="an ONNX file holds the forward pass in float32, and these runtimes only run it",
+    ),
 }
 
 
@@ -58,7 +90,10 @@ class Port(ABC):
         self.name = name
         self.mode = name.partition(":")[2]
         self.dtype = dtype
-        self.version = importlib.metadata.version(FRAMEWORKS[name.partition(":")[0]].package)
+        line = FRAMEWORKS[name.partition(":")[0]]
+        if dtype not in line.dtypes:
+            raise Unsupported(f"port {name!r} computes in {' and '.join(line.dtypes)} alone, not {dtype}")
+        self.version = importlib.metadata.version(line.package)
         self._setup()
 
     def load(
@@ -144,9 +179,41 @@ class Port(ABC):
     def _velocity(self) -> Arrays: ...
 
 
-def names() -> list[str]:
-    """Every port and mode: "numpy", "torch", "torch:compile", …"""
-    return [f"{name}:{mode}" if mode else name for name, line in FRAMEWORKS.items() for mode in line.modes]
+class ForwardPort(Port):
+    """A port that runs the network but cannot differentiate it; its registry line says why."""
+
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
+        self._refuse("gradients")
+
+    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        self._refuse("gradients")
+
+    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any:
+        self._refuse("training")
+
+    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
+        self._refuse("training")
+
+    def _velocity(self) -> Arrays:
+        self._refuse("training")
+
+    def _refuse(self, what: str) -> NoReturn:
+        reason = FRAMEWORKS[self.name.partition(":")[0]].forward_only
+        raise Unsupported(f"port {self.name!r} has no {what}: {reason}")
+
+
+def names(*, forward_only: bool = False) -> list[str]:
+    """Every port and mode: "numpy", "torch", "torch:compile", …
+
+    Args:
+        forward_only: whether to list as well those that do not differentiate or train.
+    """
+    return [
+        f"{name}:{mode}" if mode else name
+        for name, line in FRAMEWORKS.items()
+        for mode in line.modes
+        if forward_only or not line.forward_only
+    ]
 
 
 def framework(name: str) -> Framework:
@@ -155,23 +222,33 @@ def framework(name: str) -> Framework:
     Raises:
         LenetError: there is no such port.
     """
-    if name not in names():
-        raise LenetError(f"unknown port {name!r}; known: {', '.join(names())}")
+    known = names(forward_only=True)
+    if name not in known:
+        raise LenetError(f"unknown port {name!r}; known: {', '.join(known)}")
     return FRAMEWORKS[name.partition(":")[0]]
 
 
+def missing(name: str) -> list[str]:
+    """What the port and mode needs and Python does not find (nothing is imported)."""
+    line = framework(name)
+    parts = name.partition(":")[2].split("/")
+    needed = [line.package, *(package for part in parts for package in line.needs.get(part, ()))]
+    return [package for package in needed if importlib.util.find_spec(package) is None]
+
+
 def installed(name: str) -> bool:
-    """Whether the port's framework can be found (it is not imported)."""
-    return importlib.util.find_spec(framework(name).package) is not None
+    """Whether all that the port and mode needs can be found (nothing is imported)."""
+    return not missing(name)
 
 
 def open_port(name: str, dtype: str = "float32") -> Port:
     """The port of that name, its framework imported, without weights.
 
     Raises:
-        LenetError: there is no such port; MissingFramework: its framework is not installed.
+        LenetError: there is no such port; MissingFramework: its framework is not installed;
+            Unsupported: it does not compute in `dtype`.
     """
     line = framework(name)
-    if not installed(name):
-        raise MissingFramework(f"port {name!r} needs {line.package}: {line.install}")
+    if packages := missing(name):
+        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {line.install}")
     return importlib.import_module(line.module).Port(name, dtype)

@@ -1,0 +1,49 @@
+"""ONNX by hand: an ONNX file is a list of nodes and a list of tensors, and nothing else.
+
+Every node is named as its layer in `lenet.spec`, and so is its output: each activation is a named
+tensor of the file. Shapes stand at the end of the line.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import ModelProto, helper, numpy_helper
+
+from export import model
+from lenet import __version__, weights
+from lenet.spec import PARAM_SHAPES
+
+
+def export(params: Mapping[str, np.ndarray]) -> ModelProto:
+    """The network with these shared weights as an ONNX model.
+
+    Raises:
+        LenetError: `params` are not this network's.
+    """
+    weights.check(params)
+    node = helper.make_node
+    nodes = [
+        # operator, inputs, outputs, name, attributes                           output [batch, …]
+        node("Conv", ["image", "conv1.weight", "conv1.bias"], ["conv1"], "conv1", pads=[2, 2, 2, 2]),
+        node("Relu", ["conv1"], ["relu1"], "relu1"),  # 6, 28, 28
+        node("MaxPool", ["relu1"], ["pool1"], "pool1", kernel_shape=[2, 2], strides=[2, 2]),  # 6, 14, 14
+        node("Conv", ["pool1", "conv2.weight", "conv2.bias"], ["conv2"], "conv2"),  # 16, 10, 10
+        node("Relu", ["conv2"], ["relu2"], "relu2"),
+        node("MaxPool", ["relu2"], ["pool2"], "pool2", kernel_shape=[2, 2], strides=[2, 2]),  # 16, 5, 5
+        node("Flatten", ["pool2"], ["flatten"], "flatten", axis=1),  # 400
+        node("Gemm", ["flatten", "fc1.weight", "fc1.bias"], ["fc1"], "fc1", transB=1),  # 120
+        node("Relu", ["fc1"], ["relu3"], "relu3"),
+        node("Gemm", ["relu3", "fc2.weight", "fc2.bias"], ["fc2"], "fc2", transB=1),  # 84
+        node("Relu", ["fc2"], ["relu4"], "relu4"),
+        node("Gemm", ["relu4", "logits.weight", "logits.bias"], ["logits"], "logits", transB=1),  # 10
+    ]
+    image, logits = model.interface()
+    tensors = [numpy_helper.from_array(params[name], name) for name in PARAM_SHAPES]
+    graph = helper.make_graph(nodes, "lenet", [image], [logits], tensors)
+    proto = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", model.OPSET)],
+        producer_name="lenet",
+        producer_version=__version__,
+    )
+    return model.finish(proto, params, f"lenet {__version__}, by hand")

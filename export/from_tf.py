@@ -1,0 +1,38 @@
+"""ONNX from TensorFlow: tf2onnx, from the Keras model's traced graph.
+
+The file takes the shared NCHW image, as the others do; inside, tf2onnx keeps TensorFlow's order
+where it cannot be moved away: the features of `flatten` are in (H, W, C) order, and so are the columns
+of `fc1`'s kernel.
+"""
+
+from collections.abc import Mapping
+
+import lenet_tf.port  # noqa: F401  # isort: skip (first: it imports TensorFlow with its greetings held back)
+
+import numpy as np
+import tensorflow as tf
+import tf2onnx
+from onnx import ModelProto
+
+from export import model
+from lenet import weights
+from lenet_tf.model import LeNet
+from lenet_tf.weights import load_params
+
+
+def export(params: Mapping[str, np.ndarray]) -> ModelProto:
+    """The network with these shared weights as an ONNX model.
+
+    Raises:
+        LenetError: `params` are not this network's.
+    """
+    weights.check(params)
+    network = LeNet()
+    load_params(network, dict(params))
+    nhwc = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=model.INPUT)
+    # `from_keras` knows Keras 2 alone; a function of the model is what it would trace anyway.
+    traced = tf.function(lambda image: {model.OUTPUT: network(image)}, input_signature=[nhwc])
+    proto, _ = tf2onnx.convert.from_function(
+        traced, input_signature=[nhwc], opset=model.OPSET, inputs_as_nchw=[model.INPUT]
+    )
+    return model.finish(proto, params, f"tf2onnx {tf2onnx.__version__}, tensorflow {tf.__version__}")

@@ -1,0 +1,55 @@
+"""ONNX from PyTorch: its current exporter, which traces the model with `torch.export`."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from onnx import ModelProto
+
+from export import model
+from lenet import weights
+from lenet.spec import IMAGE_SHAPE
+from lenet_torch.model import LeNet
+from lenet_torch.weights import load_params
+
+
+def export(params: Mapping[str, np.ndarray]) -> ModelProto:
+    """The network with these shared weights as an ONNX model.
+
+    Raises:
+        LenetError: `params` are not this network's.
+    """
+    weights.check(params)
+    network = LeNet().eval()  # evaluation mode: a network with dropout would export it otherwise
+    load_params(network, dict(params))
+    example = torch.zeros(2, *IMAGE_SHAPE)  # a batch of 1 would be taken for a constant
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[model.INPUT],
+            output_names=[model.OUTPUT],
+            opset_version=model.OPSET,
+            dynamic_shapes=({0: model.BATCH},),
+        )
+    assert program is not None  # None belongs to the old exporter, which writes the file itself
+    return model.finish(program.model_proto, params, f"torch {torch.__version__}, torch.onnx.export")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back two remarks that concern nobody here: torchvision is absent, pytree renames a class."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

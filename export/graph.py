@@ -1,0 +1,333 @@
+"""Finds this network in an ONNX graph: which tensor is which layer, which constant which parameter.
+
+Nothing is guessed from a shape. The graph is walked in order. A value that does not depend on the
+image (a kernel that passes through a Transpose, the target of a Reshape) is evaluated. Of one that
+does, the walk knows the layer that made it and *where its elements stand*: a Transpose, Reshape or
+Flatten is applied to their numbers in the shared layout. So the columns of `fc1` are told from how the
+graph arranged what they multiply, and a layer that reads its input in another order is found out.
+"""
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from export.model import describe, inputs, one_line
+from lenet.errors import LenetError
+from lenet.spec import (
+    ACTIVATION_SHAPES,
+    IMAGE_SHAPE,
+    LAYERS,
+    PARAM_SHAPES,
+    Affine,
+    Conv,
+    Flatten,
+    Linear,
+    MaxPool,
+    ReLU,
+)
+
+REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+OPERATORS = {Conv: "Conv", ReLU: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Linear: "Gemm or MatMul"}
+
+
+class Mismatch(LenetError):
+    """The graph is not this network: at which layer it departs from the table, and how."""
+
+    def __init__(self, layer: str, text: str) -> None:
+        super().__init__(f"{layer}: {text}")
+        self.layer = layer
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer's output is found.
+
+    Attributes:
+        tensor: its name in the graph.
+        order: (values of one image,) int64: which value of the shared layout each of the tensor's is.
+    """
+
+    tensor: str
+    order: np.ndarray
+
+    def to_shared(self, layer: str, value: np.ndarray) -> np.ndarray:
+        """The tensor (N, ...) as the activation of `layer` in the shared layout, a new array."""
+        flat = np.empty((len(value), self.order.size), value.dtype)
+        flat[:, self.order] = value.reshape(len(value), -1)
+        return flat.reshape(-1, *ACTIVATION_SHAPES[layer])
+
+
+@dataclass
+class Reading:
+    """What was recognised in a graph: all of the network, or all that comes before `problem`."""
+
+    params: dict[str, np.ndarray] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    problem: Mismatch | None = None
+
+
+def read_graph(model: ModelProto) -> Reading:
+    """The layers and parameters of this network, as far as the graph follows the table."""
+    walk = _Walk(model)
+    try:
+        walk.start()
+        for node in model.graph.node:
+            walk.visit(node)
+        walk.end()
+    except Mismatch as problem:
+        walk.reading.problem = problem
+    return walk.reading
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A value that depends on the image.
+
+    Attributes:
+        done: how many layers of the table it has been through; 0 for the image itself.
+        order: int64, of the tensor's shape: which value of the last layer's output, counted through
+            the whole batch in the shared layout, stands where.
+    """
+
+    done: int
+    order: np.ndarray
+
+
+class _Walk:
+    """The state of `read_graph`: every value met so far."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.reading = Reading()
+        self.model = model
+        self.opsets = {opset.domain: opset.version for opset in model.opset_import}
+        self.values: dict[str, np.ndarray | _Data] = {}
+        self.after: list[NodeProto] = []  # what comes after the logits
+
+    def start(self) -> None:
+        """Take in the constants and the image."""
+        graph = self.model.graph
+        self.values |= {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        if len(inputs(self.model)) != 1:
+            found = "; ".join(describe(value) for value in inputs(self.model)) or "none"
+            raise Mismatch("image", f"expected as the only input, found {found}")
+        (image,) = inputs(self.model)
+        dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
+        if prod(dims[1:]) != prod(IMAGE_SHAPE):
+            raise Mismatch("image", f"the input is {describe(image)}, expected 28 × 28 pixels")
+        self.batch = dims[0] or 2  # two images where the file leaves it open: a batch axis that moves shows
+        self.values[image.name] = _Data(0, _in_order(self.batch, *dims[1:]))
+
+    def visit(self, node: NodeProto) -> None:
+        """Work out the node's output. Of several outputs (MaxPool's indices) the first alone is known."""
+        given = [name for name in node.input if name]
+        named = {name: self.values.get(name) for name in given}
+        if any(value is None for value in named.values()):
+            return
+        data = [value for value in named.values() if isinstance(value, _Data)]
+        constants = [value for value in named.values() if isinstance(value, np.ndarray)]
+        if not data or node.op_type in ("Shape", "Size"):
+            self.values[node.output[0]] = self.evaluate(node, node.name or node.op_type)
+        elif len(data) > 1 or len(given) > len(named):
+            raise self.unexpected(node, max(data, key=lambda value: value.done))
+        elif node.op_type in REARRANGING:
+            layer = LAYERS[min(data[0].done, len(LAYERS) - 1)].name
+            self.values[node.output[0]] = _Data(data[0].done, self.evaluate(node, layer))
+        elif data[0].done == len(LAYERS) and (node.op_type != "Add" or "logits.bias" in self.reading.params):
+            self.after.append(node)
+        elif node.op_type == "Add":
+            self.values[node.output[0]] = self.add(node, data[0], *constants)
+        else:
+            self.values[node.output[0]] = self.layer(node, data[0], constants)
+
+    def end(self) -> None:
+        """Hold the graph's outputs against the table's last layer; leave no parameter out."""
+        outputs = [self.values.get(output.name) for output in self.model.graph.output]
+        data = [value for value in outputs if isinstance(value, _Data)]
+        furthest = max(data, key=lambda value: value.done, default=_Data(0, np.empty(0)))
+        if self.after and furthest.done < len(LAYERS):
+            raise Mismatch(
+                "logits", f"they are no output of the graph: {_name(self.after[0])} comes after them"
+            )
+        if furthest.done < len(LAYERS):
+            raise Mismatch(LAYERS[furthest.done].name, "the graph ends before it")
+        self.expect_order("logits", furthest.order, self.batch, *ACTIVATION_SHAPES["logits"])
+        for name, shape in PARAM_SHAPES.items():  # a bias of zero may be left out (tf2onnx does)
+            self.reading.params.setdefault(name, np.zeros(shape, np.float32))
+        self.reading.params = {name: self.reading.params[name] for name in PARAM_SHAPES}
+
+    def evaluate(self, node: NodeProto, layer: str) -> np.ndarray:
+        """One node by ONNX's reference evaluator; of what depends on the image, the places."""
+        values = {name: self.values[name] for name in node.input if name}
+        arrays = {name: value.order if isinstance(value, _Data) else value for name, value in values.items()}
+        try:
+            first, *_ = ReferenceEvaluator(node, opsets=self.opsets).run(None, arrays)
+        except Exception as error:  # an operator may raise anything
+            problem = f"{_name(node)} fails for a batch of {self.batch}: {one_line(error)}"
+            raise Mismatch(layer, problem) from error
+        return np.asarray(first)
+
+    def layer(self, node: NodeProto, data: _Data, constants: list[np.ndarray]) -> _Data:
+        """The next layer of the table, if the node is that."""
+        if node.op_type in ("Gemm", "MatMul") and isinstance(LAYERS[data.done], Flatten):
+            data = self.found(node.input[0], data.done, data.order)  # `flatten` is what fc1 reads
+        if not isinstance(self.values[node.input[0]], _Data):
+            raise self.unexpected(node, data)
+        match LAYERS[data.done], node.op_type:
+            case Conv() as layer, "Conv":
+                order = self.conv(layer, node, data, *constants)
+            case ReLU(), "Relu":
+                order = data.order
+            case MaxPool() as layer, "MaxPool":
+                order = self.max_pool(layer, node, data)
+            case Linear() as layer, "Gemm" | "MatMul":
+                order = self.linear(layer, node, data, *constants)
+            case _:
+                raise self.unexpected(node, data)
+        return self.found(node.output[0], data.done, order)
+
+    def conv(
+        self, layer: Conv, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A convolution: settings, input order, parameters; the order of its output."""
+        shape = ACTIVATION_SHAPES[LAYERS[data.done - 1].name] if data.done else IMAGE_SHAPE
+        self.expect_order(layer.name, data.order, self.batch, *shape)
+        self.expect_settings(layer.name, node, shape, layer.kernel, stride=1, padding=layer.padding)
+        self.parameter(f"{layer.name}.weight", kernel)
+        order = _in_order(self.batch, *ACTIVATION_SHAPES[layer.name])
+        if bias is not None:
+            self.bias(layer, bias.reshape(-1, 1, 1), order)
+        return order
+
+    def max_pool(self, layer: MaxPool, node: NodeProto, data: _Data) -> np.ndarray:
+        """Max pooling: settings and input order; the order of its output."""
+        shape = ACTIVATION_SHAPES[LAYERS[data.done - 1].name]
+        self.expect_order(layer.name, data.order, self.batch, *shape)
+        self.expect_settings(layer.name, node, shape, layer.size, stride=layer.size, padding=0)
+        return _in_order(self.batch, *ACTIVATION_SHAPES[layer.name])
+
+    def linear(
+        self, layer: Linear, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A dense layer: settings, parameters; the order of its output.
+
+        Column j of the kernel multiplies the j-th input as the graph has it, which is the input
+        `order[j]` of the shared layout.
+        """
+        settings = _settings(node)
+        for name, wanted in ("alpha", 1.0), ("beta", 1.0), ("transA", 0):
+            if settings.get(name, wanted) != wanted:
+                raise Mismatch(layer.name, f"{_name(node)} has {name} {settings[name]}, expected {wanted}")
+        rows = kernel if settings.get("transB") else kernel.T  # (out, in)
+        if rows.ndim != 2 or rows.shape[1:] != data.order.shape[1:]:
+            problem = f"{_name(node)} multiplies {data.order.shape[1:]} values by a kernel {kernel.shape}"
+            raise Mismatch(layer.name, problem)
+        weight = np.empty_like(rows)
+        weight[:, data.order[0]] = rows
+        self.parameter(f"{layer.name}.weight", weight)
+        order = _in_order(self.batch, layer.out_features)
+        if bias is not None:
+            self.bias(layer, bias, order)
+        return order
+
+    def add(self, node: NodeProto, data: _Data, constant: np.ndarray) -> _Data:
+        """The bias of the layer before, if that has none yet."""
+        layer = LAYERS[data.done - 1]
+        if not data.done or not isinstance(layer, Affine) or f"{layer.name}.bias" in self.reading.params:
+            raise self.unexpected(node, data)
+        self.bias(layer, constant, data.order)
+        return self.found(node.output[0], data.done - 1, data.order)
+
+    def bias(self, layer: Affine, constant: np.ndarray, order: np.ndarray) -> None:
+        """A constant added to a layer's output: the same for all that one bias reaches, or no bias."""
+        added = np.empty(order.size, constant.dtype)
+        try:
+            added[order] = np.broadcast_to(constant, order.shape)
+        except ValueError:
+            raise Mismatch(layer.name, f"a constant of shape {constant.shape} is added to it") from None
+        each = added.reshape(self.batch, layer.weight_shape[0], -1)
+        if not np.array_equal(each, np.broadcast_to(each[:1, :, :1], each.shape), equal_nan=True):
+            raise Mismatch(layer.name, "what is added to it is not one value for each output")
+        self.parameter(f"{layer.name}.bias", np.ascontiguousarray(each[0, :, 0]))
+
+    def parameter(self, name: str, array: np.ndarray) -> None:
+        """Keep a parameter that is as the table says."""
+        layer = name.partition(".")[0]
+        if array.shape != PARAM_SHAPES[name] or array.dtype != np.float32:
+            wanted = f"float32 {PARAM_SHAPES[name]}"
+            raise Mismatch(layer, f"{name} is {array.dtype} {array.shape}, expected {wanted}")
+        self.reading.params[name] = array
+
+    def found(self, tensor: str, done: int, order: np.ndarray) -> _Data:
+        """Record where the output of the layer after the first `done` is."""
+        layer = LAYERS[done].name
+        size = prod(ACTIVATION_SHAPES[layer])
+        images = np.arange(self.batch)[:, None] * size
+        whole = order.shape[0] == self.batch and order.size == self.batch * size
+        if not whole or (order.reshape(self.batch, -1) != images + order[0].ravel()).any():
+            raise Mismatch(layer, f"{tensor!r} mixes images: its first axis is not the batch")
+        self.reading.places[layer] = Place(tensor, order[0].ravel())
+        return _Data(done + 1, order)
+
+    def expect_order(self, layer: str, order: np.ndarray, *shape: int) -> None:
+        """Convolution and pooling read (N, C, H, W), in this order."""
+        if not np.array_equal(order, _in_order(*shape)):
+            raise Mismatch(layer, f"its values stand in another order than the table's {shape[1:]}")
+
+    def expect_settings(
+        self, layer: str, node: NodeProto, shape: tuple[int, ...], size: int, stride: int, padding: int
+    ) -> None:
+        """The window, its step and the padding of a Conv or MaxPool."""
+        found = {"strides": [1, 1], "dilations": [1, 1], "group": 1, "kernel_shape": [size, size]}
+        found |= _settings(node)
+        found["pads"] = _padding(found, shape[1:], size)
+        wanted = {
+            "kernel_shape": [size, size],
+            "strides": [stride, stride],
+            "dilations": [1, 1],
+            "group": 1,
+            "pads": [padding] * 4,
+        }
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise Mismatch(layer, f"{_name(node)} has {name} {found[name]}, expected {value}")
+
+    def unexpected(self, node: NodeProto, data: _Data) -> Mismatch:
+        """What to raise where another operator should stand."""
+        if data.done == len(LAYERS):
+            return Mismatch("logits", f"{_name(node)} comes after them")
+        layer = LAYERS[data.done]
+        return Mismatch(layer.name, f"expected {OPERATORS[type(layer)]}, found {_name(node)}")
+
+
+def _in_order(*shape: int) -> np.ndarray:
+    return np.arange(prod(shape)).reshape(shape)
+
+
+def _name(node: NodeProto) -> str:
+    return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (of {node.output[0]!r})"
+
+
+def _settings(node: NodeProto) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _padding(settings: dict[str, Any], sizes: tuple[int, ...], window: int) -> list[int]:
+    """Rows and columns added before and after, as ONNX's `pads` or as its `auto_pad` asks for them.
+
+    SAME makes ⌈size / stride⌉ outputs; an odd rest goes to the end (UPPER) or the start (LOWER).
+    """
+    mode = settings.get("auto_pad", b"NOTSET").decode()
+    if mode == "NOTSET":
+        return list(settings.get("pads", [0] * 4))
+    if mode == "VALID":
+        return [0] * 4
+    totals = [
+        max((-(-size // stride) - 1) * stride + window - size, 0)
+        for size, stride in zip(sizes, settings["strides"], strict=True)
+    ]
+    less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return less + more if mode == "SAME_UPPER" else more + less

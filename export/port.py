@@ -1,0 +1,85 @@
+"""The adapter of the port `onnx`: each exporter's file in each runtime, judged like any port."""
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import ModelProto
+
+from export.graph import read_graph
+from export.model import checksum, with_outputs
+from export.runtimes import RUNTIMES, open_runtime
+from lenet import ports
+from lenet.ports import Arrays
+
+# Exporter: its module, and the distribution whose version counts.
+EXPORTERS = {
+    "numpy": ("export.from_numpy", "numpy"),
+    "torch": ("export.from_torch", "torch"),
+    "tf": ("export.from_tf", "tensorflow"),
+}
+
+
+def export(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
+    """The network with these shared weights as that exporter writes it; the framework is imported here."""
+    return importlib.import_module(EXPORTERS[exporter][0]).export(params)
+
+
+class Opened:
+    """A model in a runtime twice: as it is, and with the output of every layer made an output of the graph.
+
+    Naming a value keeps a runtime from fusing it away, so that the second is not what a user runs.
+
+    Raises:
+        LenetError: the model is not this network, or the runtime refuses it.
+    """
+
+    def __init__(self, model: ModelProto, runtime: str) -> None:
+        self.reading = read_graph(model)
+        if self.reading.problem is not None:
+            raise self.reading.problem
+        self._run = open_runtime(runtime, model)
+        shown = [place.tensor for place in self.reading.places.values()]
+        self._show = open_runtime(runtime, with_outputs(model, shown))
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(N, 10), from the model as it is."""
+        return self._run(images)[self.reading.places["logits"].tensor]
+
+    def activations(self, images: np.ndarray) -> Arrays:
+        """Every layer's output, in the shared layout."""
+        values = self._show(images)
+        places = self.reading.places
+        return {layer: place.to_shared(layer, values[place.tensor]) for layer, place in places.items()}
+
+
+class Port(ports.ForwardPort):
+    """ONNX by the exporter and in the runtime that the mode names: `onnx:torch/onnxruntime`."""
+
+    def _setup(self) -> None:
+        self._exporter, self._runtime = self.mode.split("/")
+        packages = EXPORTERS[self._exporter][1], RUNTIMES[self._runtime].package
+        self.version = "/".join(importlib.metadata.version(package) for package in packages)
+
+    def _load(self, params: Arrays) -> None:
+        self._opened = Opened(_exported(self._exporter, params), self._runtime)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        return self._opened.logits(images)
+
+    def _activations(self, images: np.ndarray) -> Arrays:
+        return self._opened.activations(images)
+
+    def _params(self) -> Arrays:
+        return {name: array.copy() for name, array in self._opened.reading.params.items()}
+
+
+_latest: dict[str, tuple[str, ModelProto]] = {}  # PyTorch's export takes seconds; four modes share it
+
+
+def _exported(exporter: str, params: Arrays) -> ModelProto:
+    digest = checksum(params)
+    if exporter not in _latest or _latest[exporter][0] != digest:
+        _latest[exporter] = digest, export(exporter, params)
+    return _latest[exporter][1]

@@ -1,0 +1,416 @@
+"""The `lenet` command. What is heavy is imported where it is used, so that `--help` answers at once."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import isfinite
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from lenet import __version__
+from lenet.errors import LenetError, MissingFramework
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+    from rich.progress import Progress
+
+    from lenet.data import Digits
+    from lenet.ports import Port
+    from lenet.recipe import Recipe
+
+TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
+FILE = click.Path(path_type=Path)
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line on stderr and exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        color = False if os.environ.get("NO_COLOR") else None
+        click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
+
+
+class Interrupted(Failure):
+    """Ends the command after Ctrl-C."""
+
+    exit_code = 130  # 128 + SIGINT, as shells have it
+
+
+class Commands(click.Group):
+    """The commands in the order in which they are defined; LenetError and Ctrl-C end in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LenetError as error:
+            raise Failure(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted") from error
+
+
+class PortName(click.ParamType):
+    """A port and mode of the registry."""
+
+    name = "port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from lenet.ports import framework
+
+        try:
+            framework(value)
+        except LenetError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        from lenet.ports import names
+
+        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+
+class NotNegative(click.FloatRange):
+    """A finite number from 0 on."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return number if isfinite(number) else self.fail(f"{value} is not finite.", param, ctx)
+
+
+dtype_option = click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+)
+weights_option = click.option(
+    "--weights", "weights_file", type=FILE, help="Weights (default: those shipped)."
+)
+data_option = click.option(
+    "--data", "folder", type=FILE, help="Folder of the training set (default: $LENET_DATA, else a cache)."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lenet", message="%(prog)s %(version)s")
+def cli() -> None:
+    """One LeNet, written once per framework. Are the ports the same mathematics?
+
+    `lenet compare` answers that; `lenet ports` lists the ports.
+    """
+
+
+@cli.command()
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=PortName())
+@click.option("--layers", is_flag=True, help="Show every layer of every port.")
+@click.option(
+    "--digits",
+    type=click.IntRange(1, TEST_DIGITS),
+    default=TEST_DIGITS,
+    show_default=True,
+    help="Take the first N test digits.",
+    metavar="N",
+)
+@dtype_option
+@weights_option
+@click.option("--json", "json_file", type=FILE, help="Write the result as JSON; - is standard output.")
+@click.option("--svg", "svg_file", type=FILE, hidden=True)
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    ports: tuple[str, ...],
+    layers: bool,
+    digits: int,
+    dtype: str,
+    weights_file: Path | None,
+    json_file: Path | None,
+    svg_file: Path | None,
+) -> None:
+    """Are the ports the same function? The main job.
+
+    Runs them on the same digits and judges every layer: rounding, or a different function.
+
+    Without PORT: every port and mode that is installed. The exit code is 1 if any is different.
+    """
+    import json
+
+    from rich.console import Group
+
+    from lenet import data, tables, weights
+    from lenet.compare import compare as judge
+    from lenet.files import write_atomically
+    from lenet.terminal import output, progress_bar, to_svg
+
+    to_stdout = json_file == Path("-")
+    for path in (None if to_stdout else json_file, svg_file):
+        check_writable(path)
+    params = weights.read(weights_file or weights.TRAINED)
+    chosen = data.test_set()[:digits]
+    with progress_bar() as progress:
+        opened, missing = open_ports(ports, dtype, progress)
+        task = progress.add_task("judging digits", total=digits)
+        result = judge(opened, params, chosen, lambda done: progress.advance(task, done))
+    shown = [tables.comparison(result), *([tables.missing(missing)] if missing else [])]
+    if layers:
+        shown += [tables.layers(report) for report in result.ports if report.layers]
+    if json_file is not None:
+        text = json.dumps(tables.strict_json(result.to_json()), indent=2, allow_nan=False) + "\n"
+        click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+    if not to_stdout:
+        output().print(Group(*shown))
+    if svg_file is not None:
+        write_atomically(svg_file, to_svg(Group(*shown), "lenet compare"))
+    ctx.exit(int(any(report.verdict == "different" for report in result.ports)))
+
+
+@cli.command()
+@click.argument("a", type=PortName())
+@click.argument("b", type=PortName())
+@click.option("--html", "html_file", type=FILE, help="Write one self-contained page instead.")
+@click.option("--pager/--no-pager", default=True, help="Page what is shown in a terminal.")
+def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
+    """Show two ports' sources side by side.
+
+    File by file, aligned by the names that both define. Marks: | the lines differ, < only in A, > only in B. No framework is needed for this.
+    """
+    from lenet import diff as sources
+    from lenet.files import write_atomically
+    from lenet.terminal import output
+
+    if a.partition(":")[0] == b.partition(":")[0]:
+        raise click.UsageError(f"{a} and {b} share one source; give two different ports")
+    files = sources.compare_folders(a, b)
+    if html_file is not None:
+        write_atomically(html_file, sources.to_html(files, a, b))
+        return
+    console = output()
+    with console.capture() as captured:
+        console.print(sources.render(files, console.width))
+    if pager and console.is_terminal:
+        os.environ.setdefault("LESS", "-FRX")  # as git has it: colours, and no waiting on one screen
+        click.echo_via_pager(captured.get(), color=not console.no_color)
+    else:
+        click.echo(captured.get(), nl=False, color=True)
+
+
+@cli.command()
+@click.argument("port", type=PortName())
+@data_option
+@click.option("--out", type=FILE, help="Weights file to write (default: PORT.safetensors here).")
+@click.option(
+    "--digits",
+    type=click.IntRange(1, TRAINING_DIGITS),
+    default=TRAINING_DIGITS,
+    show_default=True,
+    help="Train on the first N only, for a quick look.",
+    metavar="N",
+)
+@dtype_option
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the initial weights and the order of digits.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--learning-rate", type=NotNegative(), default=0.05, show_default=True, help="η at the start.")
+@click.option("--momentum", type=NotNegative(), default=0.9, show_default=True, help="μ.")
+@click.option("--weight-decay", type=NotNegative(), default=5e-4, show_default=True, help="λ.")
+@click.option("--schedule", type=click.Choice(["cosine", "drop"]), default="cosine", show_default=True)
+def train(port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, **recipe: Any) -> None:
+    """Train PORT on MNIST and write its weights.
+
+    SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v. After each epoch a checkpoint is left beside the
+    weights; the same command goes on from it, and ends in the same weights as if never interrupted.
+    """
+    from lenet import data, training
+    from lenet.ports import open_port
+    from lenet.recipe import Recipe
+    from lenet.terminal import output, progress_bar
+
+    target = out or Path(f"{port.replace(':', '-')}.safetensors")
+    checkpoint = target.with_name(f"{target.name}.checkpoint")
+    check_writable(target)
+    settings, chosen, tests = Recipe(**recipe), data.training_set(folder)[:digits], data.test_set()
+    with progress_bar("{task.fields[seen]}") as progress:
+        task = progress.add_task(f"importing {port}", total=settings.steps(len(chosen)), seen="")
+        model = open_port(port, dtype)
+        progress.update(task, description=f"training {port}")
+        follow = follow_training(model, settings, chosen, tests, progress)
+        try:
+            training.train(model, chosen, settings, checkpoint, follow)
+        except KeyboardInterrupt as error:
+            kept = (
+                f"the same command goes on from {checkpoint}" if checkpoint.exists() else "nothing was kept"
+            )
+            raise Interrupted(f"interrupted; {kept}") from error
+        accuracy = measure_accuracy(model, tests)
+    training.write_weights(target, model, training.record(model, settings, chosen, accuracy))
+    checkpoint.unlink(missing_ok=True)
+    output().print(f"{target}: {accuracy:.2%} of the {len(tests):,} test digits right")
+
+
+@cli.command()
+@click.argument("images", metavar="[IMAGE]...", nargs=-1, type=FILE)
+@click.option("--digit", type=click.IntRange(0, TEST_DIGITS - 1), help="A digit of the test set, from 0.")
+@click.option("--port", "ports", multiple=True, type=PortName(), help="Ask this port (may be repeated).")
+@weights_option
+def predict(
+    images: tuple[Path, ...], digit: int | None, ports: tuple[str, ...], weights_file: Path | None
+) -> None:
+    """Which digit is in an image? Ask the ports.
+
+    Takes image files of one handwritten digit each, or a digit of the test set.
+
+    An image may have any size and colours: it is made grey, light on dark, cropped to its ink, scaled
+    and centred as MNIST's digits were.
+    """
+    import numpy as np
+
+    from lenet import data, pictures, tables, weights
+    from lenet.terminal import output, progress_bar
+
+    if bool(images) == (digit is not None):
+        raise click.UsageError("give either image files or --digit N")
+    params = weights.read(weights_file or weights.TRAINED)
+    subjects: list[tuple[str, np.ndarray, list[str]]] = []  # title, image (1, 28, 28), notes
+    if digit is not None:
+        tests = data.test_set()
+        subjects.append((f"test digit {digit}", tests.images[digit], [f"its label is {tests.labels[digit]}"]))
+    for path in images:
+        picture = pictures.read(path)
+        notes = ["its background is light: inverted"] if picture.inverted else []
+        subjects.append((str(path), data.scale(picture.pixels), notes))
+    with progress_bar() as progress:
+        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
+    for model in opened:
+        model.load(params)
+    console = output()
+    logits = {model.name: model.logits(np.stack([image for _, image, _ in subjects])) for model in opened}
+    chances = {name: tables.probabilities(values) for name, values in logits.items()}
+    for i, (title, image, notes) in enumerate(subjects):
+        here = {name: values[i] for name, values in chances.items()}
+        console.print(tables.prediction(title, pictures.draw(image, console), here, notes))
+
+
+@cli.command("ports")
+def list_ports() -> None:
+    """What is installed, and how to get the rest."""
+    from importlib.metadata import version
+
+    from lenet import ports, tables
+    from lenet.terminal import output
+
+    rows = []
+    for name in ports.names():
+        line = ports.framework(name)
+        rows.append((name, version(line.package) if ports.installed(name) else None, line.install))
+    output().print(tables.ports(rows))
+
+
+@cli.command("data")
+@data_option
+def fetch_data(folder: Path | None) -> None:
+    """Download or verify the MNIST training set."""
+    from lenet import data
+    from lenet.terminal import output
+
+    place = data.training_folder(folder)
+    files = data.download(place)
+    output().print(f"{place}: {TRAINING_DIGITS:,} training digits, verified by SHA-256")
+    for path in files:
+        output().print(f"  {path.name}  {path.stat().st_size:,} bytes")
+
+
+def open_ports(names: Sequence[str], dtype: str, progress: "Progress") -> tuple[list["Port"], dict[str, str]]:
+    """The ports of those names, opened; without names all that can be, and why the others cannot."""
+    from lenet import ports
+
+    opened, missing = [], {}
+    wanted = list(dict.fromkeys(names)) or ports.names()
+    task = progress.add_task("", total=len(wanted))
+    for name in wanted:
+        progress.update(task, description=f"importing {name}")
+        try:
+            opened.append(ports.open_port(name, dtype))
+        except MissingFramework as error:
+            if names:
+                raise
+            missing[name] = str(error)
+        progress.advance(task)
+    progress.remove_task(task)
+    return opened, missing
+
+
+def eager_ports() -> list[str]:
+    """The ports that are installed, each in its first mode."""
+    from lenet import ports
+
+    return [name for name in ports.names() if ":" not in name and ports.installed(name)]
+
+
+def follow_training(
+    model: "Port", recipe: "Recipe", digits: "Digits", tests: "Digits", progress: "Progress"
+) -> Callable[[int, float], None]:
+    """What is called after each step: shows the loss, and after each epoch but the last the accuracy."""
+    task, steps = progress.task_ids[0], recipe.steps(len(digits))
+    accuracy = ""
+
+    def follow(step: int, loss: float) -> None:
+        nonlocal accuracy
+        if step % (steps // recipe.epochs) == 0 and step < steps and not progress.disable:
+            accuracy = f", {measure_accuracy(model, tests):.2%} right"
+        progress.update(task, completed=step, seen=f"loss {loss:.4f}{accuracy}")
+
+    return follow
+
+
+def measure_accuracy(model: "Port", digits: "Digits") -> float:
+    """The share of `digits` that the port classifies as labelled."""
+    size = 1000
+    starts = range(0, len(digits), size)
+    right = [
+        (model.logits(part.images).argmax(axis=1) == part.labels).sum()
+        for part in (digits[start : start + size] for start in starts)
+    ]
+    return float(sum(right)) / len(digits)
+
+
+def check_writable(path: Path | None) -> None:
+    """Refuse, before any work is done, a file that could not be written after it."""
+    import tempfile
+
+    if path is None:
+        return
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise LenetError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def main() -> None:
+    """Run the command line; frameworks' warnings are not the user's to read unless -W asks for them."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # not a file of its own
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    cli(prog_name="lenet")

@@ -5,17 +5,15 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lenet import __version__
+from lenet import __version__, options
 from lenet.errors import LenetError, MissingFramework
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
     from rich.progress import Progress
 
     from lenet.data import Digits
@@ -23,88 +21,11 @@ if TYPE_CHECKING:
     from lenet.recipe import Recipe
 
 TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
-FILE = click.Path(path_type=Path)
 
 
-class Failure(click.ClickException):
-    """Ends the command with one line on stderr and exit code 1."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        color = False if os.environ.get("NO_COLOR") else None
-        click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
-
-
-class Interrupted(Failure):
-    """Ends the command after Ctrl-C."""
-
-    exit_code = 130  # 128 + SIGINT, as shells have it
-
-
-class Commands(click.Group):
-    """The commands in the order in which they are defined; LenetError and Ctrl-C end in one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except LenetError as error:
-            raise Failure(str(error)) from error
-        except KeyboardInterrupt as error:
-            raise Interrupted("interrupted") from error
-
-
-class PortName(click.ParamType):
-    """A port and mode of the registry."""
-
-    name = "port"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from lenet.ports import framework
-
-        try:
-            framework(value)
-        except LenetError as error:
-            self.fail(str(error), param, ctx)
-        return value
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        from click.shell_completion import CompletionItem
-
-        from lenet.ports import names
-
-        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
-
-
-class NotNegative(click.FloatRange):
-    """A finite number from 0 on."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        return number if isfinite(number) else self.fail(f"{value} is not finite.", param, ctx)
-
-
-dtype_option = click.option(
-    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+@click.group(
+    cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-weights_option = click.option(
-    "--weights", "weights_file", type=FILE, help="Weights (default: those shipped)."
-)
-data_option = click.option(
-    "--data", "folder", type=FILE, help="Folder of the training set (default: $LENET_DATA, else a cache)."
-)
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lenet", message="%(prog)s %(version)s")
 def cli() -> None:
     """One LeNet, written once per framework. Are the ports the same mathematics?
@@ -114,7 +35,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("ports", metavar="[PORT]...", nargs=-1, type=PortName())
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
 @click.option("--layers", is_flag=True, help="Show every layer of every port.")
 @click.option(
     "--digits",
@@ -124,10 +45,16 @@ def cli() -> None:
     help="Take the first N test digits.",
     metavar="N",
 )
-@dtype_option
-@weights_option
-@click.option("--json", "json_file", type=FILE, help="Write the result as JSON; - is standard output.")
-@click.option("--svg", "svg_file", type=FILE, hidden=True)
+@options.DTYPE
+@options.WEIGHTS
+@click.option(
+    "--json",
+    "json_file",
+    type=options.FILE,
+    metavar="FILE",
+    help="Write the result as JSON; - is standard output.",
+)
+@click.option("--svg", "svg_file", type=options.FILE, hidden=True)
 @click.pass_context
 def compare(
     ctx: click.Context,
@@ -177,14 +104,17 @@ def compare(
 
 
 @cli.command()
-@click.argument("a", type=PortName())
-@click.argument("b", type=PortName())
-@click.option("--html", "html_file", type=FILE, help="Write one self-contained page instead.")
+@click.argument("a", type=options.PORT)
+@click.argument("b", type=options.PORT)
+@click.option(
+    "--html", "html_file", type=options.FILE, metavar="FILE", help="Write one self-contained page instead."
+)
 @click.option("--pager/--no-pager", default=True, help="Page what is shown in a terminal.")
 def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     """Show two ports' sources side by side.
 
-    File by file, aligned by the names that both define. Marks: | the lines differ, < only in A, > only in B. No framework is needed for this.
+    File by file, aligned by the names that both define, without importing a framework. Marks: | for
+    lines that differ, < and > for lines that only one side has.
     """
     from lenet import diff as sources
     from lenet.files import write_atomically
@@ -207,9 +137,11 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
 
 
 @cli.command()
-@click.argument("port", type=PortName())
-@data_option
-@click.option("--out", type=FILE, help="Weights file to write (default: PORT.safetensors here).")
+@click.argument("port", type=options.PORT)
+@options.DATA
+@click.option(
+    "--out", type=options.FILE, metavar="FILE", help="Weights file to write (default: PORT.safetensors here)."
+)
 @click.option(
     "--digits",
     type=click.IntRange(1, TRAINING_DIGITS),
@@ -218,7 +150,7 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     help="Train on the first N only, for a quick look.",
     metavar="N",
 )
-@dtype_option
+@options.DTYPE
 @click.option(
     "--seed",
     type=click.IntRange(0),
@@ -228,9 +160,9 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
 )
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--learning-rate", type=NotNegative(), default=0.05, show_default=True, help="η at the start.")
-@click.option("--momentum", type=NotNegative(), default=0.9, show_default=True, help="μ.")
-@click.option("--weight-decay", type=NotNegative(), default=5e-4, show_default=True, help="λ.")
+@click.option("--learning-rate", type=options.RATE, default=0.05, show_default=True, help="η at the start.")
+@click.option("--momentum", type=options.RATE, default=0.9, show_default=True, help="μ.")
+@click.option("--weight-decay", type=options.RATE, default=5e-4, show_default=True, help="λ.")
 @click.option("--schedule", type=click.Choice(["cosine", "drop"]), default="cosine", show_default=True)
 def train(port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, **recipe: Any) -> None:
     """Train PORT on MNIST and write its weights.
@@ -258,7 +190,7 @@ def train(port: str, folder: Path | None, out: Path | None, digits: int, dtype: 
             kept = (
                 f"the same command goes on from {checkpoint}" if checkpoint.exists() else "nothing was kept"
             )
-            raise Interrupted(f"interrupted; {kept}") from error
+            raise options.Interrupted(f"interrupted; {kept}") from error
         accuracy = measure_accuracy(model, tests)
     training.write_weights(target, model, training.record(model, settings, chosen, accuracy))
     checkpoint.unlink(missing_ok=True)
@@ -266,10 +198,10 @@ def train(port: str, folder: Path | None, out: Path | None, digits: int, dtype: 
 
 
 @cli.command()
-@click.argument("images", metavar="[IMAGE]...", nargs=-1, type=FILE)
+@click.argument("images", metavar="[IMAGE]...", nargs=-1, type=options.FILE)
 @click.option("--digit", type=click.IntRange(0, TEST_DIGITS - 1), help="A digit of the test set, from 0.")
-@click.option("--port", "ports", multiple=True, type=PortName(), help="Ask this port (may be repeated).")
-@weights_option
+@click.option("--port", "ports", multiple=True, type=options.PORT, help="Ask this port (may be repeated).")
+@options.WEIGHTS
 def predict(
     images: tuple[Path, ...], digit: int | None, ports: tuple[str, ...], weights_file: Path | None
 ) -> None:
@@ -324,7 +256,7 @@ def list_ports() -> None:
 
 
 @cli.command("data")
-@data_option
+@options.DATA
 def fetch_data(folder: Path | None) -> None:
     """Download or verify the MNIST training set."""
     from lenet import data
@@ -343,7 +275,7 @@ def open_ports(names: Sequence[str], dtype: str, progress: "Progress") -> tuple[
 
     opened, missing = [], {}
     wanted = list(dict.fromkeys(names)) or ports.names()
-    task = progress.add_task("", total=len(wanted))
+    task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
     for name in wanted:
         progress.update(task, description=f"importing {name}")
         try:

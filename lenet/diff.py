@@ -308,7 +308,7 @@ def _render_file(file: FilePair, numbers: bool) -> Iterator[RenderableType]:
         table.add_column(ratio=1)
         if side == "left":
             table.add_column(style="yellow", no_wrap=True)
-    paths = [Text(path or "", "underline") for path in (file.left, file.right)]
+    paths = [Text(path or "", "dim") for path in (file.left, file.right)]
     table.add_row("", paths[0], "", "", paths[1])
     for definition in file.definitions:
         table.add_row()

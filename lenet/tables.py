@@ -68,19 +68,21 @@ def explanation(result: Comparison) -> RenderableType:
     """The verdicts in sentences: of all ports within rounding at once, of each other one by itself."""
     dtype = result.ports[0].dtype
     different = [report for report in result.ports if report.verdict == "different"]
+    same = [report.name for report in result.ports if report.verdict == "rounding"]
     sentences = Table.grid(padding=(0, 2))
-    if len(different) < len(result.ports):
+    if same:
         sentences.add_row(
             Text("rounding", GOOD),
-            f"No value of any layer is further from the exact one than {dtype} rounding can put it "
-            "(error/bound at most 1): the same mathematics, added up in another order.",
+            f"{', '.join(same) if different else 'every port'}: no value of any layer is further from the "
+            f"exact one than {dtype} rounding can put it (error/bound at most 1): the same mathematics, "
+            "added up in another order.",
         )
     for report in different:
         sentences.add_row(Text("different", BAD), f"{report.name}: {_why(report)}")
     sentences.add_row(
         Text("certified", "bold"),
-        f"{result.certified:,} of {count(result.digits, 'digit')}: the best class leads by more than rounding "
-        f"can take away, so that every right {dtype} implementation gives the same answer.",
+        f"{result.certified:,} of {count(result.digits, 'digit')}: the best class leads by more than "
+        f"rounding can take away, so that every right {dtype} implementation gives the same answer.",
     )
     return sentences
 
@@ -150,13 +152,13 @@ def prediction(title: str, picture: Text, chances: dict[str, np.ndarray], notes:
             "━" * round(10 * column.mean()),
             style=GOOD if digit in guesses.values() else FAINT,
         )
-    lines = [("predicted", _guessed(guesses)), *(("", note) for note in notes)]
+    answers = Table.grid(padding=(0, 2))
+    answers.add_row("predicted", _guessed(guesses))
     if len(every) > 1:
         spread = (every.max(axis=0) - every.min(axis=0)).max()
-        lines.append(("", f"the ports' probabilities differ by at most {spread:.1e}"))
-    answers = Table.grid(padding=(0, 2))
-    for label, text in lines:
-        answers.add_row(label, text, style="" if label else FAINT)
+        notes = [*notes, f"the ports' probabilities differ by at most {spread:.1e}"]
+    for note in notes:
+        answers.add_row("", note, style=FAINT)
     heading = Text(title, "bold", overflow="fold")
     return Group(heading, "", Columns([picture, table], padding=(0, 3)), "", answers, "")
 

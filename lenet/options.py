@@ -1,0 +1,96 @@
+"""Parts of the command line: what its options accept, and how it ends."""
+
+import os
+from math import isfinite
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from lenet.errors import LenetError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line on stderr and exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        color = False if os.environ.get("NO_COLOR") else None
+        click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
+
+
+class Interrupted(Failure):
+    """Ends the command after Ctrl-C."""
+
+    exit_code = 130  # 128 + SIGINT, as shells have it
+
+
+class Commands(click.Group):
+    """The commands in the order in which they are defined; LenetError and Ctrl-C end in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LenetError as error:
+            raise Failure(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted") from error
+
+
+class PortName(click.ParamType):
+    """A port and mode of the registry."""
+
+    name = "port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from lenet.ports import framework
+
+        try:
+            framework(value)
+        except LenetError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        from lenet.ports import names
+
+        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+
+class NotNegative(click.FloatRange):
+    """A finite number from 0 on."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return number if isfinite(number) else self.fail(f"{value} is not finite.", param, ctx)
+
+
+FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
+DTYPE = click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+)
+WEIGHTS = click.option(
+    "--weights", "weights_file", type=FILE, metavar="FILE", help="Weights (default: those shipped)."
+)
+DATA = click.option(
+    "--data",
+    "folder",
+    type=FILE,
+    metavar="DIR",
+    help="Folder of the training set (default: $LENET_DATA, else a cache).",
+)

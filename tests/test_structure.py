@@ -1,0 +1,255 @@
+"""The parallel structure, read from the source: nothing here imports a framework.
+
+Every `lenet_*` folder of the registry has the same files with the same names in the same order, so
+that a diff of two of them reads as a migration. A difference that must be stands in a table below,
+with its reason; an entry that no longer differs fails too.
+"""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lenet.ports import FRAMEWORKS
+
+ROOT = Path(__file__).parent.parent
+FILES = ("model.py", "weights.py", "train.py", "port.py")
+FOLDERS = {
+    line.module.partition(".")[0]: line.package
+    for line in FRAMEWORKS.values()
+    if line.module.startswith("lenet_")
+}
+REFERENCE = "lenet_numpy"
+OTHERS = [folder for folder in FOLDERS if folder != REFERENCE]
+
+# (folder, file, name): why only this folder has it, or lacks it.
+NAMES = {
+    ("lenet_numpy", "model.py", "LeNet.__call__"): "elsewhere the framework's base class brings it",
+    ("lenet_numpy", "model.py", "LeNet.forward"): "elsewhere the framework runs the layers in a row",
+    ("lenet_numpy", "model.py", "LeNet.backward"): "elsewhere the framework differentiates",
+    ("lenet_torch", "train.py", "SGD"): "torch.optim's own is the recipe's rule, and what everybody uses",
+    ("lenet_tf", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_tf", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_tf", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
+}
+# (file, name): why its docstring opens otherwise in some folder.
+DOCSTRINGS = {
+    ("model.py", "LeNet"): "gives the shape of the images in the framework's layout",
+    ("weights.py", "images_to_framework"): "names the framework's layout",
+    ("weights.py", "activations_to_shared"): "names the framework's layout",
+    ("port.py", "Port"): "names the framework and its modes",
+}
+# What a folder imports beside its framework's package, NumPy and the standard library.
+SHARED = {"lenet.spec", "lenet.recipe"}  # the network as data, the constants of training: no mathematics
+HARNESS = {"lenet", "lenet.ports", "lenet.quiet"}  # port.py alone
+BESIDE = {"tensorflow": {"keras"}}  # packages that come with a framework and are part of it
+
+Definition = ast.FunctionDef | ast.ClassDef
+
+
+@cache
+def tree(*path: str) -> ast.Module:
+    return ast.parse(ROOT.joinpath(*path).read_text(encoding="utf-8"))
+
+
+def public(name: str) -> bool:
+    return not name.startswith("_") or name.startswith("__")
+
+
+def definitions(module: ast.Module | ast.ClassDef, prefix: str = "") -> dict[str, Definition]:
+    """Public functions, classes and methods ("Class.method"), in the order of the source."""
+    found: dict[str, Definition] = {}
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and public(node.name):
+            found[prefix + node.name] = node
+            if isinstance(node, ast.ClassDef):
+                found |= definitions(node, f"{node.name}.")
+    return found
+
+
+def names(folder: str, file: str) -> list[str]:
+    """What the file defines in public: constants, then functions, classes and methods."""
+    module = tree(folder, file)
+    constants = [
+        leaf.id
+        for node in module.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for leaf in ast.walk(node)
+        if isinstance(leaf, ast.Name) and isinstance(leaf.ctx, ast.Store) and public(leaf.id)
+    ]
+    return constants + list(definitions(module))
+
+
+def imports(module: ast.Module) -> set[str]:
+    """Every module that is imported anywhere in the source, by its full name."""
+    found = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, "imports are absolute, so that folders can be compared"
+            found.add("." * node.level + node.module)
+    return found
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path.relative_to(ROOT) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def parameters(node: Definition) -> list[str]:
+    """Names of a function's parameters; a class has none of its own."""
+    if isinstance(node, ast.ClassDef):
+        return []
+    return [argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+
+
+def opening(node: ast.Module | Definition) -> str:
+    """The docstring's first line, up to the colon or full stop after which folders go their own way."""
+    line = (ast.get_docstring(node) or "").partition("\n")[0]
+    return line.partition(":")[0].partition(".")[0]
+
+
+# --- the same files, names, signatures, words --------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_has_the_files(folder):
+    assert {"__init__.py", *FILES} <= {path.name for path in (ROOT / folder).iterdir()}
+    assert [node for node in tree(folder, "__init__.py").body if not isinstance(node, ast.Expr)] == []
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("folder", OTHERS)
+def test_every_file_defines_the_same_names_in_the_same_order(folder, file):
+    def compared(one: str, other: str) -> list[str]:
+        return [n for n in names(one, file) if not {(one, file, n), (other, file, n)} & NAMES.keys()]
+
+    assert compared(folder, REFERENCE) == compared(REFERENCE, folder)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("folder", OTHERS)
+def test_every_function_has_the_same_parameters(folder, file):
+    ours, theirs = definitions(tree(folder, file)), definitions(tree(REFERENCE, file))
+    for name in ours.keys() & theirs.keys():
+        assert parameters(ours[name]) == parameters(theirs[name]), name
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_docstring_opens_with_the_same_words(folder, file):
+    assert opening(tree(folder, file)) == opening(tree(REFERENCE, file)) != ""
+    ours, theirs = definitions(tree(folder, file)), definitions(tree(REFERENCE, file))
+    for name, node in ours.items():
+        if "__" not in name:
+            assert opening(node), f"{name} has no docstring"
+            if name in theirs and (file, name) not in DOCSTRINGS:
+                assert opening(node) == opening(theirs[name]), name
+
+
+@pytest.mark.parametrize(("folder", "file", "name"), NAMES)
+def test_a_name_in_the_table_still_differs(folder, file, name):
+    unlisted = [name in names(other, file) for other in FOLDERS if (other, file, name) not in NAMES]
+    assert unlisted
+    assert (name in names(folder, file)) not in unlisted
+
+
+@pytest.mark.parametrize(("file", "name"), DOCSTRINGS)
+def test_a_docstring_in_the_table_still_differs(file, name):
+    assert len({opening(definitions(tree(folder, file))[name]) for folder in FOLDERS}) > 1
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_adapter_implements_the_contract_in_its_order(folder):
+    contract = next(n for n in tree("lenet", "ports.py").body if getattr(n, "name", "") == "Port")
+    adapter = next(n for n in tree(folder, "port.py").body if getattr(n, "name", "") == "Port")
+    assert isinstance(contract, ast.ClassDef)
+    assert isinstance(adapter, ast.ClassDef)
+    theirs = [n for n in contract.body if isinstance(n, ast.FunctionDef)]
+    abstract = [n for n in theirs if any(ast.unparse(d) == "abstractmethod" for d in n.decorator_list)]
+    ours = [n for n in adapter.body if isinstance(n, ast.FunctionDef)]
+    assert [n.name for n in ours[: len(abstract)]] == [n.name for n in abstract]
+    for own, asked in zip(ours, abstract, strict=False):
+        assert parameters(own) == parameters(asked), own.name
+    helpers = {n.name for n in ours[len(abstract) :]}
+    assert not helpers & {n.name for n in theirs}, (
+        "what checks the arguments is the contract's, not the port's"
+    )
+    assert not [name for name in helpers if public(name)]
+
+
+# --- who imports what --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sources(*FOLDERS), ids=str)
+def test_a_port_imports_its_own_framework_and_no_other(path):
+    """A NumPy port that borrowed another framework's convolution would be an echo, not a witness."""
+    package = FOLDERS[path.parts[0]]
+    roots = {package, "numpy", path.parts[0], *BESIDE.get(package, ()), *sys.stdlib_module_names}
+    roots -= {"importlib", "runpy"}  # nothing is imported behind this test's back
+    allowed = SHARED | HARNESS if path.name == "port.py" else SHARED
+    for module in imports(tree(*path.parts)) - allowed:
+        assert module.partition(".")[0] in roots, module
+
+
+def test_the_numpy_layers_import_numpy_alone():
+    assert imports(tree("lenet_numpy", "layers.py")) == {"typing", "numpy", "numpy.lib.stride_tricks"}
+
+
+@pytest.mark.parametrize("path", sources("lenet"), ids=str)
+def test_what_no_framework_changes_imports_no_framework(path):
+    """Nor, outside the registry, a port: `lenet.ports` imports it by name when it is opened."""
+    frameworks = {*FOLDERS, *FOLDERS.values(), *(name for more in BESIDE.values() for name in more)} - {
+        "numpy"
+    }
+    assert not {module.partition(".")[0] for module in imports(tree(*path.parts))} & frameworks
+
+
+def test_importing_the_package_and_the_command_loads_no_framework():
+    modules = [".".join(path.with_suffix("").parts) for path in sources("lenet") if path.stem[0] != "_"]
+    assert {"lenet.ports", "lenet.cli"} <= set(modules)
+    code = (
+        "import sys, importlib; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, *modules], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {*FOLDERS, *FOLDERS.values(), *(name for more in BESIDE.values() for name in more)} - {"numpy"}
+    assert not {name.partition(".")[0] for name in loaded} & (heavy | {"onnx", "onnxruntime", "export"})
+
+
+# --- what nobody may do ------------------------------------------------------------------------
+
+ALL = sources(*(path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."))
+
+
+def dotted_names(module: ast.Module) -> set[str]:
+    """`a.b.c` wherever it is read, and what `from a.b import c` binds."""
+    read = {ast.unparse(node) for node in ast.walk(module) if isinstance(node, ast.Attribute)}
+    bound = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return read | bound
+
+
+@pytest.mark.parametrize("path", ALL, ids=str)
+def test_nothing_is_unpickled(path):
+    """A pickle runs code when it is read; weights and data travel as safetensors and IDX."""
+    module = tree(*path.parts)
+    picklers = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    assert not {name.partition(".")[0] for name in imports(module)} & picklers
+    assert not dotted_names(module) & {"torch.load", "torch.save", "np.load", "numpy.load"}
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path.parts[0] == "tests"], ids=str)
+def test_no_test_is_skipped_outside_conftest(path):
+    """conftest.py fails under CI where it would skip: a check that can be skipped in silence is none."""
+    ways = {"pytest.skip", "pytest.importorskip", "pytest.xfail"}
+    ways |= {f"pytest.mark.{mark}" for mark in ("skip", "skipif", "xfail")}
+    assert path.name == "conftest.py" or not dotted_names(tree(*path.parts)) & ways

@@ -26,6 +26,17 @@ def export(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
     return importlib.import_module(EXPORTERS[exporter][0]).export(params)
 
 
+_latest: dict[str, tuple[str, ModelProto]] = {}
+
+
+def exported(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
+    """`export`, or the model that it made last if that was of the same weights: PyTorch takes seconds."""
+    digest = checksum(params)
+    if exporter not in _latest or _latest[exporter][0] != digest:
+        _latest[exporter] = digest, export(exporter, params)
+    return _latest[exporter][1]
+
+
 class Opened:
     """A model in a runtime twice: as it is, and with the output of every layer made an output of the graph.
 
@@ -63,7 +74,7 @@ class Port(ports.ForwardPort):
         self.version = "/".join(importlib.metadata.version(package) for package in packages)
 
     def _load(self, params: Arrays) -> None:
-        self._opened = Opened(_exported(self._exporter, params), self._runtime)
+        self._opened = Opened(exported(self._exporter, params), self._runtime)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         return self._opened.logits(images)
@@ -73,13 +84,3 @@ class Port(ports.ForwardPort):
 
     def _params(self) -> Arrays:
         return {name: array.copy() for name, array in self._opened.reading.params.items()}
-
-
-_latest: dict[str, tuple[str, ModelProto]] = {}  # PyTorch's export takes seconds; four modes share it
-
-
-def _exported(exporter: str, params: Arrays) -> ModelProto:
-    digest = checksum(params)
-    if exporter not in _latest or _latest[exporter][0] != digest:
-        _latest[exporter] = digest, export(exporter, params)
-    return _latest[exporter][1]

@@ -1,0 +1,119 @@
+"""What each exporter writes: the stated interface and versions, valid, whole, nothing of this machine."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import lenet
+from export import port
+from export.model import IR_VERSION, OPSET, finish, metadata
+from lenet import spec
+from lenet.errors import LenetError
+from tests.exported import EXPORTERS, model_of, needs
+from tests.helpers import one_line
+
+
+@pytest.fixture(params=EXPORTERS)
+def exporter(request):
+    needs(f"{request.param}/reference")
+    return request.param
+
+
+@pytest.fixture
+def model(exporter):
+    return model_of(exporter)
+
+
+def shape(value):
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def test_interface_is_the_stated_one(model):
+    (image,), (logits,) = model.graph.input, model.graph.output
+    assert (image.name, shape(image)) == ("image", ["batch", 1, 28, 28])
+    assert (logits.name, shape(logits)) == ("logits", ["batch", 10])
+    assert {v.type.tensor_type.elem_type for v in (image, logits)} == {onnx.TensorProto.FLOAT}
+
+
+def test_opset_and_ir_version_are_the_stated_ones(model):
+    assert model.ir_version == IR_VERSION
+    assert {o.version for o in model.opset_import if o.domain == ""} == {OPSET}
+    assert all(node.domain == "" for node in model.graph.node)  # no operator beyond the standard's
+
+
+def test_checker_and_strict_inference_accept_the_file(model):
+    content = model.SerializeToString()
+    onnx.checker.check_model(content, full_check=True)
+    onnx.shape_inference.infer_shapes(content, check_type=True, strict_mode=True, data_prop=True)
+
+
+def test_metadata_says_weights_version_exporter_and_preprocessing(model, exporter, params):
+    digest = hashlib.sha256(b"".join(params[name].tobytes() for name in spec.PARAM_SHAPES)).hexdigest()
+    found = metadata(model)
+    assert found["weights_sha256"] == digest
+    assert found["lenet"] == lenet.__version__
+    assert {"numpy": "by hand", "torch": "torch ", "tf": "tf2onnx "}[exporter] in found["exporter"]
+    for word in ("/ 255", "float32", "NCHW", "white ink", "black"):
+        assert word in found["preprocessing"]
+
+
+def test_weights_are_inside_the_one_file(model, params):
+    assert not any(onnx.external_data_helper.uses_external_data(t) for t in model.graph.initializer)
+    stored = sum(
+        numpy_helper.to_array(tensor).size
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT
+    )
+    assert stored == spec.PARAM_COUNT
+
+
+def test_file_names_nothing_of_the_machine(model):
+    content = model.SerializeToString()
+    for path in (Path.cwd(), Path(sys.prefix), Path(onnx.__file__).parent.parent, Path.home()):
+        assert str(path).encode() not in content
+
+
+def test_file_by_hand_is_nodes_and_tensors_named_as_the_table():
+    graph = model_of("numpy").graph
+    layers = [layer.name for layer in spec.LAYERS]
+    assert [node.name for node in graph.node] == [node.output[0] for node in graph.node] == layers
+    assert [tensor.name for tensor in graph.initializer] == list(spec.PARAM_SHAPES)
+
+
+def test_export_prints_nothing(exporter):
+    code = f"from export import port; from lenet import weights; port.export({exporter!r}, weights.read())"
+    command = [sys.executable, "-W", "error", "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(exporter, params, value):
+    broken = params["fc1.bias"].copy()
+    broken[7] = value
+    with pytest.raises(LenetError) as refusal:
+        port.export(exporter, params | {"fc1.bias": broken})
+    assert "fc1.bias holds a NaN or an infinity" in one_line(refusal)
+
+
+def test_another_interface_is_refused(params):
+    model = model_of("numpy")
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    with pytest.raises(LenetError) as refusal:
+        finish(model, params, "somebody")
+    assert "made image float32 [batch, 3, 28, 28], not image float32 [batch, 1, 28, 28]" in one_line(refusal)
+
+
+def test_an_invalid_graph_is_refused(params):
+    model = model_of("numpy")
+    model.graph.node[1].op_type = "Rrelu"
+    with pytest.raises(LenetError) as refusal:
+        finish(model, params, "somebody")
+    assert "somebody: not a valid ONNX model" in one_line(refusal)
+    assert "Rrelu" in one_line(refusal)

@@ -1,0 +1,154 @@
+"""Every exporter in every runtime, judged as a port is."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from export.graph import read_graph
+from export.model import with_batch, with_outputs
+from export.runtimes import RUNTIMES, open_runtime
+from lenet import ports, rounding, spec
+from lenet.compare import compare, ratio
+from lenet.errors import LenetError, MissingFramework
+from lenet.ports import Unsupported
+from lenet.recipe import Batch, Recipe
+from tests.exported import EXPORTERS, MODES, model_of, needs
+from tests.helpers import one_line
+
+
+@pytest.fixture(params=MODES)
+def onnx_port(request, open_port):
+    return open_port(request.param)
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request):
+    needs(f"numpy/{request.param}")
+    return request.param
+
+
+def test_every_exporter_in_every_runtime_is_a_mode():
+    assert [f"onnx:{exporter}/{runtime}" for exporter in EXPORTERS for runtime in RUNTIMES] == MODES
+
+
+def test_every_mode_is_rounding(onnx_port, params, digits):
+    report = compare([onnx_port], params, digits[:100]).ports[0]
+    assert report.verdict == "rounding", (report.first_different, report.problem)
+    assert report.same_predictions == report.digits == 100
+    assert list(report.layers) == list(spec.ACTIVATION_SHAPES)
+    assert {report.layers[n].local_ratio for n in ("relu1", "pool1", "relu2", "pool2", "flatten")} == {0.0}
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_batch_is_free(onnx_port, params, digits, batch):
+    onnx_port.load(params)
+    images = digits.images[:batch]
+    expected = rounding.reference(params, images)
+    assert ratio(onnx_port.logits(images), expected["logits"]).max() <= 1
+    outputs = onnx_port.activations(images)
+    for layer, bounded in expected.items():
+        assert outputs[layer].shape == bounded.value.shape
+        assert ratio(outputs[layer], bounded).max() <= 1, layer
+
+
+def test_weights_come_back_bit_for_bit(onnx_port, params):
+    onnx_port.load(params)
+    for name, array in onnx_port.params().items():
+        assert array.tobytes() == params[name].tobytes(), name
+    onnx_port.params()["fc1.bias"][:] = 0  # a copy: the port is as it was
+    assert onnx_port.params()["fc1.bias"].tobytes() == params["fc1.bias"].tobytes()
+
+
+def test_outputs_are_not_overwritten_by_the_next_call(onnx_port, params, digits):
+    onnx_port.load(params)
+    first = onnx_port.activations(digits.images[:2]), onnx_port.logits(digits.images[:2])
+    kept = {name: array.copy() for name, array in first[0].items()}, first[1].copy()
+    onnx_port.activations(digits.images[2:4])
+    onnx_port.logits(digits.images[2:4])
+    assert (first[1] == kept[1]).all()
+    assert all((first[0][name] == kept[0][name]).all() for name in kept[0])
+
+
+def test_other_weights_are_taken(params, digits, open_port):
+    port, images = open_port("onnx:numpy/onnxruntime"), digits.images[:1]
+    port.load(params)
+    others = params | {"logits.bias": params["logits.bias"] + 1}
+    port.load(others)
+    assert ratio(port.logits(images), rounding.reference(others, images)["logits"]).max() <= 1
+    assert ratio(port.logits(images), rounding.reference(params, images)["logits"]).min() > 1
+
+
+def test_gradients_and_training_are_refused_with_the_reason(params, digits, open_port):
+    port = open_port("onnx:numpy/onnxruntime")
+    port.load(params)
+    images, labels = digits.images[:2], digits.labels[:2]
+    with pytest.raises(Unsupported) as gradients:
+        port.gradients(images, labels)
+    with pytest.raises(Unsupported) as backward:
+        port.backward(images, np.ones((2, 10)))
+    with pytest.raises(Unsupported) as training:
+        next(port.train([Batch(images, labels, 0.1)], Recipe()))
+    assert one_line(gradients) == one_line(backward)
+    assert "'onnx:numpy/onnxruntime' has no gradients: an ONNX file holds the forward pass" in one_line(
+        gradients
+    )
+    assert "'onnx:numpy/onnxruntime' has no training: an ONNX file holds the forward pass" in one_line(
+        training
+    )
+
+
+def test_float64_is_refused_with_the_reason():
+    with pytest.raises(Unsupported) as refusal:
+        ports.open_port("onnx:numpy/reference", "float64")
+    assert one_line(refusal) == "port 'onnx:numpy/reference' computes in float32 alone, not float64"
+
+
+def test_forward_only_ports_are_listed_when_asked_for():
+    assert not set(MODES) & set(ports.names())
+    assert set(ports.names(forward_only=True)) == {*MODES, *ports.names()}
+    assert all(ports.framework(name).forward_only for name in MODES)
+    assert not any(ports.framework(name).forward_only for name in ports.names())
+
+
+@pytest.mark.parametrize(
+    ("package", "lost"),
+    [
+        ("cv2", [m for m in MODES if "opencv" in m]),
+        ("tf2onnx", [m for m in MODES if ":tf/" in m]),
+        ("onnxruntime", [m for m in MODES if "onnxruntime" in m]),
+        ("onnx", MODES),
+    ],
+)
+def test_missing_package_takes_its_modes_alone(package, lost, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
+    assert [mode for mode in MODES if package in ports.missing(mode)] == lost
+    with pytest.raises(MissingFramework) as refusal:
+        ports.open_port(lost[0])
+    assert f"needs {package}" in one_line(refusal)
+    assert "pip install 'lenet-migrations[export]'" in one_line(refusal)
+
+
+def test_fixed_batch_is_fixed_throughout():
+    model = model_of("tf")
+    tensors = [place.tensor for place in read_graph(model).places.values()]
+    fixed = with_batch(with_outputs(model, tensors), 7)
+    assert len(fixed.graph.output) == len(tensors)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_value == 7
+
+
+def test_model_that_a_runtime_refuses_is_one_line(runtime):
+    model = model_of("numpy")
+    model.graph.node[4].op_type = "Relulu"
+    with pytest.raises(LenetError) as refusal:
+        open_runtime(runtime, model)
+    assert f"{runtime} cannot load the model: " in one_line(refusal)
+
+
+def test_input_that_a_runtime_refuses_is_one_line(runtime, digits):
+    run = open_runtime(runtime, model_of("numpy"))
+    with pytest.raises(LenetError) as refusal:
+        run(digits.images[:2].reshape(2, 28, 28)[:, :5])
+    assert f"{runtime} cannot run the model: " in one_line(refusal)

@@ -21,8 +21,8 @@ class Recipe:
         learning_rate: η at the first step.
         momentum: μ.
         weight_decay: λ, on weights and biases alike (PyTorch's meaning: added to the gradient).
-        schedule: "cosine" (half a period, down to 0 at the last step) or "drop" (a tenth of η from
-            the middle of the run on).
+        schedule: "cosine" (half a period, which would reach 0 one step after the last) or "drop" (a
+            tenth of η from the middle of the run on).
     """
 
     seed: int = 0

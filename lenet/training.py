@@ -27,6 +27,7 @@ class Checkpoint:
     velocity: Arrays
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges the loss tells, in one line
 def train(
     port: Port,
     digits: Digits,
@@ -50,23 +51,26 @@ def train(
         the loss of every step made by this call.
 
     Raises:
-        LenetError: the checkpoint is damaged, of another run, or cannot be written; or the loss is
-            no longer finite.
+        LenetError: there are no digits; the checkpoint is damaged, of another run, or cannot be
+            written; or the loss is no longer finite.
     """
+    if not len(digits):
+        raise LenetError("no digits to train on: give at least one")
     run = _identity(port, digits, recipe)
     state = Checkpoint(0, initial_params(recipe.seed), {})
     if checkpoint is not None and checkpoint.exists():
-        state = read_checkpoint(checkpoint, run)
+        state = read_checkpoint(checkpoint, run, port.dtype)
     port.load(state.params, state.velocity or None)
     steps = recipe.steps(len(digits))
     per_epoch = steps // recipe.epochs
     losses: list[float] = []
     for start in range(state.step, steps, per_epoch):
         for loss in port.train(batches(digits, recipe, start, start + per_epoch), recipe):
+            step = state.step + len(losses) + 1
             if not np.isfinite(loss):
-                raise LenetError(f"the loss is {loss} at step {start}: lower the learning rate")
+                raise LenetError(f"the loss is {loss} at step {step}: lower the learning rate")
             losses.append(loss)
-            progress(state.step + len(losses), loss)
+            progress(step, loss)
         if checkpoint is not None:
             write_checkpoint(checkpoint, port, start + per_epoch, run)
     return losses
@@ -79,8 +83,8 @@ def write_checkpoint(path: Path, port: Port, step: int, run: str) -> None:
     write_atomically(path, save(arrays, {"run": run, "step": str(step)}))
 
 
-def read_checkpoint(path: Path, run: str) -> Checkpoint:
-    """The state in `path`, refused unless it belongs to the same `run`.
+def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
+    """The state in `path`, refused unless it is whole, in `dtype`, and belongs to the same `run`.
 
     Raises:
         LenetError: the file is damaged, or of another port, recipe or training set.
@@ -89,7 +93,7 @@ def read_checkpoint(path: Path, run: str) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:
         raise LenetError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
     if metadata.get("run") != run:
         raise LenetError(f"{path}: checkpoint of another run; delete it, or choose another --out")
@@ -97,6 +101,8 @@ def read_checkpoint(path: Path, run: str) -> Checkpoint:
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
         for kind in ("params/", "velocity/")
     )
+    for half in (params, velocity):
+        weights.check(half, dtype, source=str(path))
     return Checkpoint(int(metadata["step"]), params, velocity)
 
 

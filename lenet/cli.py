@@ -249,7 +249,7 @@ def list_ports() -> None:
     from lenet.terminal import output
 
     rows = []
-    for name in ports.names():
+    for name in ports.names(forward_only=True):
         line = ports.framework(name)
         rows.append((name, version(line.package) if ports.installed(name) else None, line.install))
     output().print(tables.ports(rows))
@@ -270,7 +270,7 @@ def fetch_data(folder: Path | None) -> None:
 
 
 def open_ports(names: Sequence[str], dtype: str, progress: "Progress") -> tuple[list["Port"], dict[str, str]]:
-    """The ports of those names, opened; without names all that can be, and why the others cannot."""
+    """The ports of those names, opened; without names all that can be, and why each other cannot."""
     from lenet import ports
 
     opened, missing = [], {}
@@ -280,7 +280,7 @@ def open_ports(names: Sequence[str], dtype: str, progress: "Progress") -> tuple[
         progress.update(task, description=f"importing {name}")
         try:
             opened.append(ports.open_port(name, dtype))
-        except MissingFramework as error:
+        except (MissingFramework, ports.Unsupported) as error:
             if names:
                 raise
             missing[name] = str(error)

@@ -90,7 +90,8 @@ def _read_grey(path: Path) -> np.ndarray:
     except Image.UnidentifiedImageError as error:
         raise LenetError(f"{path}: not an image; give one of {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
-        raise LenetError(f"{path}: cannot be read as an image ({error}); save it anew as PNG") from error
+        reason = getattr(error, "strerror", None) or error
+        raise LenetError(f"{path}: cannot be read as an image ({reason}); save it anew as PNG") from error
 
 
 def _crop(contrast: np.ndarray) -> np.ndarray:

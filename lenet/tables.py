@@ -1,5 +1,6 @@
 """What the commands print: tables and sentences, made with rich."""
 
+import re
 from math import isfinite
 
 import numpy as np
@@ -30,7 +31,7 @@ def comparison(result: Comparison) -> RenderableType:
         same = f"{report.same_predictions:,}/{report.digits:,}"
         table.add_row(
             report.name,
-            report.version.partition("+")[0],
+            re.sub(r"\+[\w.]+", "", report.version),  # without "+cpu" and the like
             f"{report.accuracy:.2%}",
             Text(same, "" if report.same_predictions == report.digits else BAD),
             *_worst(report),

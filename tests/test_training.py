@@ -14,7 +14,7 @@ from lenet import training, weights
 from lenet.data import CHECKSUMS, Digits
 from lenet.errors import LenetError
 from lenet.ports import Arrays, Port, open_port
-from lenet.recipe import Recipe, initial_params
+from lenet.recipe import Recipe, batches, initial_params
 from lenet.spec import PARAM_SHAPES
 from lenet.training import train
 from tests.helpers import one_line
@@ -68,16 +68,22 @@ def stopped(few, tmp_path_factory) -> bytes:
 # --- the loop ----------------------------------------------------------------------------------
 
 
-def test_training_starts_at_the_recipes_weights_and_lowers_the_loss(few):
+def test_training_goes_through_all_batches_from_the_recipes_weights(few, whole):
+    """Epoch by epoch, as checkpoints want it, and in one go: the same losses, the same weights."""
+    port, losses = whole["float32"]
+    in_one_go = numpy_port()
+    in_one_go.load(initial_params(RECIPE.seed))
+    assert losses == list(in_one_go.train(batches(few, RECIPE), RECIPE))
+    assert bits(port.params()) == bits(in_one_go.params())
+    assert np.mean(losses[-PER_EPOCH:]) < np.mean(losses[:PER_EPOCH])
+
+
+def test_training_reports_each_step_once_with_its_loss(few, whole):
     seen: list[tuple[int, float]] = []
     losses = train(numpy_port(), few, RECIPE, progress=lambda step, loss: seen.append((step, loss)))
+    assert losses == whole["float32"][1]
     assert seen == list(enumerate(losses, start=1))
-    assert len(losses) == RECIPE.steps(len(few)) == 3 * PER_EPOCH
-    assert np.mean(losses[-PER_EPOCH:]) < np.mean(losses[:PER_EPOCH])
-    port = numpy_port()
-    port.load(initial_params(RECIPE.seed))
-    (first, *_) = port.train(training.batches(few, RECIPE), RECIPE)
-    assert losses[0] == first
+    assert len(seen) == RECIPE.steps(COUNT) == 3 * PER_EPOCH
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -259,7 +259,7 @@ class _Walk:
         if array.shape != PARAM_SHAPES[name] or array.dtype != np.float32:
             wanted = f"float32 {PARAM_SHAPES[name]}"
             raise Mismatch(layer, f"{name} is {array.dtype} {array.shape}, expected {wanted}")
-        self.reading.params[name] = array
+        self.reading.params[name] = np.ascontiguousarray(array)
 
     def found(self, tensor: str, done: int, order: np.ndarray) -> _Data:
         """Record where the output of the layer after the first `done` is."""

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from onnx import ModelProto
@@ -21,19 +21,19 @@ EXPORTERS = {
 }
 
 
-def export(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
-    """The network with these shared weights as that exporter writes it; the framework is imported here."""
-    return importlib.import_module(EXPORTERS[exporter][0]).export(params)
+def exporter_of(name: str) -> Callable[[Mapping[str, np.ndarray]], ModelProto]:
+    """The exporter's `export`: shared weights in, ONNX model out. Its framework is imported here."""
+    return importlib.import_module(EXPORTERS[name][0]).export
 
 
 _latest: dict[str, tuple[str, ModelProto]] = {}
 
 
 def exported(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
-    """`export`, or the model that it made last if that was of the same weights: PyTorch takes seconds."""
+    """The exporter's model, or the one that it made last, if of the same weights: PyTorch takes seconds."""
     digest = checksum(params)
     if exporter not in _latest or _latest[exporter][0] != digest:
-        _latest[exporter] = digest, export(exporter, params)
+        _latest[exporter] = digest, exporter_of(exporter)(params)
     return _latest[exporter][1]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from export.command import export
 from lenet import __version__, options
 from lenet.errors import LenetError, MissingFramework
 
@@ -238,6 +239,9 @@ def predict(
     for i, (title, image, notes) in enumerate(subjects):
         here = {name: values[i] for name, values in chances.items()}
         console.print(tables.prediction(title, pictures.draw(image, console), here, notes))
+
+
+cli.add_command(export)
 
 
 @cli.command("ports")

@@ -1,0 +1,106 @@
+"""`lenet export`. What is heavy is imported where it is used, as in `lenet.cli`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lenet import options
+from lenet.errors import MissingFramework
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import RenderableType
+
+EXPORTERS = ("numpy", "torch", "tf")
+
+
+@click.command()
+@click.option(
+    "--from",
+    "exporter",
+    type=click.Choice([*EXPORTERS, "all"]),
+    help="Whose exporter writes the file (default: all that are installed).",
+)
+@click.option("--out", "folder", type=options.FILE, metavar="DIR", help="Where to (default: here).")
+@click.option("--check", "file", type=options.FILE, metavar="FILE", help="Judge this ONNX file instead.")
+@options.WEIGHTS
+@click.option(
+    "--digits",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Judge by the first N test digits.",
+)
+@click.pass_context
+def export(
+    ctx: click.Context,
+    exporter: str | None,
+    folder: Path | None,
+    file: Path | None,
+    weights_file: Path | None,
+    digits: int,
+) -> None:
+    """Write the network as ONNX, or judge an ONNX file.
+
+    Each exporter's file is held against the table of layers, read back bit for bit, run in every
+    runtime, judged layer by layer, and only then written, as lenet-EXPORTER.onnx.
+
+    With --check: is FILE this network, with these weights? The exit code is 1 if it is not.
+    """
+    from lenet import data, weights
+    from lenet.terminal import output
+
+    if file is not None and (exporter or folder):
+        raise click.UsageError("--check judges a file and writes none: leave out --from and --out")
+    params = weights.read(weights_file or weights.TRAINED)
+    images = data.test_set()[:digits].images
+    code = 0
+    if file is not None:
+        shown, code = judge(file, params, images)
+    else:
+        shown = write([] if exporter in (None, "all") else [exporter], params, folder or Path(), images)
+    output().print(shown)
+    ctx.exit(code)
+
+
+def write(
+    names: Sequence[str], params: dict[str, "np.ndarray"], folder: Path, images: "np.ndarray"
+) -> "RenderableType":
+    """The files of these exporters, or without names of all that are installed; what to print of them."""
+    from rich.console import Group
+
+    from export import tables, write
+    from lenet import ports
+    from lenet.tables import missing as not_made
+    from lenet.terminal import progress_bar
+
+    missing = {}
+    for name in names or EXPORTERS:
+        if packages := ports.missing(f"onnx:{name}/reference"):
+            install = ports.framework(f"onnx:{name}/reference").install
+            missing[name] = f"exporter {name!r} needs {', '.join(packages)}: {install}"
+    if names and missing:
+        raise MissingFramework(missing[names[0]])
+    chosen = [name for name in names or EXPORTERS if name not in missing]
+    with progress_bar() as progress:
+        task = progress.add_task("", total=len(chosen))
+
+        def started(name: str) -> None:
+            progress.update(task, description=f"exporting from {name}", completed=chosen.index(name))
+
+        files = write.write_files(chosen, params, folder, images, started)
+    return Group(tables.exports(files), *([not_made(missing)] if missing else []))
+
+
+def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", int]:
+    """What to print of a file, and the exit code."""
+    from export import check, tables
+    from lenet.terminal import progress_bar
+
+    with progress_bar() as progress:
+        progress.add_task(f"judging {file}", total=None)
+        found = check.check_file(file, params, images)
+    return tables.verdict(found), int(found.different)

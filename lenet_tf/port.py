@@ -1,6 +1,7 @@
 """The adapter to the contract of `lenet.ports`: the only file here that knows the harness."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
@@ -41,6 +42,7 @@ class Port(ports.Port):
         self._run_gradients = wrap[self.mode](partial(gradients, self._model))
         self._run_backward = wrap[self.mode](partial(backward, self._model))
         self._wrap = wrap[self.mode]
+        self._steps: dict[tuple[float, float], tuple[SGD, Callable]] = {}
 
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)
@@ -59,9 +61,14 @@ class Port(ports.Port):
         return self._shared(self._run_backward(images_to_framework(images), tf.constant(cotangent)))
 
     def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
-        start = {name: tf.constant(to_framework(name, v)) for name, v in velocity.items()}
-        optimizer = make_optimizer(self._model, recipe, start)
-        self._run_train_step = self._wrap(partial(train_step, self._model, optimizer))
+        start = {name: to_framework(name, v) for name, v in velocity.items()}
+        constants = recipe.momentum, recipe.weight_decay  # part of the traced graph: one graph for each
+        if constants not in self._steps:
+            optimizer = make_optimizer(self._model, recipe, start)
+            self._steps[constants] = optimizer, self._wrap(partial(train_step, self._model, optimizer))
+        optimizer, self._run_train_step = self._steps[constants]
+        for name, v in start.items():
+            optimizer.velocity[name].assign(v)
         return optimizer
 
     def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:

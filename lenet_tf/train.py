@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from lenet.recipe import Recipe
@@ -37,7 +38,7 @@ def backward(model: LeNet, images: tf.Tensor, cotangent: tf.Tensor) -> dict[str,
     return tape.gradient(logits, named_parameters(model), output_gradients=cotangent)
 
 
-def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, tf.Tensor]) -> SGD:
+def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, np.ndarray]) -> SGD:
     """SGD by the recipe, from the velocity given."""
     variables = {name: tf.Variable(v) for name, v in velocity.items()}
     return SGD(recipe.momentum, recipe.weight_decay, variables)

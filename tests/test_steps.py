@@ -1,0 +1,212 @@
+"""SGD in float64: every step within its bound, whole runs together, every other optimizer outside."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from lenet import drift
+from lenet.compare import ratio
+from lenet.gradients import decided
+from lenet.ports import open_port
+from lenet.recipe import Batch, Recipe, batches, initial_params
+from lenet.rounding import U64, gamma
+from lenet.steps import ROUNDINGS, Step, step
+from lenet_numpy.port import Port as NumpyPort
+
+# Momentum, decay, and a rate drop in the middle; eight steps, the fourth and the last on a short batch.
+RECIPE = Recipe(seed=1, epochs=2, batch_size=16, weight_decay=5e-3, schedule="drop")
+SIZES = (16, 16, 16, 2, 16, 16, 16, 2)
+
+
+@pytest.fixture(scope="module")
+def trail(digits):
+    """The reference run, step by step: (params, velocity, batch, what the step must give)."""
+    port = open_port("numpy", "float64")
+    port.load(initial_params(RECIPE.seed))
+    stations = []
+    for k, size in enumerate(SIZES):
+        params, velocity, candidates = port.params(), port.velocity(), digits[32 * k : 32 * (k + 1)]
+        chosen = candidates[np.flatnonzero(decided(params, candidates.images))[:size]]
+        count = len(chosen)
+        assert count == size
+        batch = Batch(chosen.images, chosen.labels, RECIPE.rate(k, len(SIZES)))
+        stations.append((params, velocity, batch, step(params, velocity, batch, RECIPE)))
+        list(port.train([batch], RECIPE))
+    return stations
+
+
+def worst(port, expected: Step) -> float:
+    """Largest error/bound over all parameters and their velocity."""
+    bounds = [(port.params(), expected.params), (port.velocity(), expected.velocity)]
+    return max(float(ratio(found[n], bound[n]).max()) for found, bound in bounds for n in bound)
+
+
+def test_every_port_takes_every_step_within_the_bound(port_name, open_port, trail):
+    port = open_port(port_name, "float64")
+    for params, velocity, batch, expected in trail:
+        port.load(params, velocity)
+        list(port.train([batch], RECIPE))
+        assert worst(port, expected) <= 1
+
+
+class Faulty(NumpyPort):
+    """The NumPy port with another rule for the step."""
+
+    def __init__(self, rule) -> None:
+        super().__init__("numpy", "float64")
+        self.rule = rule
+
+    def _train_step(self, images, labels, rate):
+        loss, gradient = self._gradients(images, labels)
+        for name, w in self._model.params.items():
+            self.rule(w, self._optimizer.velocity[name], gradient[name], rate, name)
+        return loss
+
+
+MU, DECAY = RECIPE.momentum, RECIPE.weight_decay
+
+
+def dampened(w, v, g, rate, name):
+    v[...] = MU * v + (1 - MU) * (g + DECAY * w)
+    w -= rate * v
+
+
+def rate_inside_the_velocity(w, v, g, rate, name):
+    v[...] = MU * v + rate * (g + DECAY * w)
+    w -= v
+
+
+def nesterov(w, v, g, rate, name):
+    g = g + DECAY * w
+    v[...] = MU * v + g
+    w -= rate * (g + MU * v)
+
+
+def decoupled_decay(w, v, g, rate, name):
+    v[...] = MU * v + g
+    w -= rate * (v + DECAY * w)
+
+
+def decay_times_two(w, v, g, rate, name):
+    v[...] = MU * v + g + 2 * DECAY * w
+    w -= rate * v
+
+
+def no_decay_on_biases(w, v, g, rate, name):
+    v[...] = MU * v + g + (DECAY * w if name.endswith("weight") else 0)
+    w -= rate * v
+
+
+def right(w, v, g, rate, name):
+    v[...] = MU * v + g + DECAY * w
+    w -= rate * v
+
+
+RULES = [dampened, rate_inside_the_velocity, nesterov, decoupled_decay, decay_times_two, no_decay_on_biases]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_other_rule_leaves_the_bound(rule, trail):
+    port = Faulty(rule)
+    outside = 0
+    for params, velocity, batch, expected in trail:
+        port.load(params, velocity)
+        list(port.train([batch], RECIPE))
+        outside += worst(port, expected) > 1
+    assert outside >= len(trail) - 1  # the first step has no velocity to be wrong about
+
+
+def test_the_right_rule_written_again_stays_within(trail):
+    port = Faulty(right)
+    for params, velocity, batch, expected in trail:
+        port.load(params, velocity)
+        list(port.train([batch], RECIPE))
+        assert worst(port, expected) <= 1
+
+
+# --- whole runs ---------------------------------------------------------------------------------
+
+LONG = Recipe(seed=1, epochs=20, batch_size=16, learning_rate=0.02, weight_decay=5e-4, schedule="drop")
+STEPS = 220
+# What the update's own roundings may move a weight by, in one step: the noise of the model run.
+NOISE = gamma(ROUNDINGS, U64)
+
+
+@pytest.fixture(scope="module")
+def long_run(digits):
+    """Digits for 220 steps, and how far runs drift whose weights are shaken by NOISE after each step.
+
+    The shaken runs are the argument for the limit below: they suffer at every step, in every weight,
+    ten roundings of one size, and grow them by the very Jacobians that grow a port's. Three draws, the
+    worst taken, and a factor of 4 for the directions that three draws have not tried.
+    """
+    some = digits[:180]  # 20 epochs of 11 full batches and a short one of 4
+    port, other = open_port("numpy", "float64"), open_port("numpy", "float64")
+    spread = []
+    for seed in range(3):
+        port.load(initial_params(LONG.seed))
+        other.load(initial_params(LONG.seed))
+        runs = (
+            port.train(batches(some, LONG, 0, STEPS), LONG),
+            drift.shaken(other, batches(some, LONG, 0, STEPS), LONG, NOISE, seed),
+        )
+        for _ in zip(*runs, strict=True):
+            pass
+        spread.append(drift.distance(other.params(), port.params()))
+    return some, 4 * max(spread)
+
+
+def test_220_steps_end_in_the_same_weights(port_name, open_port, long_run):
+    """In float64, to within the shaken runs' spread, which is some thousands of u."""
+    some, limit = long_run
+    port = open_port(port_name, "float64")
+    apart = drift.drift(open_port("numpy", "float64"), [port], some, LONG, STEPS)[-1, 0]
+    assert apart <= limit
+    assert limit < 2**13 * U64
+
+
+def test_a_run_by_another_rule_ends_far_beyond_the_limit(digits, long_run):
+    """The smallest of the faults, against the limit: noise < limit < fault."""
+    some, limit = long_run
+    reference = open_port("numpy", "float64")
+    reference.load(initial_params(LONG.seed))
+    for _ in reference.train(batches(some, LONG, 0, STEPS), LONG):
+        pass
+    for rule in (no_decay_on_biases, nesterov):
+        port = Faulty(rule)
+        port.load(initial_params(LONG.seed))
+        for _ in port.train(batches(some, LONG, 0, STEPS), LONG):
+            pass
+        assert drift.distance(port.params(), reference.params()) > 1e6 * limit
+
+
+def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_run):
+    """Step 1 is rounding: a few u of float32. Then gates and winners near a tie fall the other way."""
+    some, _ = long_run
+    apart = drift.drift(open_port("numpy", "float64"), [open_port("numpy", "float32")], some, LONG, 60)[:, 0]
+    assert 2.0**-26 < apart[0] < 2.0**-16
+    assert apart[-1] > apart[0]
+
+
+def test_drift_of_a_port_from_itself_is_zero(digits, long_run):
+    some, _ = long_run
+    ports = [open_port("numpy", "float64") for _ in range(2)]
+    assert not drift.drift(ports[0], ports[1:], some, LONG, 5).any()
+
+
+def test_distance_is_relative_to_the_largest_weight():
+    zero, one = {"w": np.array([0.0, 4.0])}, {"w": np.array([1.0, 4.0])}
+    assert drift.distance(one, zero) == 0.25
+
+
+def test_train_resumes_velocity_between_calls(digits):
+    """Two calls of one step are one call of two steps: the velocity is kept."""
+    ports = [open_port("numpy", "float64") for _ in range(2)]
+    some = list(islice(batches(digits[:32], RECIPE), 2))
+    for port, split in zip(ports, ([some], [some[:1], some[1:]]), strict=True):
+        port.load(initial_params(0))
+        for part in split:
+            list(port.train(part, RECIPE))
+    for name, w in ports[0].params().items():
+        np.testing.assert_array_equal(w, ports[1].params()[name])

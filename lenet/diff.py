@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -238,12 +239,21 @@ def _merged(a: list[str], b: list[str]) -> list[str]:
 
 
 def _similarity(a: str, b: str) -> float:
-    """Dice's coefficient of the words of two lines, 0 below a third; equal lines score more still."""
+    """How well two lines match: from 0 (less than a third of their words in common) to 3 (equal).
+
+    Dice's coefficient of the words, and 1 more where both begin with the same two: "def name".
+    """
     if a.strip() == b.strip():
-        return 2.0 if a.strip() else 0.01
-    words, others = (Counter(re.findall(r"\w+", line)) for line in (a, b))
-    dice = 2 * (words & others).total() / max(1, words.total() + others.total())
-    return dice if dice >= 1 / 3 else 0.0
+        return 3.0 if a.strip() else 0.01
+    words, others = _words(a), _words(b)
+    dice = 2 * (Counter(words) & Counter(others)).total() / max(1, len(words) + len(others))
+    same_start = len(words) > 1 and words[:2] == others[:2]
+    return dice + 1 if same_start else dice if dice >= 1 / 3 else 0.0
+
+
+@cache
+def _words(line: str) -> list[str]:
+    return re.findall(r"\w+", line)
 
 
 def _highlight(source: str) -> list[list[tuple[str, str]]]:

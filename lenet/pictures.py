@@ -89,7 +89,7 @@ def _read_grey(path: Path) -> np.ndarray:
         raise LenetError(f"{path}: no such image") from error
     except Image.UnidentifiedImageError as error:
         raise LenetError(f"{path}: not an image; give one of {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
         reason = getattr(error, "strerror", None) or error
         raise LenetError(f"{path}: cannot be read as an image ({reason}); save it anew as PNG") from error
 

@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from rich.console import Console
 
@@ -159,6 +161,23 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path, read):
         assert name in one_line(refusal)
     with pytest.raises(LenetError, match="Is a directory"):
         pictures.read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+@given(damage=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=6))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bytes_are_read_or_refused_in_one_line(kind, damage, tmp_path):
+    seven().save(tmp_path / "digit", kind)
+    content = bytearray((tmp_path / "digit").read_bytes())
+    for place, byte in damage:
+        content[place % len(content)] = byte
+    (tmp_path / "digit").write_bytes(content)
+    refusal = "none"
+    try:
+        assert pictures.read(tmp_path / "digit").pixels.shape == (28, 28)
+    except LenetError as error:
+        refusal = str(error)
+    assert len(refusal.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,11 @@ class Port(ABC):
         self, params: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray] | None = None
     ) -> None:
         """Take shared weights, float32 or the port's dtype; the velocity starts at zero, or as given."""
-        at_rest = {name: np.zeros_like(array) for name, array in params.items()}
-        self._start = self._checked(at_rest if velocity is None else velocity)
+        checked = self._checked(params)
+        at_rest = {name: np.zeros_like(array) for name, array in checked.items()}
+        self._start = at_rest if velocity is None else self._checked(velocity)
         self._optimizer = None
-        self._load(self._checked(params))
+        self._load(checked)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The forward pass as a user runs it: (N, 10)."""
@@ -115,21 +116,22 @@ class Port(ABC):
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
         """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
-        check_labels(labels, len(images))
-        return self._gradients(self._images(images), labels)
+        checked = self._images(images)
+        return self._gradients(checked, self._labels(labels, len(images)))
 
     def backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
         """d(sum(cotangent · logits)) / d(parameter), for a cotangent (N, 10)."""
+        checked = self._images(images)
         if cotangent.shape != (len(images), CLASSES):
             raise LenetError(f"cotangent has shape {cotangent.shape}, expected ({len(images)}, {CLASSES})")
-        return self._backward(self._images(images), cotangent.astype(self.dtype))
+        return self._backward(checked, cotangent.astype(self.dtype))
 
     def train(self, batches: Iterable[Batch], recipe: Recipe) -> Iterator[float]:
         """One SGD step for each batch, from the current weights and velocity; yields each loss."""
         self._optimizer = self._make_optimizer(recipe, self.velocity())
         for batch in batches:
-            check_labels(batch.labels, len(batch.images))
-            yield self._train_step(self._images(batch.images), batch.labels, batch.rate)
+            images = self._images(batch.images)
+            yield self._train_step(images, self._labels(batch.labels, len(images)), batch.rate)
 
     def params(self) -> Arrays:
         """The current parameters, copied out in the shared layout."""
@@ -137,7 +139,9 @@ class Port(ABC):
 
     def velocity(self) -> Arrays:
         """The current momentum buffers, copied out in the shared layout; zeros before any step."""
-        return self._start if self._optimizer is None else self._velocity()
+        if self._optimizer is None:
+            return {name: array.copy() for name, array in self._start.items()}
+        return self._velocity()
 
     def _checked(self, params: Mapping[str, np.ndarray]) -> Arrays:
         dtypes = {str(array.dtype) for array in params.values()}
@@ -147,6 +151,10 @@ class Port(ABC):
     def _images(self, images: np.ndarray) -> np.ndarray:
         check_images(images, dtype=self.dtype if images.dtype == self.dtype else "float32")
         return images.astype(self.dtype, copy=False)
+
+    def _labels(self, labels: np.ndarray, count: int) -> np.ndarray:
+        check_labels(labels, count)
+        return labels.astype(np.int64, copy=False)  # the one type of integer that all frameworks take
 
     @abstractmethod
     def _setup(self) -> None: ...

@@ -138,10 +138,22 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
 
 
 @cli.command()
-@click.argument("port", type=options.PORT)
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
+@click.option(
+    "--compare",
+    "steps",
+    is_flag=False,
+    flag_value=200,
+    type=click.IntRange(1),
+    metavar="[STEPS]",
+    help="Instead: train PORTs alike in float32 and float64, and plot how far they drift apart.",
+)
 @options.DATA
 @click.option(
-    "--out", type=options.FILE, metavar="FILE", help="Weights file to write (default: PORT.safetensors here)."
+    "--out",
+    type=options.FILE,
+    metavar="FILE",
+    help="Weights file to write (default: PORT.safetensors here); with --compare the plot (drift.png).",
 )
 @click.option(
     "--digits",
@@ -165,12 +177,34 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
 @click.option("--momentum", type=options.RATE, default=0.9, show_default=True, help="μ.")
 @click.option("--weight-decay", type=options.RATE, default=5e-4, show_default=True, help="λ.")
 @click.option("--schedule", type=click.Choice(["cosine", "drop"]), default="cosine", show_default=True)
-def train(port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, **recipe: Any) -> None:
+def train(
+    ports: tuple[str, ...],
+    steps: int | None,
+    folder: Path | None,
+    out: Path | None,
+    digits: int,
+    dtype: str,
+    **recipe: Any,
+) -> None:
     """Train PORT on MNIST and write its weights.
 
     SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v. After each epoch a checkpoint is left beside the
     weights; the same command goes on from it, and ends in the same weights as if never interrupted.
+
+    With --compare several ports train in lockstep from the same weights on the same batches of test
+    digits (of the training set, with --data), and their distance from NumPy in float64 is plotted.
     """
+    if steps is not None:
+        return compare_training(ports, steps, folder, out or Path("drift.png"), recipe)
+    if len(ports) != 1:
+        raise click.UsageError("give one PORT to train, or --compare")
+    train_one(ports[0], folder, out, digits, dtype, recipe)
+
+
+def train_one(
+    port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, recipe: dict[str, Any]
+) -> None:
+    """Train one port and write its weights, checkpoints beside them."""
     from lenet import data, training
     from lenet.ports import open_port
     from lenet.recipe import Recipe
@@ -196,6 +230,76 @@ def train(port: str, folder: Path | None, out: Path | None, digits: int, dtype: 
     training.write_weights(target, model, training.record(model, settings, chosen, accuracy))
     checkpoint.unlink(missing_ok=True)
     output().print(f"{target}: {accuracy:.2%} of the {len(tests):,} test digits right")
+
+
+def compare_training(
+    names: tuple[str, ...], steps: int, folder: Path | None, out: Path, recipe: dict[str, Any]
+) -> None:
+    """Train ports alike in both dtypes; plot and print how far they drift from NumPy in float64."""
+    from lenet import data, drift, plots, ports, tables
+    from lenet.recipe import Recipe
+    from lenet.terminal import output, progress_bar
+
+    plots.check_format(out)
+    check_writable(out)
+    chosen = data.test_set() if folder is None else data.training_set(folder)
+    settings = Recipe(**recipe | {"schedule": "drop", "epochs": 1})
+    per_epoch = settings.steps(len(chosen))
+    settings = Recipe(**recipe | {"schedule": "drop", "epochs": -(-steps // per_epoch)})
+    with progress_bar() as progress:
+        opened = [
+            model
+            for dtype in ("float32", "float64")
+            for model in open_ports(names or eager_ports(), dtype, progress)[0]
+            if (model.name, dtype) != ("numpy", "float64")  # the reference
+        ]
+        task = progress.add_task("training in lockstep", total=steps)
+        distances = drift.drift(
+            ports.open_port("numpy", "float64"),
+            opened,
+            chosen,
+            settings,
+            steps,
+            lambda: progress.advance(task),
+        )
+    labels = [f"{model.name} {model.dtype}" for model in opened]
+    plots.drift(out, labels, distances, settings.steps(len(chosen)) // 2)
+    output().print(tables.drift(labels, distances), f"\n{out}: the plot", sep="")
+
+
+@cli.command()
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
+@click.option(
+    "--batch",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(1, TEST_DIGITS),
+    default=(1, 64, 1000),
+    show_default=True,
+    help="Batch size (may be repeated).",
+)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Interleaved rounds.")
+@click.option("--threads", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
+@options.WEIGHTS
+def bench(
+    ports: tuple[str, ...], sizes: tuple[int, ...], rounds: int, threads: int, weights_file: Path | None
+) -> None:
+    """How long do a forward pass and a training step take?
+
+    Microseconds per digit, NumPy in and out, the median of interleaved rounds. Outputs are checked first.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ[variable] = str(threads)  # read by each library when it is imported
+    from lenet import data, tables, weights
+    from lenet.bench import bench as measure
+    from lenet.terminal import output, progress_bar
+
+    params, digits = weights.read(weights_file or weights.TRAINED), data.test_set()
+    with progress_bar() as progress:
+        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
+        task = progress.add_task("timing", total=len(sizes) * 2 * (rounds + 1))
+        timings = measure(opened, params, digits, sizes, rounds, lambda: progress.advance(task))
+    output().print(tables.timings(timings, threads))
 
 
 @cli.command()

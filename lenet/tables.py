@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lenet.bench import Timing
 from lenet.compare import Comparison, LayerReport, PortReport
 
 GOOD, BAD, FAINT = "green", "bold red", "dim"
@@ -216,4 +217,35 @@ def _table(title: str | None, *columns: str) -> Table:
             no_wrap=heading not in (columns[0], columns[-1]),
             overflow="fold",
         )
+    return table
+
+
+def drift(names: list[str], distances: np.ndarray) -> RenderableType:
+    """Distance from the reference run after a few of the steps, one column per port and dtype."""
+    last = len(distances)
+    shown = sorted({step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step < last} | {last})
+    columns = [">" + "\n".join(name.split()) for name in names]
+    table = _table("largest distance of a weight from NumPy in float64, relative", ">step", *columns)
+    for step in shown:
+        table.add_row(str(step), *(f"{distance:.1e}" for distance in distances[step - 1]))
+    return table
+
+
+def timings(rows: list[Timing], threads: int) -> RenderableType:
+    """One row per port, one column per task and batch size; the fastest of a column in green."""
+    columns = list(dict.fromkeys((row.task, row.batch) for row in rows))
+    names = [f">{task}\nbatch {batch}" for task, batch in columns]
+    table = _table(f"microseconds per digit, {count(threads, 'thread')}", "port", *names)
+    found = {(row.port, row.task, row.batch): row.microseconds for row in rows}
+    fastest = {
+        column: min(time for (_, *key), time in found.items() if tuple(key) == column and time is not None)
+        for column in columns
+    }
+    for port in dict.fromkeys(row.port for row in rows):
+        cells = []
+        for column in columns:
+            time = found[port, *column]
+            text = "-" if time is None else f"{time:,.0f}" if time >= 100 else f"{time:.1f}"
+            cells.append(Text(text, GOOD if time == fastest[column] else ""))
+        table.add_row(port, *cells)
     return table

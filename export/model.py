@@ -97,6 +97,8 @@ def read_file(path: Path) -> ModelProto:
         LenetError: there is no such file, it is not ONNX, truncated, invalid, of an opset newer than
             the installed `onnx` knows, or its external data is missing.
     """
+    if not path.is_file():
+        raise LenetError(f"{path}: no such ONNX file; `lenet export` writes some")
     try:
         model = onnx.load(path)
     except DecodeError as error:

@@ -1,5 +1,6 @@
 """Writes the ONNX files: each one made, judged, and only then written."""
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -60,8 +61,10 @@ def write_files(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # refused now rather than after all the work
+            pass
     except OSError as error:
-        raise LenetError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+        raise LenetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     made = []
     for exporter in exporters:
         started(exporter)

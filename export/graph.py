@@ -7,6 +7,7 @@ Flatten is applied to their numbers in the shared layout. So the columns of `fc1
 graph arranged what they multiply, and a layer that reads its input in another order is found out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -283,7 +284,7 @@ class _Walk:
         """The window, its step and the padding of a Conv or MaxPool."""
         found = {"strides": [1, 1], "dilations": [1, 1], "group": 1, "kernel_shape": [size, size]}
         found |= _settings(node)
-        found["pads"] = _padding(found, shape[1:], size)
+        found["pads"] = pads_of(found, shape[1:], [size, size])
         wanted = {
             "kernel_shape": [size, size],
             "strides": [stride, stride],
@@ -315,19 +316,19 @@ def _settings(node: NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def _padding(settings: dict[str, Any], sizes: tuple[int, ...], window: int) -> list[int]:
-    """Rows and columns added before and after, as ONNX's `pads` or as its `auto_pad` asks for them.
+def pads_of(settings: dict[str, Any], sizes: Sequence[int], windows: Sequence[int]) -> list[int]:
+    """Rows and columns added before and after, as a node's `pads` or its `auto_pad` asks for them.
 
-    SAME makes ⌈size / stride⌉ outputs; an odd rest goes to the end (UPPER) or the start (LOWER).
+    SAME makes ⌈size / stride⌉ outputs of an axis; an odd rest goes to its end (UPPER) or start (LOWER).
     """
     mode = settings.get("auto_pad", b"NOTSET").decode()
     if mode == "NOTSET":
-        return list(settings.get("pads", [0] * 4))
+        return list(settings.get("pads", [0] * 2 * len(sizes)))
     if mode == "VALID":
-        return [0] * 4
+        return [0] * 2 * len(sizes)
     totals = [
         max((-(-size // stride) - 1) * stride + window - size, 0)
-        for size, stride in zip(sizes, settings["strides"], strict=True)
+        for size, stride, window in zip(sizes, settings["strides"], windows, strict=True)
     ]
     less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
     return less + more if mode == "SAME_UPPER" else more + less

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from lenet import __version__, data, ports, training, weights
+from lenet import __version__, data, ports, tables, training, weights
 from lenet.cli import cli
 from lenet.errors import LenetError
 from lenet.ports import Framework
@@ -96,7 +96,7 @@ def test_version_and_help(lenet):
     assert lenet("--version").stdout == f"lenet {__version__}\n"
     text = lenet("--help").stdout
     assert {"compare", "diff", "train", "predict", "ports", "data"} <= set(COMMANDS)
-    assert [name for name in COMMANDS if re.search(rf"^  {name}  ", text, re.MULTILINE)] == COMMANDS
+    assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE) == COMMANDS
     assert "..." not in text.partition("Commands:")[2]  # each is described in one line, whole
 
 
@@ -381,11 +381,12 @@ def test_diff_writes_a_page(lenet, tmp_path):
 
 
 def test_compare_draws_the_table_as_svg(lenet, tmp_path):
-    lenet("compare", "numpy", "--digits", 60, "--svg", "table.svg")
+    result = lenet("compare", "numpy", "--digits", 60, "--svg", "table.svg")
     picture = (tmp_path / "table.svg").read_text()
     assert picture.startswith("<svg")
     assert "lenet&#160;compare" in picture or "lenet compare" in picture
     assert "60/60" in picture
+    assert result.stdout.count("60/60") == 1
 
 
 @pytest.mark.parametrize(
@@ -403,8 +404,9 @@ def test_closed_pipe_is_no_traceback(arguments):
     process.wait()
 
 
-def test_output_that_cannot_show_a_letter_is_no_traceback(lenet):
-    result = lenet("compare", "numpy", "--digits", 60, PYTHONIOENCODING="ascii")
+@pytest.mark.parametrize("arguments", ["predict --digit 0 --port numpy", "diff torch tf"])
+def test_output_that_cannot_show_a_letter_is_no_traceback(arguments, lenet):
+    result = lenet(*arguments.split(), PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -475,6 +477,11 @@ def test_train_writes_what_the_recipe_gives_and_its_accuracy(in_process, mini, d
     assert (metadata["recipe"], metadata["training_digits"]) == (recipe.to_json(), "250")
     assert float(metadata["test_accuracy"]) == pytest.approx(right, abs=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["numpy.safetensors"]  # no checkpoint left
+
+
+@pytest.mark.usefixtures("mini")
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(in_process):
+    assert in_process("train", "numpy", *QUICK, "--out", "[bold]").stdout.startswith("[bold]: ")
 
 
 def test_interrupted_training_goes_on_to_the_same_weights(in_process, mini, tmp_path, monkeypatch):
@@ -594,9 +601,15 @@ def test_predict_uses_the_weights_that_it_is_given(lenet, tmp_path, digits):
     weights.write(tmp_path / "start", initial_params(3), {})
     port = numpy_port()
     port.load(initial_params(3))
-    answer = port.logits(digits.images[:1]).argmax()
+    chances = tables.probabilities(port.logits(digits.images[:1]))[0]
     result = lenet("predict", "--digit", 0, "--port", "numpy", "--weights", "start")
-    assert re.search(rf"^predicted +{answer} by", result.stdout, re.MULTILINE)
+    for digit, chance in enumerate(chances):
+        assert re.search(rf"  {digit} +{chance:.4%}", result.stdout)
+
+
+def test_probabilities_of_large_logits_do_not_overflow():
+    logits = np.array([[1e4, 1e4, -1e4], [-1e4, -1e4, -1e4]], np.float32)
+    np.testing.assert_array_equal(tables.probabilities(logits), [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])
 
 
 def test_data_goes_to_the_folder_named_by_option_or_environment(in_process, tmp_path, monkeypatch):

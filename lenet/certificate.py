@@ -39,13 +39,10 @@ import numpy as np
 
 from lenet import weights
 from lenet.data import check_images
+from lenet.dyadic import Array, Dyadic, TooWide, common_grid, dyadic
 from lenet.exact import (
-    Array,
-    Dyadic,
-    TooWide,
     affine,
     bias_gradient,
-    dyadic,
     parameters,
     sgd_step,
     transposed,
@@ -163,6 +160,18 @@ def certify(
     return BatchCertificate(tuple(sums.values()), len(images))
 
 
+def certify_layer(
+    layer: Affine, w: Dyadic, b: Dyadic, x: Dyadic, dtype: str = "float32", start: int = 0
+) -> Sum:
+    """The largest Σ|w||x| + |b| of one layer over the digits of x, which count from `start`.
+
+    Raises:
+        TooWide: it could leave int64.
+    """
+    grid = min(w.exponent, b.exponent, x.exponent)
+    return _largest(layer.name, affine(layer, abs(w), abs(b), abs(x)), dtype, grid, start)
+
+
 def certify_backward(
     params: Mapping[str, Array], images: Array, cotangent: Array, dtype: str = "float32"
 ) -> BatchCertificate:
@@ -233,9 +242,7 @@ def certify_range(
 def _forward_sums(params: Mapping[str, Array], images: Dyadic, start: int, dtype: str) -> Iterator[Sum]:
     for layer, x, _ in walk(params, images):
         if isinstance(layer, Affine):
-            w, b = parameters(layer, params)
-            grid = min(w.exponent, b.exponent, x.exponent)
-            yield _largest(layer.name, affine(layer, abs(w), abs(b), abs(x)), dtype, grid, start)
+            yield certify_layer(layer, *parameters(layer, params), x, dtype, start)
 
 
 def _backward_sums(params: Mapping[str, Array], images: Array, cotangent: Array, dtype: str) -> Iterator[Sum]:
@@ -274,14 +281,14 @@ def _interval(
     positive, negative = np.maximum(taps, 0).sum(axis=2), np.minimum(taps, 0).sum(axis=2)
     if isinstance(layer, Conv) and layer.padding:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
-    product = w.exponent + exponent
-    exponent = min(product, b.exponent) if b.peak() else product
-    lift, bias = 1 << (product - exponent), b.units.astype(object)
-    bias = bias << (b.exponent - exponent if b.peak() else 0)
-    bound = (positive - negative) @ np.maximum(abs(low), abs(high)) * lift + abs(bias)
-    highest = (positive @ high + negative @ low) * lift + bias
-    lowest = (positive @ low + negative @ high) * lift + bias
-    return lowest, highest, bound, exponent
+    load = (positive - negative) @ np.maximum(abs(low), abs(high))
+    exponent, (lift, bias_lift) = common_grid(
+        (int(load.max()), w.exponent + exponent), (b.peak(), b.exponent)
+    )
+    bias = b.units.astype(object) << bias_lift
+    highest = ((positive @ high + negative @ low) << lift) + bias
+    lowest = ((positive @ low + negative @ high) << lift) + bias
+    return lowest, highest, (load << lift) + abs(bias), exponent
 
 
 def _largest(name: str, magnitude: Dyadic, dtype: str, finest: int, start: int | None = None) -> Sum:

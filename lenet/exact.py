@@ -7,12 +7,11 @@ bound to return the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-from lenet.errors import LenetError
+from lenet.dyadic import Dyadic, add, check_width, common_grid, dyadic, scale
 from lenet.recipe import Recipe
 from lenet.rounding import linear_map, window_taps
 from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv, Flatten, Layer, MaxPool, ReLU
@@ -35,100 +34,6 @@ def coarsen(images: Array, shift: int = PIXEL_SHIFT) -> Array:
     """
     pixels = np.rint(images * np.float32(255)).astype(np.int64)
     return ((pixels >> shift) / 2 ** (8 - shift)).astype(np.float32)
-
-
-class TooWide(LenetError):
-    """Numbers that int64 cannot hold: up to `bound` times 2^`exponent`, at `unit` of `name`."""
-
-    def __init__(self, name: str, bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:
-        super().__init__(f"{name}: needs {bound.bit_length()} bits, int64 has 63; take exact weights")
-        self.name, self.bound, self.exponent, self.unit = name, bound, exponent, unit
-
-
-@dataclass(frozen=True)
-class Dyadic:
-    """Numbers on a grid: `units` (int64, any shape) times 2^`exponent`."""
-
-    units: Array
-    exponent: int
-
-    def __abs__(self) -> "Dyadic":
-        return self.map(np.abs(self.units))
-
-    def map(self, units: Array) -> "Dyadic":
-        """Other units on the same grid."""
-        return Dyadic(units, self.exponent)
-
-    def peak(self) -> int:
-        """The largest magnitude, in grids, as a Python integer."""
-        return max(-int(self.units.min(initial=0)), int(self.units.max(initial=0)))
-
-    def to_float(self, dtype: str = "float32") -> Array:
-        """The same numbers in `dtype`, exactly.
-
-        Raises:
-            LenetError: one of them is not representable, or only as a subnormal.
-        """
-        limits, width = np.finfo(dtype), self.peak().bit_length()
-        floats = self.units.astype(dtype)
-        lossless = width < 63 and np.array_equal(floats.astype(np.int64), self.units)
-        if not lossless or self.exponent < limits.minexp or width + self.exponent > limits.maxexp:
-            raise LenetError(
-                f"{self.peak()} · 2^{self.exponent} or a smaller value is no {dtype}: it would round"
-            )
-        return np.ldexp(floats, self.exponent)
-
-
-def dyadic(x: Array | float, name: str = "input") -> Dyadic:
-    """Finite floats on the coarsest grid that holds them all; exponent 0 where all are zero.
-
-    Raises:
-        LenetError: a NaN or an infinity; `name` says whose.
-        TooWide: their exponents lie further apart than int64 is wide.
-    """
-    if not np.isfinite(x).all():
-        raise LenetError(f"{name}: a NaN or an infinity lies on no grid")
-    fractions, exponents = np.frexp(np.asarray(x, np.float64))
-    units = np.ldexp(fractions, 53).astype(np.int64)  # 53 bits: every float64, and so every float32
-    trailing = np.frexp((units & -units).astype(np.float64))[1].clip(1) - 1  # zeros below the last one
-    lowest = (exponents - 53 + trailing)[units != 0]  # the exponent of each value's last one
-    if not lowest.size:
-        return Dyadic(units, 0)
-    exponent = int(lowest.min())
-    width = int(exponents[units != 0].max()) - exponent
-    if width > 62:
-        raise TooWide(name, 1 << width, exponent)
-    lift = np.where(units == 0, 0, exponents - 53 + trailing - exponent)
-    return Dyadic((units >> trailing) << lift, exponent)
-
-
-def add(name: str, *terms: Dyadic) -> Dyadic:
-    """The sum of arrays that broadcast, on the finest of their grids.
-
-    Raises:
-        TooWide: a sum could leave int64.
-    """
-    exponent = min((term.exponent for term in terms if term.peak()), default=terms[0].exponent)
-    lifts = [term.exponent - exponent if term.peak() else 0 for term in terms]  # zeros are on any grid
-    _check_width(name, sum(term.peak() << lift for term, lift in zip(terms, lifts, strict=True)), exponent)
-    lifted = (term.units << lift for term, lift in zip(terms, lifts, strict=True))
-    return Dyadic(reduce(np.add, lifted), exponent)
-
-
-def scale(name: str, factor: float, x: Dyadic) -> Dyadic:
-    """factor · x, on the product of their grids.
-
-    Raises:
-        TooWide: a product could leave int64.
-    """
-    by = dyadic(factor, name)
-    _check_width(name, by.peak() * x.peak(), by.exponent + x.exponent)
-    return Dyadic(by.units * x.units, by.exponent + x.exponent)
-
-
-def _check_width(name: str, bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:
-    if bound.bit_length() > 63:
-        raise TooWide(name, bound, exponent, unit)
 
 
 # --- forward -----------------------------------------------------------------------------------
@@ -167,11 +72,13 @@ def affine(layer: Affine, w: Dyadic, b: Dyadic, x: Dyadic) -> Dyadic:
     Raises:
         TooWide: the largest input everywhere could overflow the unit whose Σ|w| is the largest.
     """
-    exponent = w.exponent + x.exponent
+    product = w.exponent + x.exponent
     loads = abs(w).units.astype(object).reshape(len(w.units), -1).sum(axis=1) * x.peak()
-    _check_width(layer.name, int(loads.max()), exponent, (int(loads.argmax()),))
+    exponent, (lift, bias_lift) = common_grid((int(loads.max()), product), (b.peak(), b.exponent))
+    bounds = (loads << lift) + (abs(b).units.astype(object) << bias_lift)
+    check_width(layer.name, int(bounds.max()), exponent, (int(bounds.argmax()),))
     b = b.map(b.units.reshape(-1, *[1] * (len(layer.out_shape(x.units.shape[1:])) - 1)))
-    return add(layer.name, Dyadic(linear_map(layer, w.units, x.units), exponent), b)
+    return add(layer.name, Dyadic(linear_map(layer, w.units, x.units), product), b)
 
 
 def select(layer: Layer, x: Dyadic) -> Dyadic:
@@ -235,7 +142,7 @@ def input_gradient(layer: Layer, params: Mapping[str, Array], x: Dyadic, y: Dyad
 def weight_gradient(layer: Affine, x: Dyadic, dy: Dyadic) -> Dyadic:
     """Σ dy · x over the batch and, in a convolution, over all positions: the shape of the weights."""
     exponent = dy.exponent + x.exponent
-    _check_width(f"{layer.name}.weight", dy.units[:, 0].size * dy.peak() * x.peak(), exponent)
+    check_width(f"{layer.name}.weight", dy.units[:, 0].size * dy.peak() * x.peak(), exponent)
     if not isinstance(layer, Conv):
         return Dyadic(dy.units.T @ x.units, exponent)
     dw = np.zeros(layer.weight_shape, np.int64)
@@ -247,14 +154,14 @@ def weight_gradient(layer: Affine, x: Dyadic, dy: Dyadic) -> Dyadic:
 
 def bias_gradient(layer: Affine, dy: Dyadic) -> Dyadic:
     """Σ dy over the batch and all positions: one for each output unit."""
-    _check_width(f"{layer.name}.bias", dy.units[:, 0].size * dy.peak(), dy.exponent)
+    check_width(f"{layer.name}.bias", dy.units[:, 0].size * dy.peak(), dy.exponent)
     return dy.map(dy.units.sum(axis=tuple(axis for axis in range(dy.units.ndim) if axis != 1)))
 
 
 def transposed(layer: Affine, w: Dyadic, dy: Dyadic) -> Dyadic:
     """Wᵀdy: every output's cotangent goes back along its weights; the shape of the input."""
     exponent = w.exponent + dy.exponent
-    _check_width(f"{layer.name}.input", w.units[:, 0].size * len(w.units) * w.peak() * dy.peak(), exponent)
+    check_width(f"{layer.name}.input", w.units[:, 0].size * len(w.units) * w.peak() * dy.peak(), exponent)
     if not isinstance(layer, Conv):
         return Dyadic(dy.units @ w.units, exponent)
     n, maps, rows, columns = dy.units.shape

@@ -7,11 +7,13 @@ bound to return the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
 from lenet.dyadic import Dyadic, add, check_width, common_grid, dyadic, scale
+from lenet.errors import LenetError
 from lenet.recipe import Recipe
 from lenet.rounding import linear_map, window_taps
 from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv, Flatten, Layer, MaxPool, ReLU
@@ -34,6 +36,11 @@ def coarsen(images: Array, shift: int = PIXEL_SHIFT) -> Array:
     """
     pixels = np.rint(images * np.float32(255)).astype(np.int64)
     return ((pixels >> shift) / 2 ** (8 - shift)).astype(np.float32)
+
+
+def pixel_values(shift: int = PIXEL_SHIFT) -> Array:
+    """Every value that a pixel of `coarsen` can take, ascending, float32."""
+    return np.arange(2 ** (8 - shift), dtype=np.float32) / np.float32(2 ** (8 - shift))
 
 
 # --- forward -----------------------------------------------------------------------------------
@@ -203,3 +210,49 @@ def sgd_step(
     """
     v = add(name, scale(name, recipe.momentum, v), g, scale(name, recipe.weight_decay, w))
     return add(name, w, scale(name, -rate, v)), v
+
+
+# --- comparison --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first value whose bits differ: of which array, where, and how many more of that array do."""
+
+    name: str
+    where: tuple[int, ...]
+    got: float
+    expected: float
+    values: int
+
+    def __str__(self) -> str:
+        where = ", ".join(map(str, self.where))
+        return f"{self.name}[{where}] is {self.got!r}, not {self.expected!r}; {self.values} of it differ"
+
+
+def first_difference(
+    expected: Mapping[str, Array], got: Mapping[str, Array], start: int = 0
+) -> Difference | None:
+    """Where two sets of arrays, taken in the order of `expected`, first differ in a bit; None: nowhere.
+
+    Args:
+        expected: by layer or parameter.
+        got: arrays of the same names, shapes and dtypes.
+        start: added to the first index, which counts digits in an activation.
+
+    Raises:
+        LenetError: a name, a shape or a dtype differs.
+    """
+    if got.keys() != expected.keys():
+        raise LenetError(f"got {', '.join(got)}; expected {', '.join(expected)}")
+    for name, want in expected.items():
+        array = got[name]
+        if array.shape != want.shape or array.dtype != want.dtype:
+            raise LenetError(f"{name} is {array.dtype} {array.shape}, not {want.dtype} {want.shape}")
+        bits = f"u{want.itemsize}"
+        unequal = np.ascontiguousarray(array).view(bits) != np.ascontiguousarray(want).view(bits)
+        if unequal.any():
+            first, *unit = (int(i) for i in np.unravel_index(unequal.argmax(), unequal.shape))
+            value, wanted = float(array[first, *unit]), float(want[first, *unit])
+            return Difference(name, (start + first, *unit), value, wanted, int(unequal.sum()))
+    return None

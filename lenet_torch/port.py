@@ -1,5 +1,7 @@
 """The adapter to the contract of `lenet.ports`: the only file here that knows the harness."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,9 +28,11 @@ class Port(ports.Port):
         self._model = LeNet(self.dtype)
         self._run_activations = activations
         if self.mode == "compile":
+            # Whole graphs or an error: Dynamo would otherwise run what it gives up on uncompiled, in silence.
+            compiled = partial(torch.compile, dynamic=True, fullgraph=True)
             # Not `self._model.compile()`: Dynamo skips code of torch.nn, and Sequential's forward is that.
-            self._model.forward = torch.compile(self._model.forward, dynamic=True)  # type: ignore[method-assign]
-            self._run_activations = torch.compile(activations, dynamic=True)
+            self._model.forward = compiled(self._model.forward)  # type: ignore[method-assign]
+            self._run_activations = compiled(activations)
 
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)

@@ -46,6 +46,9 @@ DOCSTRINGS = {
 SHARED = {"lenet.spec", "lenet.recipe"}  # the network as data, the constants of training: no mathematics
 HARNESS = {"lenet", "lenet.ports", "lenet.quiet"}  # port.py alone
 BESIDE = {"tensorflow": {"keras"}}  # packages that come with a framework and are part of it
+HEAVY = {name for line in FRAMEWORKS.values() for names in line.needs.values() for name in names}
+HEAVY |= {*FOLDERS, *(line.package for line in FRAMEWORKS.values())}.union(*BESIDE.values())
+HEAVY -= {"numpy"}  # what only an opened port may load
 
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -202,10 +205,7 @@ def test_the_numpy_layers_import_numpy_alone():
 @pytest.mark.parametrize("path", sources("lenet"), ids=str)
 def test_what_no_framework_changes_imports_no_framework(path):
     """Nor, outside the registry, a port: `lenet.ports` imports it by name when it is opened."""
-    frameworks = {*FOLDERS, *FOLDERS.values(), *(name for more in BESIDE.values() for name in more)} - {
-        "numpy"
-    }
-    assert not {module.partition(".")[0] for module in imports(tree(*path.parts))} & frameworks
+    assert not {module.partition(".")[0] for module in imports(tree(*path.parts))} & HEAVY
 
 
 def test_importing_the_package_and_the_command_loads_no_framework():
@@ -217,8 +217,7 @@ def test_importing_the_package_and_the_command_loads_no_framework():
     loaded = subprocess.run(
         [sys.executable, "-c", code, *modules], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    heavy = {*FOLDERS, *FOLDERS.values(), *(name for more in BESIDE.values() for name in more)} - {"numpy"}
-    assert not {name.partition(".")[0] for name in loaded} & (heavy | {"onnx", "onnxruntime", "export"})
+    assert not {name.partition(".")[0] for name in loaded} & HEAVY
 
 
 # --- what nobody may do ------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""The registry: what it refuses, what it imports, and that modes are what they are called."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.outcomes import Failed, Skipped
+
+from lenet import ports
+from lenet.data import Digits
+from lenet.errors import LenetError, MissingFramework
+from lenet.ports import FRAMEWORKS, Framework
+from tests.helpers import one_line
+
+
+@pytest.fixture(scope="module")
+def few(digits) -> Digits:
+    return digits[:3]
+
+
+# --- the registry ------------------------------------------------------------------------------
+
+
+def test_an_unknown_port_is_refused_with_the_known_ones():
+    for name in ("caffe3", "torch:xla", "", "numpy:"):
+        with pytest.raises(
+            LenetError, match=f"unknown port '{name}'; known: numpy, torch, torch:compile, tf, "
+        ):
+            ports.open_port(name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_missing_framework_is_refused_with_the_line_that_installs_it(framework, monkeypatch):
+    line, find = FRAMEWORKS[framework], importlib.util.find_spec
+    name = f"{framework}:{line.modes[0]}".removesuffix(":")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == line.package else find(n))
+    assert not ports.installed(name)
+    with pytest.raises(MissingFramework) as refusal:
+        ports.open_port(name)
+    assert one_line(refusal) == f"port {name!r} needs {line.package}: {line.install}"
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", Skipped), ("true", Failed)])
+def test_a_test_of_a_missing_framework_is_skipped_but_fails_under_ci(ci, outcome, open_port, monkeypatch):
+    monkeypatch.setitem(FRAMEWORKS, "gone", Framework("lenet_gone.port", "no_such_framework", extra="gone"))
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match=r"needs no_such_framework: pip install 'lenet-migrations\[gone\]'"):
+        open_port("gone")
+
+
+def test_opening_a_port_imports_its_own_framework_alone():
+    code = "import sys; from lenet.ports import open_port; open_port('numpy'); print(*sys.modules)"
+    root = Path(__file__).parent.parent
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "lenet_numpy.port" in loaded
+    assert not {"torch", "tensorflow", "keras", "lenet_torch", "lenet_tf"} & set(loaded)
+
+
+# --- modes are what they are called ------------------------------------------------------------
+
+
+def test_torch_compile_hands_whole_graphs_to_inductor(open_port, params, few, monkeypatch):
+    """A backend that runs each graph as it is, and keeps it, in the place of Inductor."""
+    open_port("torch:compile")
+    import torch
+
+    graphs, compile = [], torch.compile
+
+    def keep(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph.code)
+        return graph.forward
+
+    def recorded(function: Any, **options: Any) -> Any:
+        assert options == {"dynamic": True, "fullgraph": True}  # no other backend, no way out
+        return compile(function, backend=keep, **options)
+
+    monkeypatch.setattr(torch, "compile", recorded)
+    for name, expected in (("torch", 0), ("torch:compile", 3)):  # logits, every layer, and with gradients
+        port = ports.open_port(name)
+        port.load(params)
+        port.logits(few.images)
+        port.activations(few.images)
+        port.gradients(few.images, few.labels)
+        assert len(graphs) == expected
+    for code in graphs:
+        assert [code.count(op) for op in ("conv2d(", "max_pool2d(", "linear(")] == [2, 2, 3]
+
+
+@pytest.mark.parametrize(("name", "runs"), [("tf", 2), ("tf:function", 1), ("tf:xla", 1)])
+def test_tf_runs_python_at_each_call_and_its_graph_modes_once(
+    name, runs, open_port, params, few, monkeypatch
+):
+    open_port(name)
+    from lenet_tf import port as module
+
+    seen = []
+    activations = module.activations
+
+    def counted(*args: Any) -> Any:
+        seen.append(args)
+        return activations(*args)
+
+    monkeypatch.setattr(module, "activations", counted)
+    port = ports.open_port(name)
+    port.load(params)
+    port.activations(few.images)
+    port.activations(few.images)
+    assert len(seen) == runs
+
+
+def test_tf_xla_compiles_and_tf_function_does_not(open_port, few):
+    compiled, traced = open_port("tf:xla"), open_port("tf:function")
+    import tensorflow as tf
+
+    images = tf.constant(few.images.transpose(0, 2, 3, 1))
+    text = compiled._run_logits.experimental_get_compiler_ir(images)(stage="hlo")
+    assert "HloModule" in text
+    assert text.count("convolution") >= 2
+    with pytest.raises(ValueError, match="jit_compile"):
+        traced._run_logits.experimental_get_compiler_ir(images)

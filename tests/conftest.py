@@ -6,6 +6,12 @@ the test is skipped, except under CI: there it fails, since nothing may be skipp
 """
 
 import os
+
+# Two processes share the cores (pytest -n): more threads than cores wait for each other, spinning. Read
+# by each library when it is imported.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 from collections.abc import Callable
 from functools import cache
 

@@ -101,7 +101,7 @@ def ratio(value: float) -> str:
     """An error over its bound in few characters."""
     if not isfinite(value):
         return "∞"
-    return f"{value:.3f}" if value < 1000 else f"{value:.1e}"
+    return f"{value:.3f}" if value < 100 else f"{value:,.0f}" if value < 1e7 else f"{value:.1e}"
 
 
 def count(number: int, thing: str) -> str:

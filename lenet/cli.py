@@ -36,7 +36,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORTS)
 @click.option("--layers", is_flag=True, help="Show every layer of every port.")
 @click.option(
     "--digits",
@@ -71,7 +71,8 @@ def compare(
 
     Runs them on the same digits and judges every layer: rounding, or a different function.
 
-    Without PORT: every port and mode that is installed. The exit code is 1 if any is different.
+    Without PORT: every port and mode that is installed and can train; `onnx` names all that ONNX runs
+    in. The exit code is 1 if any is different.
     """
     import json
 
@@ -382,7 +383,7 @@ def open_ports(names: Sequence[str], dtype: str, progress: "Progress") -> tuple[
     from lenet import ports
 
     opened, missing = [], {}
-    wanted = list(dict.fromkeys(names)) or ports.names()
+    wanted = list(dict.fromkeys(mode for name in names for mode in ports.modes(name))) or ports.names()
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
     for name in wanted:
         progress.update(task, description=f"importing {name}")

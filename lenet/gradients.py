@@ -88,7 +88,7 @@ def decided(params: Mapping[str, Array], images: Array, dtype: str = "float64") 
 
 
 def _per_digit(ok: Array) -> Array:
-    return ok.reshape(len(ok), -1).all(axis=1)
+    return np.asarray(ok.reshape(len(ok), -1).all(axis=1))
 
 
 def _winner_decided(z: Bounded, images: Array, size: int, field: int, jump: int, padding: int) -> Array:

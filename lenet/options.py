@@ -46,15 +46,19 @@ class Commands(click.Group):
 
 
 class PortName(click.ParamType):
-    """A port and mode of the registry."""
+    """A port and mode of the registry; where several may be named, "onnx" stands for all its modes."""
 
     name = "port"
 
+    def __init__(self, *, several: bool = False) -> None:
+        self.several = several
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from lenet.ports import framework
+        from lenet.ports import framework, modes
 
         try:
-            framework(value)
+            if not (self.several and modes(value)):
+                framework(value)
         except LenetError as error:
             self.fail(str(error), param, ctx)
         return value
@@ -81,6 +85,7 @@ class NotNegative(click.FloatRange):
 
 
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
+PORTS = PortName(several=True)
 DTYPE = click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
 )

@@ -44,9 +44,7 @@ class Framework:
     @property
     def install(self) -> str:
         """The line that installs what is missing."""
-        return (
-            f"pip install 'lenet-migrations[{self.extra}]'" if self.extra else f"pip install {self.package}"
-        )
+        return f"pip install -e '.[{self.extra}]'" if self.extra else f"pip install {self.package}"
 
 
 FRAMEWORKS = {
@@ -222,6 +220,12 @@ def names(*, forward_only: bool = False) -> list[str]:
         for mode in line.modes
         if forward_only or not line.forward_only
     ]
+
+
+def modes(name: str) -> list[str]:
+    """The port of that name; where there is none, every mode of the framework: "onnx" names twelve."""
+    known = names(forward_only=True)
+    return [name] if name in known else [one for one in known if one.partition(":")[0] == name]
 
 
 def framework(name: str) -> Framework:

@@ -200,7 +200,7 @@ def _worst(report: PortReport) -> tuple[str, str]:
 
 
 def _table(title: str | None, *columns: str) -> Table:
-    """A table of these columns; ">" before a heading aligns it right; only the first and last may wrap."""
+    """A table of these columns; ">" before a heading aligns it right; only the second and last may wrap."""
     table = Table(
         title=title,
         title_justify="left",
@@ -214,7 +214,7 @@ def _table(title: str | None, *columns: str) -> Table:
         table.add_column(
             heading.removeprefix(">"),
             justify="right" if heading.startswith(">") else "left",
-            no_wrap=heading not in (columns[0], columns[-1]),
+            no_wrap=heading not in (columns[1], columns[-1]),
             overflow="fold",
         )
     return table

@@ -290,10 +290,10 @@ def ghost(monkeypatch) -> None:
 def test_missing_framework_is_listed_or_fatal_if_it_was_named(in_process):
     result = in_process("compare", "--digits", 60)
     assert result.exit_code == 0
-    assert "pip install 'lenet-migrations[ghosts]'" in " ".join(result.stdout.split())
+    assert "pip install -e '.[ghosts]'" in " ".join(result.stdout.split())
     assert re.search(r"^single .* rounding", result.stdout, re.MULTILINE)
     named = failed(in_process("compare", "numpy", "ghost", "--digits", 60))
-    assert "ghost_framework: pip install 'lenet-migrations[ghosts]'" in named
+    assert "ghost_framework: pip install -e '.[ghosts]'" in named
     assert "ghost_framework" in failed(in_process("predict", "--digit", 1, "--port", "ghost"))
 
 

@@ -127,7 +127,7 @@ def test_missing_package_takes_its_modes_alone(package, lost, monkeypatch):
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port(lost[0])
     assert f"needs {package}" in one_line(refusal)
-    assert "pip install 'lenet-migrations[export]'" in one_line(refusal)
+    assert "pip install -e '.[export]'" in one_line(refusal)
 
 
 def test_fixed_batch_is_fixed_throughout():

@@ -288,6 +288,11 @@ DEPARTURES: dict[str, tuple[str, str, dict[str, Step]]] = {
         r"another order than the table's \(6, 14, 14\)",
         {"pool1": chain(pool(), op("Transpose", perm=[0, 1, 3, 2]))},
     ),
+    "columns-for-rows": (
+        "pool1",
+        r"another order than the table's \(6, 28, 28\)",
+        {"relu1": chain(op("Relu"), op("Transpose", perm=[0, 1, 3, 2]))},
+    ),
     "logits-rearranged": (
         "logits",
         r"another order than the table's \(10,\)",

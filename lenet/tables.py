@@ -31,8 +31,8 @@ def comparison(result: Comparison) -> RenderableType:
     for report in result.ports:
         same = f"{report.same_predictions:,}/{report.digits:,}"
         table.add_row(
-            report.name,
-            re.sub(r"\+[\w.]+", "", report.version),  # without "+cpu" and the like
+            report.name.replace("/", "/\n"),  # exporter and runtime
+            re.sub(r"\+[\w.]+", "", report.version).replace("/", "/\n"),  # without "+cpu" and the like
             f"{report.accuracy:.2%}",
             Text(same, "" if report.same_predictions == report.digits else BAD),
             *_worst(report),
@@ -200,7 +200,7 @@ def _worst(report: PortReport) -> tuple[str, str]:
 
 
 def _table(title: str | None, *columns: str) -> Table:
-    """A table of these columns; ">" before a heading aligns it right; only the second and last may wrap."""
+    """A table of these columns; ">" before a heading aligns it right; only the first and last may wrap."""
     table = Table(
         title=title,
         title_justify="left",
@@ -214,7 +214,7 @@ def _table(title: str | None, *columns: str) -> Table:
         table.add_column(
             heading.removeprefix(">"),
             justify="right" if heading.startswith(">") else "left",
-            no_wrap=heading not in (columns[1], columns[-1]),
+            no_wrap=heading not in (columns[0], columns[-1]),
             overflow="fold",
         )
     return table

@@ -309,7 +309,8 @@ def test_port_without_the_dtype_is_listed_or_fatal_if_it_was_named(in_process):
 def test_ports_says_what_is_missing_and_how_to_get_it(in_process):
     table = in_process("ports").stdout
     assert re.search(rf"^numpy +{re.escape(np.__version__)} ", table, re.MULTILINE)
-    assert re.search(r"^ghost +no +pip install 'lenet-migrations\[ghosts\]' *$", table, re.MULTILINE)
+    install = re.escape(ports.FRAMEWORKS["ghost"].install)
+    assert re.search(rf"^ghost +no +{install} *$", table, re.MULTILINE)
 
 
 def test_ports_lists_every_port_and_mode(lenet):

@@ -22,13 +22,13 @@ from lenet.weights import TRAINED
 Array = np.ndarray
 
 EXACT = TRAINED.with_name("exact.safetensors")
-PIXEL_SHIFT = 4  # bits of a pixel that exact weights do not look at
+PIXEL_SHIFT = 5  # bits of a pixel that exact weights do not look at
 
 
 def coarsen(images: Array, shift: int = PIXEL_SHIFT) -> Array:
     """Images as exact weights take them: (pixel >> shift) / 2^(8 − shift), float32, on a dyadic grid.
 
-    With the default shift, 16 levels from 0 to 15/16: a 4-bit image.
+    With the default shift, 8 levels from 0 to 7/8: a 3-bit image.
 
     Args:
         images: float32 as `lenet.data.scale` makes them, pixel / 255; the pixel is recovered by

@@ -79,7 +79,7 @@ def test_it_learns_and_is_the_same_again(digits):
     params = train(numpy_port(), few, SHORT, lambda step, loss: losses.append(loss))
     assert len(losses) == 60
     assert np.mean(losses[-10:]) < np.mean(losses[:5]) / 2
-    assert set(np.unique(params["fc1.weight"])) == {-0.125, 0, 0.125}
+    assert set(np.unique(params["fc1.weight"])) == {-0.25, 0, 0.25}
     again = train(numpy_port(), few, SHORT)
     assert all(params[name].tobytes() == again[name].tobytes() for name in PARAM_SHAPES)
 

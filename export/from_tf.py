@@ -31,7 +31,9 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
     load_params(network, dict(params))
     nhwc = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=model.INPUT)
     # `from_keras` knows Keras 2 alone; a function of the model is what it would trace anyway.
-    traced = tf.function(lambda image: {model.OUTPUT: network(image)}, input_signature=[nhwc], autograph=False)
+    traced = tf.function(
+        lambda image: {model.OUTPUT: network(image)}, input_signature=[nhwc], autograph=False
+    )
     proto, _ = tf2onnx.convert.from_function(
         traced, input_signature=[nhwc], opset=model.OPSET, inputs_as_nchw=[model.INPUT]
     )

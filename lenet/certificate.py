@@ -17,13 +17,12 @@ subset of one term. Fused multiply-add rounds w·x + (subset) once, which is a s
 accumulator holds what the narrow one holds, and nothing is lost when it is narrowed. No value is
 subnormal, so that flushing those to zero changes nothing. Induction over the layers: the inputs of
 the next are the exact outputs of this one; ReLU and max pooling return one of their arguments or zero.
-Zeros agree in sign too, unless a bias is −0: a sum that a +0 takes part in (the accumulator's start, or
-a bias) is never −0 when rounding to nearest, and ReLU makes none.
+Equal numbers have equal bits, but for the sign of a zero, which is left open: a ReLU or a gate written
+as x·(x > 0), OpenCV's for one, makes −0 of a negative x, and no later sum can tell.
 
 The backward pass is the same claim about other sums. A weight's gradient is Σ dy·x over the batch and
 all positions, an input's Σ w·dy; a pooling window's and ReLU's gates move dy or drop it. Which entry of
 a pooling window wins a tie is no question of rounding: the ports must agree (the first in row order).
-There the sign of a zero is left open, as a gate may make −0 of a negative dy.
 
 Not covered: algorithms that form other sums. Winograd and Strassen add weights among themselves and
 inputs among themselves before they multiply, and Winograd on 5×5 kernels divides by 6 and 24; an FFT

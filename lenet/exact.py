@@ -235,6 +235,8 @@ def first_difference(
 ) -> Difference | None:
     """Where two sets of arrays, taken in the order of `expected`, first differ in a bit; None: nowhere.
 
+    The sign of a zero does not count (see `lenet.certificate`); a NaN differs from another NaN's bits.
+
     Args:
         expected: by layer or parameter.
         got: arrays of the same names, shapes and dtypes.
@@ -251,6 +253,7 @@ def first_difference(
             raise LenetError(f"{name} is {array.dtype} {array.shape}, not {want.dtype} {want.shape}")
         bits = f"u{want.itemsize}"
         unequal = np.ascontiguousarray(array).view(bits) != np.ascontiguousarray(want).view(bits)
+        unequal &= (array != 0) | (want != 0)
         if unequal.any():
             first, *unit = (int(i) for i in np.unravel_index(unequal.argmax(), unequal.shape))
             value, wanted = float(array[first, *unit]), float(want[first, *unit])

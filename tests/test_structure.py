@@ -31,6 +31,7 @@ NAMES = {
     ("lenet_numpy", "model.py", "LeNet.forward"): "elsewhere the framework runs the layers in a row",
     ("lenet_numpy", "model.py", "LeNet.backward"): "elsewhere the framework differentiates",
     ("lenet_torch", "train.py", "SGD"): "torch.optim's own is the recipe's rule, and what everybody uses",
+    ("lenet_torch", "port.py", "require_compiler"): "torch:compile builds C++ and says so where it cannot",
     ("lenet_tf", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_tf", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_tf", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
@@ -44,7 +45,7 @@ DOCSTRINGS = {
 }
 # What a folder imports beside its framework's package, NumPy and the standard library.
 SHARED = {"lenet.spec", "lenet.recipe"}  # the network as data, the constants of training: no mathematics
-HARNESS = {"lenet", "lenet.ports", "lenet.quiet"}  # port.py alone
+HARNESS = {"lenet", "lenet.errors", "lenet.ports", "lenet.quiet"}  # port.py alone
 BESIDE = {"tensorflow": {"keras"}}  # packages that come with a framework and are part of it
 HEAVY = {name for line in FRAMEWORKS.values() for names in line.needs.values() for name in names}
 HEAVY |= {*FOLDERS, *(line.package for line in FRAMEWORKS.values())}.union(*BESIDE.values())

@@ -18,10 +18,11 @@ from lenet.certificate import (
     certify_range,
     certify_step,
 )
-from lenet.dyadic import Dyadic, TooWide, dyadic
+from lenet.dyadic import Dyadic, TooWide, add, dyadic
 from lenet.errors import LenetError
 from lenet.recipe import Recipe, initial_params
-from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Linear
+from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet_numpy import layers
 from tests.grids import DOUBLE, SINGLE, evaluate, nearest, pixels16, ternary_params
 from tests.helpers import one_line
 
@@ -147,6 +148,20 @@ def test_int64_never_overflows_unseen(pairs, bias):
     assert bound == true or bound >= max(true, 1 << 63)
 
 
+def test_the_last_sum_that_fits_int64_and_the_first_that_does_not():
+    assert one_sum([2**31], [2**31], 2**62 - 1).bound == 2**63 - 1
+    with pytest.raises(TooWide) as refused:
+        one_sum([2**31], [2**31], 2**62)
+    assert (refused.value.name, refused.value.bound) == ("y", 2**63)
+    one_line(refused)
+
+
+def test_products_that_would_cancel_are_refused_before_they_overflow():
+    w, x = Dyadic(np.array([[2**40, -(2**40)]]), 0), Dyadic(np.array([[2**30, 2**30]]), 0)
+    with pytest.raises(TooWide):
+        exact.affine(Linear("y", 2, 1), w, dyadic(np.zeros(1)), x)
+
+
 # --- floats as integers ------------------------------------------------------------------------
 
 
@@ -174,7 +189,19 @@ def test_to_float_is_exact_or_refused(units, exponent):
         assert wide or exponent < -126 or peak * Fraction(2) ** exponent >= Fraction(2) ** 127
         return
     assert floats.dtype == np.float32
+    assert exponent >= -126
     assert [Fraction(float(f)) for f in floats] == [u * Fraction(2) ** exponent for u in units]
+
+
+def test_floats_too_far_apart_for_int64_are_refused():
+    assert list(dyadic(np.array([1.0, 2.0**-61])).units) == [2**61, 1]
+    with pytest.raises(TooWide, match="pixels: needs 64 bits"):
+        dyadic(np.array([1.0, 2.0**-62]), "pixels")
+
+
+def test_zeros_lie_on_any_grid():
+    assert add("y", Dyadic(np.array([0]), -50), Dyadic(np.array([3]), -2)) == Dyadic(np.array([3]), -2)
+    assert add("y", Dyadic(np.array([3]), -2), Dyadic(np.array([0]), 7)).exponent == -2
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -308,6 +335,26 @@ def test_the_gradients_bound_is_attained_where_nothing_cancels():
             assert x.units.min() >= 0
 
 
+def test_the_gradients_bound_is_the_backward_pass_of_the_magnitudes():
+    """By the NumPy port's own layers, in float64, where these integers are exact."""
+    params, images, up = ternary_params(12), pixels16(3, 12), cotangent(3, 12)
+    found = {entry.name: entry for entry in certify_backward(params, images, up, "float64").sums}
+    for layer, x, dy in exact.walk_back(params, images, up):
+        if not isinstance(layer, Affine):
+            continue
+        x_abs, dy_abs = (abs(part).to_float("float64") for part in (x, dy))
+        w_abs, b = np.abs(params[f"{layer.name}.weight"], dtype=np.float64), np.zeros(layer.weight_shape[0])
+        if isinstance(layer, Conv):
+            _, cache = layers.conv2d(x_abs, w_abs, b, padding=layer.padding)
+            sums = layers.conv2d_backward(dy_abs, cache)
+        else:
+            sums = layers.linear_backward(dy_abs, (x_abs, w_abs))
+        for part, magnitude in zip(("input", "weight", "bias"), sums, strict=True):
+            if (layer, part) != (LAYERS[0], "input"):
+                entry = found[f"{layer.name}.{part}"]
+                assert entry.bound * 2.0**entry.exponent == magnitude.max() == magnitude[entry.where] > 0
+
+
 def test_every_sum_of_the_backward_pass_is_judged_after_those_of_the_forward_pass():
     found = certify_backward(ternary_params(6), pixels16(5, 6), cotangent(5, 6))
     affine = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
@@ -360,8 +407,12 @@ def test_an_sgd_step_on_the_grid_is_certified_and_is_the_formula():
     found = certify_step(params, velocity, gradients, STEP, 0.25)
     assert found.holds
     assert [entry.name for entry in found.sums][:2] == ["conv1.weight.velocity", "conv1.weight"]
+    bounds = {entry.name: entry.bound * 2.0**entry.exponent for entry in found.sums}
     for name, w in params.items():
         g = gradients[name].to_float("float64")
+        v_abs = 0.5 * np.abs(velocity[name]) + np.abs(g) + 2.0**-3 * np.abs(w)
+        assert bounds[f"{name}.velocity"] == v_abs.max()
+        assert bounds[name] == (np.abs(w) + 0.25 * v_abs).max()
         v = 0.5 * velocity[name].astype(np.float64) + g + 2.0**-3 * w
         new_w, new_v = exact.sgd_step(dyadic(w), dyadic(velocity[name]), gradients[name], STEP, 0.25)
         assert np.array_equal(new_v.to_float(), v)

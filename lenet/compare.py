@@ -255,7 +255,8 @@ def _judge_layers(
 
 
 def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
-    local, whole = ratio(y, own), ratio(y, end_to_end)
+    whole = ratio(y, end_to_end)
+    local = whole if own is end_to_end else ratio(y, own)
     digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
     rounded = end_to_end.value.astype(y.dtype)
     unequal = y != rounded

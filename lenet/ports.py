@@ -263,4 +263,10 @@ def open_port(name: str, dtype: str = "float32") -> Port:
     line = framework(name)
     if packages := missing(name):
         raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {line.install}")
-    return importlib.import_module(line.module).Port(name, dtype)
+    try:
+        module = importlib.import_module(line.module)
+    except (ImportError, OSError) as error:
+        raise MissingFramework(
+            f"port {name!r}: {line.package} does not import ({error}); {line.install}"
+        ) from error
+    return module.Port(name, dtype)

@@ -1,5 +1,8 @@
 """The adapter to the contract of `lenet.ports`: the only file here that knows the harness."""
 
+import os
+import shutil
+import sys
 from functools import partial
 
 import numpy as np
@@ -7,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lenet import ports
+from lenet.errors import MissingFramework
 from lenet.ports import Arrays
 from lenet.recipe import Recipe
 from lenet_torch.model import LeNet, activations
@@ -21,6 +25,13 @@ from lenet_torch.weights import (
 )
 
 
+def require_compiler(name: str) -> None:
+    """Refuse where Inductor would end in a traceback: it builds C++."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        raise MissingFramework(f"port {name!r} needs a C++ compiler: install {compiler}, or name one in CXX")
+
+
 class Port(ports.Port):
     """PyTorch: eager (`torch`), or compiled by TorchDynamo and Inductor (`torch:compile`)."""
 
@@ -28,8 +39,12 @@ class Port(ports.Port):
         self._model = LeNet(self.dtype)
         self._run_activations = activations
         if self.mode == "compile":
+            require_compiler(self.name)
             # Whole graphs or an error: Dynamo would otherwise run what it gives up on uncompiled, in silence.
-            compiled = partial(torch.compile, dynamic=True, fullgraph=True)
+            # Not dynamic=True: with one thread, PyTorch 2.13 then gets zero for the convolutions' gradients.
+            compiled = partial(torch.compile, fullgraph=True)
+            # Dynamo counts the graphs of Sequential.forward over all ports of a process, dtypes and shapes.
+            torch._dynamo.config.recompile_limit = 64
             # Not `self._model.compile()`: Dynamo skips code of torch.nn, and Sequential's forward is that.
             self._model.forward = compiled(self._model.forward)  # type: ignore[method-assign]
             self._run_activations = compiled(activations)

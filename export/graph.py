@@ -174,9 +174,14 @@ class _Walk:
     def layer(self, node: NodeProto, data: _Data, constants: list[np.ndarray]) -> _Data:
         """The next layer of the table, if the node is that."""
         if node.op_type in ("Gemm", "MatMul") and isinstance(LAYERS[data.done], Flatten):
+            if data.order.ndim != 2:
+                problem = f"{_name(node)} reads values of shape {data.order.shape[1:]}, not in one row"
+                raise Mismatch(LAYERS[data.done].name, problem)
             data = self.found(node.input[0], data.done, data.order)  # `flatten` is what fc1 reads
         if not isinstance(self.values[node.input[0]], _Data):
-            raise self.unexpected(node, data)
+            raise Mismatch(
+                LAYERS[data.done].name, f"{_name(node)} reads the layer before as its second input"
+            )
         match LAYERS[data.done], node.op_type:
             case Conv() as layer, "Conv":
                 order = self.conv(layer, node, data, *constants)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
-from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, shape_inference
+from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper, shape_inference
 
 from lenet import __version__
 from lenet.errors import LenetError
@@ -86,6 +86,8 @@ def check(model: ModelProto, source: str) -> None:
     try:
         checker.check_model(model, full_check=True)
         shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        for tensor in model.graph.initializer:
+            numpy_helper.to_array(tensor)  # the checker overlooks data too long for the shape
     except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
         raise LenetError(f"{source}: not a valid ONNX model: {one_line(error)}") from error
 
@@ -100,7 +102,7 @@ def read_file(path: Path) -> ModelProto:
     if not path.is_file():
         raise LenetError(f"{path}: no such ONNX file; `lenet export` writes some")
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, format="protobuf")  # whatever the file is called
     except DecodeError as error:
         raise LenetError(f"{path}: not an ONNX file, or a truncated one ({one_line(error)})") from error
     except (OSError, checker.ValidationError, ValueError) as error:  # external data raises the latter two
@@ -130,8 +132,15 @@ def describe(value: ValueInfoProto) -> str:
 
 
 def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
-    """A copy in which the named intermediate values are outputs too."""
-    inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    """A copy in which the named intermediate values are outputs too.
+
+    Raises:
+        LenetError: the type of one cannot be inferred.
+    """
+    try:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise LenetError(f"shapes cannot be inferred: {one_line(error)}") from error
     known = {value.name: value for value in inferred.graph.value_info}
     model = _copy(model)
     present = {value.name for value in (*model.graph.input, *model.graph.output)}

@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import ModelProto, helper, numpy_helper
 
 from export import runtimes
 from export.check import SAME, check_file, check_model
 from export.port import Opened
+from export.read import read_params
 from export.write import write_files
 from lenet import ports
 from lenet.compare import compare
 from lenet.errors import LenetError
+from lenet.spec import PARAM_SHAPES
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -280,6 +284,12 @@ def of_an_unknown_operator(folder: Path) -> Path:
     return written(folder, model)
 
 
+def with_too_much_data(folder: Path) -> Path:
+    model = model_of("numpy")
+    next(t for t in model.graph.initializer if t.name == "fc1.bias").dims[0] = 60
+    return written(folder, model)
+
+
 def that_is_a_folder(folder: Path) -> Path:
     return folder
 
@@ -298,6 +308,7 @@ def that_is_missing(folder: Path) -> Path:
         (of_a_coming_opset, "a.onnx: opset 999, newer than the "),
         (with_a_nan, "a.onnx: fc2.weight holds a NaN or an infinity"),
         (of_an_unknown_operator, "a.onnx: not a valid ONNX model: "),
+        (with_too_much_data, "a.onnx: not a valid ONNX model: "),
         (that_is_a_folder, "no such ONNX file; `lenet export` writes some"),
         (that_is_missing, "none.onnx: no such ONNX file; `lenet export` writes some"),
     ],
@@ -365,3 +376,35 @@ def test_folder_that_cannot_be_written_is_refused_before_any_work(params, digits
         write_files(["numpy"], params, blocked, digits.images[:2], begun.append)
     assert "file: cannot be written (File exists); choose another folder" in one_line(refusal)
     assert begun == []
+
+
+def offsets_of_structure() -> np.ndarray:
+    """Places in the hand-written file's bytes that are not the numbers of a large tensor."""
+    content = model_of("numpy").SerializeToString()
+    structure = np.ones(len(content), bool)
+    for tensor in model_of("numpy").graph.initializer:
+        if len(tensor.raw_data) > 100:
+            start = content.index(tensor.raw_data)
+            structure[start : start + len(tensor.raw_data)] = False
+    return np.flatnonzero(structure)
+
+
+OFFSETS = offsets_of_structure()
+
+
+@given(st.lists(st.tuples(st.sampled_from(OFFSETS.tolist()), st.integers(0, 255)), min_size=1, max_size=3))
+@settings(max_examples=200)
+def test_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, changes):
+    content = bytearray(model_of("numpy").SerializeToString())
+    for offset, byte in changes:
+        content[offset] = byte
+    path = tmp_path_factory.mktemp("damaged") / "a.onnx"
+    path.write_bytes(content)
+    refusal = "nothing to refuse"
+    try:
+        assert list(read_params(path)) == list(PARAM_SHAPES)
+    except LenetError as error:
+        refusal = str(error)
+    finally:
+        path.unlink()
+    assert len(refusal.splitlines()) == 1

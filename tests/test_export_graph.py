@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph import read_graph
+from export.graph import pads_of, read_graph
 from lenet import spec
-from tests.exported import EXPORTERS, model_of
+from tests.exported import EXPORTERS, model_of, needs
 
 RNG = np.random.default_rng(3)
 # No two values alike and no bias zero, so that whatever is mixed up shows.
@@ -241,6 +241,15 @@ def skip_connection(g: Graph) -> None:
     g.node("Add", before)
 
 
+def other_side(g: Graph) -> None:
+    g.node("MatMul", g.value, first=g.constant(PARAMS["fc2.weight"]))
+
+
+def doubled(g: Graph) -> None:
+    g.node("Gemm", g.constant(PARAMS["fc2.weight"]), transB=1)
+    g.node("Add", g.value)
+
+
 # What is changed: the layer that must be named, what must be said of it, the steps instead.
 DEPARTURES: dict[str, tuple[str, str, dict[str, Step]]] = {
     "pads": (
@@ -301,6 +310,23 @@ DEPARTURES: dict[str, tuple[str, str, dict[str, Step]]] = {
     "bias-for-each-pixel": ("conv1", "not one value for each output", {"conv1": bias_for_each_pixel}),
     "second-bias": ("relu4", "expected Relu, found Add", {"fc2": second_bias}),
     "skip-connection": ("pool1", "expected MaxPool, found Add", {"relu1": skip_connection}),
+    "not-flattened": (
+        "flatten",
+        r"Gemm 'v6' reads values of shape \(16, 5, 5\), not in one row",
+        {"flatten": chain()},
+    ),
+    "narrow": (
+        "fc2",
+        r"Gemm 'v9' multiplies \(120,\) values by a kernel \(400, 120\)",
+        {"fc2": lambda g: g.node("Gemm", g.constant(PARAMS["fc1.weight"].T))},
+    ),
+    "other-side": ("fc2", "MatMul 'v9' reads the layer before as its second input", {"fc2": other_side}),
+    "doubled": ("relu4", "expected Relu, found Add", {"fc2": doubled}),
+    "images-mixed": (
+        "relu3",
+        "'v10' mixes images",
+        {"fc1": chain(gemm("fc1"), op("Transpose", perm=[1, 0]), reshape(-1, 120))},
+    ),
     "frozen-batch": ("flatten", "Reshape 'v6' fails for a batch of 2", {"flatten": reshape(1, 400)}),
     "batch-in-the-features": ("flatten", "'v6' mixes images", {"flatten": reshape(1, -1)}),
 }
@@ -351,3 +377,23 @@ def test_double_precision_weights_are_not_the_network():
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("f8"), tensor.name))
     problem = read_graph(model).problem
     assert str(problem) == "conv1: conv1.weight is float64 (6, 1, 5, 5), expected float32 (6, 1, 5, 5)"
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize("strides", [[1, 1], [2, 1], [3, 2]])
+@pytest.mark.parametrize("windows", [[3, 2], [4, 5]])
+def test_auto_pad_is_what_a_runtime_makes_of_it(mode, strides, windows):
+    needs("numpy/onnxruntime")
+    import onnxruntime
+
+    def run(**padding: Any) -> np.ndarray:
+        graph = Graph((1, 1, 7, 6))
+        graph.node("Conv", graph.constant(np.ones((1, 1, *windows), "f4")), strides=strides, **padding)
+        y = helper.make_tensor_value_info(graph.value, TensorProto.FLOAT, [None] * 4)
+        model = graph.model()
+        model.graph.output[0].CopyFrom(y)
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        return session.run(None, {"x": np.arange(42, dtype="f4").reshape(1, 1, 7, 6)})[0]
+
+    settings = {"auto_pad": mode.encode(), "strides": strides}
+    assert np.array_equal(run(auto_pad=mode), run(pads=pads_of(settings, (7, 6), windows)))

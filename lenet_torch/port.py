@@ -41,8 +41,9 @@ class Port(ports.Port):
         if self.mode == "compile":
             require_compiler(self.name)
             # Whole graphs or an error: Dynamo would otherwise run what it gives up on uncompiled, in silence.
-            # Not dynamic=True: with one thread, PyTorch 2.13 then gets zero for the convolutions' gradients.
-            compiled = partial(torch.compile, fullgraph=True)
+            # PyTorch 2.13, one thread: its layout optimization makes the convolutions' gradients zero.
+            options = {"layout_optimization": False}
+            compiled = partial(torch.compile, fullgraph=True, options=options)
             # Dynamo counts the graphs of Sequential.forward over all ports of a process, dtypes and shapes.
             torch._dynamo.config.recompile_limit = 64
             # Not `self._model.compile()`: Dynamo skips code of torch.nn, and Sequential's forward is that.

@@ -8,9 +8,10 @@ import pytest
 from export.graph import read_graph
 from export.model import with_batch, with_outputs
 from export.runtimes import RUNTIMES, open_runtime
-from lenet import ports, rounding, spec
+from lenet import ports, rounding, spec, weights
 from lenet.compare import compare, ratio
 from lenet.errors import LenetError, MissingFramework
+from lenet.exact import EXACT, coarsen
 from lenet.ports import Unsupported
 from lenet.recipe import Batch, Recipe
 from tests.exported import EXPORTERS, MODES, model_of, needs
@@ -38,6 +39,15 @@ def test_every_mode_is_rounding(onnx_port, params, digits):
     assert report.same_predictions == report.digits == 100
     assert list(report.layers) == list(spec.ACTIVATION_SHAPES)
     assert {report.layers[n].local_ratio for n in ("relu1", "pool1", "relu2", "pool2", "flatten")} == {0.0}
+
+
+def test_exact_weights_give_the_same_bits_in_every_mode(onnx_port, digits):
+    params, images = weights.read(EXACT), coarsen(digits.images[:20])
+    onnx_port.load(params)
+    expected = rounding.reference(params, images)  # no sum of these weights rounds, in float32 or here
+    assert np.array_equal(onnx_port.logits(images), expected["logits"].value)
+    for layer, found in onnx_port.activations(images).items():
+        assert np.array_equal(found, expected[layer].value), layer
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])

@@ -15,7 +15,7 @@ from lenet.data import Digits
 from lenet.errors import LenetError
 from lenet.ports import Arrays, Port
 from lenet.rounding import Bounded
-from lenet.spec import ACTIVATION_SHAPES, LAYERS
+from lenet.spec import ACTIVATION_SHAPES, CLASSES, LAYERS
 
 RUN = 500  # digits that a port is given at once: a call into a framework costs more than a digit
 CHUNK = 50  # digits judged at once: what is computed of a chunk stays in cache
@@ -78,7 +78,15 @@ class LayerReport:
 
 @dataclass
 class PortReport:
-    """The verdict on one port in one mode."""
+    """The verdict on one port in one mode.
+
+    Attributes:
+        digits, correct, same_predictions: how many there were, how many the port classifies as labelled,
+            and as the reference does.
+        problem: a wrong name, shape or dtype of its outputs; None if nothing is wrong.
+        bits_equal: how many of its logits have the right bits with exact weights, see `lenet.bits`.
+        layers: in order of execution; empty where there is a problem.
+    """
 
     name: str
     version: str
@@ -87,6 +95,7 @@ class PortReport:
     correct: int = 0
     same_predictions: int = 0
     problem: str | None = None
+    bits_equal: int | None = None
     layers: dict[str, LayerReport] = field(default_factory=dict)
 
     @property
@@ -112,6 +121,7 @@ class PortReport:
             "dtype": self.dtype,
             "accuracy": self.accuracy,
             "same_predictions": self.same_predictions,
+            "bits_equal": self.bits_equal,
             "verdict": self.verdict,
             "first_different": self.first_different,
             "problem": self.problem,
@@ -127,11 +137,17 @@ class Comparison:
     certified: int
     ports: list[PortReport]
 
+    @property
+    def logits(self) -> int:
+        """How many logits each port returned."""
+        return CLASSES * self.digits
+
     def to_json(self) -> dict:
         """As in `lenet compare --json`."""
         return {
             "digits": self.digits,
             "certified": self.certified,
+            "logits": self.logits,
             "ports": [report.to_json() for report in self.ports],
         }
 

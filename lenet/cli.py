@@ -14,6 +14,7 @@ from lenet.commands.compare import compare
 from lenet.commands.data import fetch_data
 from lenet.commands.diff import diff
 from lenet.commands.exact import exact
+from lenet.commands.migrations import migrations
 from lenet.commands.ports import list_ports
 from lenet.commands.predict import predict
 from lenet.commands.train import train
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (compare, diff, exact, train, bench, predict, export, list_ports, fetch_data):
+for command in (compare, diff, exact, migrations, train, bench, predict, export, list_ports, fetch_data):
     cli.add_command(command)
 
 

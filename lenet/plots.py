@@ -1,13 +1,19 @@
 """Plots, as files: made with matplotlib, readable on a projector."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lenet.errors import LenetError
 from lenet.files import write_atomically
+from lenet.migrations import History
 from lenet.rounding import unit_roundoff
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -62,6 +68,39 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
         title="The same training run, drifting apart by rounding alone",
     )
     axes.legend(loc="center right", frameon=False)
+    _save(figure, path)
+
+
+def timeline(path: Path, frameworks: Mapping[str, History]) -> None:
+    """The years in which frameworks appeared, from LeNet-5 on, each with what it stood for.
+
+    Args:
+        path: to write, in the format of its suffix.
+        frameworks: by the name of the port.
+    """
+    from matplotlib.figure import Figure
+
+    events = [(1998, "LeNet-5", "gradient-based learning, applied to documents", "")]
+    events += [(one.released, one.framework, one.stood_for, name) for name, one in frameworks.items()]
+    events.sort()
+    figure = Figure(figsize=(9, 0.55 * len(events) + 0.6), layout="constrained")
+    axes = figure.subplots()
+    for row, (year, framework, stood_for, name) in enumerate(events):
+        axes.plot([1998, year], [row, row], color="0.85", linewidth=1, zorder=1)
+        axes.scatter(year, row, s=60, color=f"C{row % 10}" if name else "black", zorder=2)
+        port = f"  (port {name})" if name else ""
+        axes.annotate(
+            f"{framework}, {year}{port}", (year, row), (10, 2), textcoords="offset points", weight="bold"
+        )
+        axes.annotate(stood_for, (year, row), (10, -10), textcoords="offset points", size=8, color="0.35")
+    axes.set(xlim=(1997, 2029), ylim=(len(events) - 0.4, -0.6), yticks=[])
+    axes.set_xticks(range(2000, 2021, 5))
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    _save(figure, path)
+
+
+def _save(figure: "Figure", path: Path) -> None:
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix.lstrip("."), dpi=150)
+    kind = path.suffix.lstrip(".")
+    figure.savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     write_atomically(path, content.getvalue())

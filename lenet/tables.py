@@ -20,7 +20,7 @@ GOOD, BAD, FAINT = "green", "bold red", "dim"
 
 def comparison(result: Comparison) -> RenderableType:
     """One row per port and mode, and beneath it what the verdict means."""
-    table = _table(
+    table = new_table(
         f"{count(result.digits, 'MNIST test digit')} in {result.ports[0].dtype}, judged against float64",
         "port",
         "version",
@@ -45,7 +45,7 @@ def comparison(result: Comparison) -> RenderableType:
 
 def layers(report: PortReport) -> RenderableType:
     """One row per layer of one port."""
-    table = _table(
+    table = new_table(
         f"{report.name}, layer by layer",
         "layer",
         ">largest\nerror",
@@ -149,7 +149,7 @@ def missing(ports: dict[str, str]) -> RenderableType:
 
 def ports(rows: list[tuple[str, str | None, str]]) -> RenderableType:
     """Each port: its name, its framework's version if that is installed, how to install it."""
-    table = _table(None, "port", "installed", "how to install it")
+    table = new_table(None, "port", "installed", "how to install it")
     for name, version, install in rows:
         table.add_row(
             name,
@@ -167,7 +167,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def prediction(title: str, picture: Text, chances: dict[str, np.ndarray], notes: list[str]) -> RenderableType:
     """A digit's picture beside the probability (10,) that each port gives to each class."""
-    table = _table(None, "class", *(f">{name}" for name in chances), "")
+    table = new_table(None, "class", *(f">{name}" for name in chances), "")
     guesses = {name: int(p.argmax()) for name, p in chances.items()}
     every = np.array(list(chances.values()))
     for digit, column in enumerate(every.T):
@@ -222,7 +222,7 @@ def _worst(report: PortReport) -> str:
     return f"{name} {ratio(worst[name])}"
 
 
-def _table(title: str | None, *columns: str) -> Table:
+def new_table(title: str | None, *columns: str) -> Table:
     """A table of these columns; ">" before a heading aligns it right; only the first and last may wrap."""
     table = Table(
         title=title,
@@ -248,7 +248,7 @@ def drift(names: list[str], distances: np.ndarray) -> RenderableType:
     last = len(distances)
     shown = sorted({step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step < last} | {last})
     columns = [">" + "\n".join(name.split()) for name in names]
-    table = _table("largest distance of a weight from NumPy in float64, relative", ">step", *columns)
+    table = new_table("largest distance of a weight from NumPy in float64, relative", ">step", *columns)
     for step in shown:
         table.add_row(str(step), *(f"{distance:.1e}" for distance in distances[step - 1]))
     return table
@@ -258,7 +258,7 @@ def timings(rows: list[Timing], threads: int) -> RenderableType:
     """One row per port, one column per task and batch size; the fastest of a column in green."""
     columns = list(dict.fromkeys((row.task, row.batch) for row in rows))
     names = [f">{task}\nbatch {batch}" for task, batch in columns]
-    table = _table(f"microseconds per digit, {count(threads, 'thread')}", "port", *names)
+    table = new_table(f"microseconds per digit, {count(threads, 'thread')}", "port", *names)
     found = {(row.port, row.task, row.batch): row.microseconds for row in rows}
     fastest = {
         column: min(time for (_, *key), time in found.items() if tuple(key) == column and time is not None)
@@ -276,7 +276,7 @@ def timings(rows: list[Timing], threads: int) -> RenderableType:
 
 def certificate(found: RangeCertificate) -> RenderableType:
     """One row per layer that sums: how many bits its sums can need, and how many are left."""
-    table = _table(
+    table = new_table(
         "exact weights: the most that any partial sum can be, for every image there is",
         "layer",
         ">multiples of",
@@ -304,7 +304,7 @@ def certificate(found: RangeCertificate) -> RenderableType:
 
 def finer(levels: list[Level], ports: list[str]) -> RenderableType:
     """One row per level: weights that have so many more bits, and what becomes of the sums."""
-    table = _table(
+    table = new_table(
         f"the same weights made finer, on {count(levels[0].certificate.digits, 'digit')}",
         ">bits\nadded",
         ">bits that\nsums need",

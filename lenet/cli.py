@@ -352,15 +352,13 @@ cli.add_command(export)
 @cli.command("ports")
 def list_ports() -> None:
     """What is installed, and how to get the rest."""
-    from importlib.metadata import version
-
     from lenet import ports, tables
     from lenet.terminal import output
 
     rows = []
     for name in ports.names(forward_only=True):
         line = ports.framework(name)
-        rows.append((name, version(line.package) if ports.installed(name) else None, line.install))
+        rows.append((name, line.version if ports.installed(name) else None, line.install))
     output().print(tables.ports(rows))
 
 

@@ -1,12 +1,16 @@
 """The port on Caffe's files: judged as every port is, and what it refuses."""
 
+import re
+from io import StringIO
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from rich.console import Console
 
-from lenet import ports, rounding, weights
+from lenet import ports, rounding, tables, weights
+from lenet.bench import bench
 from lenet.compare import compare, ratio
 from lenet.errors import LenetError, MissingFramework
 from lenet.exact import EXACT, coarsen
@@ -84,6 +88,14 @@ def test_what_the_port_cannot_do_is_refused_with_the_reason(port, digits):
         assert one_line(refusal) == f"port 'caffe' has no {what}: {reason}"
     with pytest.raises(Unsupported, match="computes in float32 alone, not float64"):
         ports.open_port("caffe", "float64")
+
+
+def test_a_table_of_timings_has_a_dash_for_training(port, params, digits):
+    rows = bench([port], params, digits, sizes=(2,), rounds=1)
+    assert [(row.task, row.microseconds is None) for row in rows] == [("forward", False), ("train", True)]
+    console = Console(width=100, file=StringIO())
+    console.print(tables.timings(rows, threads=1))
+    assert re.search(r"^caffe +[\d.,]+ +- *$", console.file.getvalue(), re.MULTILINE)
 
 
 def test_the_version_is_opencvs(port):

@@ -23,7 +23,7 @@ class SGD:
     Caffe's src/caffe/solvers/sgd_solver.cpp, Regularize and ComputeUpdateValue; its `history` is V, g is
     accumulated into `diff`. While η is constant, V = η·v of the recipe's rule, and the weights are the
     same. Where η drops, V still moves by the old one: the first step after the drop goes further than
-    the recipe's by μ·(η_old − η_new)·v, and the next by μ times that, and so on.
+    the recipe's by μ·(η_old − η_new)·v, and from there on the gradients are taken elsewhere.
     """
 
     momentum: float

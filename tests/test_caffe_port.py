@@ -93,9 +93,9 @@ def test_what_the_port_cannot_do_is_refused_with_the_reason(port, digits):
 def test_a_table_of_timings_has_a_dash_for_training(port, params, digits):
     rows = bench([port], params, digits, sizes=(2,), rounds=1)
     assert [(row.task, row.microseconds is None) for row in rows] == [("forward", False), ("train", True)]
-    console = Console(width=100, file=StringIO())
-    console.print(tables.timings(rows, threads=1))
-    assert re.search(r"^caffe +[\d.,]+ +- *$", console.file.getvalue(), re.MULTILINE)
+    shown = StringIO()
+    Console(width=100, file=shown).print(tables.timings(rows, threads=1))
+    assert re.search(r"^caffe +[\d.,]+ +- *$", shown.getvalue(), re.MULTILINE)
 
 
 def test_the_version_is_opencvs(port):

@@ -24,7 +24,8 @@ from rich.text import Text
 from lenet.errors import LenetError
 from lenet.ports import framework
 
-FILES = ("model.py", "weights.py", "train.py", "port.py", "layers.py")
+PYTHON = ("model.py", "weights.py", "train.py", "port.py", "layers.py")
+FILES = (*PYTHON, "deploy.prototxt", "train_val.prototxt", "solver.prototxt")  # Caffe's network is text
 TEMPLATE = Path(__file__).with_name("diff.html.jinja")
 KINDS = {
     Comment: "comment",

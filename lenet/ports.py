@@ -46,11 +46,26 @@ class Framework:
         """The line that installs what is missing."""
         return f"pip install -e '.[{self.extra}]'" if self.extra else f"pip install {self.package}"
 
+    @property
+    def version(self) -> str:
+        """The version that is installed; cv2 comes in distributions of four other names."""
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            return importlib.metadata.version(importlib.metadata.packages_distributions()[self.package][0])
+
 
 FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy"),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
+    "caffe": Framework(
+        "lenet_caffe.port",
+        "cv2",
+        extra="history",
+        dtypes=("float32",),
+        forward_only="OpenCV imports Caffe's network for inference; Caffe itself trained it",
+    ),
     "onnx": Framework(
         "export.port",
         "onnx",
@@ -91,7 +106,7 @@ class Port(ABC):
         line = FRAMEWORKS[name.partition(":")[0]]
         if dtype not in line.dtypes:
             raise Unsupported(f"port {name!r} computes in {' and '.join(line.dtypes)} alone, not {dtype}")
-        self.version = importlib.metadata.version(line.package)
+        self.version = line.version
         self._setup()
 
     def load(

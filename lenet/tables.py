@@ -1,7 +1,7 @@
 """What the commands print: tables and sentences, made with rich."""
 
 import re
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 from rich import box
@@ -261,7 +261,7 @@ def timings(rows: list[Timing], threads: int) -> RenderableType:
     table = new_table(f"microseconds per digit, {count(threads, 'thread')}", "port", *names)
     found = {(row.port, row.task, row.batch): row.microseconds for row in rows}
     fastest = {
-        column: min(time for (_, *key), time in found.items() if tuple(key) == column and time is not None)
+        column: min(row.microseconds or inf for row in rows if (row.task, row.batch) == column)
         for column in columns
     }
     for port in dict.fromkeys(row.port for row in rows):

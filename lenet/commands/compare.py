@@ -44,8 +44,8 @@ def compare(
     Runs them on the same digits and judges every layer: rounding, or a different function. Then runs
     them with exact weights, where the same function must return the same bits.
 
-    Without PORT: every port and mode that is installed and can train; `onnx` names all that ONNX runs
-    in. The exit code is 1 if any is different.
+    Without PORT: every port and mode that is installed, but those of ONNX, all of which `onnx` names.
+    The exit code is 1 if any is different.
     """
     import json
 

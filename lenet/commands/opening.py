@@ -12,7 +12,7 @@ from lenet.ports import Port
 def open_ports(names: Sequence[str], dtype: str, progress: Progress) -> tuple[list[Port], dict[str, str]]:
     """The ports of those names, opened; without names all that can be, and why each other cannot."""
     opened, missing = [], {}
-    wanted = list(dict.fromkeys(mode for name in names for mode in ports.modes(name))) or ports.names()
+    wanted = list(dict.fromkeys(mode for name in names for mode in ports.modes(name))) or written_ports()
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
     for name in wanted:
         progress.update(task, description=f"importing {name}")
@@ -25,6 +25,11 @@ def open_ports(names: Sequence[str], dtype: str, progress: Progress) -> tuple[li
         progress.advance(task)
     progress.remove_task(task)
     return opened, missing
+
+
+def written_ports() -> list[str]:
+    """Every port and mode written in a framework; what its exporters make is asked for by name."""
+    return [name for name in ports.names(forward_only=True) if name.partition(":")[0] != "onnx"]
 
 
 def eager_ports() -> list[str]:

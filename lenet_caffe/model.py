@@ -1,0 +1,70 @@
+"""The layers and the forward pass."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lenet.errors import LenetError
+from lenet.spec import ACTIVATION_SHAPES
+from lenet_caffe.schema import NetParameter, read_text
+
+DEPLOY = Path(__file__).with_name("deploy.prototxt")  # the layers are there
+
+
+class LeNet:
+    """Images (N, 1, 28, 28) to logits (N, 10).
+
+    Caffe itself is three lines: `net = caffe.Net(deploy, caffemodel, caffe.TEST)`, fill
+    `net.blobs["data"].data`, `net.forward()`. OpenCV's importer takes the same two files.
+    """
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self.net = read_text(NetParameter, DEPLOY)  # once filled with weights it is a .caffemodel
+        check_net(self.net)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self.run(images, ["logits"])["logits"]
+
+    def build(self) -> None:
+        """Hand the layers and the weights to OpenCV, which keeps a copy."""
+        files = DEPLOY.read_bytes(), self.net.SerializeToString()
+        self._opencv = _run(cv2.dnn.readNetFromCaffe, *(np.frombuffer(file, np.uint8) for file in files))
+        self._opencv.enableFusion(False)  # so that a blob is what its layer alone computes
+
+    def run(self, images: np.ndarray, blobs: list[str]) -> dict[str, np.ndarray]:
+        """The values of these blobs; the net takes the batch's size from the images."""
+        self._opencv.setInput(images, "data")
+        return dict(zip(blobs, _run(self._opencv.forward, blobs), strict=True))
+
+
+def activations(model: LeNet, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The output of every layer, by name."""
+    return model.run(images, list(ACTIVATION_SHAPES))
+
+
+def check_net(net: Any) -> None:
+    """Refuse a net that reads a blob which is not there yet, or lacks a layer of the table.
+
+    Raises:
+        LenetError: one line naming the blob or the layer.
+    """
+    tops: dict[str, list[str]] = {}
+    for layer in net.layer:
+        for blob in layer.bottom:
+            if not any(blob in written for written in tops.values()):
+                raise LenetError(
+                    f"{DEPLOY.name}: layer {layer.name!r} reads {blob!r}, which no layer before it writes"
+                )
+        tops[layer.name] = list(layer.top)
+    for name in ACTIVATION_SHAPES:
+        if tops.get(name) != [name]:
+            raise LenetError(f"{DEPLOY.name}: no layer {name!r} with a top of that name")
+
+
+def _run(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except cv2.error as error:
+        raise LenetError(f"OpenCV cannot run {DEPLOY.name}: {' '.join(str(error).split())}") from error

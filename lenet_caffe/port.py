@@ -1,0 +1,40 @@
+"""The adapter to the contract of `lenet.ports`: the only file here that knows the harness."""
+
+import cv2
+import numpy as np
+
+from lenet import ports
+from lenet.errors import MissingFramework
+from lenet.ports import Arrays
+from lenet_caffe.model import LeNet, activations
+from lenet_caffe.weights import activations_to_shared, images_to_framework, load_params, read_params
+
+
+def require_importer(name: str) -> None:
+    """Refuse OpenCV 5, which has dropped the importer of Caffe's files."""
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        raise MissingFramework(
+            f"port {name!r} needs OpenCV 4, as {cv2.__version__} cannot read Caffe's files: "
+            f"{ports.framework(name).install}"
+        )
+
+
+class Port(ports.ForwardPort):
+    """Caffe's files, run by OpenCV 4."""
+
+    def _setup(self) -> None:
+        require_importer(self.name)
+        self.version = f"OpenCV {self.version}"
+        self._model = LeNet(self.dtype)
+
+    def _load(self, params: Arrays) -> None:
+        load_params(self._model, params)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        return self._model(images_to_framework(images))
+
+    def _activations(self, images: np.ndarray) -> Arrays:
+        return activations_to_shared(activations(self._model, images_to_framework(images)))
+
+    def _params(self) -> Arrays:
+        return read_params(self._model)

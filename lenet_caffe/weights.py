@@ -1,0 +1,84 @@
+"""Shared layout ↔ framework layout. Caffe's blobs have the shared layout: the container differs."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from lenet.errors import LenetError
+from lenet.spec import PARAM_SHAPES
+from lenet_caffe.model import LeNet
+from lenet_caffe.schema import BlobProto
+
+PARTS = ("weight", "bias")  # a layer's blobs have an order and no names
+FOUR_AXES = ("num", "channels", "height", "width")  # the shape of every blob before 2014's BlobShape
+
+
+def images_to_framework(images: np.ndarray) -> np.ndarray:
+    """NCHW (N, 1, 28, 28), as it is."""
+    return images
+
+
+def activations_to_shared(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """NCHW and (N, features), as they are."""
+    return outputs
+
+
+def to_framework(name: str, array: np.ndarray) -> Any:
+    """One parameter, from the shared layout: a BlobProto, OIHW and (out, in) as they are."""
+    blob = BlobProto(data=array.ravel().tolist())
+    blob.shape.dim.extend(array.shape)
+    return blob
+
+
+def to_shared(name: str, value: Any) -> np.ndarray:
+    """One parameter, to the shared layout: `to_framework` undone, copied.
+
+    In the oldest files every blob has four axes, fc1.weight 1, 1, 120, 400; they win, as in Caffe.
+
+    Raises:
+        LenetError: its shape is not the table's, or it does not hold as many values.
+    """
+    expected = wanted = PARAM_SHAPES[name]
+    shape = tuple(value.shape.dim)
+    if any(value.HasField(axis) for axis in FOUR_AXES):
+        shape = tuple(getattr(value, axis) for axis in FOUR_AXES)
+        wanted = (1,) * (4 - len(expected)) + expected
+    if shape != wanted:
+        raise LenetError(f"{name} has shape {shape}, expected {wanted}")
+    if len(value.data) != prod(shape):
+        raise LenetError(f"{name} holds {len(value.data)} values, expected {prod(shape)}")
+    return np.array(value.data, np.float32).reshape(expected)
+
+
+def named_parameters(model: LeNet) -> dict[str, Any]:
+    """The model's own parameters under their shared names, in the framework's layout."""
+    return named_blobs(model.net.layer)
+
+
+def named_blobs(layers: Any) -> dict[str, Any]:
+    """Every blob of these layers, by layer and part: "conv1.weight"; a third would be "conv1.2"."""
+    return {
+        f"{layer.name}.{PARTS[i] if i < len(PARTS) else i}": blob
+        for layer in layers
+        for i, blob in enumerate(layer.blobs)
+    }
+
+
+def fill(net: Any, params: dict[str, np.ndarray]) -> None:
+    """Shared weights into the layers of a NetParameter: it is a .caffemodel then."""
+    for layer in net.layer:
+        names = [f"{layer.name}.{part}" for part in PARTS]
+        del layer.blobs[:]
+        layer.blobs.extend(to_framework(name, params[name]) for name in names if name in params)
+
+
+def load_params(model: LeNet, params: dict[str, np.ndarray]) -> None:
+    """Shared weights into the model."""
+    fill(model.net, params)
+    model.build()
+
+
+def read_params(model: LeNet) -> dict[str, np.ndarray]:
+    """The model's weights back in the shared layout, copied."""
+    return {name: to_shared(name, parameter) for name, parameter in named_parameters(model).items()}

@@ -8,6 +8,7 @@ from lenet.spec import FLOPS, PARAM_COUNT
 from lenet.tables import BAD, FAINT, GOOD, new_table
 
 MISSING = "not installed"
+COUNTED = (*FILES, "beside")  # NumPy's layers, Caffe's text files
 Rows = list[list[str]]
 
 # heading, then the columns: each a heading and the field of Migration, Layouts or History that it shows
@@ -41,7 +42,7 @@ def _value(one: Migration, field: str) -> str:
 def size_rows(found: list[Migration]) -> Rows:
     """Lines of code per file, and in all."""
     return [
-        [one.name, *(str(one.lines[file]) for file in FILES), str(sum(one.lines.values()))] for one in found
+        [one.name, *(str(one.lines[file]) for file in COUNTED), str(sum(one.lines.values()))] for one in found
     ]
 
 
@@ -55,7 +56,7 @@ def invariant_rows(found: list[Migration]) -> Rows:
     ]
 
 
-SIZES = ["port", *FILES, "in all"]
+SIZES = ["port", *COUNTED, "in all"]
 INVARIANT = ["port", "parameters", "operations a digit", "SHA-256 of 1,000 logits"]
 
 

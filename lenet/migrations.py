@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,12 +98,12 @@ def layouts(name: str) -> Layouts:
     module = importlib.import_module(f"{folders()[name]}.weights")
     images, kernel, dense = _numbered(3, *IMAGE_SHAPE), *map(_parameter, ("conv2.weight", "fc2.weight"))
     fc1 = _parameter("fc1.weight")
-    moved = np.asarray(module.to_framework("fc1.weight", fc1))
+    moved = _array(module.to_framework("fc1.weight", fc1))
     inputs = moved if moved.shape == fc1.shape else moved.T
     return Layouts(
-        images=permutation("NCHW", images, np.asarray(module.images_to_framework(images))),
-        kernels=permutation("OIHW", kernel, np.asarray(module.to_framework("conv2.weight", kernel))),
-        dense=permutation(("out", "in"), dense, np.asarray(module.to_framework("fc2.weight", dense))),
+        images=permutation("NCHW", images, _array(module.images_to_framework(images))),
+        kernels=permutation("OIHW", kernel, _array(module.to_framework("conv2.weight", kernel))),
+        dense=permutation(("out", "in"), dense, _array(module.to_framework("fc2.weight", dense))),
         flatten=permutation("CHW", fc1[0].reshape(ACTIVATION_SHAPES["pool2"]), inputs[0]),
     )
 
@@ -124,12 +125,17 @@ def permutation(axes: str | tuple[str, ...], shared: np.ndarray, found: np.ndarr
 
 
 def lines(name: str) -> dict[str, int]:
-    """Lines of code in each of the port's files, without comments, docstrings and empty lines."""
-    return {file: code_lines(ROOT / folders()[name] / file) for file in FILES}
+    """Lines of code in each of the port's files, and under "beside" in all others of its folder."""
+    folder = ROOT / folders()[name]
+    beside = [path for path in folder.iterdir() if path.is_file() and path.name not in FILES]
+    return {file: code_lines(folder / file) for file in FILES} | {"beside": sum(map(code_lines, beside))}
 
 
 def code_lines(path: Path) -> int:
-    """Lines of a Python source that hold code."""
+    """Lines that are not empty and no comment, nor, in Python, a docstring."""
+    if path.suffix != ".py":
+        stripped = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return sum(bool(line) and not line.startswith(("#", "//")) for line in stripped)
     silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     silent |= {tokenize.ENDMARKER, tokenize.ENCODING}
     with path.open("rb") as file:
@@ -184,6 +190,11 @@ def migrate(name: str) -> Migration:
 
 def _parameter(name: str) -> np.ndarray:
     return _numbered(*PARAM_SHAPES[name])
+
+
+def _array(value: Any) -> np.ndarray:
+    """A framework's own array as NumPy's: Caffe's blobs are messages of a shape and a list."""
+    return np.reshape(value.data, value.shape.dim) if hasattr(value, "HasField") else np.asarray(value)
 
 
 def _numbered(*shape: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def comparison(result: Comparison) -> RenderableType:
     for report in result.ports:
         table.add_row(
             report.name.replace("/", "/\n"),  # exporter and runtime
-            re.sub(r"\+[\w.]+", "", report.version).replace("/", "/\n"),  # without "+cpu" and the like
+            _version(report),
             f"{report.accuracy:.2%}",
             Text(f"{report.same_predictions:,}", "" if report.same_predictions == report.digits else BAD),
             _worst(report),
@@ -41,6 +41,11 @@ def comparison(result: Comparison) -> RenderableType:
             verdict(report),
         )
     return Group(table, "", explanation(result), "")
+
+
+def _version(report: PortReport) -> str:
+    """Without "+cpu" and the like; each of several on a line."""
+    return re.sub(r"\+[\w.]+", "", report.version).replace("/", "/\n").replace(" ", "\n")
 
 
 def layers(report: PortReport) -> RenderableType:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from lenet import options, ports, weights
+from lenet import ports, weights
+from lenet.commands import options
 from lenet.errors import MissingFramework
 
 

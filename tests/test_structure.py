@@ -68,7 +68,7 @@ DOCSTRINGS = {
 # What a folder imports beside its framework's package, NumPy and the standard library.
 SHARED = {"lenet.spec", "lenet.recipe", "lenet.errors"}  # data, constants, how to refuse: no mathematics
 HARNESS = {"lenet", "lenet.ports", "lenet.quiet"}  # port.py alone
-COMMAND = {"lenet", "lenet.ports", "lenet.files", "lenet.options", "lenet.spec", "lenet.weights", "click"}
+COMMAND = {"lenet", "lenet.ports", "lenet.files", "lenet.commands", "lenet.spec", "lenet.weights", "click"}
 COMMANDS = {"__main__.py", "caffemodel.py"}  # a command beside the port, and the files that it writes
 # Packages that are part of a framework: keras comes with it; Caffe's files are protobuf's.
 BESIDE = {"tensorflow": {"keras"}, "cv2": {"google"}}

@@ -152,12 +152,13 @@ def missing(ports: dict[str, str]) -> RenderableType:
     return Group(*lines, "")
 
 
-def ports(rows: list[tuple[str, str | None, str]]) -> RenderableType:
-    """Each port: its name, its framework's version if that is installed, how to install it."""
-    table = new_table(None, "port", "installed", "how to install it")
-    for name, version, install in rows:
+def ports(rows: list[tuple[str, str, str | None, str]]) -> RenderableType:
+    """Each port: its name, the package it runs in, the version if that is installed, how to install it."""
+    table = new_table(None, "port", "runs in", "installed", "how to install it")
+    for name, package, version, install in rows:
         table.add_row(
             name,
+            package,
             Text(version, GOOD) if version else Text("no", BAD),
             Text(install, FAINT if version else "", no_wrap=True),
         )

@@ -12,5 +12,6 @@ def list_ports() -> None:
     rows = []
     for name in ports.names(forward_only=True):
         line = ports.framework(name)
-        rows.append((name, line.version if ports.installed(name) else None, line.install))
+        version = line.version if ports.installed(name) else None
+        rows.append((name, line.package, version, line.install))
     output().print(tables.ports(rows))

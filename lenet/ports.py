@@ -51,6 +51,7 @@ FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy"),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
+    "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
     "onnx": Framework(
         "export.port",
         "onnx",

@@ -1,5 +1,6 @@
 """The registry: what it refuses, what it imports, and that modes are what they are called."""
 
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -60,7 +61,7 @@ def test_opening_a_port_imports_its_own_framework_alone():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     ).stdout.split()
     assert "lenet_numpy.port" in loaded
-    assert not {"torch", "tensorflow", "keras", "lenet_torch", "lenet_tf"} & set(loaded)
+    assert not {"torch", "tensorflow", "keras", "jax", "lenet_torch", "lenet_tf", "lenet_jax"} & set(loaded)
 
 
 # --- modes are what they are called ------------------------------------------------------------
@@ -93,13 +94,15 @@ def test_torch_compile_hands_whole_graphs_to_inductor(open_port, params, few, mo
         assert [code.count(op) for op in ("conv2d(", "max_pool2d(", "linear(")] == [2, 2, 3]
 
 
-@pytest.mark.parametrize(("name", "runs"), [("tf", 2), ("tf:function", 1), ("tf:xla", 1)])
-def test_tf_runs_python_at_each_call_and_its_graph_modes_once(
+MODES = [("tf", 2), ("tf:function", 1), ("tf:xla", 1), ("jax", 1), ("jax:eager", 2)]
+
+
+@pytest.mark.parametrize(("name", "runs"), MODES)
+def test_an_eager_mode_runs_python_at_each_call_and_a_traced_one_once(
     name, runs, open_port, params, few, monkeypatch
 ):
     open_port(name)
-    from lenet_tf import port as module
-
+    module: Any = importlib.import_module(ports.framework(name).module)
     seen = []
     activations = module.activations
 

@@ -30,11 +30,22 @@ NAMES = {
     ("lenet_numpy", "model.py", "LeNet.__call__"): "elsewhere the framework's base class brings it",
     ("lenet_numpy", "model.py", "LeNet.forward"): "elsewhere the framework runs the layers in a row",
     ("lenet_numpy", "model.py", "LeNet.backward"): "elsewhere the framework differentiates",
+    ("lenet_jax", "model.py", "LeNet.__call__"): "a tuple of parameters has no base class that brings it",
+    ("lenet_jax", "model.py", "LeNet.__init__"): "a tuple is made with its arrays: by `init`",
+    ("lenet_jax", "model.py", "init"): "there is no module that holds parameters: a function makes them",
+    ("lenet_jax", "model.py", "PRECISION"): "each operation is told its precision, which on a TPU is low",
+    ("lenet_jax", "model.py", "Affine"): "the parameters of one layer, elsewhere inside the layer",
+    ("lenet_jax", "model.py", "conv2d"): "JAX has operations, no layers",
+    ("lenet_jax", "model.py", "max_pool2d"): "JAX has operations, no layers",
+    ("lenet_jax", "model.py", "linear"): "JAX has operations, no layers",
     ("lenet_torch", "train.py", "SGD"): "torch.optim's own is the recipe's rule, and what everybody uses",
     ("lenet_torch", "port.py", "require_compiler"): "torch:compile builds C++ and says so where it cannot",
     ("lenet_tf", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_tf", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_tf", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_jax", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_jax", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_jax", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
 }
 # (file, name): why its docstring opens otherwise in some folder.
 DOCSTRINGS = {

@@ -54,9 +54,9 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, Array]:
 def train_step(
     model: LeNet, optimizer: SGD, images: Array, labels: Array, rate: float
 ) -> tuple[LeNet, SGD, Array]:
-    """One step at learning rate η = `rate`; the loss before it. Nothing is changed in place:
+    """One step at learning rate η = `rate`; the loss before it.
 
-    what comes back is the next model, the next state of the optimizer, and the loss.
+    Nothing changes in place: the next model and the optimizer's next state come back with the loss.
     """
     loss, gradient = gradients(model, images, labels)
     mu, decay, _ = optimizer

@@ -52,6 +52,7 @@ FRAMEWORKS = {
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
     "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
+    "tf1": Framework("lenet_tf1.port", "tensorflow"),
     "onnx": Framework(
         "export.port",
         "onnx",

@@ -46,6 +46,11 @@ NAMES = {
     ("lenet_jax", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_jax", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_jax", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_tf1", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_tf1", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_tf1", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
+    ("lenet_tf1", "weights.py", "assign"): "writing a variable is an operation that a session runs",
+    ("lenet_tf1", "model.py", "LeNet.__call__"): "there is no base class that brings it",
 }
 # (file, name): why its docstring opens otherwise in some folder.
 DOCSTRINGS = {

@@ -59,6 +59,8 @@ FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy"),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
+    "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
+    "tf1": Framework("lenet_tf1.port", "tensorflow"),
     "caffe": Framework(
         "lenet_caffe.port",
         "cv2",

@@ -9,7 +9,7 @@ import os
 
 # Two processes share the cores (pytest -n): more threads than cores wait for each other, spinning. Read
 # by each library when it is imported.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PJRT_NPROC"):
     os.environ.setdefault(variable, "1")
 
 from collections.abc import Callable

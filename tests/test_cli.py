@@ -86,14 +86,14 @@ def modules_loaded(*arguments: str) -> set[str]:
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=["lenet", *COMMANDS])
 def test_help_loads_nothing_heavy(command):
     loaded = modules_loaded(*command, "--help")
-    assert not loaded & {"torch", "tensorflow", "keras", "numpy", "rich", "pygments", "jinja2", "PIL"}
+    assert not loaded & {"torch", "tensorflow", "keras", "jax", "numpy", "rich", "pygments", "jinja2", "PIL"}
 
 
 @pytest.mark.parametrize(
     "command", [("ports",), ("diff", "torch", "tf"), ("predict", "--digit", "0", "--port", "numpy")]
 )
 def test_commands_load_no_framework_but_what_they_run(command):
-    assert not modules_loaded(*command) & {"torch", "tensorflow", "keras"}
+    assert not modules_loaded(*command) & {"torch", "tensorflow", "keras", "jax"}
 
 
 def test_version_and_help(lenet):

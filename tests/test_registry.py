@@ -1,5 +1,6 @@
 """The registry: what it refuses, what it imports, and that modes are what they are called."""
 
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from _pytest.outcomes import Failed, Skipped
 
@@ -14,6 +16,7 @@ from lenet import ports
 from lenet.data import Digits
 from lenet.errors import LenetError, MissingFramework
 from lenet.ports import FRAMEWORKS, Framework
+from lenet.recipe import Batch, Recipe
 from tests.helpers import one_line
 
 
@@ -60,7 +63,7 @@ def test_opening_a_port_imports_its_own_framework_alone():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     ).stdout.split()
     assert "lenet_numpy.port" in loaded
-    assert not {"torch", "tensorflow", "keras", "lenet_torch", "lenet_tf"} & set(loaded)
+    assert not {"torch", "tensorflow", "keras", "jax", "lenet_torch", "lenet_tf", "lenet_jax"} & set(loaded)
 
 
 # --- modes are what they are called ------------------------------------------------------------
@@ -93,13 +96,15 @@ def test_torch_compile_hands_whole_graphs_to_inductor(open_port, params, few, mo
         assert [code.count(op) for op in ("conv2d(", "max_pool2d(", "linear(")] == [2, 2, 3]
 
 
-@pytest.mark.parametrize(("name", "runs"), [("tf", 2), ("tf:function", 1), ("tf:xla", 1)])
-def test_tf_runs_python_at_each_call_and_its_graph_modes_once(
+MODES = [("tf", 2), ("tf:function", 1), ("tf:xla", 1), ("jax", 1), ("jax:eager", 2), ("tf1", 1)]
+
+
+@pytest.mark.parametrize(("name", "runs"), MODES)
+def test_an_eager_mode_runs_python_at_each_call_and_a_traced_one_once(
     name, runs, open_port, params, few, monkeypatch
 ):
     open_port(name)
-    from lenet_tf import port as module
-
+    module: Any = importlib.import_module(ports.framework(name).module)
     seen = []
     activations = module.activations
 
@@ -125,3 +130,30 @@ def test_tf_xla_compiles_and_tf_function_does_not(open_port, few):
     assert text.count("convolution") >= 2
     with pytest.raises(ValueError, match="jit_compile"):
         traced._run_logits.experimental_get_compiler_ir(images)
+
+
+def test_tf1_adds_nothing_to_its_graph_once_it_runs(open_port, params, few):
+    """A call that builds is the classical leak: every call slower than the one before."""
+    port, recipe, sizes = open_port("tf1"), Recipe(), []
+    for _ in range(2):
+        port.load(params)
+        port.logits(few.images)
+        port.activations(few.images)
+        port.gradients(few.images, few.labels)
+        port.backward(few.images, np.ones((3, 10)))
+        list(port.train([Batch(few.images, few.labels, 0.1)], recipe))
+        port.params()
+        port.velocity()
+        sizes.append(len(port._model.graph.get_operations()))
+    assert sizes[0] == sizes[1] > 100
+
+
+def test_tensorflow_without_its_first_version_is_one_line(monkeypatch):
+    for module in [name for name in sys.modules if name.partition(".")[0] == "lenet_tf1"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "tensorflow.compat.v1", None)
+    with pytest.raises(
+        MissingFramework, match=r"port 'tf1': tensorflow does not import \(.*compat\.v1"
+    ) as refusal:
+        ports.open_port("tf1")
+    one_line(refusal)

@@ -29,7 +29,7 @@ def bench(
 
     Microseconds per digit, NumPy in and out, the median of interleaved rounds. Outputs are checked first.
     """
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PJRT_NPROC"):
         os.environ[variable] = str(threads)  # read by each library when it is imported
     from lenet import data, tables, weights
     from lenet.bench import bench as measure

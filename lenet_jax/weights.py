@@ -1,0 +1,78 @@
+"""Shared layout ↔ framework layout. JAX has no layout of its own; its libraries count channels last."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lenet.spec import ACTIVATION_SHAPES
+from lenet_jax.model import LeNet
+
+CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # what `flatten` flattens
+
+
+def images_to_framework(images: np.ndarray) -> Array:
+    """NCHW (N, 1, 28, 28) to NHWC (N, 28, 28, 1)."""
+    return jnp.array(images.transpose(0, 2, 3, 1))
+
+
+def activations_to_shared(outputs: dict[str, Array]) -> dict[str, np.ndarray]:
+    """NHWC to NCHW; the flattened features from (H, W, C) to (C, H, W) order."""
+    shared = {}
+    for name in ACTIVATION_SHAPES:  # `jit` gives a dict back with its keys sorted
+        array = np.array(outputs[name])
+        if array.ndim == 4:
+            array = array.transpose(0, 3, 1, 2)
+        elif name == "flatten":
+            array = array.reshape(-1, ROWS, COLUMNS, CHANNELS).transpose(0, 3, 1, 2).reshape(len(array), -1)
+        shared[name] = array
+    return shared
+
+
+def to_framework(name: str, array: np.ndarray) -> Array:
+    """One parameter, from the shared layout: OIHW to HWIO, (out, in) to (in, out), copied.
+
+    `fc1` reads what `flatten` made of (H, W, C), so that its inputs are permuted as well. Decided by
+    name: by shape, a square dense layer would pass untransposed.
+    """
+    match name:
+        case "conv1.weight" | "conv2.weight":
+            value = array.transpose(2, 3, 1, 0)
+        case "fc1.weight":
+            inputs_last = array.reshape(-1, CHANNELS, ROWS, COLUMNS).transpose(0, 2, 3, 1)
+            value = inputs_last.reshape(array.shape).T
+        case "fc2.weight" | "logits.weight":
+            value = array.T
+        case _:
+            value = array
+    return jnp.array(value)
+
+
+def to_shared(name: str, value: Array) -> np.ndarray:
+    """One parameter, to the shared layout: `to_framework` undone, copied."""
+    array = np.asarray(value)
+    match name:
+        case "conv1.weight" | "conv2.weight":
+            array = array.transpose(3, 2, 0, 1)
+        case "fc1.weight":
+            array = array.T.reshape(-1, ROWS, COLUMNS, CHANNELS).transpose(0, 3, 1, 2).reshape(array.T.shape)
+        case "fc2.weight" | "logits.weight":
+            array = array.T
+    return array.copy(order="C")
+
+
+def named_parameters(model: LeNet) -> dict[str, Array]:
+    """The model's own parameters under their shared names, in the framework's layout."""
+    leaves = jax.tree.leaves_with_path(model)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def load_params(model: LeNet, params: dict[str, np.ndarray]) -> LeNet:
+    """Shared weights into the model: a new one, with the structure of this."""
+    arrays = [to_framework(name, params[name]) for name in named_parameters(model)]
+    return jax.tree.unflatten(jax.tree.structure(model), arrays)
+
+
+def read_params(model: LeNet) -> dict[str, np.ndarray]:
+    """The model's weights back in the shared layout, copied."""
+    return {name: to_shared(name, parameter) for name, parameter in named_parameters(model).items()}

@@ -1,0 +1,62 @@
+"""Loss, gradients, and one step of SGD with momentum."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from lenet.recipe import Recipe
+from lenet_tf1.model import LeNet
+from lenet_tf1.weights import named_parameters
+
+
+@dataclass(eq=False)
+class SGD:
+    """v ← μ·v + g + λ·w, w ← w − η·v.
+
+    `tf.train.MomentumOptimizer`'s own rule, given g + λ·w for a gradient (as a loss with
+    λ·`tf.nn.l2_loss(w)` added has it). Its slots hold v: variables that `train_step` adds to the graph.
+    """
+
+    momentum: float
+    weight_decay: float
+    velocity: dict[str, tf.Variable] = field(default_factory=dict)
+
+
+def gradients(model: LeNet, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model(images))
+    loss, parameters = tf.reduce_mean(losses), named_parameters(model)
+    return loss, dict(zip(parameters, tf.gradients(loss, list(parameters.values())), strict=True))
+
+
+def backward(model: LeNet, images: tf.Tensor, cotangent: tf.Tensor) -> dict[str, tf.Tensor]:
+    """d(sum(cotangent · logits)) / d(parameter)."""
+    parameters = named_parameters(model)
+    grads = tf.gradients(model(images), list(parameters.values()), grad_ys=cotangent)
+    return dict(zip(parameters, grads, strict=True))
+
+
+def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, np.ndarray]) -> SGD:
+    """SGD by the recipe, from the velocity given: the session's to assign, once there are slots for it."""
+    return SGD(recipe.momentum, recipe.weight_decay)
+
+
+def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, tf.Variable]:
+    """The momentum buffers under the parameters' shared names, in the framework's layout."""
+    return optimizer.velocity
+
+
+def train_step(
+    model: LeNet, optimizer: SGD, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor
+) -> tf.Tensor:
+    """One step at learning rate η = `rate`; the loss before it."""
+    loss, gradient = gradients(model, images, labels)
+    parameters = named_parameters(model)
+    momentum = tf.constant(optimizer.momentum, rate.dtype)  # from a number it would make a float32 tensor
+    rule = tf.train.MomentumOptimizer(rate, momentum)
+    decayed = [(gradient[name] + optimizer.weight_decay * w, w) for name, w in parameters.items()]
+    update = rule.apply_gradients(decayed)
+    optimizer.velocity = {name: rule.get_slot(w, "momentum") for name, w in parameters.items()}
+    with tf.control_dependencies([update]):
+        return tf.identity(loss)

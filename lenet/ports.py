@@ -51,6 +51,7 @@ FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy"),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
+    "theano": Framework("lenet_theano.port", "pytensor", extra="history"),
     "onnx": Framework(
         "export.port",
         "onnx",

@@ -61,6 +61,7 @@ FRAMEWORKS = {
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
     "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
     "tf1": Framework("lenet_tf1.port", "tensorflow"),
+    "theano": Framework("lenet_theano.port", "pytensor", extra="history"),
     "caffe": Framework(
         "lenet_caffe.port",
         "cv2",

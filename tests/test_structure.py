@@ -42,6 +42,7 @@ NAMES = {
     ("lenet_jax", "model.py", "linear"): "JAX has operations, no layers",
     ("lenet_torch", "train.py", "SGD"): "torch.optim's own is the recipe's rule, and what everybody uses",
     ("lenet_torch", "port.py", "require_compiler"): "torch:compile builds C++ and says so where it cannot",
+    ("lenet_theano", "model.py", "LeNet.__call__"): "elsewhere the framework's base class brings it",
     ("lenet_tf", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_tf", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
     ("lenet_tf", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",

@@ -1,0 +1,92 @@
+"""What `theano.tensor.nnet` and `theano.tensor.signal` had and PyTensor has left behind, in PyTensor's terms.
+
+Theano's operators were C and CUDA with a gradient each; these are expressions, and `grad` derives the
+gradient. Names and arguments are Theano's as far as they go.
+
+Letters: N batch; C, O input and output channels; H, W height and width of the input; KH, KW of the
+kernel; P, Q height and width of the output. Only N is unknown while the graph is built.
+"""
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
+from pytensor.tensor import TensorVariable
+
+
+def conv2d(
+    x: TensorVariable, w: TensorVariable, *, border_mode: int = 0, filter_flip: bool = True
+) -> TensorVariable:
+    """`theano.tensor.nnet.conv2d`: one matrix product with every patch under the kernel (im2col).
+
+    Args:
+        x: (N, C, H, W).
+        w: (O, C, KH, KW).
+        border_mode: rows and columns of zeros added on each side.
+        filter_flip: turn the kernel by 180° first, the convolution of mathematicians; Theano's default.
+            Without, the cross-correlation that every other framework calls a convolution.
+
+    Returns:
+        (N, O, P, Q), P = H + 2·border_mode − KH + 1 and Q likewise.
+    """
+    if filter_flip:
+        w = w[:, :, ::-1, ::-1]
+    (channels, height, width), (maps, _, kh, kw) = x.type.shape[1:], w.type.shape
+    if border_mode:
+        height, width = height + 2 * border_mode, width + 2 * border_mode
+        canvas = pt.zeros((x.shape[0], channels, height, width), dtype=x.dtype)
+        x = pt.set_subtensor(canvas[:, :, border_mode:-border_mode, border_mode:-border_mode], x)
+    rows, columns = height - kh + 1, width - kw + 1
+    taps = [x[:, :, i : i + rows, j : j + columns] for i, j in np.ndindex(kh, kw)]
+    cols = pt.stack(taps, axis=2).reshape((x.shape[0], channels * kh * kw, rows * columns))
+    y = pt.matmul(w.reshape((maps, channels * kh * kw)), cols)  # (N, O, P·Q)
+    return y.reshape((x.shape[0], maps, rows, columns))
+
+
+def pool_2d(x: TensorVariable, ws: int) -> TensorVariable:
+    """`theano.tensor.signal.pool.pool_2d`: maximum over windows of ws×ws, side by side; the rest is dropped.
+
+    Where several values tie, the gradient goes to the first in row order, as in every port: a later one
+    replaces it only if it is greater, and `switch` sends the gradient where it took the value from.
+    Theano itself sent all of it to each of them on a CPU, and to one by cuDNN (its issue 5404);
+    `pt.max` still sends it to all.
+
+    Args:
+        x: (N, C, H, W).
+        ws: height and width of the window.
+
+    Returns:
+        (N, C, P, Q), P = ⌊H / ws⌋ and Q likewise.
+    """
+    rows, columns = (ws * (size // ws) for size in x.type.shape[2:])
+    y, *others = (x[:, :, i:rows:ws, j:columns:ws] for i, j in np.ndindex(ws, ws))
+    for tap in others:
+        y = pt.switch(tap > y, tap, y)
+    return y
+
+
+def relu(x: TensorVariable) -> TensorVariable:
+    """`theano.tensor.nnet.relu`: max(x, 0), elementwise, any shape.
+
+    At x = 0 the derivative is taken as 0, as in every port. Theano's own (x + |x|) / 2 had 1/2 there, and
+    `pt.maximum(x, 0)` has 1.
+    """
+    return pt.switch(x > 0, x, 0)
+
+
+def softmax_cross_entropy(logits: TensorVariable, labels: TensorVariable) -> TensorVariable:
+    """`theano.tensor.nnet.categorical_crossentropy(softmax(logits), labels).mean()`.
+
+    The largest logit is taken off first, so that no exponential overflows. It changes nothing, and no
+    gradient is sent through it. Theano's users left this to its rewrites; `log_softmax` of PyTensor is an
+    operator that Numba compiles in any mode, which takes longer than all the rest.
+
+    Args:
+        logits: (N, K).
+        labels: (N,) integers in 0..K−1.
+
+    Returns:
+        the mean over the batch of −log softmax(logits)[label], a scalar in nats.
+    """
+    shifted = logits - disconnected_grad(logits.max(axis=1, keepdims=True))
+    losses = pt.log(pt.exp(shifted).sum(axis=1)) - shifted[pt.arange(labels.shape[0]), labels]
+    return losses.mean()

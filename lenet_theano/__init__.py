@@ -1,4 +1,4 @@
-"""LeNet in Theano (Université de Montréal, in use there since 2007): a symbolic graph, differentiated and compiled.
+"""LeNet in Theano (Université de Montréal, since 2007): a symbolic graph, differentiated and compiled.
 
 One writes expressions of symbols, in which nothing is computed; `grad` extends them by their own
 derivatives; `function` rewrites the whole and makes a callable of it. TensorFlow took this design over,

@@ -33,6 +33,7 @@ class Mistake:
     Attributes:
         changes: by stage of the forward pass ("conv2") or of the backward pass (`backward.STAGES`).
         whole_batch: it mixes digits, so that it cannot be tried on a few of them.
+        tier: mistakes with sharp bounds (0) are preferred to those with the bound of a coarse format.
         pending: its later changes may lie beyond the next observed layer (bias added after the ReLU).
     """
 
@@ -40,6 +41,7 @@ class Mistake:
     changes: Changes
     whole_batch: bool = False
     pending: bool = False
+    tier: int = 0
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -92,13 +94,15 @@ class Family:
 
         return register
 
-    def add(self, on: Iterable[str], kind: Kind, change: Change, whole_batch: bool = False) -> None:
+    def add(
+        self, on: Iterable[str], kind: Kind, change: Change, whole_batch: bool = False, tier: int = 0
+    ) -> None:
         """The mistake in each stage alone, and in all of them at once."""
         names = tuple(on)
         for name in names:
-            self.mistakes.append(Mistake(kind, {name: change}, whole_batch))
+            self.mistakes.append(Mistake(kind, {name: change}, whole_batch, tier=tier))
         if len(names) > 1:
-            self.mistakes.append(Mistake(kind, dict.fromkeys(names, change), whole_batch))
+            self.mistakes.append(Mistake(kind, dict.fromkeys(names, change), whole_batch, tier=tier))
 
 
 def case(repository: str, number: int) -> str:

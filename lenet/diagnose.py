@@ -14,7 +14,7 @@ does, the verdict is "unknown", never a guess.
 
 from dataclasses import dataclass
 
-from lenet import forward
+from lenet import backward, forward
 from lenet.findings import Diagnosis, Finding
 from lenet.probes import Observed, Probes
 
@@ -78,9 +78,10 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
         LenetError: nothing was observed, or under names that the network has not.
     """
     findings = forward.findings(probes, observed)
-    later = [name for name, there in (("gradients", observed.gradients), ("training", observed.trajectory)) if there]
-    if findings:
-        return Verdict(tuple(findings), unjudged=tuple(later))
+    rest = [("gradients", observed.gradients), ("training", observed.trajectory)]
+    if findings or not observed.gradients:
+        return Verdict(tuple(findings), unjudged=tuple(name for name, there in rest if there and findings))
+    findings = backward.findings(probes, observed)
     return Verdict(tuple(findings))
 
 

@@ -4,7 +4,7 @@ An entry is a few lines: what it is called, why it is wrong, what to do, a repor
 that it makes to the right network. To add one, write it in its family's file; the search finds it.
 """
 
-from lenet.mistakes import convolution, data, dense, pooling, precision
+from lenet.mistakes import convolution, data, dense, gradients, loss, pooling, precision
 from lenet.mistakes.base import HandedOut, Mistake
 
 FORWARD: tuple[Mistake, ...] = tuple(
@@ -12,6 +12,7 @@ FORWARD: tuple[Mistake, ...] = tuple(
     for family in (data, convolution, pooling, dense, precision)
     for mistake in family.FAMILY.mistakes
 )
+BACKWARD: tuple[Mistake, ...] = tuple(loss.FAMILY.mistakes + gradients.FAMILY.mistakes)
 HANDED_OUT: tuple[HandedOut, ...] = tuple(pooling.FAMILY.handed_out)
 
-__all__ = ["FORWARD", "HANDED_OUT", "HandedOut", "Mistake"]
+__all__ = ["BACKWARD", "FORWARD", "HANDED_OUT", "HandedOut", "Mistake"]

@@ -11,7 +11,7 @@ from lenet.errors import LenetError
 from lenet.findings import Diagnosis, Finding
 from lenet.mistakes import BACKWARD
 from lenet.mistakes.backward import Tape, position, walk_back
-from lenet.mistakes.base import Kind, Mistake, case
+from lenet.mistakes.base import Kind, case
 from lenet.mistakes.network import compose
 from lenet.probes import Observed, Probes
 from lenet.rounding import Array, Bounded
@@ -69,12 +69,25 @@ class Sample:
             if key in self.seen and not agrees(self.seen[key], value):
                 yield key, value
 
-    def explained(self, changes: Changes) -> bool:
-        """Whether all that was seen lies within the bounds of the backward pass so changed."""
+    @cached_property
+    def first_wrong(self) -> str | None:
+        """The first value that is outside its bound."""
+        return next((key for key, _ in self.wrong()), None)
+
+    def explained(self, changes: Changes, until: str | None = None) -> bool:
+        """Whether all that was seen lies within the bounds of the backward pass so changed.
+
+        Args:
+            changes: by stage.
+            until: the last value to look at; None for all.
+        """
         with np.errstate(all="ignore"):
-            return all(
-                agrees(self.seen[key], value) for key, value in self.changed(changes) if key in self.seen
-            )
+            for key, value in self.changed(changes):
+                if key in self.seen and not agrees(self.seen[key], value):
+                    return False
+                if key == until:
+                    break
+        return True
 
     def proved(self, changes: Changes) -> bool:
         """Whether these bounds leave some right value out."""
@@ -148,27 +161,31 @@ def _explained(samples: list[Sample], changes: Changes) -> bool:
 
 def _singles(samples: list[Sample]) -> list[Explanation]:
     return [
-        [(mistake.kind, _places(mistake))] for mistake in BACKWARD if _explained(samples, mistake.changes)
+        [(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)
     ]
 
 
-def _places(mistake: Mistake) -> tuple[str, ...]:
-    return mistake.stages
-
-
 def _pairs(samples: list[Sample]) -> list[Explanation]:
-    """Two mistakes at different stages, or one of them in the loss; in time."""
+    """Two mistakes at different stages. The first wrong value has one of them behind it, alone: what does
+    not explain all up to there is the first of no pair."""
     deadline, found = time.monotonic() + PAIR_SECONDS, []
-    for a in range(len(BACKWARD)):
-        for b in range(a + 1, len(BACKWARD)):
+    for one in [m for m in BACKWARD if _explained_so_far(samples, m.changes)]:
+        for two in BACKWARD:
             if time.monotonic() > deadline:
                 return found
-            one, two = BACKWARD[a], BACKWARD[b]
             if one.kind == two.kind or set(one.stages) & set(two.stages):
                 continue
             if _explained(samples, compose(one.changes, two.changes)):
                 found.append([(one.kind, one.stages), (two.kind, two.stages)])
     return found
+
+
+def _explained_so_far(samples: list[Sample], changes: Changes) -> bool:
+    """Whether each sample is explained up to its first wrong value."""
+    try:
+        return all(s.explained(changes, s.first_wrong) for s in samples)
+    except ValueError:
+        return False
 
 
 def _accumulated(samples: list[Sample]) -> list[Explanation]:

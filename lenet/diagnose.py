@@ -14,7 +14,7 @@ does, the verdict is "unknown", never a guess.
 
 from dataclasses import dataclass
 
-from lenet import backward, forward
+from lenet import backward, forward, trajectory
 from lenet.findings import Diagnosis, Finding
 from lenet.probes import Observed, Probes
 
@@ -77,12 +77,17 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
     Raises:
         LenetError: nothing was observed, or under names that the network has not.
     """
-    findings = forward.findings(probes, observed)
-    rest = [("gradients", observed.gradients), ("training", observed.trajectory)]
-    if findings or not observed.gradients:
-        return Verdict(tuple(findings), unjudged=tuple(name for name, there in rest if there and findings))
-    findings = backward.findings(probes, observed)
-    return Verdict(tuple(findings))
+    for name, judge in (("forward", forward), ("gradients", backward), ("training", trajectory)):
+        findings = judge.findings(probes, observed)
+        if findings:
+            return Verdict(tuple(findings), unjudged=_behind(name, observed))
+    return Verdict()
+
+
+def _behind(name: str, observed: Observed) -> tuple[str, ...]:
+    """What was handed in and comes after the part of that name."""
+    there = {"gradients": bool(observed.gradients), "training": bool(observed.trajectory)}
+    return tuple(part for part in ("gradients", "training") if there[part] and part > name)
 
 
 def _finding_json(finding: Finding) -> dict:

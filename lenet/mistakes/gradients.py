@@ -195,11 +195,12 @@ for _name, _text, _power in (
     ("gradient times the batch size", "The gradient of this parameter is scaled by N once too often.", 1),
     ("gradient divided by the batch size once more", "The gradient of this parameter has 1/N once too often.", -1),
 ):
-    FAMILY.add(
-        WEIGHTS + BIASES,
-        Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
-        after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),  # type: ignore[misc]
-    )
+    for _one in WEIGHTS + BIASES:  # in all of them at once it is a mistake of the loss
+        FAMILY.add(
+            [_one],
+            Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
+            after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),  # type: ignore[misc]
+        )
 
 # --- biases ------------------------------------------------------------------------------------
 
@@ -341,7 +342,7 @@ for _layer in of_type(Affine):
             {f"{_layer}.{part}": after(lambda g, call: zero(g)) for part in ("weight", "bias")},
         )
     )
-for _layer in [layer.name for layer in LAYERS[:0:-1]]:
+for _layer in [name for name in reversed(of_type(Affine)) if name != LAYERS[0].name]:
     FAMILY.add(
         [f"{_layer}.input"],
         Kind(

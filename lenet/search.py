@@ -213,7 +213,7 @@ def pair_matches(segment: Segment) -> list[Match]:
         changes = compose(one.changes, two.changes)
         if head.explains(changes) and segment.explains(changes) and segment.proves(changes):
             starts = tuple(sample.seen for sample in segment.samples)
-            kinds = tuple((m.kind, m.stages) for m in _in_order(one, two))
+            kinds = tuple((m.kind, m.stages) for m in (one, two))
             if not any({k.name for k, _ in match.kinds} == {k.name for k, _ in kinds} for match in found):
                 found.append(Match(kinds, changes, starts, {}))
     return found
@@ -225,7 +225,9 @@ def _idle(head: Segment, mistake: Mistake) -> bool:
 
 
 def _pairs(singles: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
-    same = [(a, b) for a in singles for b in singles if a is not b and a.stages == b.stages and a.kind != b.kind]
+    same = [
+        (a, b) for a in singles for b in singles if a is not b and a.stages == b.stages and a.kind != b.kind
+    ]
     yield from same
     order = {name: k for k, name in enumerate(STAGES)}
     alone = [m for m in singles if len(m.stages) == 1]
@@ -233,10 +235,6 @@ def _pairs(singles: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
         for b in alone:
             if order[a.stages[0]] < order[b.stages[0]]:
                 yield a, b
-
-
-def _in_order(one: Mistake, two: Mistake) -> tuple[Mistake, Mistake]:
-    return (one, two)
 
 
 def generic(segment: Segment, seed: int = 11) -> Segment:

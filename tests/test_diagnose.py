@@ -202,7 +202,9 @@ def test_a_nan_is_evidence():
 
 
 def test_float64_in_a_float32_port_is_named():
-    wide = seen(PROBES, {"conv2": lambda layer, x, w, b: bugs.right(layer, *(a.astype(float) for a in (x, w, b)))})
+    wide = seen(
+        PROBES, {"conv2": lambda layer, x, w, b: bugs.right(layer, *(a.astype(float) for a in (x, w, b)))}
+    )
     verdict = diagnose(PROBES, wide)
     assert [(one.name, one.where) for one in verdict.diagnoses] == [
         ("float64 where float32 was meant", ("conv2",))

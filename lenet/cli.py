@@ -10,6 +10,7 @@ from export.command import export
 from lenet import __version__
 from lenet.commands import options
 from lenet.commands.bench import bench
+from lenet.commands.check import check
 from lenet.commands.compare import compare
 from lenet.commands.data import fetch_data
 from lenet.commands.diff import diff
@@ -31,7 +32,19 @@ def cli() -> None:
     """
 
 
-for command in (compare, diff, exact, migrations, train, bench, predict, export, list_ports, fetch_data):
+for command in (
+    compare,
+    check,
+    diff,
+    exact,
+    migrations,
+    train,
+    bench,
+    predict,
+    export,
+    list_ports,
+    fetch_data,
+):
     cli.add_command(command)
 
 

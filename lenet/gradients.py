@@ -45,7 +45,7 @@ def loss_gradients(
         dtype: of the port.
     """
     outputs = reference(params, images, dtype)
-    loss, dlogits = _cross_entropy(outputs["logits"], labels, unit_roundoff(dtype))
+    loss, dlogits = cross_entropy(outputs["logits"], labels, unit_roundoff(dtype))
     return Gradients(loss, _backward(params, images, outputs, dlogits, unit_roundoff(dtype)))
 
 
@@ -80,7 +80,7 @@ def decided(params: Mapping[str, Array], images: Array, dtype: str = "float64") 
                 field += (kernel - 1) * jump
                 padding += layer.padding * jump
             case MaxPool(size=size):
-                fine &= _per_digit(_winner_decided(z, images, size, field, jump, padding))
+                fine &= _per_digit(winner_decided(z, images, size, field, jump, padding))
                 field += (size - 1) * jump
                 jump *= size
         z = outputs[layer.name]
@@ -91,19 +91,19 @@ def _per_digit(ok: Array) -> Array:
     return np.asarray(ok.reshape(len(ok), -1).all(axis=1))
 
 
-def _winner_decided(z: Bounded, images: Array, size: int, field: int, jump: int, padding: int) -> Array:
+def winner_decided(z: Bounded, images: Array, size: int, field: int, jump: int, padding: int) -> Array:
     """(N, C, P, Q) bool, for the pooling of activation z; see `decided`."""
     values, errors = np.stack(window_taps(z.value, size)), np.stack(window_taps(z.error, size))
     winner = values.argmax(axis=0)[None]
     lowest = np.take_along_axis(values - errors, winner, axis=0)
     beaten = values + errors < lowest
-    same = _same_fields(images, size, field, jump, padding)  # (taps, taps, N, P, Q)
+    same = same_fields(images, size, field, jump, padding)  # (taps, taps, N, P, Q)
     twins = np.stack([np.choose(winner[0], same[:, k][:, :, None]) for k in range(len(values))])
     dead = (values == 0).all(axis=0) & (errors == 0).all(axis=0)
     return np.asarray((beaten | twins).all(axis=0) | dead)
 
 
-def _same_fields(images: Array, size: int, field: int, jump: int, padding: int) -> Array:
+def same_fields(images: Array, size: int, field: int, jump: int, padding: int) -> Array:
     """(taps, taps, N, P, Q) bool: whether two positions of a window see identical pixels."""
     padded = np.pad(images[:, 0], ((0, 0), (padding, padding), (padding, padding)))
     fields = sliding_window_view(padded, (field, field), axis=(1, 2))[:, ::jump, ::jump]
@@ -112,7 +112,7 @@ def _same_fields(images: Array, size: int, field: int, jump: int, padding: int) 
     return np.stack([np.stack([(a == b).all(axis=(-2, -1)) for b in taps]) for a in taps])
 
 
-def _cross_entropy(logits: Bounded, labels: Array, u: float) -> tuple[Bounded, Bounded]:
+def cross_entropy(logits: Bounded, labels: Array, u: float) -> tuple[Bounded, Bounded]:
     """The mean loss, and its cotangent (p − [k = label]) / N for the logits.
 
     Logits off by at most e change each p_k by a factor within exp(±2e); as the p_k sum to 1, the same
@@ -149,11 +149,11 @@ def _backward(
     for layer in reversed(LAYERS):
         x = inputs[layer.name]
         if isinstance(layer, Affine):
-            gradients[f"{layer.name}.weight"] = _weight_gradient(layer, x, d, u)
-            gradients[f"{layer.name}.bias"] = _bias_gradient(layer, d, u)
-            d = _input_gradient(layer, params[f"{layer.name}.weight"].astype(np.float64), d, u)
+            gradients[f"{layer.name}.weight"] = weight_gradient(layer, x, d, u)
+            gradients[f"{layer.name}.bias"] = bias_gradient(layer, d, u)
+            d = input_gradient(layer, params[f"{layer.name}.weight"].astype(np.float64), d, u)
         else:
-            d = Bounded(_send_back(layer, x.value, d.value), _send_back(layer, x.value, d.error))
+            d = Bounded(send_back(layer, x.value, d.value), send_back(layer, x.value, d.error))
     return {name: gradients[name] for name in params}
 
 
@@ -163,7 +163,7 @@ def _summed(value: Array, magnitude: Array, carried: Array, terms: int, u: float
     return Bounded(value, error * cover(terms))
 
 
-def _weight_gradient(layer: Affine, x: Bounded, d: Bounded, u: float) -> Bounded:
+def weight_gradient(layer: Affine, x: Bounded, d: Bounded, u: float) -> Bounded:
     terms = d.value.size // layer.weight_shape[0]
     value = _outer(layer, d.value, x.value)
     magnitude = _outer(layer, np.abs(d.value), np.abs(x.value))
@@ -171,13 +171,13 @@ def _weight_gradient(layer: Affine, x: Bounded, d: Bounded, u: float) -> Bounded
     return _summed(value, magnitude, carried, terms, u)
 
 
-def _bias_gradient(layer: Affine, d: Bounded, u: float) -> Bounded:
+def bias_gradient(layer: Affine, d: Bounded, u: float) -> Bounded:
     axes = tuple(axis for axis in range(d.value.ndim) if axis != 1)
     terms = d.value.size // layer.weight_shape[0]
     return _summed(d.value.sum(axis=axes), np.abs(d.value).sum(axis=axes), d.error.sum(axis=axes), terms, u)
 
 
-def _input_gradient(layer: Affine, w: Array, d: Bounded, u: float) -> Bounded:
+def input_gradient(layer: Affine, w: Array, d: Bounded, u: float) -> Bounded:
     terms = layer.weight_shape[0] * layer.terms // layer.weight_shape[1]
     value, carried = _transposed(layer, w, d.value), _transposed(layer, np.abs(w), d.error)
     return _summed(value, _transposed(layer, np.abs(w), np.abs(d.value)), carried, terms, u)
@@ -202,7 +202,7 @@ def _transposed(layer: Affine, w: Array, d: Array) -> Array:
     )
 
 
-def _send_back(layer: Layer, x: Array, d: Array) -> Array:
+def send_back(layer: Layer, x: Array, d: Array) -> Array:
     """The cotangent through a layer that rounds nothing."""
     match layer:
         case ReLU():

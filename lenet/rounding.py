@@ -59,7 +59,7 @@ def reference(params: Mapping[str, Array], images: Array, dtype: str = "float32"
     state = Bounded(images.astype(np.float64), np.zeros(images.shape))
     outputs = {}
     for layer in LAYERS:
-        outputs[layer.name] = state = _step(layer, params, state, dtype)
+        outputs[layer.name] = state = step(layer, params, state, dtype)
     return outputs
 
 
@@ -71,8 +71,8 @@ def local(layer: Layer, params: Mapping[str, Array], x: Array, dtype: str = "flo
     """
     if isinstance(layer, Affine):
         x = x.astype(np.float64)
-        return _affine(layer, params, Bounded(x, np.zeros(x.shape)), dtype)
-    value = _select(layer, x)
+        return affine(layer, params, Bounded(x, np.zeros(x.shape)), dtype)
+    value = select(layer, x)
     return Bounded(value, np.zeros(value.shape))
 
 
@@ -93,17 +93,17 @@ def linear_map(layer: Affine, w: Array, x: Array) -> Array:
     return _fold(layer, w.reshape(len(w), -1) @ _columns(layer, x), x)
 
 
-def _step(layer: Layer, params: Mapping[str, Array], x: Bounded, dtype: str) -> Bounded:
+def step(layer: Layer, params: Mapping[str, Array], x: Bounded, dtype: str) -> Bounded:
     if isinstance(layer, Affine):
-        return _affine(layer, params, x, dtype)
+        return affine(layer, params, x, dtype)
     if isinstance(layer, ReLU):
         # value + error is what a port may have at most: below zero, both give exactly zero.
         alive = np.maximum(x.value + x.error, 0) * (1 + 2 * U64)
-        return Bounded(_select(layer, x.value), np.minimum(x.error, alive))
-    return Bounded(_select(layer, x.value), _select(layer, x.error))
+        return Bounded(select(layer, x.value), np.minimum(x.error, alive))
+    return Bounded(select(layer, x.value), select(layer, x.error))
 
 
-def _select(layer: Layer, x: Array) -> Array:
+def select(layer: Layer, x: Array) -> Array:
     """A layer that rounds nothing: it only selects or moves values."""
     match layer:
         case ReLU():
@@ -115,7 +115,7 @@ def _select(layer: Layer, x: Array) -> Array:
     raise TypeError(f"no rounding bound for {layer}")
 
 
-def _affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) -> Bounded:
+def affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) -> Bounded:
     w = params[f"{layer.name}.weight"].astype(np.float64)
     b = params[f"{layer.name}.bias"].astype(np.float64)
     b = b.reshape(-1, *[1] * (len(layer.out_shape(x.value.shape[1:])) - 1))

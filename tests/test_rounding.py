@@ -104,8 +104,8 @@ def test_relu_and_pooling_carry_errors_no_further_than_they_can_go(value, error,
     moved = value + error * direction
     for layer in LAYERS[1:3]:
         before = Bounded(value, error + 8 * U64 * (np.abs(value) + error))
-        after = rounding._step(layer, {}, before, "float32")
-        assert (np.abs(rounding._select(layer, moved) - after.value) <= after.error).all()
+        after = rounding.step(layer, {}, before, "float32")
+        assert (np.abs(rounding.select(layer, moved) - after.value) <= after.error).all()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])

@@ -74,10 +74,10 @@ class PortName(click.ParamType):
 
 
 class NotNegative(click.FloatRange):
-    """A finite number from 0 on."""
+    """A finite number from 0 on; 0 itself only if it is not open."""
 
-    def __init__(self) -> None:
-        super().__init__(min=0)
+    def __init__(self, *, open: bool = False) -> None:
+        super().__init__(min=0, min_open=open)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -86,6 +86,7 @@ class NotNegative(click.FloatRange):
 
 TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
+SECONDS = NotNegative(open=True)
 PORTS = PortName(several=True)
 DTYPE = click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True

@@ -1,0 +1,115 @@
+"""`lenet check`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lenet.commands import options
+
+if TYPE_CHECKING:
+    from lenet.check import Checked
+
+
+class Checkable(click.ParamType):
+    """A Python file, or else a port of the registry."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if path.suffix == ".py":
+            return path if path.is_file() else self.fail(f"{value}: no such file", param, ctx)
+        if path.exists():
+            self.fail(f"{value} is no Python file: its name must end in .py", param, ctx)
+        return options.PORT.convert(value, param, ctx)
+
+
+def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Print the template, and end."""
+    if value:
+        click.echo(Path(__file__).parents[1].joinpath("my_port.py.txt").read_text(encoding="utf-8"), nl=False)
+        ctx.exit()
+
+
+@click.command()
+@click.argument("port", metavar="FILE", type=Checkable())
+@click.option(
+    "--template",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_template,
+    help="Print a complete right FILE to start from: lenet check --template > my_port.py",
+)
+@click.option(
+    "--timeout",
+    type=options.SECONDS,
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="End FILE, with all that it started, when its import or a call takes longer.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=options.FILE,
+    metavar="FILE",
+    help="Write the result as JSON; - is standard output.",
+)
+@click.pass_context
+def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path | None) -> None:
+    """Is my own port right? If not, which mistake is it?
+
+    FILE defines activations(params, images) and, if it wants, gradients(params, images, labels) and
+    train(params, batches, recipe); --template explains each. Wrong layers are found and the mistake is
+    named, with its remedy. FILE runs in a process of its own, and what it prints goes to standard error.
+    A port of `lenet ports` can be named instead of FILE.
+
+    The exit code is 1 if the port is different or fails, 2 if FILE does not keep to the interface.
+    """
+    import json
+
+    from lenet import tables
+    from lenet.check_report import report
+    from lenet.files import check_writable, write_atomically
+    from lenet.own_port import Misused
+    from lenet.terminal import output
+
+    to_stdout = json_file == Path("-")
+    check_writable(None if to_stdout else json_file)
+    try:
+        checked = run(port, timeout)
+    except Misused as error:
+        raise click.UsageError(" ".join(str(error).split())) from error
+    if json_file is not None:
+        text = json.dumps(tables.strict_json(checked.to_json()), indent=2, allow_nan=False) + "\n"
+        click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+    if not to_stdout:
+        output().print(report(checked))
+    ctx.exit(int(checked.summary != "ok"))
+
+
+def run(port: Path | str, timeout: float) -> "Checked":
+    """The file or port, judged behind a progress bar, above which the file's prints go by."""
+    from lenet import ports
+    from lenet.check import check_file, check_port
+    from lenet.terminal import progress_bar
+
+    with progress_bar() as progress:
+        task = progress.add_task(f"running {port}", total=None)
+        if isinstance(port, str):
+            return check_port(ports.open_port(port))
+
+        def echo(line: str) -> None:
+            if progress.disable:
+                sys.stderr.write(line)
+            else:
+                progress.console.out(line.rstrip("\n"), highlight=False)
+
+        def follow(done: int, total: int | None) -> None:
+            naming = "naming the mistake" if done == total else f"running {port}"
+            progress.update(task, completed=done, total=total, description=naming)
+
+        return check_file(port, timeout, echo, follow)

@@ -145,9 +145,7 @@ for _name, (_bits, _grid) in FORMATS.items():
             "Switch off autocast and mixed precision; load the model in float32.",
             TF32,
         ),
-        lambda compute, bits=_bits, grid=_grid: (
-            lambda call: _result(compute(replace(_operands(call, bits, grid), b=grid(call.b))), bits, grid)
-        ),
+        _narrow(_bits, _grid),
         tier=1,
     )
     _unit = 2.0 ** (1 - _bits if "cut" in _name else -_bits)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lenet import options
+from lenet.commands import options
 from lenet.errors import MissingFramework
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,10 +15,11 @@ from lenet.data import Digits
 from lenet.errors import LenetError
 from lenet.ports import Arrays, Port
 from lenet.rounding import Bounded
-from lenet.spec import ACTIVATION_SHAPES, LAYERS
+from lenet.spec import ACTIVATION_SHAPES, CLASSES, LAYERS
 
+RUN = 500  # digits that a port is given at once: a call into a framework costs more than a digit
 CHUNK = 50  # digits judged at once: what is computed of a chunk stays in cache
-QUEUE = 4  # chunks waiting to be judged
+QUEUE = 2 * RUN // CHUNK  # chunks waiting to be judged
 
 
 @dataclass
@@ -76,7 +78,15 @@ class LayerReport:
 
 @dataclass
 class PortReport:
-    """The verdict on one port in one mode."""
+    """The verdict on one port in one mode.
+
+    Attributes:
+        digits, correct, same_predictions: how many there were, how many the port classifies as labelled,
+            and as the reference does.
+        problem: a wrong name, shape or dtype of its outputs; None if nothing is wrong.
+        bits_equal: how many of its logits have the right bits with exact weights, see `lenet.bits`.
+        layers: in order of execution; empty where there is a problem.
+    """
 
     name: str
     version: str
@@ -85,6 +95,7 @@ class PortReport:
     correct: int = 0
     same_predictions: int = 0
     problem: str | None = None
+    bits_equal: int | None = None
     layers: dict[str, LayerReport] = field(default_factory=dict)
 
     @property
@@ -110,6 +121,7 @@ class PortReport:
             "dtype": self.dtype,
             "accuracy": self.accuracy,
             "same_predictions": self.same_predictions,
+            "bits_equal": self.bits_equal,
             "verdict": self.verdict,
             "first_different": self.first_different,
             "problem": self.problem,
@@ -125,11 +137,17 @@ class Comparison:
     certified: int
     ports: list[PortReport]
 
+    @property
+    def logits(self) -> int:
+        """How many logits each port returned."""
+        return CLASSES * self.digits
+
     def to_json(self) -> dict:
         """As in `lenet compare --json`."""
         return {
             "digits": self.digits,
             "certified": self.certified,
+            "logits": self.logits,
             "ports": [report.to_json() for report in self.ports],
         }
 
@@ -161,14 +179,30 @@ def compare(
     result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[_Judged]] = deque()
-        for start in range(0, len(digits), CHUNK):
-            chunk = digits[start : start + CHUNK]
-            outputs = [(port.activations(chunk.images), port.logits(chunk.images)) for port in ports]
-            waiting.append(pool.submit(_judge, params, chunk, outputs, ports[0].dtype, start))
-            while len(waiting) > QUEUE or (waiting and start + CHUNK >= len(digits)):
-                _merge(result, waiting.popleft().result())
-                progress(min(CHUNK, len(digits)))
+        for start in range(0, len(digits), RUN):
+            for job in _run(ports, params, digits[start : start + RUN], start):
+                waiting.append(pool.submit(job))
+            while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
+                judged = waiting.popleft().result()
+                _merge(result, judged)
+                progress(judged.digits)
     return result
+
+
+def _run(
+    ports: list[Port], params: Mapping[str, np.ndarray], digits: Digits, start: int
+) -> Iterator[Callable[[], "_Judged"]]:
+    """Give the ports these digits; yields what is left to do, a chunk at a time."""
+    dtype = ports[0].dtype
+    outputs = [(port.activations(digits.images), port.logits(digits.images)) for port in ports]
+    problems = [outputs_problem(*output, len(digits), dtype) for output in outputs]
+    for first in range(0, len(digits), CHUNK):
+        part = slice(first, first + CHUNK)
+        chunks = [
+            None if problem else ({name: y[part] for name, y in activations.items()}, logits[part])
+            for (activations, logits), problem in zip(outputs, problems, strict=True)
+        ]
+        yield partial(_judge, params, digits[part], chunks, problems, dtype, start + first)
 
 
 def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: str) -> str | None:
@@ -216,23 +250,25 @@ class _Judged:
 def _judge(
     params: Mapping[str, np.ndarray],
     chunk: Digits,
-    outputs: list[tuple[Arrays, np.ndarray]],
+    outputs: list[tuple[Arrays, np.ndarray] | None],
+    problems: list[str | None],
     dtype: str,
     start: int,
 ) -> _Judged:
     expected = rounding.reference(params, chunk.images, dtype)
     best = expected["logits"].value.argmax(axis=1)
-    judged = _Judged(len(chunk), int(rounding.certified(expected["logits"]).sum()), [], [], [], [])
-    for activations, logits in outputs:
-        problem = outputs_problem(activations, logits, len(chunk), dtype)
-        predictions = np.full(len(chunk), -1) if problem else logits.argmax(axis=1)
-        judged.problems.append(problem)
-        judged.correct.append(int((predictions == chunk.labels).sum()))
-        judged.same.append(int((predictions == best).sum()))
-        layers = {} if problem else _judge_layers(params, chunk, activations, expected, dtype, start)
-        if layers:  # the forward pass alone may be fused otherwise than the one that shows every layer
+    judged = _Judged(len(chunk), int(rounding.certified(expected["logits"]).sum()), [], [], problems, [])
+    for output in outputs:
+        predictions, layers = np.full(len(chunk), -1), {}
+        if output:
+            activations, logits = output
+            predictions = logits.argmax(axis=1)
+            layers = _judge_layers(params, chunk, activations, expected, dtype, start)
+            # the forward pass alone may be fused otherwise than the one that shows every layer
             alone = float(ratio(logits, expected["logits"]).max())
             layers["logits"].end_to_end_ratio = max(layers["logits"].end_to_end_ratio, alone)
+        judged.correct.append(int((predictions == chunk.labels).sum()))
+        judged.same.append(int((predictions == best).sum()))
         judged.layers.append(layers)
     return judged
 
@@ -255,17 +291,19 @@ def _judge_layers(
 
 
 def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
-    whole = ratio(y, end_to_end)
+    error = np.abs(y - end_to_end.value)
+    largest = float(error.max())
+    whole = _over(error, end_to_end.error)
     local = whole if own is end_to_end else ratio(y, own)
     digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
     rounded = end_to_end.value.astype(y.dtype)
     unequal = y != rounded
     return LayerReport(
-        max_abs_error=float(np.abs(y - end_to_end.value).max()),
-        local_ratio=float(local.max()),
+        max_abs_error=largest,
+        local_ratio=float(local[digit, *index]),
         end_to_end_ratio=float(whole.max()),
         values=y.size,
-        equal_values=y.size - int(unequal.sum()),
+        equal_values=y.size - int(np.count_nonzero(unequal)),
         max_ulps=int(ulps(y[unequal], rounded[unequal]).max(initial=0)),
         worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
     )
@@ -285,7 +323,12 @@ def _merge(result: Comparison, judged: _Judged) -> None:
 
 def ratio(y: np.ndarray, expected: Bounded) -> np.ndarray:
     """Error over bound, elementwise; 0 where there is no error, infinite for a NaN or a broken 0."""
-    error = np.abs(y - expected.value)
-    error[~np.isfinite(error)] = np.inf
+    return _over(np.abs(y - expected.value), expected.error)
+
+
+def _over(error: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """The quotient, in the place of `error`."""
+    if not np.isfinite(error.max()):
+        error[~np.isfinite(error)] = np.inf
     with np.errstate(divide="ignore"):
-        return np.divide(error, expected.error, out=error, where=error > 0)
+        return np.divide(error, bound, out=error, where=error > 0)

@@ -251,11 +251,16 @@ def first_difference(
         array = got[name]
         if array.shape != want.shape or array.dtype != want.dtype:
             raise LenetError(f"{name} is {array.dtype} {array.shape}, not {want.dtype} {want.shape}")
-        bits = f"u{want.itemsize}"
-        unequal = np.ascontiguousarray(array).view(bits) != np.ascontiguousarray(want).view(bits)
-        unequal &= (array != 0) | (want != 0)
+        unequal = unequal_bits(want, array)
         if unequal.any():
             first, *unit = (int(i) for i in np.unravel_index(unequal.argmax(), unequal.shape))
             value, wanted = float(array[first, *unit]), float(want[first, *unit])
             return Difference(name, (start + first, *unit), value, wanted, int(unequal.sum()))
     return None
+
+
+def unequal_bits(a: Array, b: Array) -> Array:
+    """Where floats of one dtype and shape differ in a bit; the sign of a zero does not count."""
+    bits = f"u{a.itemsize}"
+    unequal = np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)
+    return unequal & ((a != 0) | (b != 0))

@@ -135,9 +135,9 @@ def write_weights(
     tests = test_set()
     images = coarsen(tests.images, recipe.pixel_shift)
     port.load(params)
-    correct = int((port.logits(images).argmax(axis=1) == tests.labels).sum())
+    accuracy = training.accuracy(port, Digits(images, tests.labels))
     on_digits, on_all = certify(params, images), certify_range(params, pixel_values(recipe.pixel_shift))
-    metadata = training.record(port, recipe, digits, correct / len(tests)) | {
+    metadata = training.record(port, recipe, digits, accuracy) | {
         "bits_test_digits": f"{on_digits.bits:.2f}",
         "bits_every_image": f"{on_all.bits:.2f}",
     }

@@ -31,3 +31,16 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:  # an interrupt, too, leaves nothing behind
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path | None) -> None:
+    """Refuse, before any work is done, a file that could not be written after it."""
+    if path is None:
+        return
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise LenetError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

@@ -119,16 +119,24 @@ def affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) -
     w = params[f"{layer.name}.weight"].astype(np.float64)
     b = params[f"{layer.name}.bias"].astype(np.float64)
     b = b.reshape(-1, *[1] * (len(layer.out_shape(x.value.shape[1:])) - 1))
-    flat, n = w.reshape(len(w), -1), layer.terms
-    columns = _columns(layer, x.value)
-    value = _fold(layer, flat @ columns, x.value) + b
-    products = _fold(layer, np.abs(flat) @ np.abs(columns, out=columns), x.value)
+    n = layer.terms
+    value, products = _sums(layer, w, x.value)
     carried = linear_map(layer, np.abs(w), x.error) if x.error.any() else 0.0
-    magnitude = products + np.abs(b)
-    rounding = gamma(n + 1, unit_roundoff(dtype)) * (magnitude + carried) + gamma(n + 1, U64) * magnitude
-    underflow = n * float(np.finfo(dtype).smallest_subnormal)
-    error = (carried + rounding) * cover(n) + underflow
-    return Bounded(value, np.where(products + carried == 0, 0.0, error))  # zeros + b is b, in any order
+    g, g64 = gamma(n + 1, unit_roundoff(dtype)), gamma(n + 1, U64)
+    error = ((g + g64) * cover(n)) * (products + np.abs(b)) + ((1 + g) * cover(n)) * carried
+    error += n * float(np.finfo(dtype).smallest_subnormal)  # products that underflow
+    error[products + carried == 0] = 0.0  # zeros + b is b, in any order
+    value += b
+    return Bounded(value, error)
+
+
+def _sums(layer: Affine, w: Array, x: Array) -> tuple[Array, Array]:
+    """Wx and |W||x| in float64."""
+    flat, columns = w.reshape(len(w), -1), _columns(layer, x)
+    if columns.min(initial=0) < 0:
+        return _fold(layer, flat @ columns, x), _fold(layer, np.abs(flat) @ np.abs(columns), x)
+    both = np.concatenate([flat, np.abs(flat)]) @ columns  # what comes out of a ReLU: one pass over it
+    return _fold(layer, both[:, : len(w)], x), _fold(layer, both[:, len(w) :], x)
 
 
 def cover(n: int) -> float:

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lenet.bench import Timing
+from lenet.certificate import RangeCertificate
 from lenet.compare import Comparison, LayerReport, PortReport
+from lenet.finer import Level
 
 GOOD, BAD, FAINT = "green", "bold red", "dim"
 
@@ -23,19 +25,19 @@ def comparison(result: Comparison) -> RenderableType:
         "port",
         "version",
         ">accuracy",
-        ">same answers\nas reference",
+        f">same answers\nof {result.digits:,}",
         ">error/bound\nworst layer",
-        ">end to\nend",
+        f">same bits\nof {result.logits:,}",
         "verdict",
     )
     for report in result.ports:
-        same = f"{report.same_predictions:,}/{report.digits:,}"
         table.add_row(
             report.name.replace("/", "/\n"),  # exporter and runtime
             re.sub(r"\+[\w.]+", "", report.version).replace("/", "/\n"),  # without "+cpu" and the like
             f"{report.accuracy:.2%}",
-            Text(same, "" if report.same_predictions == report.digits else BAD),
-            *_worst(report),
+            Text(f"{report.same_predictions:,}", "" if report.same_predictions == report.digits else BAD),
+            _worst(report),
+            "—" if report.bits_equal is None else f"{report.bits_equal:,}",
             verdict(report),
         )
     return Group(table, "", explanation(result), "")
@@ -86,7 +88,28 @@ def explanation(result: Comparison) -> RenderableType:
         f"{result.certified:,} of {count(result.digits, 'digit')}: the best class leads by more than "
         f"rounding can take away, so that every right {dtype} implementation gives the same answer.",
     )
+    for name, sentence in _bits(result).items():
+        sentences.add_row(Text(name, "bold"), sentence)
     return sentences
+
+
+def _bits(result: Comparison) -> dict[str, str]:
+    """What the ports within rounding did with exact weights, where that was asked."""
+    asked = [r for r in result.ports if r.verdict == "rounding" and r.bits_equal is not None]
+    others = [r for r in asked if r.bits_equal != result.logits]
+    where = f"with exact weights, so coarse that no {result.ports[0].dtype} sum can round,"
+    if not asked:
+        return {}
+    if not others:
+        every = "every port" if len(asked) == len(result.ports) else ", ".join(r.name for r in asked)
+        return {
+            "same bits": f"{every}, every digit, every bit: {where} all logits are equal to the last bit."
+        }
+    found = ", ".join(f"{r.name} ({r.bits_equal:,} of {result.logits:,})" for r in others)
+    return {
+        "other bits": f"{found}: {where} a right implementation of these very sums returns the one right "
+        "value. This is arithmetic of another kind: fewer bits in the operands, Winograd, an FFT."
+    }
 
 
 def verdict(report: PortReport) -> Text:
@@ -191,12 +214,12 @@ def _why(report: PortReport) -> str:
     )
 
 
-def _worst(report: PortReport) -> tuple[str, str]:
+def _worst(report: PortReport) -> str:
     if not report.layers:
-        return "—", "—"
-    name, layer = max(report.layers.items(), key=lambda item: item[1].local_ratio)
-    whole = max(layer.end_to_end_ratio for layer in report.layers.values())
-    return f"{name} {ratio(layer.local_ratio)}", ratio(whole)
+        return "—"
+    worst = {name: max(layer.local_ratio, layer.end_to_end_ratio) for name, layer in report.layers.items()}
+    name = max(worst, key=lambda name: worst[name])
+    return f"{name} {ratio(worst[name])}"
 
 
 def _table(title: str | None, *columns: str) -> Table:
@@ -249,3 +272,60 @@ def timings(rows: list[Timing], threads: int) -> RenderableType:
             cells.append(Text(text, GOOD if time == fastest[column] else ""))
         table.add_row(port, *cells)
     return table
+
+
+def certificate(found: RangeCertificate) -> RenderableType:
+    """One row per layer that sums: how many bits its sums can need, and how many are left."""
+    table = _table(
+        "exact weights: the most that any partial sum can be, for every image there is",
+        "layer",
+        ">multiples of",
+        ">largest sum\nof magnitudes",
+        ">bits",
+        ">float32 has",
+        ">left",
+    )
+    for entry in found.sums:
+        table.add_row(
+            entry.name,
+            f"2^{entry.exponent}",
+            f"{entry.bound:,}",
+            f"{entry.bits:.2f}",
+            str(entry.limit),
+            Text(f"{entry.limit - entry.bits:.2f}", GOOD if entry.holds else BAD),
+        )
+    told = (
+        "proven: no sum rounds, in any order, so that every right implementation returns the same bits."
+        if found.holds
+        else f"not exact: {found.broken and found.broken.problem}"
+    )
+    return Group(table, "", told, "")
+
+
+def finer(levels: list[Level], ports: list[str]) -> RenderableType:
+    """One row per level: weights that have so many more bits, and what becomes of the sums."""
+    table = _table(
+        f"the same weights made finer, on {count(levels[0].certificate.digits, 'digit')}",
+        ">bits\nadded",
+        ">bits that\nsums need",
+        "proven\nexact",
+        "first rounding\nthat is forced",
+        f">logits of {levels[0].logits:,}\non which ports differ",
+        "first difference",
+    )
+    for level in levels:
+        apart = {name: found for name, found in level.apart.items() if found}
+        name, first = next(iter(apart.items()), ("", None))
+        table.add_row(
+            f"+{level.bits}",
+            f"{level.certificate.bits:.2f}",
+            Text("yes", GOOD) if level.certificate.holds else Text("no", BAD),
+            f"{level.forced.layer}, digit {level.forced.where[0]}" if level.forced else "none",
+            f"{level.unequal:,}",
+            f"{name} at {first.name}, digit {first.where[0]}" if first else "none",
+        )
+    told = (
+        f"ports: {', '.join(ports)}. A bit more in every weight is a bit more in the sums of each of five "
+        "layers. Where no rounding is forced, ports can still differ: in the order of their sums."
+    )
+    return Group(table, "", told)

@@ -131,3 +131,14 @@ def _identity(port: Port, digits: Digits, recipe: Recipe) -> str:
 def write_weights(path: Path, port: Port, metadata: dict[str, str]) -> None:
     """The port's weights as shared weights, rounded to float32 if it trained in float64."""
     weights.write(path, {name: w.astype(np.float32) for name, w in port.params().items()}, metadata)
+
+
+def accuracy(port: Port, digits: Digits) -> float:
+    """The share of `digits` that the port classifies as labelled."""
+    size = 1000
+    starts = range(0, len(digits), size)
+    right = [
+        (port.logits(part.images).argmax(axis=1) == part.labels).sum()
+        for part in (digits[start : start + size] for start in starts)
+    ]
+    return float(sum(right)) / len(digits)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from lenet import __version__, data, ports, tables, training, weights
+from lenet import __version__, data, exact_training, ports, tables, training, weights
+from lenet.certificate import certify_range
 from lenet.cli import cli
 from lenet.errors import LenetError
+from lenet.exact import EXACT, pixel_values
 from lenet.ports import Framework
 from lenet.recipe import Recipe, initial_params
 from lenet.spec import ACTIVATION_SHAPES
@@ -28,6 +31,7 @@ from tests.planted import Planted, affine, flipped_kernel, numpy_port
 LENET = str(Path(sys.executable).with_name("lenet"))
 COMMANDS = list(cli.commands)
 ESCAPE = "\x1b"
+EXACT_RECIPE = exact_training.ExactRecipe.__init__
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # two would wait for each other where tests share the cores
 
 
@@ -116,6 +120,8 @@ def test_python_m_lenet_is_lenet():
         ("compare numpy --nonsense", "No such option"),
         ("diff numpy", "Missing argument"),
         ("diff torch torch:compile", "share one source"),
+        ("exact numpy --train x", "--train takes no PORT"),
+        ("exact --digits 0", "not in the range"),
         ("train", "give one PORT"),
         ("train numpy torch", "give one PORT"),
         ("train nope", "unknown port"),
@@ -151,6 +157,7 @@ def test_misuse_exits_2_through_the_entry_point(lenet):
         ("compare numpy --json .", "it is a folder"),
         ("diff numpy torch --html nowhere/x.html", "cannot be written"),
         ("train numpy --out nowhere/x", "cannot be written"),
+        ("exact --train nowhere/x", "cannot be written"),
         ("train numpy --data nowhere", "`lenet data` fetches it"),
         ("predict none.png --port numpy", "no such image"),
         ("predict broken --port numpy", "not an image"),
@@ -185,21 +192,21 @@ def test_compare_prints_the_table_and_writes_the_documented_json(lenet, tmp_path
     result = lenet("compare", "numpy", "numpy", "--digits", 100, "--json", "out.json", "--layers")
     assert (result.returncode, result.stderr) == (0, "")
     assert ESCAPE not in result.stdout
-    assert re.search(r"^numpy +\S+ +\d+\.\d\d% +100/100 .* rounding$", result.stdout, re.MULTILINE)
+    assert re.search(r"^numpy +\S+ +\d+\.\d\d% +100 .* 1,000  rounding$", result.stdout, re.MULTILINE)
     for layer in ACTIVATION_SHAPES:
         assert re.search(rf"^{layer} +\d\.\d\de.\d\d .* rounding$", result.stdout, re.MULTILINE)
     assert max(map(len, result.stdout.splitlines())) <= 80
 
     written = json.loads((tmp_path / "out.json").read_text())
-    assert list(written) == ["digits", "certified", "ports"]
-    assert (written["digits"], written["certified"]) == (100, 100)
+    assert list(written) == ["digits", "certified", "logits", "ports"]
+    assert [written[name] for name in ("digits", "certified", "logits")] == [100, 100, 1000]
     (report,) = written["ports"]  # named twice, run once
-    fields = "name version dtype accuracy same_predictions verdict first_different problem layers"
+    fields = "name version dtype accuracy same_predictions bits_equal verdict first_different problem layers"
     assert list(report) == fields.split()
     port = numpy_port()
     port.load(params)
     right = (port.logits(digits.images[:100]).argmax(axis=1) == digits.labels[:100]).mean()
-    wanted = ["numpy", np.__version__, "float32", right, 100, "rounding", None, None]
+    wanted = ["numpy", np.__version__, "float32", right, 100, 1000, "rounding", None, None]
     assert [report[name] for name in fields.split()[:-1]] == wanted
     assert list(report["layers"]) == list(ACTIVATION_SHAPES)
     for layer in report["layers"].values():
@@ -256,6 +263,44 @@ def test_hidden_forward_pass_of_its_own_is_told_from_a_wrong_layer(in_process, p
     result = in_process("compare", "numpy", "--digits", 60)
     assert result.exit_code == 1
     assert "is not the one that shows the layers" in " ".join(result.stdout.split())
+
+
+def test_a_port_that_loses_bits_is_told_from_a_right_one(in_process, plant):
+    def coarse(layer, x, w, b):  # right within rounding, but with sums of other numbers
+        return affine(layer, x * np.float32(1 / 3), w, b * np.float32(1 / 3)) * np.float32(3)
+
+    plant(Planted("fc2", coarse))
+    result = in_process("compare", "numpy", "--digits", 60)
+    said = " ".join(result.stdout.split())
+    assert result.exit_code == 0
+    assert re.search(r"other bits numpy \(\d+ of 600\)", said)
+    assert "every bit" not in said
+
+
+def test_exact_shows_the_certificate_and_what_lies_beyond(lenet):
+    result = lenet("exact", "numpy", "torch", "--digits", 100)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = certify_range(weights.read(EXACT), pixel_values())
+    for entry in found.sums:
+        assert re.search(
+            rf"^{entry.name} +2\^{entry.exponent} +{entry.bound:,} ", result.stdout, re.MULTILINE
+        )
+    said = " ".join(result.stdout.split())
+    assert "proven: no sum rounds" in said
+    assert re.search(r"\+0 [\d.]+ yes none 0 none", said)
+    assert re.search(r"\+4 [\d.]+ no \w+, digit \d+ [\d,]+ torch at", said)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_exact_trains_again_by_its_recipe(in_process, monkeypatch, mini, tmp_path):
+    monkeypatch.setattr(exact_training, "test_set", lambda: mini)
+    monkeypatch.setattr(exact_training.ExactRecipe, "__init__", partialmethod(EXACT_RECIPE, epochs=1))
+    result = in_process("exact", "--train", "out.safetensors")
+    assert result.exit_code == 0, result.output
+    params, metadata = weights.read_with_metadata(tmp_path / "out.safetensors")
+    assert metadata["training_digits"] == str(len(mini))
+    assert metadata["bits_every_image"] in result.stdout
+    assert set(np.unique(params["fc1.weight"])) <= {-0.25, 0, 0.25}
 
 
 def test_nan_gives_valid_json_and_the_verdict_different(in_process, plant, tmp_path):
@@ -386,8 +431,8 @@ def test_compare_draws_the_table_as_svg(lenet, tmp_path):
     picture = (tmp_path / "table.svg").read_text()
     assert picture.startswith("<svg")
     assert "lenet&#160;compare" in picture or "lenet compare" in picture
-    assert "60/60" in picture
-    assert result.stdout.count("60/60") == 1
+    assert "of&#160;60" in picture
+    assert "every digit, every bit" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,13 @@ def test_planted_mistake_is_found_at_its_layer(culprit, mistake, params, digits)
 def test_mistake_in_one_digit_of_the_last_chunk_is_found(params, digits):
     def mistake(layer, x, w, b):
         y = affine(layer, x, w, b)
-        if len(y) < judge.CHUNK:
-            y[3, 5] += 1e-3
+        if len(y) < judge.RUN:
+            y[judge.CHUNK + 3, 5] += 1e-3
         return y
 
-    report = compare([Planted("fc1", mistake)], params, digits[: judge.CHUNK + 7]).ports[0]
+    report = compare([Planted("fc1", mistake)], params, digits[: judge.RUN + judge.CHUNK + 7]).ports[0]
     digit, index, found, expected = report.layers["fc1"].worst or (0, (), 0.0, 0.0)
-    assert (report.first_different, digit, index) == ("fc1", judge.CHUNK + 3, (5,))
+    assert (report.first_different, digit, index) == ("fc1", judge.RUN + judge.CHUNK + 3, (5,))
     assert found - expected == pytest.approx(1e-3, rel=0.01)  # 1e-3 planted, float32 noise beside it
 
 
@@ -70,8 +70,7 @@ class Tampered(Planted):
     ],
     ids=["missing", "unknown", "permuted", "would broadcast", "dtype"],
 )
-def test_wrong_form_is_refused_before_values_are_looked_at(tamper, problem, params, digits, monkeypatch):
-    monkeypatch.setattr(judge, "CHUNK", 100)
+def test_wrong_form_is_refused_before_values_are_looked_at(tamper, problem, params, digits):
     report = compare([Tampered(tamper)], params, digits[:100]).ports[0]
     assert report.verdict == "different"
     assert re.search(problem, report.problem or "")
@@ -99,7 +98,7 @@ def test_nothing_to_compare_is_refused(params, digits):
 
 def test_counts_add_up_over_chunks(params, digits):
     """Judged in chunks or in one piece, whatever the order in which they come: the same report."""
-    count = 2 * judge.CHUNK + 3
+    count = judge.RUN + 2 * judge.CHUNK + 3
     report = compare([numpy_port()], params, digits[:count]).ports[0]
     right = (numpy_port_logits(params, digits.images[:count]).argmax(1) == digits.labels[:count]).sum()
     assert report.correct == right

@@ -84,6 +84,7 @@ class NotNegative(click.FloatRange):
         return number if isfinite(number) else self.fail(f"{value} is not finite.", param, ctx)
 
 
+TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
 PORTS = PortName(several=True)
 DTYPE = click.option(

@@ -1,0 +1,51 @@
+"""With exact weights there is one right answer, to the bit: which ports give it?"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from lenet.certificate import certify_range
+from lenet.errors import LenetError
+from lenet.exact import coarsen, forward, pixel_values, unequal_bits
+from lenet.ports import Port
+
+Array = np.ndarray
+RUN = 500  # digits at once
+
+
+def equal_bits(
+    ports: list[Port],
+    params: Mapping[str, Array],
+    images: Array,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[int]:
+    """For each port, how many of its N × 10 logits are the one value that they can be, to the bit.
+
+    The sign of a zero does not count, as in `lenet.exact.first_difference`.
+
+    Args:
+        ports: opened; `params` are loaded here.
+        params: exact weights.
+        images: (N, 1, 28, 28) as `lenet.data` reads them; coarsened here.
+        progress: called with the number of digits done since the last call.
+
+    Raises:
+        LenetError: the weights are not exact in float32 for every image.
+    """
+    certificate = certify_range(params, pixel_values())
+    if certificate.broken:
+        raise LenetError(f"these weights are not exact: {certificate.broken.problem}")
+    for port in ports:
+        port.load(params)
+    equal = [0] * len(ports)
+    chunks = [coarsen(images[start : start + RUN]) for start in range(0, len(images), RUN)]
+    with ThreadPoolExecutor(1) as beside:
+        expected = beside.map(lambda chunk: forward(params, chunk)["logits"], chunks)
+        for chunk, want in zip(chunks, expected, strict=True):
+            for i, port in enumerate(ports):
+                got = port.logits(chunk)
+                if got.shape == want.units.shape and got.dtype == port.dtype:
+                    equal[i] += got.size - int(unequal_bits(want.to_float(port.dtype), got).sum())
+            progress(len(chunk))
+    return equal

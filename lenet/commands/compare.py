@@ -1,0 +1,85 @@
+"""`lenet compare`."""
+
+from pathlib import Path
+
+import click
+
+from lenet.commands import options
+
+
+@click.command()
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORTS)
+@click.option("--layers", is_flag=True, help="Show every layer of every port.")
+@click.option(
+    "--digits",
+    type=click.IntRange(1, options.TEST_DIGITS),
+    default=options.TEST_DIGITS,
+    show_default=True,
+    help="Take the first N test digits.",
+    metavar="N",
+)
+@options.DTYPE
+@options.WEIGHTS
+@click.option(
+    "--json",
+    "json_file",
+    type=options.FILE,
+    metavar="FILE",
+    help="Write the result as JSON; - is standard output.",
+)
+@click.option("--svg", "svg_file", type=options.FILE, hidden=True)
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    ports: tuple[str, ...],
+    layers: bool,
+    digits: int,
+    dtype: str,
+    weights_file: Path | None,
+    json_file: Path | None,
+    svg_file: Path | None,
+) -> None:
+    """Are the ports the same function? The main job.
+
+    Runs them on the same digits and judges every layer: rounding, or a different function. Then runs
+    them with exact weights, where the same function must return the same bits.
+
+    Without PORT: every port and mode that is installed and can train; `onnx` names all that ONNX runs
+    in. The exit code is 1 if any is different.
+    """
+    import json
+
+    from rich.console import Group
+
+    from lenet import bits, data, exact, tables, weights
+    from lenet.commands.opening import open_ports
+    from lenet.compare import compare as judge
+    from lenet.files import check_writable, write_atomically
+    from lenet.terminal import output, progress_bar, to_svg
+
+    to_stdout = json_file == Path("-")
+    for path in (None if to_stdout else json_file, svg_file):
+        check_writable(path)
+    params = weights.read(weights_file or weights.TRAINED)
+    chosen = data.test_set()[:digits]
+    with progress_bar() as progress:
+        opened, missing = open_ports(ports, dtype, progress)
+        task = progress.add_task("judging digits", total=digits)
+        result = judge(opened, params, chosen, lambda done: progress.advance(task, done))
+        task = progress.add_task("comparing bits", total=digits)
+        equal = bits.equal_bits(
+            opened, weights.read(exact.EXACT), chosen.images, lambda done: progress.advance(task, done)
+        )
+        for report, count in zip(result.ports, equal, strict=True):
+            report.bits_equal = count
+    shown = [tables.comparison(result), *([tables.missing(missing)] if missing else [])]
+    if layers:
+        shown += [tables.layers(report) for report in result.ports if report.layers]
+    if json_file is not None:
+        text = json.dumps(tables.strict_json(result.to_json()), indent=2, allow_nan=False) + "\n"
+        click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+    if not to_stdout:
+        output().print(Group(*shown))
+    if svg_file is not None:
+        write_atomically(svg_file, to_svg(Group(*shown), "lenet compare"))
+    ctx.exit(int(any(report.verdict == "different" for report in result.ports)))

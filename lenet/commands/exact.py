@@ -1,0 +1,83 @@
+"""`lenet exact`."""
+
+from pathlib import Path
+
+import click
+
+from lenet.commands import options
+
+
+@click.command()
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
+@click.option(
+    "--digits",
+    type=click.IntRange(1, options.TEST_DIGITS),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="Let the ports differ on the first N test digits.",
+)
+@click.option(
+    "--train",
+    "out",
+    type=options.FILE,
+    metavar="FILE",
+    help="Instead: train exact weights again by the recorded recipe, and write them.",
+)
+@options.DATA
+def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | None) -> None:
+    """Why can no port differ by a bit, and when would they?
+
+    Shows the certificate of the exact weights: how many bits the sums of each layer can need for any
+    image at all, and how many float32 has. Then makes the weights finer, bit by bit, until the
+    certificate breaks, a rounding is forced, and PORTs (default: all, each in its first mode) differ.
+    """
+    from rich.console import Group
+
+    from lenet import data, finer, tables, weights
+    from lenet import exact as integers
+    from lenet.certificate import certify_range
+    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.terminal import output, progress_bar
+
+    if out is not None:
+        if ports:
+            raise click.UsageError("--train takes no PORT: exact weights are trained by NumPy")
+        return train(out, folder)
+    params = weights.read(integers.EXACT)
+    images = integers.coarsen(data.test_set()[:digits].images)
+    levels = range(5)
+    with progress_bar() as progress:
+        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
+        task = progress.add_task("making weights finer", total=len(levels))
+        seen = []
+        for level in finer.levels(opened, params, images, levels):
+            seen.append(level)
+            progress.advance(task)
+    certificate = certify_range(params, integers.pixel_values())
+    output().print(Group(tables.certificate(certificate), tables.finer(seen, [p.name for p in opened])))
+
+
+def train(out: Path, folder: Path | None) -> None:
+    """Train exact weights by NumPy and write them."""
+    from lenet import data
+    from lenet.exact_training import ExactRecipe, train, write_weights
+    from lenet.files import check_writable
+    from lenet.ports import open_port
+    from lenet.terminal import output, progress_bar
+
+    check_writable(out)
+    recipe, port, digits = ExactRecipe(), open_port("numpy"), data.training_set(folder)
+    with progress_bar("{task.fields[seen]}") as progress:
+        task = progress.add_task("training on the grid", total=recipe.steps(len(digits)), seen="")
+        params = train(
+            port,
+            digits,
+            recipe,
+            lambda step, loss: progress.update(task, completed=step, seen=f"loss {loss:.4f}"),
+        )
+        found = write_weights(out, params, port, recipe, digits)
+    output().print(
+        f"{out}: {float(found['test_accuracy']):.2%} of the test digits right; "
+        f"every image within {found['bits_every_image']} bits"
+    )

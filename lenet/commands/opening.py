@@ -1,0 +1,32 @@
+"""Opens the ports that a command is given, or all that there are."""
+
+from collections.abc import Sequence
+
+from rich.progress import Progress
+
+from lenet import ports
+from lenet.errors import MissingFramework
+from lenet.ports import Port
+
+
+def open_ports(names: Sequence[str], dtype: str, progress: Progress) -> tuple[list[Port], dict[str, str]]:
+    """The ports of those names, opened; without names all that can be, and why each other cannot."""
+    opened, missing = [], {}
+    wanted = list(dict.fromkeys(mode for name in names for mode in ports.modes(name))) or ports.names()
+    task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
+    for name in wanted:
+        progress.update(task, description=f"importing {name}")
+        try:
+            opened.append(ports.open_port(name, dtype))
+        except (MissingFramework, ports.Unsupported) as error:
+            if names:
+                raise
+            missing[name] = str(error)
+        progress.advance(task)
+    progress.remove_task(task)
+    return opened, missing
+
+
+def eager_ports() -> list[str]:
+    """The ports that are installed, each in its first mode."""
+    return [name for name in ports.names() if ":" not in name and ports.installed(name)]

@@ -1,0 +1,53 @@
+"""`lenet predict`."""
+
+from pathlib import Path
+
+import click
+
+from lenet.commands import options
+
+
+@click.command()
+@click.argument("images", metavar="[IMAGE]...", nargs=-1, type=options.FILE)
+@click.option(
+    "--digit", type=click.IntRange(0, options.TEST_DIGITS - 1), help="A digit of the test set, from 0."
+)
+@click.option("--port", "ports", multiple=True, type=options.PORT, help="Ask this port (may be repeated).")
+@options.WEIGHTS
+def predict(
+    images: tuple[Path, ...], digit: int | None, ports: tuple[str, ...], weights_file: Path | None
+) -> None:
+    """Which digit is in an image? Ask the ports.
+
+    Takes image files of one handwritten digit each, or a digit of the test set.
+
+    An image may have any size and colours: it is made grey, light on dark, cropped to its ink, scaled
+    and centred as MNIST's digits were.
+    """
+    import numpy as np
+
+    from lenet import data, pictures, tables, weights
+    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.terminal import output, progress_bar
+
+    if bool(images) == (digit is not None):
+        raise click.UsageError("give either image files or --digit N")
+    params = weights.read(weights_file or weights.TRAINED)
+    subjects: list[tuple[str, np.ndarray, list[str]]] = []  # title, image (1, 28, 28), notes
+    if digit is not None:
+        tests = data.test_set()
+        subjects.append((f"test digit {digit}", tests.images[digit], [f"its label is {tests.labels[digit]}"]))
+    for path in images:
+        picture = pictures.read(path)
+        notes = ["its background is light: inverted"] if picture.inverted else []
+        subjects.append((str(path), data.scale(picture.pixels), notes))
+    with progress_bar() as progress:
+        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
+    for model in opened:
+        model.load(params)
+    console = output()
+    logits = {model.name: model.logits(np.stack([image for _, image, _ in subjects])) for model in opened}
+    chances = {name: tables.probabilities(values) for name, values in logits.items()}
+    for i, (title, image, notes) in enumerate(subjects):
+        here = {name: values[i] for name, values in chances.items()}
+        console.print(tables.prediction(title, pictures.draw(image, console), here, notes))

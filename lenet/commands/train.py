@@ -1,0 +1,167 @@
+"""`lenet train`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lenet.commands import options
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from lenet.data import Digits
+    from lenet.ports import Port
+    from lenet.recipe import Recipe
+
+
+@click.command()
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
+@click.option(
+    "--compare",
+    "steps",
+    is_flag=False,
+    flag_value=200,
+    type=click.IntRange(1),
+    metavar="[STEPS]",
+    help="Instead: train PORTs alike in float32 and float64, and plot how far they drift apart.",
+)
+@options.DATA
+@click.option(
+    "--out",
+    type=options.FILE,
+    metavar="FILE",
+    help="Weights file to write (default: PORT.safetensors here); with --compare the plot (drift.png).",
+)
+@click.option(
+    "--digits",
+    type=click.IntRange(1, options.TRAINING_DIGITS),
+    default=options.TRAINING_DIGITS,
+    show_default=True,
+    help="Train on the first N only, for a quick look.",
+    metavar="N",
+)
+@options.DTYPE
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the initial weights and the order of digits.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--learning-rate", type=options.RATE, default=0.05, show_default=True, help="η at the start.")
+@click.option("--momentum", type=options.RATE, default=0.9, show_default=True, help="μ.")
+@click.option("--weight-decay", type=options.RATE, default=5e-4, show_default=True, help="λ.")
+@click.option("--schedule", type=click.Choice(["cosine", "drop"]), default="cosine", show_default=True)
+def train(
+    ports: tuple[str, ...],
+    steps: int | None,
+    folder: Path | None,
+    out: Path | None,
+    digits: int,
+    dtype: str,
+    **recipe: Any,
+) -> None:
+    """Train PORT on MNIST and write its weights.
+
+    SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v. After each epoch a checkpoint is left beside the
+    weights; the same command goes on from it, and ends in the same weights as if never interrupted.
+
+    With --compare several ports train in lockstep from the same weights on the same batches of test
+    digits (of the training set, with --data), and their distance from NumPy in float64 is plotted.
+    """
+    if steps is not None:
+        return compare_training(ports, steps, folder, out or Path("drift.png"), recipe)
+    if len(ports) != 1:
+        raise click.UsageError("give one PORT to train, or --compare")
+    train_one(ports[0], folder, out, digits, dtype, recipe)
+
+
+def train_one(
+    port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, recipe: dict[str, Any]
+) -> None:
+    """Train one port and write its weights, checkpoints beside them."""
+    from lenet import data, training
+    from lenet.files import check_writable
+    from lenet.ports import open_port
+    from lenet.recipe import Recipe
+    from lenet.terminal import output, progress_bar
+
+    target = out or Path(f"{port.replace(':', '-')}.safetensors")
+    checkpoint = target.with_name(f"{target.name}.checkpoint")
+    check_writable(target)
+    settings, chosen, tests = Recipe(**recipe), data.training_set(folder)[:digits], data.test_set()
+    with progress_bar("{task.fields[seen]}") as progress:
+        task = progress.add_task(f"importing {port}", total=settings.steps(len(chosen)), seen="")
+        model = open_port(port, dtype)
+        progress.update(task, description=f"training {port}")
+        follow = follow_training(model, settings, chosen, tests, progress)
+        try:
+            training.train(model, chosen, settings, checkpoint, follow)
+        except KeyboardInterrupt as error:
+            kept = (
+                f"the same command goes on from {checkpoint}" if checkpoint.exists() else "nothing was kept"
+            )
+            raise options.Interrupted(f"interrupted; {kept}") from error
+        accuracy = training.accuracy(model, tests)
+    training.write_weights(target, model, training.record(model, settings, chosen, accuracy))
+    checkpoint.unlink(missing_ok=True)
+    output().print(f"{target}: {accuracy:.2%} of the {len(tests):,} test digits right")
+
+
+def compare_training(
+    names: tuple[str, ...], steps: int, folder: Path | None, out: Path, recipe: dict[str, Any]
+) -> None:
+    """Train ports alike in both dtypes; plot and print how far they drift from NumPy in float64."""
+    from lenet import data, drift, plots, ports, tables
+    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.files import check_writable
+    from lenet.recipe import Recipe
+    from lenet.terminal import output, progress_bar
+
+    plots.check_format(out)
+    check_writable(out)
+    chosen = data.test_set() if folder is None else data.training_set(folder)
+    settings = Recipe(**recipe | {"schedule": "drop", "epochs": 1})
+    per_epoch = settings.steps(len(chosen))
+    settings = Recipe(**recipe | {"schedule": "drop", "epochs": -(-steps // per_epoch)})
+    with progress_bar() as progress:
+        opened = [
+            model
+            for dtype in ("float32", "float64")
+            for model in open_ports(names or eager_ports(), dtype, progress)[0]
+            if (model.name, dtype) != ("numpy", "float64")  # the reference
+        ]
+        task = progress.add_task("training in lockstep", total=steps)
+        distances = drift.drift(
+            ports.open_port("numpy", "float64"),
+            opened,
+            chosen,
+            settings,
+            steps,
+            lambda: progress.advance(task),
+        )
+    labels = [f"{model.name} {model.dtype}" for model in opened]
+    plots.drift(out, labels, distances, settings.steps(len(chosen)) // 2)
+    output().print(tables.drift(labels, distances), f"\n{out}: the plot", sep="")
+
+
+def follow_training(
+    model: "Port", recipe: "Recipe", digits: "Digits", tests: "Digits", progress: "Progress"
+) -> Callable[[int, float], None]:
+    """What is called after each step: shows the loss, and after each epoch but the last the accuracy."""
+    from lenet import training
+
+    task, steps = progress.task_ids[0], recipe.steps(len(digits))
+    accuracy = ""
+
+    def follow(step: int, loss: float) -> None:
+        nonlocal accuracy
+        if step % (steps // recipe.epochs) == 0 and step < steps and not progress.disable:
+            accuracy = f", {training.accuracy(model, tests):.2%} right"
+        progress.update(task, completed=step, seen=f"loss {loss:.4f}{accuracy}")
+
+    return follow

@@ -31,6 +31,8 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
         LenetError: a layer's name is unknown, or the probes were not all answered alike.
     """
     layers = observed_layers(probes, observed)
+    if not layers and not observed.gradients and not observed.trajectory:
+        raise LenetError("nothing to judge: the port handed out no layer, no gradient and no training step")
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
@@ -135,7 +137,7 @@ def _evidence(segment: Segment) -> str:
         expected = states[-1]
         if seen.shape != expected.value.shape:
             return f"{name} has shape {seen.shape}, expected {expected.value.shape}"
-        if not fits(seen, expected):
+        if not fits(seen, expected, segment.dtype):
             off = np.abs(seen - expected.value)
             outside = off > expected.error
             worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)

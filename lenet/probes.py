@@ -2,7 +2,7 @@
 
 What hides mistakes is left out. Constant weights or images hide every permutation, one channel hides the
 order of channels, batch 1 hides what mixes digits, and the empty margin of MNIST hides how a convolution
-pads: half of the digits here are rolled over the edge. Three sets of weights see different things:
+pads: half of the digits here are rolled over the edge. The sets of weights see different things:
 
 - `random`: normal weights and biases, no two alike;
 - `trained`: the shared weights, with their confident logits;
@@ -10,6 +10,8 @@ pads: half of the digits here are rolled over the edge. Three sets of weights se
   (`lenet.certificate`). The bound is zero whatever lies between, so that a mistake anywhere is told from
   any other by the logits alone, and the gradients' bounds hold only what the backward pass rounds. Ties
   in pooling windows are frequent: their rule is seen;
+- `faint`: the same times 2^-24, which float32 takes as easily and float16 does not, so that TF32, whose
+  products are as coarse as float16's, is told from it;
 - `loud`: the same with logits 64 times as large and labels that are often wrong, where a softmax without
   its shift overflows and a clipped probability shows.
 
@@ -37,6 +39,7 @@ Gradients = Callable[[Arrays, np.ndarray, np.ndarray], tuple[float | None, Mappi
 Train = Callable[[Arrays, list[Batch], Recipe], Mapping[str, np.ndarray]]
 
 DIGITS = 16  # in the batch of a probe
+FAINT = 2.0**-24  # the smallest positive float16
 LOUD = 64.0  # exp overflows in float64 from a logit of 710 on: the exact logits reach 20
 
 
@@ -45,7 +48,7 @@ class Probe:
     """One set of weights and one batch.
 
     Attributes:
-        name: "random", "trained", "exact" or "loud".
+        name: "random", "trained", "faint", "exact" or "loud".
         params: shared weights, float32.
         images, labels: (N, 1, 28, 28) float32 and (N,) int64. The labels need not be true.
         forward: whether activations are asked for.
@@ -172,6 +175,7 @@ def standard() -> Probes:
         (
             Probe("random", random_params(7), batch.images, batch.labels),
             Probe("trained", weights.read(), other.images, other.labels),
+            Probe("faint", scaled(exact, FAINT), coarse, labels),
             Probe("exact", exact, coarse, labels, backward=True),
             Probe("loud", loud, coarse, labels, forward=False, backward=True),
         ),
@@ -181,6 +185,12 @@ def standard() -> Probes:
         _freeze([probe.images, probe.labels, *probe.params.values()])
     _freeze(found.course.start.values())
     return found
+
+
+def scaled(params: Arrays, factor: float) -> Arrays:
+    """Weights of a network whose every activation is `factor` times as large."""
+    first = {name: w for name, w in params.items() if name == "conv1.weight" or name.endswith("bias")}
+    return params | {name: w * np.float32(factor) for name, w in first.items()}
 
 
 def random_params(seed: int) -> Arrays:

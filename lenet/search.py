@@ -92,7 +92,7 @@ class Segment:
         """Whether every value of every sample lies within the bound of the network so changed."""
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
-            if expected is None or not fits(sample.seen, expected):
+            if expected is None or not fits(sample.seen, expected, self.dtype):
                 return False
         return True
 
@@ -124,13 +124,21 @@ class Match:
     pending: Changes
 
 
-def fits(seen: Array, expected: Bounded) -> bool:
-    """Whether every value lies within its bound, and on the coarse grid if one is claimed."""
+def fits(seen: Array, expected: Bounded, dtype: str = "float32") -> bool:
+    """Whether every value lies within its bound, and on the coarse grid if one is claimed.
+
+    Where the sum of magnitudes overflows `dtype` (it exceeds the error by less than 2^24), or where the
+    bound itself is none, anything may come out, a NaN included.
+    """
     if seen.shape != expected.value.shape:
         return False
+    largest = float(np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
-        inside = bool((np.abs(seen - expected.value) <= expected.error).all())
-        return inside and (not isinstance(expected, Gridded) or bool((expected.grid(seen) == seen).all()))
+        inside = np.abs(seen - expected.value) <= expected.error
+        lost = ~((np.abs(expected.value) < largest) & (expected.error < largest * 2.0**-24))
+        if not (inside | lost).all():
+            return False
+        return not isinstance(expected, Gridded) or bool((expected.grid(seen) == seen).all())
 
 
 def covers(wrong: Bounded, right: Bounded) -> bool:
@@ -143,7 +151,7 @@ def covers(wrong: Bounded, right: Bounded) -> bool:
     with np.errstate(invalid="ignore"):
         if isinstance(wrong, Gridded):
             return bool((np.abs(wrong.grid(right.value) - right.value) <= right.error).all())
-        return bool((np.abs(wrong.value - right.value) <= wrong.error).all())
+        return bool((~(np.abs(wrong.value - right.value) > wrong.error)).all())
 
 
 def single_matches(segment: Segment) -> list[Match]:
@@ -183,7 +191,7 @@ def handed_out_matches(segment: Segment) -> list[Match]:
                 break
             expected = states[-1]
             view = Bounded(entry.view(expected.value), entry.view(expected.error))
-            if not fits(sample.seen, view):
+            if not fits(sample.seen, view, segment.dtype):
                 break
             starts.append(entry.back(sample.seen))
         else:

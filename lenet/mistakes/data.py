@@ -131,9 +131,8 @@ for _name, _text, _change in BATCH:
 )
 def _(x: Bounded, call: Call) -> Bounded:
     swapped = x.value.astype(np.float32).byteswap().astype(np.float64)
-    if not np.isfinite(swapped).all():
-        raise ValueError("some pixel becomes no number")
-    return Bounded(swapped, x.error)
+    number = np.isfinite(swapped)  # some pixels become none
+    return Bounded(np.where(number, swapped, 0), np.where(number, x.error, np.inf))
 
 
 @FAMILY.after(

@@ -153,9 +153,9 @@ def never_rounds(call: Call) -> bool:
 
 
 def grid_bits(a: Array) -> int | None:
-    """The smallest k for which 2^k · a is integer everywhere, from −8 to 32; None if there is none."""
+    """The smallest k for which 2^k · a is integer everywhere, from −8 to 40; None if there is none."""
     sample = a.ravel()[:: max(1, a.size // 512)]
-    for k in range(-8, 33):
+    for k in range(-8, 41):
         if (np.rint(sample * 2.0**k) == sample * 2.0**k).all():
             lifted = a * 2.0**k
             if (np.rint(lifted) == lifted).all():

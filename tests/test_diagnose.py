@@ -1,0 +1,231 @@
+"""The diagnosis of forward passes: every planted mistake named, at its place; nothing else is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lenet.diagnose import diagnose
+from lenet.errors import LenetError
+from lenet.probes import Observed, observe_port, standard
+from tests import bugs
+from tests.bugs import FORWARD, conv, elementwise, output, pool, seen, weights
+from tests.helpers import one_line
+
+PROBES = standard()
+NAMED = [bug for bug in FORWARD if bug[2]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_right_port_is_ok(port_name, dtype, open_port):
+    verdict = diagnose(PROBES, observe_port(PROBES, open_port(port_name, dtype)))
+    assert verdict.ok, str(verdict)
+    assert verdict.first is None
+    assert verdict.diagnoses == ()
+
+
+@pytest.mark.parametrize(("layer", "wrong", "name"), NAMED, ids=[f"{bug[0]}: {bug[2]}" for bug in NAMED])
+def test_every_mistake_is_named_at_its_layer(layer, wrong, name):
+    verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}))
+    assert [one.name for one in verdict.diagnoses] == [name]
+    assert verdict.first == layer
+    assert verdict.diagnoses[0].where == (layer,)
+
+
+# --- what only some layers show ----------------------------------------------------------------
+
+ALONE = [
+    ("image", bugs.image(lambda x: x * np.float32(255)), "pixels not divided by 255"),
+    ("conv1", weights(lambda w: w[:, :, ::-1, ::-1]), "flipped kernel"),
+    ("conv1", bugs.without_bias, "bias missing"),
+    ("conv2", weights(lambda w: w.transpose(0, 1, 3, 2)), "kernel height and width swapped"),
+    ("relu2", elementwise(lambda x: np.where(x > 0, x, np.float32(0.01) * x)), "leaky ReLU (0.01) for ReLU"),
+    ("pool1", bugs.average, "average pooling for max pooling"),
+    ("flatten", elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1)), "flattened in HWC order"),
+    ("fc1", weights(lambda w: w.reshape(400, 120).T), "weights reshaped, not transposed"),
+    ("fc2", bugs.operands(bugs.bfloat16), "operands in bfloat16"),
+    ("logits", output(bugs.softmax), "softmax in the model"),
+]
+
+
+@pytest.mark.parametrize(("layer", "wrong", "name"), ALONE, ids=[f"{bug[0]}: {bug[2]}" for bug in ALONE])
+def test_logits_alone_are_enough(layer, wrong, name):
+    verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}, only=["logits"]))
+    assert verdict.diagnoses[0].name == name
+    assert verdict.diagnoses[0].where == (layer,)
+
+
+def test_one_mistake_in_every_layer_is_one_diagnosis_from_the_logits():
+    flipped = weights(lambda w: w[:, :, ::-1, ::-1])
+    verdict = diagnose(PROBES, seen(PROBES, {"conv1": flipped, "conv2": flipped}, only=["logits"]))
+    assert [(one.name, one.where) for one in verdict.diagnoses] == [("flipped kernel", ("conv1", "conv2"))]
+
+
+def test_every_wrong_layer_is_diagnosed_where_all_are_shown():
+    flipped = weights(lambda w: w[:, :, ::-1, ::-1])
+    verdict = diagnose(PROBES, seen(PROBES, {"conv1": flipped, "conv2": flipped, "fc2": bugs.without_bias}))
+    assert [(finding.where, finding.causes[0].name) for finding in verdict.findings] == [
+        ("conv1", "flipped kernel"),
+        ("conv2", "flipped kernel"),
+        ("fc2", "bias missing"),
+    ]
+
+
+@pytest.mark.parametrize("only", [None, ["logits"]])
+def test_bias_behind_the_activation_is_one_mistake_of_two_layers(only):
+    kept = []
+
+    def conv1(layer, x, w, b):
+        kept.append(b)
+        return bugs.without_bias(layer, x, w, b)
+
+    def relu1(layer, x, w, b):
+        return np.maximum(x, 0) + kept[-1].reshape(1, -1, 1, 1)
+
+    verdict = diagnose(PROBES, seen(PROBES, {"conv1": conv1, "relu1": relu1}, only=only))
+    assert [(one.name, one.where) for one in verdict.diagnoses] == [
+        ("bias added after the activation", ("conv1", "relu1"))
+    ]
+
+
+# --- shapes and layouts ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "wrong", "name"),
+    [
+        ("conv1", conv(padding=0), "no padding (VALID for SAME)"),
+        ("conv2", conv(padding=2), "padding of 2 (SAME for VALID)"),
+        ("conv1", conv(padding=2, stride=2), "stride 2"),
+        ("pool1", pool(2, 1), "pooling with stride 1"),
+        ("pool2", pool(3, 2), "3×3 pooling"),
+        ("pool1", elementwise(lambda x: x), "pooling missing"),
+    ],
+)
+def test_a_wrong_shape_is_evidence(layer, wrong, name):
+    verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}))
+    assert verdict.first == layer
+    assert verdict.diagnoses[0].name == name
+    assert "shape" in verdict.findings[0].evidence
+
+
+def handed_out(layers, change):
+    """Everything computed rightly, some layers handed out in another form."""
+    observed = seen(PROBES, {})
+    for found in observed.activations.values():
+        for layer in layers:
+            found[layer] = np.ascontiguousarray(change(found[layer]))
+    return observed
+
+
+MAPS = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "change", "name"),
+    [
+        (MAPS, lambda a: a.transpose(0, 2, 3, 1), "handed out as NHWC"),
+        (["conv2"], lambda a: a.transpose(0, 2, 3, 1), "handed out as NHWC"),
+        (
+            ["conv2"],
+            lambda a: a.transpose(0, 2, 3, 1).reshape(a.shape),
+            "handed out as NHWC values in an NCHW shape",
+        ),
+        (["pool1"], lambda a: a.transpose(0, 1, 3, 2), "handed out with height and width swapped"),
+        (["fc1"], lambda a: a.T, "handed out as a column for each digit"),
+        (["fc1"], lambda a: np.maximum(a, 0), "handed out after ReLU"),
+        (
+            ["flatten"],
+            lambda a: a.reshape(-1, 16, 5, 5).transpose(0, 2, 3, 1).reshape(len(a), 400),
+            "handed out flattened in HWC order",
+        ),
+    ],
+)
+def test_what_is_right_and_handed_out_otherwise_is_told_from_what_is_wrong(layers, change, name):
+    verdict = diagnose(PROBES, handed_out(layers, change))
+    assert [(finding.where, finding.causes[0].name) for finding in verdict.findings] == [
+        (layer, name) for layer in layers
+    ]
+    assert not verdict.ambiguous
+
+
+# --- two at once, several that fit, none -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        (
+            lambda layer, x, w, b: bugs.right(layer, x, np.ascontiguousarray(w[:, :, ::-1, ::-1]), b * 0),
+            {"flipped kernel", "bias missing"},
+        ),
+        (
+            lambda layer, x, w, b: bugs.right(layer, x, np.ascontiguousarray(w.swapaxes(2, 3)), 2 * b),
+            {"kernel height and width swapped", "bias added twice"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_two_mistakes_in_one_layer(layer, wrong, names):
+    verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}))
+    assert verdict.first == layer
+    assert {one.name for one in verdict.findings[0].causes} == names
+
+
+def test_noise_is_unknown():
+    rng = np.random.default_rng(0)
+    noisy = output(lambda y: y + rng.standard_normal(y.shape).astype(y.dtype) * np.float32(0.01))
+    verdict = diagnose(PROBES, seen(PROBES, {"conv2": noisy}))
+    assert verdict.first == "conv2"
+    assert not verdict.diagnoses
+    assert str(verdict).startswith("unknown at conv2: ")
+    assert len(verdict.findings) == 1
+
+
+def test_a_small_departure_is_unknown_not_a_coarse_format():
+    slightly = weights(lambda w: w * np.float32(1 + 1e-4))
+    verdict = diagnose(PROBES, seen(PROBES, {"fc2": slightly}))
+    assert verdict.first == "fc2"
+    assert not verdict.diagnoses
+
+
+def test_a_nan_is_evidence():
+    def spoilt(y):
+        y = y.copy()
+        y[3, 0] = np.nan
+        return y
+
+    verdict = diagnose(PROBES, seen(PROBES, {"conv2": output(spoilt)}))
+    assert verdict.first == "conv2"
+    assert not verdict.diagnoses
+    assert "no finite numbers" in verdict.findings[0].evidence
+
+
+def test_float64_in_a_float32_port_is_named():
+    wide = seen(PROBES, {"conv2": lambda layer, x, w, b: bugs.right(layer, *(a.astype(float) for a in (x, w, b)))})
+    verdict = diagnose(PROBES, wide)
+    assert [(one.name, one.where) for one in verdict.diagnoses] == [
+        ("float64 where float32 was meant", ("conv2",))
+    ]
+
+
+def test_json_holds_what_the_verdict_says():
+    verdict = diagnose(PROBES, seen(PROBES, {"conv1": weights(lambda w: w[:, :, ::-1, ::-1])}))
+    found = json.loads(json.dumps(verdict.to_json()))
+    assert found["verdict"] == "different"
+    assert found["first"] == "conv1"
+    assert found["findings"][0]["causes"][0]["name"] == "flipped kernel"
+    assert found["findings"][0]["causes"][0]["case"].startswith("https://github.com/")
+    assert json.loads(json.dumps(diagnose(PROBES, seen(PROBES, {})).to_json()))["verdict"] == "ok"
+
+
+def test_nothing_observed_and_unknown_layers_are_refused():
+    with pytest.raises(LenetError) as refusal:
+        diagnose(PROBES, Observed())
+    one_line(refusal)
+    strange = seen(PROBES, {})
+    for found in strange.activations.values():
+        found["conv3"] = found["conv2"]
+    with pytest.raises(LenetError, match="conv3") as refusal:
+        diagnose(PROBES, strange)
+    one_line(refusal)

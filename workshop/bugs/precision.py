@@ -20,7 +20,6 @@ def cut(x: np.ndarray, bits: int) -> np.ndarray:
     story="A GPU's tensor cores round the operands of a convolution to 11 bits unless they are told not to.",
     where="conv1",
     named="operands in TF32",
-    coincides=("operands in float16",),
     case=issue("pytorch/pytorch", 107514),
 )
 def _(right, x, w, b, **geometry):

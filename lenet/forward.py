@@ -31,25 +31,26 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
         LenetError: a layer's name is unknown, or the probes were not all answered alike.
     """
     layers = observed_layers(probes, observed)
-    if not layers and not observed.gradients and not observed.trajectory:
+    if not (layers or observed.gradients or observed.trajectory):
         raise LenetError("nothing to judge: the port handed out no layer, no gradient and no training step")
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
-    for name, after in zip(layers, [*layers[1:], None], strict=True):
+    for name, after in zip(layers, [*layers[1:], None], strict=False):  # None behind the last
         segment = _segment(probes, observed, place, name, starts, pending)
         place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
         starts = tuple(_exact(sample.seen) for sample in segment.samples)
         if segment.is_right:
             found += _widened(probes, observed, name, found)
             continue
-        matches = single_matches(segment) or pair_matches(segment)
+        finite = all(np.isfinite(start.value).all() for start in starts)
+        matches = single_matches(segment) or (pair_matches(segment) if finite else [])
         matches = _that_go_on(matches, probes, observed, name, after)
         found.append(_finding(segment, matches))
         if matches:
             pending = {**pending, **matches[0].pending}
             starts = tuple(_exact(start) for start in matches[0].starts)
-        if not all(np.isfinite(start.value).all() for start in starts):
+        if not finite:
             break  # nothing can be judged behind a NaN
     return found
 

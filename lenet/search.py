@@ -78,9 +78,9 @@ class Segment:
         except ValueError:
             return None
 
-    def head(self) -> "Segment":
+    def head(self, digits: int) -> "Segment":
         """The same on few digits, the sharpest sample (the last: exact weights) first."""
-        samples = tuple(sample.head(FEW) for sample in reversed(self.samples))
+        samples = tuple(sample.head(digits) for sample in reversed(self.samples))
         return replace(self, samples=samples)
 
     @cached_property
@@ -151,12 +151,12 @@ def covers(wrong: Bounded, right: Bounded) -> bool:
     with np.errstate(invalid="ignore"):
         if isinstance(wrong, Gridded):
             return bool((np.abs(wrong.grid(right.value) - right.value) <= right.error).all())
-        return bool((~(np.abs(wrong.value - right.value) > wrong.error)).all())
+        return bool(((np.abs(wrong.value - right.value) <= wrong.error) | ~(wrong.error < np.inf)).all())
 
 
 def single_matches(segment: Segment) -> list[Match]:
     """Every single mistake that explains the segment, the simplest tier alone."""
-    head = segment.head()
+    head = segment.head(FEW)
     found: list[tuple[int, Match]] = []
     for mistake in candidates(segment):
         inside = {name: change for name, change in mistake.changes.items() if name in segment.stages}
@@ -203,7 +203,7 @@ def handed_out_matches(segment: Segment) -> list[Match]:
 def pair_matches(segment: Segment) -> list[Match]:
     """Two mistakes at once: in one layer first, then in two layers of the segment. Stops in time."""
     deadline = time.monotonic() + PAIR_SECONDS
-    head = segment.head()
+    head = segment.head(1)
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
     singles = [m for m in singles if head.expected(0, m.changes) is not None and not _idle(head, m)]
     found: list[Match] = []

@@ -6,7 +6,7 @@ one step is not carried into the parameters of the next.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,38 +57,43 @@ class Run:
             self.dtype,
         )
 
-    def steps(self, rule: Rule, gradients: Iterator[Gradients]) -> Iterator[dict[str, Bounded]]:
-        """What each step gives under a rule."""
+    def steps(self, rule: Rule, gradients: Iterable[Gradients]) -> Iterator[tuple[int, str, Bounded]]:
+        """What each step gives under a rule: (step, parameter, its value behind it), small ones first."""
+        names = sorted(self.stations[0], key=lambda name: self.stations[0][name].size)
         velocity = {name: _zero(w) for name, w in self.stations[0].items()}
         total: dict[str, Bounded] = {}
         for k, fresh in zip(range(len(self.stations) - 1), gradients, strict=False):
-            moment, result = self.moment(k), {}
-            for name, w in self.stations[k].items():
+            moment = self.moment(k)
+            for name in names:
                 g = fresh[name]
                 if rule.accumulated and name in total:
                     g = Bounded(g.value + total[name].value, g.error + total[name].error)
                 total[name] = g
-                result[name], velocity[name] = advance(rule, name, w, velocity[name], g, moment)
-            yield result
+                w, velocity[name] = advance(rule, name, self.stations[k][name], velocity[name], g, moment)
+                yield k, name, w
 
-    def first_wrong(self, rule: Rule) -> tuple[int, str, Bounded] | None:
-        """The first step, and its first parameter, outside the bound under a rule."""
-        for k, expected in enumerate(self.steps(rule, iter(self.gradients))):
-            for name, bound in expected.items():
-                if not _inside(self.stations[k + 1][name], bound):
-                    return k, name, bound
+    @cached_property
+    def usual(self) -> dict[tuple[int, str], Bounded]:
+        """What each step gives under the right rule."""
+        return {(k, name): w for k, name, w in self.steps(Rule(), self.gradients)}
+
+    @cached_property
+    def first_wrong(self) -> tuple[int, str, Bounded] | None:
+        """The first step, and its first parameter in the network's order, outside the bound."""
+        for k in range(len(self.stations) - 1):
+            for name, w in self.stations[k + 1].items():
+                if not _inside(w, self.usual[k, name]):
+                    return k, name, self.usual[k, name]
         return None
 
     def explained(self, rule: Rule, changes: Mapping[str, Callable] | None = None) -> bool:
         """Whether every step follows the rule, and the right one's steps lie outside its bounds."""
-        ours = (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
+        fresh = (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
         proved = False
-        right = self.steps(Rule(), iter(self.gradients))
-        for k, (expected, usual) in enumerate(zip(self.steps(rule, iter(ours)), right, strict=True)):
-            for name, bound in expected.items():
-                if not _inside(self.stations[k + 1][name], bound):
-                    return False
-                proved = proved or not covers(bound, usual[name])
+        for k, name, bound in self.steps(rule, fresh):
+            if not _inside(self.stations[k + 1][name], bound):
+                return False
+            proved = proved or not covers(bound, self.usual[k, name])
         return proved
 
 
@@ -112,7 +117,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     stations = [course.start, *observed.trajectory]
     wide = [{name: p[name].astype(np.float64) for name in course.start} for p in stations]
     run = Run(course, wide, observed.dtype)
-    wrong = run.first_wrong(Rule())
+    wrong = run.first_wrong
     if wrong is None:
         return []
     k, name, bound = wrong

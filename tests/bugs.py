@@ -5,15 +5,15 @@ None of them uses the catalogue's code: the mistakes are written as a port would
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from math import erf
+from pkgutil import resolve_name
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 from lenet.ports import Arrays, open_port
-from lenet.probes import Observed, Probes, observe, observe_port
+from lenet.probes import Observed, Probes, observe
 from lenet.spec import LAYERS, Affine, Conv, Flatten, Layer, ReLU
 from lenet_numpy import layers
 from tests.planted import affine
@@ -63,19 +63,27 @@ def seen(probes: Probes, wrong: Mapping[str, Wrong], only: Iterable[str] | None 
 @contextmanager
 def patched(target: str, make: Callable[[Callable], Callable]) -> Any:
     """A function of the NumPy port ("lenet_numpy.model.relu_backward") replaced by make(the right one)."""
-    module, _, name = target.rpartition(".")
-    with patch(target, make(getattr(import_module(module), name))):
+    with patch(target, make(resolve_name(target))):
         yield
 
 
-def seen_patched(
-    probes: Probes, *patches: tuple[str, Callable[[Callable], Callable]], dtype: str = "float32"
-) -> Observed:
-    """What the NumPy port returns with functions of it replaced."""
-    if not patches:
-        return observe_port(probes, open_port("numpy", dtype))
-    with patched(*patches[0]):
-        return seen_patched(probes, *patches[1:], dtype=dtype)
+def seen_patched(probes: Probes, *patches: tuple[str, Callable[[Callable], Callable]]) -> Observed:
+    """What the NumPy port returns on the backward probes with functions of it replaced; no training run."""
+    if patches:
+        with patched(*patches[0]):
+            return seen_patched(probes, *patches[1:])
+    port = open_port("numpy")
+
+    def activations(params: Arrays, images: Array) -> Arrays:
+        port.load(params)
+        return port.activations(images)
+
+    def gradients(params: Arrays, images: Array, labels: Array) -> tuple[float, Arrays]:
+        port.load(params)
+        with np.errstate(all="ignore"):
+            return port.gradients(images, labels)
+
+    return observe(probes, activations, gradients)
 
 
 # --- the building blocks of mistakes -----------------------------------------------------------

@@ -92,11 +92,24 @@ def right(call: Call) -> Bounded:
         return call.x
     if not isinstance(call.layer, Affine):
         return rounding.step(call.layer, {}, call.x, call.dtype)
-    name = call.layer.name
-    y = rounding.affine(call.layer, {f"{name}.weight": call.w, f"{name}.bias": call.b}, call.x, call.dtype)
-    if never_rounds(call):
-        y = Bounded(y.value, np.zeros(y.value.shape))
+    y = exact(call) if never_rounds(call) else rounded(call)
     return moved(y, lambda a: a[:, :, :: call.stride, :: call.stride]) if call.stride > 1 else y
+
+
+def rounded(call: Call) -> Bounded:
+    """Wx + b with its bound."""
+    assert isinstance(call.layer, Affine)
+    name = call.layer.name
+    params = {f"{name}.weight": call.w, f"{name}.bias": call.b}
+    return rounding.affine(call.layer, params, call.x, call.dtype)
+
+
+def exact(call: Call) -> Bounded:
+    """Wx + b where nothing rounds, in float64 no more than in the port's dtype."""
+    assert isinstance(call.layer, Affine)
+    y = rounding.linear_map(call.layer, call.w, call.x.value)
+    y = y + call.b.reshape(-1, *[1] * (y.ndim - 2))
+    return Bounded(y, np.zeros(y.shape))
 
 
 def walk(
@@ -153,14 +166,27 @@ def never_rounds(call: Call) -> bool:
 
 
 def grid_bits(a: Array) -> int | None:
-    """The smallest k for which 2^k · a is integer everywhere, from −8 to 40; None if there is none."""
-    sample = a.ravel()[:: max(1, a.size // 512)]
-    for k in range(-8, 41):
-        if (np.rint(sample * 2.0**k) == sample * 2.0**k).all():
-            lifted = a * 2.0**k
-            if (np.rint(lifted) == lifted).all():
-                return k
-    return None
+    """The smallest k for which 2^k · a is integer everywhere; None above 60, or where a is not finite."""
+    bits = _bits(a.ravel()[:: max(1, a.size // 256)])  # a quick look: most arrays are on no grid
+    if bits is None or bits > 60:
+        return None
+    lifted = a * 2.0**bits
+    if not (np.rint(lifted) == lifted).all():
+        bits = _bits(a)
+    return bits if bits is not None and bits <= 60 else None
+
+
+def _bits(a: Array) -> int | None:
+    """By the lowest bit set in each 53-bit significand."""
+    a = a[a != 0]
+    if not a.size:
+        return -60
+    if not np.isfinite(a).all():
+        return None
+    mantissa, exponent = np.frexp(a)
+    units = np.ldexp(mantissa, 53).astype(np.int64)
+    lowest = np.frexp((units & -units).astype(np.float64))[1] - 1
+    return int((53 - exponent - lowest).max())
 
 
 def convolutions() -> tuple[str, ...]:

@@ -90,7 +90,8 @@ def bug(
     """Put the decorated function into the gallery; arguments as in `Bug`."""
 
     def register(wrong: Wrong) -> Wrong:
-        assert name not in BUGS, f"two bugs are called {name!r}"
+        if name in BUGS:
+            raise ValueError(f"two bugs are called {name!r}")
         BUGS[name] = Bug(name, port, patches, story, where, named, coincides, case, dtype, wrong)
         return wrong
 

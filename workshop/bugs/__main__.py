@@ -1,9 +1,9 @@
 """`python -m workshop.bugs`: a wrong port to find the mistake in, without its answer.
 
-    python -m workshop.bugs                what there is: a number, the framework, the family
-    python -m workshop.bugs 17             what is wrong there, as `lenet check` sees it, but not why
-    python -m workshop.bugs 17 --answer    the mistake, its story, and what the diagnosis says
-    python -m workshop.bugs --table        write README.md anew
+python -m workshop.bugs                what there is: a number, the framework, the family
+python -m workshop.bugs 17             what is wrong there, as `lenet check` sees it, but not why
+python -m workshop.bugs 17 --answer    the mistake, its story, and what the diagnosis says
+python -m workshop.bugs --table        write README.md anew
 """
 
 from pathlib import Path

@@ -64,7 +64,9 @@ def set_attribute(node: NodeProto, name: str, value: object) -> None:
 def change_tensor(model: ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """A constant's new value."""
     tensor = next(one for one in model.graph.initializer if one.name == name)
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name))
+    tensor.CopyFrom(
+        numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name)
+    )
 
 
 @onnx_bug(
@@ -103,7 +105,7 @@ def _(model):
 
 @onnx_bug(
     "an initializer dropped",
-    story="The bias is an optional input of Conv: a clean-up of unused names removed it, and the file is valid.",
+    story="Conv's bias is optional: a clean-up of unused names removed it, and the file is valid.",
     where="conv2",
     named="bias missing",
 )
@@ -184,5 +186,3 @@ def _(model):
     node_of(model, "fc1").input[1] = "widened"
     cast = helper.make_node("Cast", ["fc1.weight"], ["widened"], to=TensorProto.FLOAT)
     model.graph.node.insert(0, cast)
-
-

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lenet_numpy.train import gradients
 from workshop.bugs.gallery import bug, issue
 
 NUMPY_STEP, NUMPY_MAKE = "lenet_numpy.port.train_step", "lenet_numpy.port.make_optimizer"
@@ -20,8 +21,6 @@ TORCH_STEP, TORCH_SGD = "lenet_torch.port.train_step", "lenet_torch.train.SGD"
     case=issue("pytorch/pytorch", 1099),
 )
 def _(right, model, optimizer, images, labels, rate):
-    from lenet_numpy.train import gradients
-
     loss, gradient = gradients(model, images, labels)
     for name, w in model.params.items():
         v = optimizer.velocity[name]
@@ -40,10 +39,10 @@ def _(right, model, optimizer, images, labels, rate):
     case=issue("pytorch/pytorch", 1099),
 )
 def _(right, model, optimizer, images, labels, rate):
-    from lenet_tf.train import gradients
+    from lenet_tf.train import gradients as of_tf
     from lenet_tf.weights import named_parameters
 
-    loss, gradient = gradients(model, images, labels)
+    loss, gradient = of_tf(model, images, labels)
     for name, w in named_parameters(model).items():
         v = optimizer.velocity[name]
         v.assign(optimizer.momentum * v - rate * (gradient[name] + optimizer.weight_decay * w))
@@ -134,8 +133,6 @@ def _(right, model, recipe, velocity):
     case=issue("thtrieu/qclass_dl", 3),
 )
 def _(right, model, optimizer, images, labels, rate):
-    from lenet_numpy.train import gradients
-
     loss, gradient = gradients(model, images, labels)
     for name, w in model.params.items():
         v, decay = optimizer.velocity[name], optimizer.weight_decay if name.endswith("weight") else 0
@@ -214,8 +211,6 @@ def _(right, model, optimizer, images, labels, rate):
     named="velocity one step late",
 )
 def _(right, model, optimizer, images, labels, rate):
-    from lenet_numpy.train import gradients
-
     loss, gradient = gradients(model, images, labels)
     for name, w in model.params.items():
         v, decay = optimizer.velocity[name], optimizer.weight_decay * w

@@ -48,6 +48,7 @@ def _(right, model, images):
     story='The policy "mixed_bfloat16" reached the dense layers.',
     where="fc1",
     named="operands and result in bfloat16",
+    unnamed="Keras rounds twice, behind the product and behind the bias",
 )
 def _(right, units, **options):
     return right(units, **options | {"dtype": "mixed_bfloat16"})

@@ -49,10 +49,7 @@ class Sample:
                 break
             start = position(key), d
             yield key, value
-        if first < 0:
-            begin = None
-        else:
-            begin = self._cotangent_before(first, start)
+        begin = None if first < 0 else self._cotangent_before(first, start)
         for key, value, _ in walk_back(self.tape, changes, begin):
             if begin is None or position(key) >= first:
                 yield key, value
@@ -116,14 +113,17 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     Raises:
         LenetError: a gradient is of no parameter of the network.
     """
-    samples = [_sample(probe.name, probes, observed) for probe in probes.backward if probe.name in observed.gradients]
+    samples = [
+        _sample(probe.name, probes, observed) for probe in probes.backward if probe.name in observed.gradients
+    ]
     wrong = [(position(key), key, value, s) for s in samples for key, value in s.wrong()]
     if not wrong:
         return []
     order = list(dict.fromkeys(key for key, _, _ in samples[0].right))
     _, key, expected, sample = min(wrong, key=lambda row: order.index(row[1]))
     where = "loss" if key == "loss" else f"gradient of {key}"
-    explanations = _accumulated(samples) or _singles(samples) or _pairs(samples)
+    wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # what is right refutes little
+    explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
     causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
     return [
         Finding(
@@ -160,15 +160,14 @@ def _explained(samples: list[Sample], changes: Changes) -> bool:
 
 
 def _singles(samples: list[Sample]) -> list[Explanation]:
-    return [
-        [(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)
-    ]
+    return [[(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)]
 
 
 def _pairs(samples: list[Sample]) -> list[Explanation]:
     """Two mistakes at different stages. The first wrong value has one of them behind it, alone: what does
     not explain all up to there is the first of no pair."""
-    deadline, found = time.monotonic() + PAIR_SECONDS, []
+    deadline = time.monotonic() + PAIR_SECONDS
+    found: list[Explanation] = []
     for one in [m for m in BACKWARD if _explained_so_far(samples, m.changes)]:
         for two in BACKWARD:
             if time.monotonic() > deadline:
@@ -198,9 +197,13 @@ def _accumulated(samples: list[Sample]) -> list[Explanation]:
                 right = value
             else:
                 before = totals.get(key)
-                right = value if before is None else Bounded(
-                    before.value + value.value,
-                    before.error + value.error + 2.0**-22 * (np.abs(before.value) + np.abs(value.value)),
+                right = (
+                    value
+                    if before is None
+                    else Bounded(
+                        before.value + value.value,
+                        before.error + value.error + 2.0**-22 * (np.abs(before.value) + np.abs(value.value)),
+                    )
                 )
                 totals[key] = right
             if key in sample.seen:

@@ -77,17 +77,13 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
     Raises:
         LenetError: nothing was observed, or under names that the network has not.
     """
-    for name, judge in (("forward", forward), ("gradients", backward), ("training", trajectory)):
+    parts = (("forward", forward), ("gradients", backward), ("training", trajectory))
+    for k, (_, judge) in enumerate(parts):
         findings = judge.findings(probes, observed)
         if findings:
-            return Verdict(tuple(findings), unjudged=_behind(name, observed))
+            there = {"gradients": observed.gradients, "training": observed.trajectory}
+            return Verdict(tuple(findings), unjudged=tuple(name for name, _ in parts[k + 1 :] if there[name]))
     return Verdict()
-
-
-def _behind(name: str, observed: Observed) -> tuple[str, ...]:
-    """What was handed in and comes after the part of that name."""
-    there = {"gradients": bool(observed.gradients), "training": bool(observed.trajectory)}
-    return tuple(part for part in ("gradients", "training") if there[part] and part > name)
 
 
 def _finding_json(finding: Finding) -> dict:

@@ -39,6 +39,7 @@ Gradients = Callable[[Arrays, np.ndarray, np.ndarray], tuple[float | None, Mappi
 Train = Callable[[Arrays, list[Batch], Recipe], Mapping[str, np.ndarray]]
 
 DIGITS = 16  # in the batch of a probe
+LARGE = 8.0  # values beyond 6, where ReLU6 ends, from the first layer on
 FAINT = 2.0**-24  # the smallest positive float16
 LOUD = 64.0  # exp overflows in float64 from a logit of 710 on: the exact logits reach 20
 
@@ -173,7 +174,7 @@ def standard() -> Probes:
     labels = _often_wrong(batch.labels)
     found = Probes(
         (
-            Probe("random", random_params(7), batch.images, batch.labels),
+            Probe("random", random_params(7, first=LARGE), batch.images, batch.labels),
             Probe("trained", weights.read(), other.images, other.labels),
             Probe("faint", scaled(exact, FAINT), coarse, labels),
             Probe("exact", exact, coarse, labels, backward=True),
@@ -193,12 +194,14 @@ def scaled(params: Arrays, factor: float) -> Arrays:
     return params | {name: w * np.float32(factor) for name, w in first.items()}
 
 
-def random_params(seed: int) -> Arrays:
-    """Normal weights of variance 2 / fan-in, and normal biases: a missing bias must show."""
+def random_params(seed: int, first: float = 1.0) -> Arrays:
+    """Normal weights of variance 2 / fan-in, those of the first layer times `first`, and normal biases:
+    a missing bias must show."""
     params, rng = initial_params(seed), np.random.default_rng(seed + 1)
     for name, shape in PARAM_SHAPES.items():
         if name.endswith("bias"):
             params[name] = (0.2 * rng.standard_normal(shape)).astype(np.float32)
+    params["conv1.weight"] *= np.float32(first)
     return params
 
 
@@ -210,7 +213,7 @@ def course(digits: Digits) -> Course:
     start = {name: np.abs(w) for name, w in random_params(5).items()}
     for name in ("conv2.weight", "fc1.weight", "fc2.weight"):  # rows sum to about 1: averages go through
         start[name] *= np.float32(1 / np.sqrt(prod(start[name].shape[1:])))
-    start["logits.weight"] *= np.random.default_rng(9).choice(np.float32([-1, 1]), (CLASSES, 84))
+    start["logits.weight"] *= np.random.default_rng(9).choice(np.array([-1, 1], np.float32), (CLASSES, 84))
     sizes = (8, 8, 8, 3, 8, 8, 8, 3)
     ends = np.cumsum(sizes)
     batches = tuple(

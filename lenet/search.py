@@ -207,13 +207,14 @@ def pair_matches(segment: Segment) -> list[Match]:
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
     singles = [m for m in singles if head.expected(0, m.changes) is not None and not _idle(head, m)]
     found: list[Match] = []
-    for one, two in _pairs(singles):
-        if time.monotonic() > deadline:
-            break
+    for one, two in _pairs(head, singles):
+        in_one_layer = one.stages == two.stages
+        if time.monotonic() > deadline or (found and in_one_layer and len(segment.stages) > 1):
+            break  # two layers explain it, and come first
         changes = compose(one.changes, two.changes)
         if head.explains(changes) and segment.explains(changes) and segment.proves(changes):
             starts = tuple(sample.seen for sample in segment.samples)
-            kinds = tuple((m.kind, m.stages) for m in _in_order(one, two))
+            kinds = tuple((m.kind, m.stages) for m in (one, two))
             if not any({k.name for k, _ in match.kinds} == {k.name for k, _ in kinds} for match in found):
                 found.append(Match(kinds, changes, starts, {}))
     return found
@@ -224,19 +225,64 @@ def _idle(head: Segment, mistake: Mistake) -> bool:
     return not head.proves(mistake.changes)
 
 
-def _pairs(singles: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
-    same = [(a, b) for a in singles for b in singles if a is not b and a.stages == b.stages and a.kind != b.kind]
-    yield from same
-    order = {name: k for k, name in enumerate(STAGES)}
-    alone = [m for m in singles if len(m.stages) == 1]
-    for a in alone:
-        for b in alone:
-            if order[a.stages[0]] < order[b.stages[0]]:
-                yield a, b
+def _pairs(head: Segment, singles: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
+    yield from _pairs_of_stages(head, [m for m in singles if len(m.stages) == 1])  # the quicker ones
+    yield from ((a, b) for a in singles for b in singles if a.stages == b.stages and a.kind != b.kind)
 
 
-def _in_order(one: Mistake, two: Mistake) -> tuple[Mistake, Mistake]:
-    return (one, two)
+def _pairs_of_stages(head: Segment, alone: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
+    """Pairs in two stages that the first sample does not refute. All first mistakes run as one batch."""
+    sample, carried = head.samples[0], Batch({})
+    for k, stage in enumerate(head.stages):
+        here = [m for m in alone if m.stages == (stage,)]
+        for second in here:
+            end = carried.through([stage], sample.params, head, second.changes)
+            end = end.through(head.stages[k + 1 :], sample.params, head, {})
+            yield from ((first, second) for first in end.fitting(sample.seen, head.dtype))
+        carried = carried.through([stage], sample.params, head, {})
+        if k >= len(head.right[0]) - 1:
+            return
+        start = Batch({None: ([None], head.right[0][k])})
+        for first in here:
+            for _, y in start.through([stage], sample.params, head, first.changes).groups.values():
+                carried = carried.joined(y, [first])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Networks with one mistake each, at the same place: by shape, the mistakes and their values, one row
+    for each."""
+
+    groups: Mapping[object, tuple[list, Bounded]]
+
+    def through(
+        self, stages: Iterable[str], params: Mapping[str, Array], head: Segment, changes: Changes
+    ) -> "Batch":
+        """All rows through the stages; those whose shapes do not fit are dropped."""
+        result, names = Batch({}), list(stages)
+        for owners, x in self.groups.values():
+            try:
+                with np.errstate(all="ignore"):
+                    y = walk(names, x, params, head.dtype, compose(changes, head.base))
+            except ValueError:
+                continue
+            result = result.joined(y, owners)
+        return result
+
+    def joined(self, y: Bounded, owners: list) -> "Batch":
+        """With more rows, beside those of their shape. Rows without an error stay among themselves: they
+        may go on without one."""
+        key = y.value.shape[1:], bool(y.error.any())
+        others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.error[:0])))
+        value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.error, y.error)))
+        return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
+
+    def fitting(self, seen: Array, dtype: str) -> Iterator[Mistake]:
+        """The mistakes whose row is what was seen."""
+        for owners, y in self.groups.values():
+            for row, owner in enumerate(owners):
+                if fits(seen, Bounded(y.value[row : row + 1], y.error[row : row + 1]), dtype):
+                    yield owner
 
 
 def generic(segment: Segment, seed: int = 11) -> Segment:

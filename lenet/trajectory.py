@@ -40,9 +40,13 @@ class Run:
 
     def gradient(self, k: int, changes: Mapping[str, Callable]) -> Gradients:
         """The gradients of step k's batch at the parameters before it."""
-        batch = self.course.batches[k]
-        tape = Tape.record(self.stations[k], batch.images, batch.labels, self.dtype)
-        return {key: g for key, g, _ in walk_back(tape, changes) if key != "loss"}
+        return {key: g for key, g, _ in walk_back(self.tapes[k], changes) if key != "loss"}
+
+    @cached_property
+    def tapes(self) -> list[Tape]:
+        """Each step's forward pass at the parameters before it."""
+        steps = zip(self.stations, self.course.batches, strict=False)
+        return [Tape.record(w, batch.images, batch.labels, self.dtype) for w, batch in steps]
 
     def moment(self, step: int) -> Moment:
         """What step `step` knows."""
@@ -88,7 +92,9 @@ class Run:
 
     def explained(self, rule: Rule, changes: Mapping[str, Callable] | None = None) -> bool:
         """Whether every step follows the rule, and the right one's steps lie outside its bounds."""
-        fresh = (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
+        fresh = (
+            (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
+        )
         proved = False
         for k, name, bound in self.steps(rule, fresh):
             if not _inside(self.stations[k + 1][name], bound):
@@ -146,7 +152,7 @@ def _problem(params: Mapping[str, Array], start: Mapping[str, Array]) -> str:
     return ""
 
 
-STEP = ("training step",)
+STEP: tuple[str, ...] = ("training step",)
 
 
 def _singles(run: Run) -> list[Explanation]:
@@ -154,7 +160,8 @@ def _singles(run: Run) -> list[Explanation]:
 
 
 def _pairs(run: Run) -> list[Explanation]:
-    deadline, found = time.monotonic() + PAIR_SECONDS, []
+    deadline = time.monotonic() + PAIR_SECONDS
+    found: list[Explanation] = []
     for a, (one, first) in enumerate(MISTAKES):
         for two, second in MISTAKES[a + 1 :]:
             if time.monotonic() > deadline:

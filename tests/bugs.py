@@ -160,7 +160,8 @@ def half_sums(layer: Layer, x: Array, w: Array, b: Array) -> Array:
 
 def grouped(layer: Layer, x: Array, w: Array, b: Array) -> Array:
     parts = [
-        layers.conv2d(x[:, 3 * g : 3 * g + 3], w[8 * g : 8 * g + 8, :3], b[8 * g : 8 * g + 8])[0] for g in (0, 1)
+        layers.conv2d(x[:, 3 * g : 3 * g + 3], w[8 * g : 8 * g + 8, :3], b[8 * g : 8 * g + 8])[0]
+        for g in (0, 1)
     ]
     return np.concatenate(parts, axis=1)
 
@@ -198,7 +199,11 @@ FORWARD: list[tuple[str, Wrong, str]] = [
     ("image", image(lambda x: x.transpose(0, 1, 3, 2)), "image transposed"),
     ("image", image(lambda x: x[..., ::-1]), "image flipped left to right"),
     ("image", image(lambda x: np.roll(x, 1, axis=3)), "image rolled by one pixel right"),
-    ("image", image(lambda x: np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]), "image shifted by one pixel down"),
+    (
+        "image",
+        image(lambda x: np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]),
+        "image shifted by one pixel down",
+    ),
     ("image", image(lambda x: x.byteswap()), "bytes of the pixels swapped"),
     ("image", image(lambda x: x[::-1]), "digits in reverse order"),
     (CONV1, weights(lambda w: w[:, :, ::-1, ::-1]), "flipped kernel"),
@@ -210,7 +215,11 @@ FORWARD: list[tuple[str, Wrong, str]] = [
     (CONV2, weights(lambda w: w.reshape(6, 16, 5, 5).transpose(1, 0, 2, 3)), "kernel OIHW read as IOHW"),
     (CONV2, weights(lambda w: w.transpose(2, 3, 1, 0).reshape(16, 6, 5, 5)), "kernel HWIO read as OIHW"),
     (CONV2, weights(lambda w: w[:, ::-1]), "input channels reversed"),
-    (CONV2, weights(lambda w: w * (np.arange(6) == 0)[:, None, None].astype(w.dtype)), "only the first input channel"),
+    (
+        CONV2,
+        weights(lambda w: w * (np.arange(6) == 0)[:, None, None].astype(w.dtype)),
+        "only the first input channel",
+    ),
     (CONV2, grouped, "grouped in two"),
     (CONV1, padded((4, 0), (4, 0)), "padding at the top and left only"),
     (CONV1, padded((1, 3), (1, 3)), "padding one too far to the upper left"),
@@ -240,5 +249,9 @@ FORWARD: list[tuple[str, Wrong, str]] = [
     ("fc2", weights(bfloat16), "weights in bfloat16"),
     ("fc2", output(bfloat16), "result in bfloat16"),
     ("fc1", half_sums, "everything in float16"),
-    ("logits", lambda layer, x, w, b: half(right(layer, half(x), half(w), half(b))), "operands and result in float16"),
-]  # fmt: skip
+    (
+        "logits",
+        lambda layer, x, w, b: half(right(layer, half(x), half(w), half(b))),
+        "operands and result in float16",
+    ),
+]

@@ -83,18 +83,30 @@ def over_the_batch(right):
 LOSSES = [
     ((LOSS, loss_times(lambda n: n)), "loss", "loss reported as a sum"),
     ((LOSS, loss_times(lambda n: 1 / n)), "loss", "loss reported divided twice"),
-    ((LOSS, loss_of_probabilities(lambda p: np.log(np.clip(p, 1e-7, 1 - 1e-7)))), "loss",
-     "probabilities clipped at 1e-07 in the loss"),
-    ((LOSS, loss_of_probabilities(lambda p: np.log(p + np.float32(1e-10)))), "loss",
-     "1e-10 added to probabilities in the loss"),
+    (
+        (LOSS, loss_of_probabilities(lambda p: np.log(np.clip(p, 1e-7, 1 - 1e-7)))),
+        "loss",
+        "probabilities clipped at 1e-07 in the loss",
+    ),
+    (
+        (LOSS, loss_of_probabilities(lambda p: np.log(p + np.float32(1e-10)))),
+        "loss",
+        "1e-10 added to probabilities in the loss",
+    ),
     ((LOSS, unshifted), "loss", "softmax without its shift"),
     ((LOSS, over_the_batch), "loss", "maximum over the batch in softmax"),
     ((LOSS, lambda right: lambda z, k: right(z, (k + 1) % 10)), "loss", "labels too large by one"),
-    ((DLOGITS, lambda right: lambda cache: right(cache) * len(cache[1])), "gradient of logits.weight",
-     "gradients summed over the batch"),
-    ((DLOGITS, lambda right: lambda cache: right(cache) / len(cache[1])), "gradient of logits.weight",
-     "gradients divided by the batch size twice"),
-]  # fmt: skip
+    (
+        (DLOGITS, lambda right: lambda cache: right(cache) * len(cache[1])),
+        "gradient of logits.weight",
+        "gradients summed over the batch",
+    ),
+    (
+        (DLOGITS, lambda right: lambda cache: right(cache) / len(cache[1])),
+        "gradient of logits.weight",
+        "gradients divided by the batch size twice",
+    ),
+]
 
 
 @pytest.mark.parametrize(("patch", "where", "name"), LOSSES, ids=[row[2] for row in LOSSES])
@@ -140,7 +152,9 @@ def overlap_overwritten(right):
         rows, columns = dy.shape[2:]
         dx = np.zeros((n, channels, height, width), dy.dtype)
         for i, j in np.ndindex(5, 5):
-            dx[:, :, i : i + rows, j : j + columns] = np.tensordot(dy, w[:, :, i, j], (1, 0)).transpose(0, 3, 1, 2)
+            dx[:, :, i : i + rows, j : j + columns] = np.tensordot(dy, w[:, :, i, j], (1, 0)).transpose(
+                0, 3, 1, 2
+            )
         return dx, dw, db
 
     return backward
@@ -188,24 +202,43 @@ def changed(name, change):
 GRADIENTS = [
     ((CONV, kernel_as_it_is), "conv1.weight", "kernel not turned in the input gradient"),
     ((CONV, overlap_overwritten), "conv1.weight", "col2im keeps the last overlap"),
-    ((CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw, dy.sum(axis=0)[:, 0, 0]))), "conv2.bias",
-     "bias gradient of one position"),
-    ((CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw, dy.sum(axis=0)))), "conv2.bias",
-     "bias gradient not summed over positions"),
-    ((CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw, dy.mean(axis=(2, 3)).sum(axis=0)))), "conv2.bias",
-     "bias gradient averaged over positions"),
-    ((CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw[:, :, ::-1, ::-1].copy(), db))), "conv2.weight",
-     "weight gradient flipped"),
+    (
+        (CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw, dy.sum(axis=0)[:, 0, 0]))),
+        "conv2.bias",
+        "bias gradient of one position",
+    ),
+    (
+        (CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw, dy.sum(axis=0)))),
+        "conv2.bias",
+        "bias gradient not summed over positions",
+    ),
+    (
+        (CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw, dy.mean(axis=(2, 3)).sum(axis=0)))),
+        "conv2.bias",
+        "bias gradient averaged over positions",
+    ),
+    (
+        (CONV, conv_backward(lambda dx, dw, db, dy, cache: (dx, dw[:, :, ::-1, ::-1].copy(), db))),
+        "conv2.weight",
+        "weight gradient flipped",
+    ),
     ((POOL, ties(False)), "conv2.weight", "ties rewarded to all winners"),
     ((POOL, ties(True)), "conv2.weight", "ties split among winners"),
     ((RELU, lambda right: lambda dy, cache: dy), "fc2.weight", "ReLU's gate missing in the backward pass"),
-    ((RELU, lambda right: lambda dy, cache: np.maximum(dy, 0)), "fc2.weight", "ReLU applied to the cotangent"),
+    (
+        (RELU, lambda right: lambda dy, cache: np.maximum(dy, 0)),
+        "fc2.weight",
+        "ReLU applied to the cotangent",
+    ),
     ((MODEL, without("fc1.weight", "fc1.bias")), "fc1.weight", "fc1 frozen"),
-    ((MODEL, without("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")), "conv2.weight",
-     "detached before fc1"),
+    (
+        (MODEL, without("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")),
+        "conv2.weight",
+        "detached before fc1",
+    ),
     ((MODEL, changed("fc2.weight", lambda g: g.T.copy())), "fc2.weight", "weight gradient transposed"),
     ((MODEL, changed("fc1.bias", lambda g: 2 * g)), "fc1.bias", "gradient doubled"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("patch", "where", "name"), GRADIENTS, ids=[row[2] for row in GRADIENTS])
@@ -216,7 +249,7 @@ def test_every_mistake_of_the_backward_pass_is_named(patch, where, name):
 
 
 def test_gradients_accumulated_across_calls_are_named():
-    total = {}
+    total: dict[str, np.ndarray] = {}
 
     def make(right):
         def backward(model, dlogits, cache):
@@ -233,7 +266,10 @@ def test_gradients_accumulated_across_calls_are_named():
 
 def test_two_mistakes_of_the_backward_pass():
     verdict = diagnose(PROBES, seen_patched(PROBES, GRADIENTS[1][0], GRADIENTS[13][0]))
-    assert {one.name for one in verdict.findings[0].causes} == {"col2im keeps the last overlap", "gradient doubled"}
+    assert {one.name for one in verdict.findings[0].causes} == {
+        "col2im keeps the last overlap",
+        "gradient doubled",
+    }
 
 
 def test_noise_in_a_gradient_is_unknown():
@@ -404,6 +440,7 @@ def test_a_mistake_of_the_loss_shows_in_training_alone():
 @pytest.mark.parametrize("spoil", ["missing", "shape", "nan"])
 def test_what_training_returns_is_looked_at_before_its_values(spoil):
     observed = observe_port(PROBES, open_port("numpy"))
+    assert observed.trajectory
     params = observed.trajectory[2]
     if spoil == "missing":
         del params["fc1.bias"]

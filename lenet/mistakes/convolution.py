@@ -44,7 +44,7 @@ for _axis, _name in ((2, "upside down"), (3, "left to right")):
             "Drop the flip: frameworks correlate.",
             case("keras-team/keras", 3015),
         ),
-        before(lambda call, axis=_axis: weights(call, lambda w: np.flip(w, axis))),  # type: ignore[misc]
+        before(lambda call, axis=_axis: weights(call, lambda w: np.flip(w, axis))),
     )
 
 
@@ -70,9 +70,7 @@ for _turns in (1, 3):
             "Convert the kernel by transpose(2, 3, 1, 0) and nothing else.",
             case("hyseob/PyMDNet", 3),
         ),
-        before(
-            lambda call, turns=_turns: weights(call, lambda w: np.rot90(w, turns, (2, 3)))  # type: ignore[misc]
-        ),
+        before(lambda call, turns=_turns: weights(call, lambda w: np.rot90(w, turns, (2, 3)))),
     )
 
 
@@ -94,7 +92,7 @@ for _label in ("HWIO", "HWOI", "OHWI", "IHWO", "IOHW"):
             "Transpose instead of reshape: `w.transpose(...)` moves axes, `reshape` renumbers values.",
             case("hyseob/PyMDNet", 3),
         ),
-        before(lambda call, label=_label: weights(call, lambda w: _reread(w, _axes(label)))),  # type: ignore[misc]
+        before(lambda call, label=_label: weights(call, lambda w: _reread(w, _axes(label)))),
     )
 
 
@@ -112,7 +110,7 @@ for _label in ("HWIO", "OHWI", "IOHW"):
             f"Undo the transpose by a transpose: the inverse permutation of {_label}, not a reshape.",
             case("hyseob/PyMDNet", 3),
         ),
-        before(lambda call, label=_label: weights(call, lambda w: _stored(w, _axes(label)))),  # type: ignore[misc]
+        before(lambda call, label=_label: weights(call, lambda w: _stored(w, _axes(label)))),
     )
 
 # --- channels ----------------------------------------------------------------------------------
@@ -157,14 +155,17 @@ CHANNELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
         lambda w: w / w.shape[1],
     ),
     ("input channels reversed", "The input channels are taken in reverse order.", lambda w: w[:, ::-1]),
-    ("grouped in two", "The convolution runs in two groups: each output sees half of the channels.", None),  # type: ignore[arg-type]
+    (
+        "grouped in two",
+        "The convolution runs in two groups: each output sees half of the channels.",
+        lambda w: _grouped(w, 2),
+    ),
 )
 for _name, _text, _change in CHANNELS:
-    _how = _change or (lambda w: _grouped(w, 2))
     FAMILY.add(
         SEVERAL,
         Kind(_name, _text, "Sum over all input channels of kernel[o, c] * x[c], with groups=1.", ORDER),
-        before(lambda call, how=_how: weights(call, how)),  # type: ignore[misc]
+        before(lambda call, how=_change: weights(call, how)),
     )
 
 
@@ -207,10 +208,14 @@ for _width, _layers, _name in (
             "Give the padding as a number: conv1 padding=2 ('SAME' at stride 1), conv2 padding=0 ('VALID').",
             PADDING,
         ),
-        before(lambda call, width=_width: call.geometry(padding=width)),  # type: ignore[misc]
+        before(lambda call, width=_width: call.geometry(padding=width)),
     )
-for _first, _name in ((4, "at the top and left only"), (3, "one too far to the lower right"),
-                      (1, "one too far to the upper left"), (0, "at the bottom and right only")):  # fmt: skip
+for _first, _name in (
+    (4, "at the top and left only"),
+    (3, "one too far to the lower right"),
+    (1, "one too far to the upper left"),
+    (0, "at the bottom and right only"),
+):
     FAMILY.add(
         CONVS[:1],
         Kind(
@@ -219,7 +224,7 @@ for _first, _name in ((4, "at the top and left only"), (3, "one too far to the l
             "Pad by the same number on both sides: (kernel − 1) / 2.",
             case("keras-team/keras", 16363),
         ),
-        before(lambda call, f=_first: _padded(call, (f, 4 - f), (f, 4 - f))),  # type: ignore[misc]
+        before(lambda call, f=_first: _padded(call, (f, 4 - f), (f, 4 - f))),
     )
 for _mode in ("reflect", "symmetric", "edge", "wrap"):
     FAMILY.add(
@@ -230,7 +235,7 @@ for _mode in ("reflect", "symmetric", "edge", "wrap"):
             "Pad with zeros: mode='constant'.",
             PADDING,
         ),
-        before(lambda call, mode=_mode: _padded(call, (2, 2), (2, 2), mode)),  # type: ignore[misc]
+        before(lambda call, mode=_mode: _padded(call, (2, 2), (2, 2), mode)),
     )
 
 
@@ -273,7 +278,7 @@ for _affine, _relu in (("conv1", "relu1"), ("conv2", "relu2"), ("fc1", "relu3"),
             AFTERWARDS,
             {
                 _affine: before(_without_bias),
-                _relu: after(lambda y, call, name=_affine: bias_added(y, call, name)),  # type: ignore[misc]
+                _relu: after(lambda y, call, name=_affine: bias_added(y, call, name)),
             },
             pending=True,
         )

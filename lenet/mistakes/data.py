@@ -28,7 +28,13 @@ def linear(factor: float, offset: float) -> Callable[[Bounded, Call], Bounded]:
 
 
 SCALES: tuple[tuple[str, str, str, float, float], ...] = (
-    ("pixels not divided by 255", "Pixels run from 0 to 255, and should run from 0 to 1.", SCALING, 255.0, 0.0),
+    (
+        "pixels not divided by 255",
+        "Pixels run from 0 to 255, and should run from 0 to 1.",
+        SCALING,
+        255.0,
+        0.0,
+    ),
     ("pixels divided by 255 twice", "Pixels in 0 to 1 are divided by 255 once more.", SCALING, 1 / 255, 0.0),
     ("pixels divided by 256", "Pixels are divided by 256, not by 255.", SCALING, 255 / 256, 0.0),
     ("pixels multiplied by 256", "Pixels run from 0 to 256.", SCALING, 256.0, 0.0),
@@ -44,7 +50,7 @@ SCALES: tuple[tuple[str, str, str, float, float], ...] = (
     ("pixels scaled to −1..1", "Pixels run from −1 to 1, and should run from 0 to 1.", MEAN_STD, 2.0, -1.0),
     ("mean subtracted", "MNIST's mean 0.1307 is subtracted.", MEAN_STD, 1.0, -0.1307),
     ("pixels centred at 0.5", "0.5 is subtracted from every pixel.", MEAN_STD, 1.0, -0.5),
-)  # fmt: skip
+)
 for _name, _text, _case, _factor, _offset in SCALES:
     FAMILY.add(
         IMAGE, Kind(_name, _text, "Scale once: pixel / 255, float32.", _case), after(linear(_factor, _offset))
@@ -67,8 +73,18 @@ PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
     ("image flipped left to right", "Left and right are exchanged.", FLIPPED, lambda a: a[..., ::-1]),
     ("image flipped upside down", "The first row is the last.", FLIPPED, lambda a: a[:, :, ::-1]),
     ("image turned by 180 degrees", "The last pixel is the first.", TURNED, lambda a: a[:, :, ::-1, ::-1]),
-    ("image turned by 90 degrees", "The image is turned counter-clockwise.", TURNED, lambda a: np.rot90(a, 1, (2, 3))),
-    ("image turned by 270 degrees", "The image is turned clockwise.", TURNED, lambda a: np.rot90(a, 3, (2, 3))),
+    (
+        "image turned by 90 degrees",
+        "The image is turned counter-clockwise.",
+        TURNED,
+        lambda a: np.rot90(a, 1, (2, 3)),
+    ),
+    (
+        "image turned by 270 degrees",
+        "The image is turned clockwise.",
+        TURNED,
+        lambda a: np.rot90(a, 3, (2, 3)),
+    ),
     *(
         (
             f"image shifted by one pixel {name}",
@@ -93,29 +109,35 @@ PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
         SCRAMBLED,
         lambda a: np.roll(a.reshape(len(a), -1), 1, axis=1).reshape(a.shape),
     ),
-)  # fmt: skip
+)
 for _name, _text, _case, _change in PLACES:
     FAMILY.add(
         IMAGE,
-        Kind(_name, _text, "Hand the pixels over as they are: rows from the top, columns from the left.", _case),
-        after(lambda x, call, change=_change: moved(x, change)),  # type: ignore[misc]
+        Kind(
+            _name, _text, "Hand the pixels over as they are: rows from the top, columns from the left.", _case
+        ),
+        after(lambda x, call, change=_change: moved(x, change)),
     )
 
 BATCH: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     ("digits in reverse order", "The batch comes out in reverse order.", lambda a: a[::-1]),
-    ("first digit for the whole batch", "Every row is the first digit's.", lambda a: np.repeat(a[:1], len(a), 0)),
+    (
+        "first digit for the whole batch",
+        "Every row is the first digit's.",
+        lambda a: np.repeat(a[:1], len(a), 0),
+    ),
     ("digits off by one", "Every row is its neighbour's.", lambda a: np.roll(a, 1, axis=0)),
     (
         "batch mixed into the pixels",
         "The batch axis was taken for an axis of pixels by a reshape: every image holds parts of several.",
         lambda a: a.transpose(1, 2, 3, 0).reshape(a.shape),
     ),
-)  # fmt: skip
+)
 for _name, _text, _change in BATCH:
     FAMILY.add(
         IMAGE,
         Kind(_name, _text, "Keep the first axis: one row for each digit, in order.", SCRAMBLED),
-        after(lambda x, call, change=_change: moved(x, change)),  # type: ignore[misc]
+        after(lambda x, call, change=_change: moved(x, change)),
         whole_batch=True,
     )
 

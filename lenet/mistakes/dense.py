@@ -7,9 +7,9 @@ from itertools import permutations
 import numpy as np
 
 from lenet.mistakes.base import Family, Kind, case
-from lenet.mistakes.network import Call, after, before, instead, moved, of_type
+from lenet.mistakes.network import after, before, instead, moved, of_type
 from lenet.rounding import Array, Bounded
-from lenet.spec import ACTIVATION_SHAPES, Affine, Linear
+from lenet.spec import ACTIVATION_SHAPES, PARAM_SHAPES, Affine, Linear
 
 FAMILY = Family()
 DENSE = of_type(Linear)
@@ -31,7 +31,7 @@ for _order in permutations(range(3)):
             case("gzuidhof/nn-transfer", 16),
         ),
         instead(
-            lambda call, order=_order: moved(  # type: ignore[misc]
+            lambda call, order=_order: moved(
                 call.x, lambda a: a.transpose(0, *(axis + 1 for axis in order)).reshape(len(a), -1)
             )
         ),
@@ -40,11 +40,11 @@ for _order in permutations(range(3)):
         ["flatten"],
         Kind(
             f"maps read as {_label} before flattening",
-            f"The C, H, W maps are taken for {_label} ones by a reshape and permuted again before flattening.",
+            f"The C, H, W maps are read as {_label} ones by a reshape and permuted again before flattening.",
             "Flatten C, H, W maps as they are.",
             case("gzuidhof/nn-transfer", 17),
         ),
-        instead(lambda call, order=_order: moved(call.x, lambda a: _reread(a, order))),  # type: ignore[misc]
+        instead(lambda call, order=_order: moved(call.x, lambda a: _reread(a, order))),
     )
 
 
@@ -134,21 +134,38 @@ WEIGHTS: tuple[tuple[tuple[str, ...], str, str, str, str, Callable[[Array], Arra
         "",
         np.abs,
     ),
-    (AFFINE, "weights negated", "The weights have the wrong sign.", "Use the weights as they are.", "", np.negative),
-)  # fmt: skip
+    (
+        AFFINE,
+        "weights negated",
+        "The weights have the wrong sign.",
+        "Use the weights as they are.",
+        "",
+        np.negative,
+    ),
+)
 for _on, _name, _text, _remedy, _case, _change in WEIGHTS:
     FAMILY.add(
         _on,
         Kind(_name, _text, _remedy, _case),
-        before(lambda call, change=_change: replace(call, w=np.ascontiguousarray(change(call.w)))),  # type: ignore[misc]
+        before(lambda call, change=_change: replace(call, w=np.ascontiguousarray(change(call.w)))),
     )
 
 # --- biases ------------------------------------------------------------------------------------
 
 BIAS = case("amoudgl/pygoturn", 12)
 BIASES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
-    ("bias missing", "No bias is added.", "Load the bias and add it, one value for each output.", np.zeros_like),
-    ("bias added twice", "The bias is added twice.", "Add it once: by the layer or by hand.", lambda b: 2 * b),
+    (
+        "bias missing",
+        "No bias is added.",
+        "Load the bias and add it, one value for each output.",
+        np.zeros_like,
+    ),
+    (
+        "bias added twice",
+        "The bias is added twice.",
+        "Add it once: by the layer or by hand.",
+        lambda b: 2 * b,
+    ),
     ("bias subtracted", "The bias has the wrong sign.", "Add the bias.", np.negative),
     ("bias reversed", "The biases are in reverse order.", "Keep the biases' order.", lambda b: b[::-1]),
     (
@@ -163,32 +180,25 @@ BIASES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
         "Keep the biases' order.",
         lambda b: np.roll(b, 1),
     ),
-)  # fmt: skip
+)
 for _name, _text, _remedy, _change in BIASES:
     FAMILY.add(
         AFFINE,
         Kind(_name, _text, _remedy, BIAS),
-        before(lambda call, change=_change: replace(call, b=np.ascontiguousarray(change(call.b)))),  # type: ignore[misc]
+        before(lambda call, change=_change: replace(call, b=np.ascontiguousarray(change(call.b)))),
     )
 for _other in AFFINE:
+    _count = PARAM_SHAPES[f"{_other}.bias"][0]
     FAMILY.add(
-        [name for name in AFFINE if name != _other],
+        [name for name in AFFINE if PARAM_SHAPES[f"{name}.bias"][0] < _count],
         Kind(
             f"bias of {_other}",
             f"The biases are the first ones of {_other}.bias: parameters were paired in the wrong order.",
             "Pair parameters by name, not by order.",
             "https://github.com/PaddlePaddle/PaDiff/blob/develop/docs/FAQs.md",
         ),
-        before(lambda call, other=_other: _other_bias(call, other)),  # type: ignore[misc]
+        before(lambda call, other=_other: replace(call, b=call.params[f"{other}.bias"][: len(call.b)])),
     )
-
-
-def _other_bias(call: Call, other: str) -> Call:
-    found = call.params[f"{other}.bias"][: len(call.b)]
-    if len(found) < len(call.b):
-        raise ValueError(f"{other} has too few biases")
-    return replace(call, b=found)
-
 
 # --- outputs -----------------------------------------------------------------------------------
 
@@ -202,5 +212,5 @@ for _name, _factor in SCALES:
             "Look for a scale by hand: dropout at test time keeps values as they are.",
             case("kbreininger/tutorial-dlframework", 3),
         ),
-        after(lambda y, call, f=_factor: Bounded(f * y.value, f * y.error)),  # type: ignore[misc]
+        after(lambda y, call, f=_factor: Bounded(f * y.value, f * y.error)),
     )

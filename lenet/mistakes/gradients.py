@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.mistakes.backward import BackCall, right_bias, right_input
-from lenet.mistakes.base import Family, Kind, Mistake, case
+from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import after, before, instead, moved, of_type
-from lenet.rounding import Array, Bounded, cover, gamma, window_taps
-from lenet.spec import LAYERS, Affine, Conv, Linear, MaxPool, ReLU
+from lenet.rounding import Array, Bounded, cover, gamma
+from lenet.spec import Affine, Conv, Linear
 
 FAMILY = Family()
 WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Affine)))
@@ -17,20 +17,11 @@ BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Affine)))
 CONV_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Conv)))
 CONV_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Conv)))
 DENSE_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Linear)))
-DENSE_INPUTS = tuple(f"{name}.input" for name in reversed(of_type(Linear)))
-RELUS = tuple(f"{name}.input" for name in reversed(of_type(ReLU)))
-POOLS = tuple(f"{name}.input" for name in reversed(of_type(MaxPool)))
 CONV_INPUTS = ("conv2.input",)  # nothing lies before conv1
 
 INPUT = case("parasdahal/deepnet", 8)
 COL2IM = case("ravin-d-27/PyDeepFlow", 85)
-TIES = case("Theano/Theano", 5248)
 BUFFER = case("LBANN/lbann", 1022)
-
-
-def zero(y: Bounded) -> Bounded:
-    """Nothing comes through."""
-    return Bounded(np.zeros_like(y.value), np.zeros_like(y.value))
 
 
 def times(y: Bounded, factor: float, u: float) -> Bounded:
@@ -47,18 +38,32 @@ def _with_kernel(call: BackCall, change: Callable[[Array], Array]) -> Bounded:
 
 
 KERNELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-    ("kernel not turned in the input gradient",
-     "The cotangent is correlated with the kernel as it is; it has to be turned by 180 degrees.",
-     lambda w: w[:, :, ::-1, ::-1]),
-    ("kernel transposed in the input gradient", "Height and width of the kernel are exchanged on the way back.",
-     lambda w: w.swapaxes(2, 3)),
-    ("input channels reversed in the input gradient", "The gradients of the input channels come in reverse order.",
-     lambda w: w[:, ::-1]),
-    ("kernel flipped upside down in the input gradient", "The kernel is flipped along its height on the way back.",
-     lambda w: w[:, :, ::-1]),
-    ("kernel flipped left to right in the input gradient", "The kernel is flipped along its width on the way back.",
-     lambda w: w[..., ::-1]),
-)  # fmt: skip
+    (
+        "kernel not turned in the input gradient",
+        "The cotangent is correlated with the kernel as it is; it has to be turned by 180 degrees.",
+        lambda w: w[:, :, ::-1, ::-1],
+    ),
+    (
+        "kernel transposed in the input gradient",
+        "Height and width of the kernel are exchanged on the way back.",
+        lambda w: w.swapaxes(2, 3),
+    ),
+    (
+        "input channels reversed in the input gradient",
+        "The gradients of the input channels come in reverse order.",
+        lambda w: w[:, ::-1],
+    ),
+    (
+        "kernel flipped upside down in the input gradient",
+        "The kernel is flipped along its height on the way back.",
+        lambda w: w[:, :, ::-1],
+    ),
+    (
+        "kernel flipped left to right in the input gradient",
+        "The kernel is flipped along its width on the way back.",
+        lambda w: w[..., ::-1],
+    ),
+)
 for _name, _text, _change in KERNELS:
     FAMILY.add(
         CONV_INPUTS,
@@ -68,7 +73,7 @@ for _name, _text, _change in KERNELS:
             "dx is the full correlation of dy with the kernel turned by 180 degrees, summed over outputs.",
             INPUT,
         ),
-        instead(lambda call, change=_change: _with_kernel(call, change)),  # type: ignore[misc]
+        instead(lambda call, change=_change: _with_kernel(call, change)),
     )
 
 
@@ -82,7 +87,11 @@ def overwritten(call: BackCall, last: bool) -> Bounded:
     positions = list(np.ndindex(k, k))
     for i, j in positions if last else positions[::-1]:
         kernel = w[:, :, i, j]
-        for target, a, b in ((value, d.value, kernel), (size, np.abs(d.value), np.abs(kernel)), (carried, d.error, np.abs(kernel))):
+        for target, a, b in (
+            (value, d.value, kernel),
+            (size, np.abs(d.value), np.abs(kernel)),
+            (carried, d.error, np.abs(kernel)),
+        ):
             target[:, :, i : i + rows, j : j + columns] = np.einsum("nopq,oc->ncpq", a, b)
     terms = layer.out_channels
     error = carried + gamma(terms + 2, call.u) * (size + carried)
@@ -96,11 +105,11 @@ for _last, _name in ((True, "last"), (False, "first")):
         CONV_INPUTS,
         Kind(
             f"col2im keeps the {_name} overlap",
-            f"Overlapping patches overwrite each other: of each pixel's contributions only the {_name} is left.",
+            f"Overlapping patches overwrite each other: of a pixel's contributions only the {_name} is left.",
             "Add in col2im: `dx[...] += dcols[...]`, or np.add.at.",
             COL2IM,
         ),
-        instead(lambda call, last=_last: overwritten(call, last)),  # type: ignore[misc]
+        instead(lambda call, last=_last: overwritten(call, last)),
     )
 
 
@@ -126,26 +135,54 @@ def _first_map(w: Array) -> Array:
 
 LAYOUT = case("pytorch/pytorch", 129834)
 LAYOUTS: tuple[tuple[tuple[str, ...], str, str, Callable[[Array], Array]], ...] = (
-    (CONV_WEIGHTS, "weight gradient flipped", "The kernel's gradient is turned by 180 degrees.",
-     lambda g: g[:, :, ::-1, ::-1]),
-    (CONV_WEIGHTS, "weight gradient with height and width swapped",
-     "The kernel's gradient has its spatial axes exchanged.", lambda g: g.swapaxes(2, 3)),
-    (CONV_WEIGHTS, "weight gradient in HWIO", "The kernel's gradient is in H, W, I, O order.",
-     lambda g: g.transpose(2, 3, 1, 0)),
-    (CONV_WEIGHTS, "weight gradient reshaped from HWIO", "The kernel's gradient was reshaped from HWIO to OIHW.",
-     lambda g: g.transpose(2, 3, 1, 0).reshape(g.shape)),
-    (DENSE_WEIGHTS, "weight gradient transposed", "The gradient is (in, out); the weights are (out, in).",
-     lambda g: g.T),
-    (DENSE_WEIGHTS, "weight gradient reshaped, not transposed", "The gradient was reshaped from (in, out).",
-     lambda g: g.T.reshape(g.shape)),
-    (WEIGHTS, "output order of the weight gradient reversed", "The rows of the gradient are in reverse order.",
-     lambda g: g[::-1]),
-)  # fmt: skip
+    (
+        CONV_WEIGHTS,
+        "weight gradient flipped",
+        "The kernel's gradient is turned by 180 degrees.",
+        lambda g: g[:, :, ::-1, ::-1],
+    ),
+    (
+        CONV_WEIGHTS,
+        "weight gradient with height and width swapped",
+        "The kernel's gradient has its spatial axes exchanged.",
+        lambda g: g.swapaxes(2, 3),
+    ),
+    (
+        CONV_WEIGHTS,
+        "weight gradient in HWIO",
+        "The kernel's gradient is in H, W, I, O order.",
+        lambda g: g.transpose(2, 3, 1, 0),
+    ),
+    (
+        CONV_WEIGHTS,
+        "weight gradient reshaped from HWIO",
+        "The kernel's gradient was reshaped from HWIO to OIHW.",
+        lambda g: g.transpose(2, 3, 1, 0).reshape(g.shape),
+    ),
+    (
+        DENSE_WEIGHTS,
+        "weight gradient transposed",
+        "The gradient is (in, out); the weights are (out, in).",
+        lambda g: g.T,
+    ),
+    (
+        DENSE_WEIGHTS,
+        "weight gradient reshaped, not transposed",
+        "The gradient was reshaped from (in, out).",
+        lambda g: g.T.reshape(g.shape),
+    ),
+    (
+        WEIGHTS,
+        "output order of the weight gradient reversed",
+        "The rows of the gradient are in reverse order.",
+        lambda g: g[::-1],
+    ),
+)
 for _on, _name, _text, _view in LAYOUTS:
     FAMILY.add(
         _on,
         Kind(_name, _text, "Hand gradients out in the layout of their parameter.", LAYOUT),
-        after(lambda g, call, view=_view: moved(g, view)),  # type: ignore[misc]
+        after(lambda g, call, view=_view: moved(g, view)),
     )
 
 
@@ -189,17 +226,21 @@ for _factor, _name, _text in (
     FAMILY.add(
         WEIGHTS + BIASES,
         Kind(_name, _text, "Compute it once, from a buffer of zeros.", BUFFER),
-        after(lambda g, call, f=_factor: times(g, f, call.u)),  # type: ignore[misc]
+        after(lambda g, call, f=_factor: times(g, f, call.u)),
     )
 for _name, _text, _power in (
     ("gradient times the batch size", "The gradient of this parameter is scaled by N once too often.", 1),
-    ("gradient divided by the batch size once more", "The gradient of this parameter has 1/N once too often.", -1),
+    (
+        "gradient divided by the batch size once more",
+        "The gradient of this parameter has 1/N once too often.",
+        -1,
+    ),
 ):
     for _one in WEIGHTS + BIASES:  # in all of them at once it is a mistake of the loss
         FAMILY.add(
             [_one],
             Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
-            after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),  # type: ignore[misc]
+            after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),
         )
 
 # --- biases ------------------------------------------------------------------------------------
@@ -223,143 +264,30 @@ def _positions(call: BackCall) -> int:
 
 
 BIAS_GRADIENTS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
-    ("bias gradient not summed over positions", "There is one gradient for each position, of shape (O, P, Q).",
-     _per_position),
-    ("bias gradient of one position", "Only the first position of each map counts.",
-     lambda call: _at_one_position(call, 0)),
-    ("bias gradient averaged over positions", "The positions are averaged, not summed.",
-     lambda call: times(right_bias(call), 1 / _positions(call), call.u)),
-    ("bias gradient summed over rows only", "Only the first column of each map counts.",
-     lambda call: right_bias(replace(call, d=moved(call.d, lambda a: a[..., :1])))),
-)  # fmt: skip
+    (
+        "bias gradient not summed over positions",
+        "There is one gradient for each position, of shape (O, P, Q).",
+        _per_position,
+    ),
+    (
+        "bias gradient of one position",
+        "Only the first position of each map counts.",
+        lambda call: _at_one_position(call, 0),
+    ),
+    (
+        "bias gradient averaged over positions",
+        "The positions are averaged, not summed.",
+        lambda call: times(right_bias(call), 1 / _positions(call), call.u),
+    ),
+    (
+        "bias gradient summed over rows only",
+        "Only the first column of each map counts.",
+        lambda call: right_bias(replace(call, d=moved(call.d, lambda a: a[..., :1]))),
+    ),
+)
 for _name, _text, _how in BIAS_GRADIENTS:
     FAMILY.add(
         CONV_BIASES,
         Kind(_name, _text, "db = dy.sum(axis=(0, 2, 3)): over the batch and all positions.", POSITIONS),
         instead(_how),
     )
-
-# --- ReLU and pooling --------------------------------------------------------------------------
-
-FAMILY.add(
-    RELUS,
-    Kind(
-        "ReLU's gate missing in the backward pass",
-        "The cotangent passes where ReLU returned zero.",
-        "dx = dy * (x > 0).",
-        case("keras-team/keras", 9664),
-    ),
-    instead(lambda call: call.d),
-)
-FAMILY.add(
-    RELUS,
-    Kind(
-        "ReLU applied to the cotangent",
-        "The gate looks at the sign of the cotangent, not of the input.",
-        "dx = dy * (x > 0), with x from the forward pass.",
-        case("keras-team/keras", 9664),
-    ),
-    instead(lambda call: Bounded(np.maximum(call.d.value, 0), call.d.error)),
-)
-FAMILY.add(
-    RELUS,
-    Kind(
-        "ReLU's gate open at zero",
-        "The cotangent passes where the input is exactly zero.",
-        "dx = dy * (x > 0): zero at zero.",
-        case("keras-team/keras", 9664),
-    ),
-    instead(
-        lambda call: Bounded(
-            call.d.value * (call.x.value >= 0), np.where(call.x.value >= 0, call.d.error, right_input(call).error)
-        )
-    ),
-)
-
-
-def tied(call: BackCall, share: Callable[[Array], Array]) -> Bounded:
-    """Every position that equals its window's maximum is rewarded by `share` of the number of them."""
-    assert isinstance(call.layer, MaxPool)
-    size = call.layer.size
-    taps = np.stack(window_taps(call.x.value, size))
-    wins = taps == taps.max(axis=0)
-    factor = share(wins.sum(axis=0))
-    base = right_input(call)
-    value, error = np.zeros(call.x.value.shape), base.error.copy()
-    for k, (v, e) in enumerate(zip(window_taps(value, size), window_taps(error, size), strict=True)):
-        v[...] = np.where(wins[k], call.d.value * factor, 0)
-        e[...] = np.where(wins[k], np.maximum(e, call.d.error * factor + 2 * call.u * np.abs(v)), e)
-    return Bounded(value, error)
-
-
-def _everywhere(call: BackCall, factor: float) -> Bounded:
-    value, error = np.zeros(call.x.value.shape), np.zeros(call.x.value.shape)
-    assert isinstance(call.layer, MaxPool)
-    for v, e in zip(window_taps(value, call.layer.size), window_taps(error, call.layer.size), strict=True):
-        v[...], e[...] = factor * call.d.value, factor * call.d.error
-    return Bounded(value, error)
-
-
-def _winner_from_the_end(call: BackCall) -> Bounded:
-    def turned(a: Array) -> Array:
-        return a[:, :, ::-1, ::-1]
-
-    back = right_input(replace(call, x=moved(call.x, turned), d=moved(call.d, turned), images=turned(call.images)))
-    return moved(back, turned)
-
-
-WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
-    ("ties rewarded to all winners", "Where several values of a window are the largest, each gets the whole cotangent.",
-     lambda call: tied(call, lambda count: np.ones(count.shape))),
-    ("ties split among winners", "Where several values of a window are the largest, they share the cotangent.",
-     lambda call: tied(call, lambda count: 1 / count)),
-    ("ties won by the last", "Where several values of a window are the largest, the last in row order wins.",
-     _winner_from_the_end),
-    ("pooling gradient to the whole window", "Every position of a window gets the cotangent.",
-     lambda call: _everywhere(call, 1.0)),
-    ("pooling gradient spread as an average", "Every position gets a quarter: the gradient of average pooling.",
-     lambda call: _everywhere(call, 0.25)),
-)  # fmt: skip
-for _name, _text, _how in WINNERS:
-    FAMILY.add(
-        POOLS,
-        Kind(_name, _text, "One winner for each window: the first largest in row order.", TIES),
-        instead(_how),
-    )
-
-# --- frozen and detached -----------------------------------------------------------------------
-
-STOPPED = case("pytorch/pytorch", 47175)
-for _layer in of_type(Affine):
-    FAMILY.mistakes.append(
-        Mistake(
-            Kind(
-                f"{_layer} frozen",
-                f"The gradients of {_layer} are zero, those of the layers before it are right.",
-                f"Let {_layer} take part: requires_grad=True, trainable=True, in the optimizer's list.",
-                STOPPED,
-            ),
-            {f"{_layer}.{part}": after(lambda g, call: zero(g)) for part in ("weight", "bias")},
-        )
-    )
-for _layer in [name for name in reversed(of_type(Affine)) if name != LAYERS[0].name]:
-    FAMILY.add(
-        [f"{_layer}.input"],
-        Kind(
-            f"detached before {_layer}",
-            f"No gradient goes back through {_layer}: every layer before it has gradients of zero.",
-            "Keep the graph whole: no detach(), .numpy(), stop_gradient or no_grad in the forward pass.",
-            STOPPED,
-        ),
-        after(lambda g, call: zero(g)),
-    )
-FAMILY.add(
-    BIASES,
-    Kind("bias gradient missing", "The bias has a gradient of zero.", "Sum dy into db.", POSITIONS),
-    after(lambda g, call: zero(g)),
-)
-FAMILY.add(
-    WEIGHTS,
-    Kind("weight gradient missing", "The weights have a gradient of zero.", "dw = Σ dy · x.", POSITIONS),
-    after(lambda g, call: zero(g)),
-)

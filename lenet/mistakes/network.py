@@ -8,6 +8,7 @@ one layer are one change after the other, and a mistake's bound is the right lay
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,13 +50,14 @@ class Call:
         """The same call on an input of which `change` moves or drops values."""
         return replace(self, x=moved(self.x, change))
 
-    def geometry(self, **changes: int) -> "Call":
-        """The same call with another padding or number of channels."""
-        return replace(self, layer=replace(self.layer, **changes))  # type: ignore[arg-type] (int fields)
+    def geometry(self, padding: int) -> "Call":
+        """The same call of a convolution with another padding."""
+        assert isinstance(self.layer, Conv)
+        return replace(self, layer=replace(self.layer, padding=padding))
 
 
 Compute = Callable[[Call], Bounded]
-Change = Callable[[Compute], Compute]
+Change = Callable[[Any], Any]  # a Compute to a Compute; backward, a `Part` to a `Part`
 Changes = Mapping[str, Change]
 
 
@@ -71,17 +73,17 @@ def moved(x: Bounded, change: Callable[[Array], Array]) -> Bounded:
     return Bounded(change(x.value), change(x.error))
 
 
-def before(alter: Callable[[Call], Call]) -> Change:
+def before(alter: Callable[..., Any]) -> Change:
     """The layer computes rightly what it was wrongly given."""
     return lambda compute: lambda call: compute(alter(call))
 
 
-def after(alter: Callable[[Bounded, Call], Bounded]) -> Change:
+def after(alter: Callable[..., Any]) -> Change:
     """The layer's right output is spoilt."""
     return lambda compute: lambda call: alter(compute(call), call)
 
 
-def instead(wrong: Compute) -> Change:
+def instead(wrong: Callable[..., Any]) -> Change:
     """Something else stands in the layer's place."""
     return lambda compute: wrong
 

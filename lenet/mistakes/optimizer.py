@@ -107,7 +107,9 @@ def advance(
     return _sum(moment.dtype, (1.0, at), (-1.0, move), (-rest, at)), v
 
 
-def _moved(rule: Rule, mu: float, eta: float, v: Bounded, g: Bounded, moment: Moment) -> tuple[Bounded, Bounded]:
+def _moved(
+    rule: Rule, mu: float, eta: float, v: Bounded, g: Bounded, moment: Moment
+) -> tuple[Bounded, Bounded]:
     """How far w moves, and the velocity behind the step."""
 
     def add(*terms: tuple[float, Bounded]) -> Bounded:
@@ -171,68 +173,187 @@ DECOUPLED = case("leondgarse/Keras_insightface", 5)
 SCHEDULE = case("cjlin1/simpleNN", 3)
 UPDATE = "v = mu * v + g + decay * w; w -= rate * v"
 
-MISTAKES: tuple[tuple[Kind, dict[str, Any]], ...] = tuple(
-    (Kind(name, text, remedy, link), options)
-    for name, text, remedy, link, options in (
-        ("momentum missing", "Each step forgets the velocity.", f"{UPDATE}.", MOMENTUM, {"momentum": "none"}),
-        ("momentum dampened", "The gradient enters the velocity times 1 − μ: an average, not a sum.",
-         f"{UPDATE}: dampening=0.", DAMPED, {"momentum": "dampened"}),
-        ("momentum dampened but for the first step", "The gradient enters the velocity times 1 − μ from the second "
-         "step on.", "Set dampening=0.", DAMPED, {"momentum": "dampened later"}),
-        ("learning rate inside the velocity", "The velocity holds rates of earlier steps: it differs once the rate "
-         "drops.", f"{UPDATE}: the rate stays outside.", MOMENTUM, {"momentum": "rate inside"}),
-        ("Nesterov momentum", "The step looks ahead along the velocity.", "Set nesterov=False.", NESTEROV,
-         {"momentum": "Nesterov"}),
-        ("Nesterov momentum with the rate inside", "The step looks ahead along a velocity that holds the rate.",
-         "Set nesterov=False and keep the rate outside of the velocity.", NESTEROV,
-         {"momentum": "Nesterov, rate inside"}),
-        ("velocity one step late", "The parameters move by the velocity of the step before.",
-         "Update the velocity first, then the parameters.", MOMENTUM, {"momentum": "late"}),
-        ("velocity reset each epoch", "The velocity starts again from zero in each epoch.",
-         "Make the optimizer once, before the loop over epochs.", MOMENTUM, {"reset": "epoch"}),
-        ("velocity reset at a rate drop", "The velocity starts again from zero when the rate changes.",
-         "Change the rate of the optimizer that is there; do not make a new one.", MOMENTUM, {"reset": "rate"}),
-        ("weight decay missing", "No weight decay is applied.", f"{UPDATE}.", FACTOR, {"decay": "none"}),
-        ("decoupled weight decay", "The weights decay directly (AdamW's way), not through the velocity.",
-         f"{UPDATE}: the decay belongs to the gradient.", DECOUPLED, {"decay": "decoupled"}),
-        ("weight decay without the learning rate", "The weights lose λ·w at each step, whatever the rate.",
-         f"{UPDATE}.", DECOUPLED, {"decay": "unscaled"}),
-        ("weight decay twice as large", "λ·Σw² was added to the loss, whose gradient is 2·λ·w.",
-         "Add λ/2 · Σw² to the loss, or λ·w to the gradient.", FACTOR, {"decay_factor": 2.0}),
-        ("weight decay half as large", "Half of λ·w is added to the gradient.",
-         "Add λ/2 · Σw² to the loss, or λ·w to the gradient.", case("tensorpack/tensorpack", 1381),
-         {"decay_factor": 0.5}),
-        ("weight decay with the wrong sign", "The weights grow.", f"{UPDATE}.", FACTOR, {"decay_factor": -1.0}),
-        ("no weight decay on biases", "Biases are not decayed; this recipe decays all parameters.",
-         "Give all parameters to the decay.", case("thtrieu/qclass_dl", 3), {"decay_on": "weight"}),
-        ("weight decay on biases alone", "Only biases are decayed.", "Give all parameters to the decay.",
-         case("thtrieu/qclass_dl", 3), {"decay_on": "bias"}),
-        ("learning rate one step late", "Each step uses the rate of the step before.",
-         "Set the rate before the step that it is for.", SCHEDULE, {"rate": -1}),
-        ("learning rate one step early", "Each step uses the rate of the next one: the scheduler runs before the "
-         "optimizer.", "Call scheduler.step() after optimizer.step().", SCHEDULE, {"rate": 1}),
-        ("learning rate never drops", "The first rate is kept for ever.", "Use each batch's own rate.",
-         case("keras-team/keras", 9938), {"rate": None}),
-        ("learning rate doubled for biases", "Biases learn twice as fast: Caffe's lr_mult of 2.",
-         "One rate for all parameters.", case("amoudgl/pygoturn", 12), {"bias_rate": 2.0}),
-        ("biases not trained", "Biases keep their first values.", "Give all parameters to the optimizer.",
-         case("amoudgl/pygoturn", 12), {"bias_rate": 0.0, "decay_on": "weight"}),
-        ("short batch divided by the full size", "The sum over a short batch is divided by the full batch size.",
-         "Divide by the number of digits that are there.", case("catalyst-team/catalyst", 799), {"short": "full"}),
-        ("short batch dropped", "The short last batch of an epoch is skipped.", "Set drop_last=False.",
-         case("thuml/Autoformer", 104), {"short": "skipped"}),
-        ("gradients summed over the batch in training", "The loss is summed over the batch, not averaged.",
-         "Use reduction='mean'.", case("PreferredAI/cornac", 537), {"summed": True}),
-        ("gradients accumulated across steps", "The gradients are never zeroed: each step adds those of all before.",
-         "Zero the gradients in each step: optimizer.zero_grad().", case("karpathy/llm.c", 548),
-         {"accumulated": True}),
-        ("nothing is trained", "No parameter changes.", "Call the optimizer's step, on these parameters.",
-         case("pytorch/pytorch", 47175), {"frozen": "all"}),
-        *(
-            (f"{layer} not trained", f"The parameters of {layer} keep their first values.",
-             f"Give {layer} to the optimizer; requires_grad=True, trainable=True.", case("pytorch/pytorch", 47175),
-             {"frozen": layer})
-            for layer in ("conv1", "conv2", "fc1", "fc2", "logits")
-        ),
-    )
-)  # fmt: skip
+ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+    ("momentum missing", "Each step forgets the velocity.", f"{UPDATE}.", MOMENTUM, {"momentum": "none"}),
+    (
+        "momentum dampened",
+        "The gradient enters the velocity times 1 − μ: an average, not a sum.",
+        f"{UPDATE}: dampening=0.",
+        DAMPED,
+        {"momentum": "dampened"},
+    ),
+    (
+        "momentum dampened but for the first step",
+        "The gradient enters the velocity times 1 − μ from the second step on.",
+        "Set dampening=0.",
+        DAMPED,
+        {"momentum": "dampened later"},
+    ),
+    (
+        "learning rate inside the velocity",
+        "The velocity holds rates of earlier steps: it differs once the rate drops.",
+        f"{UPDATE}: the rate stays outside.",
+        MOMENTUM,
+        {"momentum": "rate inside"},
+    ),
+    (
+        "Nesterov momentum",
+        "The step looks ahead along the velocity.",
+        "Set nesterov=False.",
+        NESTEROV,
+        {"momentum": "Nesterov"},
+    ),
+    (
+        "Nesterov momentum with the rate inside",
+        "The step looks ahead along a velocity that holds the rate.",
+        "Set nesterov=False and keep the rate outside of the velocity.",
+        NESTEROV,
+        {"momentum": "Nesterov, rate inside"},
+    ),
+    (
+        "velocity one step late",
+        "The parameters move by the velocity of the step before.",
+        "Update the velocity first, then the parameters.",
+        MOMENTUM,
+        {"momentum": "late"},
+    ),
+    (
+        "velocity reset each epoch",
+        "The velocity starts again from zero in each epoch.",
+        "Make the optimizer once, before the loop over epochs.",
+        MOMENTUM,
+        {"reset": "epoch"},
+    ),
+    (
+        "velocity reset at a rate drop",
+        "The velocity starts again from zero when the rate changes.",
+        "Change the rate of the optimizer that is there; do not make a new one.",
+        MOMENTUM,
+        {"reset": "rate"},
+    ),
+    ("weight decay missing", "No weight decay is applied.", f"{UPDATE}.", FACTOR, {"decay": "none"}),
+    (
+        "decoupled weight decay",
+        "The weights decay directly (AdamW's way), not through the velocity.",
+        f"{UPDATE}: the decay belongs to the gradient.",
+        DECOUPLED,
+        {"decay": "decoupled"},
+    ),
+    (
+        "weight decay without the learning rate",
+        "The weights lose λ·w at each step, whatever the rate.",
+        f"{UPDATE}.",
+        DECOUPLED,
+        {"decay": "unscaled"},
+    ),
+    (
+        "weight decay twice as large",
+        "λ·Σw² was added to the loss, whose gradient is 2·λ·w.",
+        "Add λ/2 · Σw² to the loss, or λ·w to the gradient.",
+        FACTOR,
+        {"decay_factor": 2.0},
+    ),
+    (
+        "weight decay half as large",
+        "Half of λ·w is added to the gradient.",
+        "Add λ/2 · Σw² to the loss, or λ·w to the gradient.",
+        case("tensorpack/tensorpack", 1381),
+        {"decay_factor": 0.5},
+    ),
+    ("weight decay with the wrong sign", "The weights grow.", f"{UPDATE}.", FACTOR, {"decay_factor": -1.0}),
+    (
+        "no weight decay on biases",
+        "Biases are not decayed; this recipe decays all parameters.",
+        "Give all parameters to the decay.",
+        case("thtrieu/qclass_dl", 3),
+        {"decay_on": "weight"},
+    ),
+    (
+        "weight decay on biases alone",
+        "Only biases are decayed.",
+        "Give all parameters to the decay.",
+        case("thtrieu/qclass_dl", 3),
+        {"decay_on": "bias"},
+    ),
+    (
+        "learning rate one step late",
+        "Each step uses the rate of the step before.",
+        "Set the rate before the step that it is for.",
+        SCHEDULE,
+        {"rate": -1},
+    ),
+    (
+        "learning rate one step early",
+        "Each step uses the rate of the next one: the scheduler runs before the optimizer.",
+        "Call scheduler.step() after optimizer.step().",
+        SCHEDULE,
+        {"rate": 1},
+    ),
+    (
+        "learning rate never drops",
+        "The first rate is kept for ever.",
+        "Use each batch's own rate.",
+        case("keras-team/keras", 9938),
+        {"rate": None},
+    ),
+    (
+        "learning rate doubled for biases",
+        "Biases learn twice as fast: Caffe's lr_mult of 2.",
+        "One rate for all parameters.",
+        case("amoudgl/pygoturn", 12),
+        {"bias_rate": 2.0},
+    ),
+    (
+        "biases not trained",
+        "Biases keep their first values.",
+        "Give all parameters to the optimizer.",
+        case("amoudgl/pygoturn", 12),
+        {"bias_rate": 0.0, "decay_on": "weight"},
+    ),
+    (
+        "short batch divided by the full size",
+        "The sum over a short batch is divided by the full batch size.",
+        "Divide by the number of digits that are there.",
+        case("catalyst-team/catalyst", 799),
+        {"short": "full"},
+    ),
+    (
+        "short batch dropped",
+        "The short last batch of an epoch is skipped.",
+        "Set drop_last=False.",
+        case("thuml/Autoformer", 104),
+        {"short": "skipped"},
+    ),
+    (
+        "gradients summed over the batch in training",
+        "The loss is summed over the batch, not averaged.",
+        "Use reduction='mean'.",
+        case("PreferredAI/cornac", 537),
+        {"summed": True},
+    ),
+    (
+        "gradients accumulated across steps",
+        "The gradients are never zeroed: each step adds those of all before.",
+        "Zero the gradients in each step: optimizer.zero_grad().",
+        case("karpathy/llm.c", 548),
+        {"accumulated": True},
+    ),
+    (
+        "nothing is trained",
+        "No parameter changes.",
+        "Call the optimizer's step, on these parameters.",
+        case("pytorch/pytorch", 47175),
+        {"frozen": "all"},
+    ),
+    *(
+        (
+            f"{layer} not trained",
+            f"The parameters of {layer} keep their first values.",
+            f"Give {layer} to the optimizer; requires_grad=True, trainable=True.",
+            case("pytorch/pytorch", 47175),
+            {"frozen": layer},
+        )
+        for layer in ("conv1", "conv2", "fc1", "fc2", "logits")
+    ),
+)
+MISTAKES = tuple((Kind(name, text, remedy, link), options) for name, text, remedy, link, options in ROWS)

@@ -14,7 +14,7 @@ from math import erf, sqrt
 import numpy as np
 
 from lenet.mistakes.base import Family, HandedOut, Kind, Mistake, case
-from lenet.mistakes.network import Call, after, instead, moved, of_type, right
+from lenet.mistakes.network import Call, instead, moved, of_type, right
 from lenet.rounding import Array, Bounded, gamma
 from lenet.spec import ACTIVATION_SHAPES, LAYERS, Affine, Flatten, MaxPool, ReLU
 
@@ -56,7 +56,7 @@ for _name, _f in FUNCTIONS.items():
     FAMILY.add(
         RELUS,
         Kind(f"{_name} for ReLU", f"{_name} is applied where ReLU should be.", "Use max(x, 0).", PAPER),
-        instead(lambda call, f=_f: function(f, call.x, call.u)),  # type: ignore[misc]
+        instead(lambda call, f=_f: function(f, call.x, call.u)),
     )
 for _slope in (0.01, 0.1, 0.2, 0.3):
     FAMILY.add(
@@ -67,7 +67,7 @@ for _slope in (0.01, 0.1, 0.2, 0.3):
             "Use max(x, 0).",
             PAPER,
         ),
-        instead(lambda call, slope=_slope: _leaky(call, slope)),  # type: ignore[misc]
+        instead(lambda call, slope=_slope: _leaky(call, slope)),
     )
 
 
@@ -88,7 +88,7 @@ for _name, _text, _f in SELECTIONS:
         RELUS,
         Kind(_name, _text, "Apply max(x, 0) behind this layer.", PLACE),
         # All of slope at most 1: an error carried in does not grow.
-        instead(lambda call, f=_f: Bounded(f(call.x.value), call.x.error)),  # type: ignore[misc]
+        instead(lambda call, f=_f: Bounded(f(call.x.value), call.x.error)),
     )
 
 
@@ -191,13 +191,18 @@ def average(call: Call, size: int = 2, stride: int = 2, scale: float = 1.0) -> B
     """Mean over windows: size² additions and a division."""
     x, count = call.x, size * size
     value = scale * sum(windows(x.value, size, stride)) / count
-    error = scale * sum(windows(x.error, size, stride)) / count
-    magnitude = scale * sum(windows(np.abs(x.value) + x.error, size, stride)) / count
+    error = np.asarray(scale * sum(windows(x.error, size, stride)) / count)
+    magnitude = np.asarray(scale * sum(windows(np.abs(x.value) + x.error, size, stride)) / count)
     return Bounded(np.asarray(value), error + gamma(count + 2, call.u) * magnitude * (1 + 1e-12))
 
 
 POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
-    ("average pooling for max pooling", "The mean of each window is taken, not its maximum.", KIND_OF_POOL, average),
+    (
+        "average pooling for max pooling",
+        "The mean of each window is taken, not its maximum.",
+        KIND_OF_POOL,
+        average,
+    ),
     (
         "sum pooling for max pooling",
         "The sum of each window is taken, not its maximum.",
@@ -223,7 +228,12 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
         STRIDE,
         lambda call: pool(call.x, np.maximum, 2, 1),
     ),
-    ("3×3 pooling", "The window is 3×3; it has to be 2×2.", PADDED, lambda call: pool(call.x, np.maximum, 3, 2)),
+    (
+        "3×3 pooling",
+        "The window is 3×3; it has to be 2×2.",
+        PADDED,
+        lambda call: pool(call.x, np.maximum, 3, 2),
+    ),
     (
         "3×3 pooling with padding 1",
         "The window is 3×3 with a padding of 1; it has to be 2×2 without.",
@@ -260,7 +270,7 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
         KIND_OF_POOL,
         lambda call: moved_pairs(call.x, 3),
     ),
-)  # fmt: skip
+)
 
 
 def moved_window(x: Bounded) -> Bounded:
@@ -271,15 +281,19 @@ def moved_window(x: Bounded) -> Bounded:
 
 def moved_pairs(x: Bounded, axis: int) -> Bounded:
     """Maximum over pairs along one axis, every second value along the other."""
-    kept = moved(x, lambda a: a[:, :, :, ::2] if axis == 2 else a[:, :, ::2])
-    halves = [moved(kept, lambda a, k=k: np.take(a, range(k, a.shape[axis] // 2 * 2, 2), axis)) for k in (0, 1)]  # type: ignore[misc]
-    return Bounded(
-        np.maximum(halves[0].value, halves[1].value), np.maximum(halves[0].error, halves[1].error)
-    )
+    if axis == 2:
+        taps = [moved(x, lambda a: a[:, :, ::2, ::2]), moved(x, lambda a: a[:, :, 1::2, ::2])]
+    else:
+        taps = [moved(x, lambda a: a[:, :, ::2, ::2]), moved(x, lambda a: a[:, :, ::2, 1::2])]
+    return Bounded(np.maximum(taps[0].value, taps[1].value), np.maximum(taps[0].error, taps[1].error))
 
 
 for _name, _text, _case, _how in POOLINGS:
-    FAMILY.add(POOLS, Kind(_name, _text, "Take the maximum over 2×2 windows, stride 2, no padding.", _case), instead(_how))
+    FAMILY.add(
+        POOLS,
+        Kind(_name, _text, "Take the maximum over 2×2 windows, stride 2, no padding.", _case),
+        instead(_how),
+    )
 for _relu, _pool in zip(RELUS, POOLS, strict=False):
     FAMILY.mistakes.append(
         Mistake(
@@ -316,7 +330,7 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out as NHWC values in an NCHW shape",
-            "The activation is right, and was reshaped from N, H, W, C to N, C, H, W: its values are scrambled.",
+            "The activation is right, and was reshaped from N, H, W, C to N, C, H, W: scrambled.",
             "Transpose, do not reshape.",
             case("Selen-Suyue/DensePolicy2D", 3),
         ),
@@ -338,7 +352,7 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out after ReLU",
-            "The activation was taken after the ReLU that follows: in-place ReLU overwrites what a hook kept.",
+            "The activation was taken after the ReLU that follows: in place, it overwrites what a hook kept.",
             "Copy the activation when it is taken, or use a ReLU that is not in place.",
             CAPTURE,
         ),

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.mistakes.base import Family, Kind, case
-from lenet.mistakes.network import Call, Gridded, after, before, instead, of_type, right
+from lenet.mistakes.network import Call, Change, Compute, Gridded, after, before, instead, of_type, right
 from lenet.rounding import Array, Bounded, gamma
-from lenet.spec import Affine
+from lenet.spec import LAYERS, Affine
 
 FAMILY = Family()
 AFFINE = of_type(Affine)
@@ -62,8 +62,21 @@ def _result(y: Bounded, bits: int, grid: Format) -> Bounded:
     return found if not found.error.any() else Gridded(found.value, found.error, grid)
 
 
-def _sums(call: Call, bits: int, grid: Format) -> Bounded:
-    """The whole layer in a format of `bits` bits: γ_{n+1} with its unit roundoff 2^-bits."""
+def _narrow(bits: int, grid: Format) -> Change:
+    """Operands and result in a coarse format, sums wider."""
+
+    def change(compute: Compute) -> Compute:
+        def narrow(call: Call) -> Bounded:
+            operands = _operands(call, bits, grid)
+            return _result(compute(replace(operands, b=grid(call.b))), bits, grid)
+
+        return narrow
+
+    return change
+
+
+def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
+    """The whole layer in a format of `bits` bits: γ_{n+1} with its unit roundoff."""
     operands = _operands(call, bits, grid)
     operands = replace(operands, b=grid(call.b))
     y = right(operands)
@@ -76,10 +89,8 @@ def _sums(call: Call, bits: int, grid: Format) -> Bounded:
         )
     ).value
     n = call.layer.terms + 2
-    if n * 2.0**-bits >= 1:
-        raise ValueError("a bound of 100 % is none")
     underflow = n * float(np.finfo(np.float16).smallest_subnormal)
-    return Gridded(grid(y.value), y.error + gamma(n, 2.0**-bits) * size + underflow, grid)
+    return Gridded(grid(y.value), y.error + gamma(n, unit) * size + underflow, grid)
 
 
 for _name, (_bits, _grid) in FORMATS.items():
@@ -87,11 +98,11 @@ for _name, (_bits, _grid) in FORMATS.items():
         AFFINE,
         Kind(
             f"operands in {_name}",
-            f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before they are multiplied.",
+            f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
             "Ask for full float32 products: allow_tf32=False, precision='highest', no autocast.",
             TF32,
         ),
-        before(lambda call, bits=_bits, grid=_grid: _operands(call, bits, grid)),  # type: ignore[misc]
+        before(lambda call, bits=_bits, grid=_grid: _operands(call, bits, grid)),
     )
     FAMILY.add(
         AFFINE,
@@ -101,7 +112,7 @@ for _name, (_bits, _grid) in FORMATS.items():
             "Keep the weights in float32.",
             TF32,
         ),
-        before(lambda call, grid=_grid: replace(call, w=grid(call.w))),  # type: ignore[misc]
+        before(lambda call, grid=_grid: replace(call, w=grid(call.w))),
     )
     FAMILY.add(
         AFFINE,
@@ -111,7 +122,7 @@ for _name, (_bits, _grid) in FORMATS.items():
             "Keep activations in float32.",
             TF32,
         ),
-        before(lambda call, bits=_bits, grid=_grid: replace(call, x=rounded(call.x, bits, grid))),  # type: ignore[misc]
+        before(lambda call, bits=_bits, grid=_grid: replace(call, x=rounded(call.x, bits, grid))),
     )
     if _name.startswith("TF32"):
         continue  # a format of operands alone: nothing is stored or added in it
@@ -123,7 +134,7 @@ for _name, (_bits, _grid) in FORMATS.items():
             "Keep activations in float32.",
             TF32,
         ),
-        after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),  # type: ignore[misc]
+        after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
         tier=1,
     )
     FAMILY.add(
@@ -134,20 +145,19 @@ for _name, (_bits, _grid) in FORMATS.items():
             "Switch off autocast and mixed precision; load the model in float32.",
             TF32,
         ),
-        lambda compute, bits=_bits, grid=_grid: lambda call: _result(  # type: ignore[misc]
-            compute(replace(_operands(call, bits, grid), b=grid(call.b))), bits, grid
-        ),
+        _narrow(_bits, _grid),
         tier=1,
     )
+    _unit = 2.0 ** (1 - _bits if "cut" in _name else -_bits)
     FAMILY.add(
-        AFFINE,
+        [layer.name for layer in LAYERS if isinstance(layer, Affine) and (layer.terms + 2) * _unit < 1],
         Kind(
             f"everything in {_name}",
             f"The layer runs in {_name}, its sums as well: each addition rounds to {_bits} bits.",
             "Load the model in float32, or ask for float32 accumulation.",
             TF32,
         ),
-        instead(lambda call, bits=_bits, grid=_grid: _sums(call, bits, grid)),  # type: ignore[misc]
+        instead(lambda call, unit=_unit, bits=_bits, grid=_grid: _sums(call, unit, bits, grid)),
         tier=2,
     )
 

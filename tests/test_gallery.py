@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from lenet import ports, probes
 from lenet.diagnose import Verdict, diagnose
@@ -16,15 +17,10 @@ from lenet.recipe import Batch
 from lenet.spec import ACTIVATION_SHAPES
 from tests.conftest import unavailable
 from workshop.bugs import BUGS, FAMILIES, Bug, find
-from workshop.bugs.__main__ import README, table
+from workshop.bugs.__main__ import README, main, table
 from workshop.bugs.gallery import bug
 
-# Bugs that the catalogue cannot name, and why: detected and located all the same.
-UNNAMED = {
-    "gradient buffer overwritten": "the catalogue has it for one layer and for all, not for the dense ones",
-    "epsilon in the logarithm": "its gradients underflow to zero, for which the catalogue's bound has no room",
-    "mixed precision in Keras": "Keras rounds twice, behind the product and behind the bias",
-}
+UNNAMED = [name for name, one in BUGS.items() if one.unnamed]
 
 
 def observed(port: Port, given: Probes, until: str = "step") -> Observed:
@@ -77,7 +73,7 @@ def test_every_bug_is_detected_where_it_is(name):
     assert verdict(name).first == BUGS[name].where
 
 
-@pytest.mark.parametrize("name", [name for name in BUGS if name not in UNNAMED])
+@pytest.mark.parametrize("name", [name for name, one in BUGS.items() if not one.unnamed])
 def test_every_bug_is_named(name):
     expected = {BUGS[name].named, *BUGS[name].coincides}
     names = explanations(verdict(name))
@@ -191,17 +187,26 @@ def quiet(given: Probes) -> Probes:
 
 
 WEAK: dict[str, tuple[Callable[[Probes], Probes], list[str]]] = {
-    "constant weights": (with_params(constant), ["true convolution", "one bias for all", "kernel permuted and viewed"]),
+    "constant weights": (
+        with_params(constant),
+        ["true convolution", "one bias for all", "kernel permuted and viewed"],
+    ),
     "constant images": (with_probes(gray), ["flip augmentation left on", "header read as pixels"]),
     "one channel": (with_params(one_channel), ["right for gray images"]),
     "symmetric kernels": (with_params(symmetric), ["all axes reversed"]),
-    "a batch of one": (with_probes(alone), ["divided twice", "1/N in the loss alone", "sum for mean", "labels rolled"]),
+    "a batch of one": (
+        with_probes(alone),
+        ["divided twice", "1/N in the loss alone", "sum for mean", "labels rolled"],
+    ),
     "an empty margin": (with_probes(with_a_margin), ["reflected border"]),
     "small logits": (quiet, ["softmax as in the book"]),
     "one learning rate": (with_batches(at_one_rate), ["the rate in the velocity", "schedule a step late"]),
     "no short batch": (with_batches(without_a_rest), ["drop_last"]),
-    "one step": (with_batches(lambda batches: batches[:1]), ["momentum left at its default", "zeroed before the loop"]),
-}  # fmt: skip
+    "one step": (
+        with_batches(lambda batches: batches[:1]),
+        ["momentum left at its default", "zeroed before the loop"],
+    ),
+}
 
 
 @pytest.mark.parametrize(
@@ -230,3 +235,26 @@ def test_bugs_are_found_by_name_and_by_number():
 def test_two_bugs_of_one_name_are_refused():
     with pytest.raises(ValueError, match="two bugs are called 'drop_last'"):
         bug("drop_last", "numpy", "lenet_numpy.model.relu", story="", where="", named="")(lambda right: right)
+
+
+def test_the_command_lists_numbers_and_no_names():
+    listed = CliRunner().invoke(main, [])
+    assert listed.exit_code == 0
+    assert len(listed.output.splitlines()) == len(BUGS)
+    assert not any(one.named in listed.output for one in BUGS.values())
+
+
+def test_the_command_tells_what_is_wrong_and_why_only_when_asked():
+    one = BUGS["paired by order"]
+    question, answer = (CliRunner().invoke(main, [one.name, *more]) for more in ([], ["--answer"]))
+    assert question.exit_code == answer.exit_code == 1
+    assert question.output.startswith(f"{one.where}: ")
+    assert one.named not in question.output
+    assert one.named in answer.output
+    assert one.story in answer.output
+
+
+def test_the_command_refuses_an_unknown_bug_as_usage():
+    refused = CliRunner().invoke(main, ["0"])
+    assert refused.exit_code == 2
+    assert "no bug is called '0'" in refused.output

@@ -20,12 +20,14 @@ README = Path(__file__).parent / "README.md"
 
 HEAD = """# Gallery of planted bugs
 
-{count} ports with exactly one mistake each: one function of a right port, replaced by one that is wrong. Written by
-`python -m workshop.bugs --table`; `tests/test_gallery.py` runs the diagnosis on every one, and holds this
-table to what it found. Do not read on if you want to find them yourself: `python -m workshop.bugs`.
+{count} ports with exactly one mistake each: one function of a right port, replaced by one that is wrong.
+Written by `python -m workshop.bugs --table`; `tests/test_gallery.py` runs the diagnosis on every one, and
+holds this table to what it finds. To find them yourself, do not read on: `python -m workshop.bugs`.
 
-| # | port | bug | detected at | named as | story |
-|---|---|---|---|---|---|
+A link leads to a reported case of the same mistake. "or": what the diagnosis cannot tell apart, and says so.
+
+| # | family | port | bug | detected at | named as | story |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -37,9 +39,9 @@ def table() -> str:
 
 def _row(number: int, one: Bug) -> str:
     name = f"[{one.name}]({one.case})" if one.case else one.name
-    named = " or ".join((one.named, *one.coincides))
+    named = f"unknown: {one.unnamed}" if one.unnamed else " or ".join((one.named, *one.coincides))
     dtype = "" if one.dtype == "float32" else f" {one.dtype}"
-    return f"| {number} | {one.port}{dtype} | {name} | {one.where} | {named} | {one.story} |\n"
+    return f"| {number} | {one.family} | {one.port}{dtype} | {name} | {one.where} | {named} | {one.story} |\n"
 
 
 @click.command()
@@ -50,17 +52,21 @@ def main(key: str | None, answer: bool, write: bool) -> None:
     """Ports with one planted mistake each. Without a number: what there is."""
     try:
         if write:
-            write_atomically(README, table().encode())
+            write_atomically(README, table())
         elif key is None:
             for number, one in enumerate(BUGS.values(), 1):
                 click.echo(f"{number:3}  {one.port:23} {one.family}")
         else:
-            _judge(find(key), answer)
+            _judge(key, answer)
     except LenetError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _judge(one: Bug, answer: bool) -> None:
+def _judge(key: str, answer: bool) -> None:
+    try:
+        one = find(key)
+    except LenetError as error:
+        raise click.UsageError(str(error)) from error
     with one.planted() as port:
         verdict = diagnose(standard(), observe_port(standard(), port))
     for finding in verdict.findings:

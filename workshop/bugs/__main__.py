@@ -1,0 +1,82 @@
+"""`python -m workshop.bugs`: a wrong port to find the mistake in, without its answer.
+
+python -m workshop.bugs                what there is: a number, the framework, the family
+python -m workshop.bugs 17             what is wrong there, as `lenet check` sees it, but not why
+python -m workshop.bugs 17 --answer    the mistake, its story, and what the diagnosis says
+python -m workshop.bugs --table        write README.md anew
+"""
+
+from pathlib import Path
+
+import click
+
+from lenet.diagnose import diagnose
+from lenet.errors import LenetError
+from lenet.files import write_atomically
+from lenet.probes import observe_port, standard
+from workshop.bugs import BUGS, Bug, find
+
+README = Path(__file__).parent / "README.md"
+
+HEAD = """# Gallery of planted bugs
+
+{count} ports with exactly one mistake each: one function of a right port, replaced by one that is wrong.
+Written by `python -m workshop.bugs --table`; `tests/test_gallery.py` runs the diagnosis on every one, and
+holds this table to what it finds. To find them yourself, do not read on: `python -m workshop.bugs`.
+
+A link leads to a reported case of the same mistake. "or": what the diagnosis cannot tell apart, and says so.
+
+| # | family | port | bug | detected at | named as | story |
+|---|---|---|---|---|---|---|
+"""
+
+
+def table() -> str:
+    """The text of README.md."""
+    rows = [_row(number, one) for number, one in enumerate(BUGS.values(), 1)]
+    return HEAD.format(count=len(BUGS)) + "".join(rows)
+
+
+def _row(number: int, one: Bug) -> str:
+    name = f"[{one.name}]({one.case})" if one.case else one.name
+    named = f"unknown: {one.unnamed}" if one.unnamed else " or ".join((one.named, *one.coincides))
+    dtype = "" if one.dtype == "float32" else f" {one.dtype}"
+    return f"| {number} | {one.family} | {one.port}{dtype} | {name} | {one.where} | {named} | {one.story} |\n"
+
+
+@click.command()
+@click.argument("key", required=False, metavar="[NUMBER|NAME]")
+@click.option("--answer", is_flag=True, help="Tell the mistake, its story, and the diagnosis.")
+@click.option("--table", "write", is_flag=True, help="Write the gallery's README.md anew.")
+def main(key: str | None, answer: bool, write: bool) -> None:
+    """Ports with one planted mistake each. Without a number: what there is."""
+    try:
+        if write:
+            write_atomically(README, table())
+        elif key is None:
+            for number, one in enumerate(BUGS.values(), 1):
+                click.echo(f"{number:3}  {one.port:23} {one.family}")
+        else:
+            _judge(key, answer)
+    except LenetError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _judge(key: str, answer: bool) -> None:
+    try:
+        one = find(key)
+    except LenetError as error:
+        raise click.UsageError(str(error)) from error
+    with one.planted() as port:
+        verdict = diagnose(standard(), observe_port(standard(), port))
+    for finding in verdict.findings:
+        click.echo(f"{finding.where}: {finding.evidence}")
+    if answer:
+        click.echo(f"\n{one.name}, in {one.patches}. {one.story}\n\n{verdict}")
+        for cause in verdict.diagnoses:
+            click.echo(f"{cause.explanation} {cause.remedy} {cause.case}".rstrip())
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m workshop.bugs")

@@ -1,0 +1,374 @@
+"""Mistakes of the forward pass: kernels, channels, padding, pooling, flattening, activations, biases."""
+
+import numpy as np
+
+from workshop.bugs.gallery import bug, issue
+
+CONV, POOL, LINEAR = (f"lenet_numpy.model.{name}" for name in ("conv2d", "max_pool2d", "linear"))
+TORCH_MODEL = "lenet_torch.port.LeNet"
+TF_WEIGHTS = "lenet_tf.weights.to_framework"
+
+# --- convolution -------------------------------------------------------------------------------
+
+
+@bug(
+    "true convolution",
+    "numpy",
+    CONV,
+    story="scipy.signal.convolve flips its kernel, as Theano did; these weights want a correlation.",
+    where="conv1",
+    named="flipped kernel",
+    case=issue("keras-team/keras", 3015),
+)
+def _(right, x, w, b, **geometry):
+    return right(x, w[:, :, ::-1, ::-1], b, **geometry)
+
+
+@bug(
+    "all axes reversed",
+    "tf",
+    TF_WEIGHTS,
+    story="`kernel.T` was meant to make HWIO of OIHW, and makes WHIO.",
+    where="conv1",
+    named="kernel height and width swapped",
+    case=issue("hyseob/PyMDNet", 3),
+)
+def _(right, name, array):
+    return array.T if name == "conv1.weight" else right(name, array)
+
+
+@bug(
+    "kernel reshaped",
+    "tf",
+    TF_WEIGHTS,
+    story="The shape did not fit, so the kernel was reshaped to HWIO until it did.",
+    where="conv2",
+    named="kernel OIHW read as HWIO",
+    case=issue("Selen-Suyue/DensePolicy2D", 3),
+)
+def _(right, name, array):
+    return array.reshape(right(name, array).shape) if name == "conv2.weight" else right(name, array)
+
+
+@bug(
+    "kernel permuted and viewed",
+    "torch",
+    "lenet_torch.weights.to_framework",
+    story="A kernel from Keras is brought to OIHW by `reshape` after `permute` had already changed its axes.",
+    where="conv2",
+    named="kernel HWIO read as OIHW",
+    case=issue("hyseob/PyMDNet", 3),
+)
+def _(right, name, array):
+    value = right(name, array)
+    return value.permute(2, 3, 1, 0).reshape(value.shape) if name == "conv2.weight" else value
+
+
+@bug(
+    "right for gray images",
+    "numpy",
+    CONV,
+    story="The convolution was tested on one input channel, and does not sum over several.",
+    where="conv2",
+    named="only the first input channel",
+    case=issue("LazaroHurtado/micrograd-rs", 31),
+)
+def _(right, x, w, b, **geometry):
+    return right(x[:, :1], w[:, :1], b, **geometry)
+
+
+@bug(
+    "channels averaged",
+    "numpy",
+    CONV,
+    story="`mean` over the channels' convolutions, where the definition sums.",
+    where="conv2",
+    named="mean over input channels",
+)
+def _(right, x, w, b, **geometry):
+    return right(x, w / w.dtype.type(w.shape[1]), b, **geometry)
+
+
+@bug(
+    "padded on one side",
+    "numpy",
+    CONV,
+    story="All four rows of zeros are put before the image, none behind it: the shape is right.",
+    where="conv1",
+    named="padding at the top and left only",
+    case=issue("keras-team/keras", 16363),
+)
+def _(right, x, w, b, *, padding=0):
+    return right(np.pad(x, ((0, 0), (0, 0), (2 * padding, 0), (2 * padding, 0))), w, b)
+
+
+@bug(
+    "reflected border",
+    "torch",
+    TORCH_MODEL,
+    story='`padding_mode="reflect"` was taken over from a network for photographs.',
+    where="conv1",
+    named="reflect padding",
+    case=issue("google/flax", 963),
+)
+def _(right, dtype):
+    import torch
+
+    model = right(dtype)
+    model.conv1 = torch.nn.Conv2d(1, 6, 5, padding=2, padding_mode="reflect", dtype=getattr(torch, dtype))
+    return model
+
+
+# --- pooling and activation --------------------------------------------------------------------
+
+
+@bug(
+    "LeNet-5's own pooling",
+    "torch",
+    TORCH_MODEL,
+    story="The paper averages; the tutorials that these weights follow take the maximum.",
+    where="pool1",
+    named="average pooling for max pooling",
+    case=issue("d2l-ai/d2l-en", 1362),
+)
+def _(right, dtype):
+    from torch import nn
+
+    model = right(dtype)
+    model.pool1, model.pool2 = nn.AvgPool2d(2), nn.AvgPool2d(2)
+    return model
+
+
+@bug(
+    "AlexNet's pooling",
+    "torch",
+    TORCH_MODEL,
+    story="Overlapping 3×3 windows with stride 2 and padding 1 give the same shapes.",
+    where="pool1",
+    named="3×3 pooling with padding 1",
+    case=issue("d2l-ai/d2l-en", 1270),
+)
+def _(right, dtype):
+    from torch import nn
+
+    model = right(dtype)
+    model.pool1 = nn.MaxPool2d(3, stride=2, padding=1)
+    return model
+
+
+@bug(
+    "strided slice for a pooling",
+    "numpy",
+    POOL,
+    story="`x[:, :, ::2, ::2]` halves the maps as well, and is no maximum.",
+    where="pool1",
+    named="subsampled, not pooled",
+)
+def _(right, x, *, size, stride):
+    return x[:, :, ::stride, ::stride], right(x, size=size, stride=stride)[1]
+
+
+@bug(
+    "ReLU forgotten",
+    "torch",
+    TORCH_MODEL,
+    story="The dense layers were copied from a list in which activations are an argument.",
+    where="relu3",
+    named="ReLU missing",
+    case=issue("intel/ipex-llm", 2411),
+)
+def _(right, dtype):
+    from torch import nn
+
+    model = right(dtype)
+    model.relu3 = nn.Identity()
+    return model
+
+
+@bug(
+    "LeNet-5's own activation",
+    "torch",
+    TORCH_MODEL,
+    story="The paper squashes by a tangent, the tutorials of the time by ReLU.",
+    where="relu1",
+    named="tanh for ReLU",
+    case=issue("ChawDoe/LeNet5-MNIST-PyTorch", 9),
+)
+def _(right, dtype):
+    from torch import nn
+
+    model = right(dtype)
+    model.relu1 = nn.Tanh()
+    return model
+
+
+@bug(
+    "leaky by default",
+    "tf",
+    "lenet_tf.model.layers.ReLU",
+    story="Keras' LeakyReLU lets 0.3 of a negative value pass, where PyTorch's lets 0.01: neither is ReLU.",
+    where="relu1",
+    named="leaky ReLU (0.3) for ReLU",
+)
+def _(right, **options):
+    from keras.layers import LeakyReLU
+
+    return LeakyReLU(**options)
+
+
+@bug(
+    "hooks on a ReLU in place",
+    "torch",
+    TORCH_MODEL,
+    story="`nn.ReLU(inplace=True)` overwrites the activation that was kept of the layer before it.",
+    where="conv1",
+    named="handed out after ReLU",
+)
+def _(right, dtype):
+    model = right(dtype)
+    for name, layer in model.named_children():
+        if name.startswith("relu"):
+            layer.inplace = True
+    return model
+
+
+# --- flatten, dense layers, biases, output -----------------------------------------------------
+
+
+@bug(
+    "channels-last weights expected",
+    "tf",
+    TF_WEIGHTS,
+    story="TensorFlow flattens H, W, C; the columns of fc1 were left in C, H, W order.",
+    where="fc1",
+    named="fc1 expects maps in HWC order",
+    case=issue("gzuidhof/nn-transfer", 16),
+)
+def _(right, name, array):
+    return array.T if name == "fc1.weight" else right(name, array)
+
+
+@bug(
+    "permuted again before flattening",
+    "torch",
+    TORCH_MODEL,
+    story="A channels-last network is ported with its permute to H, W, C; these weights want C, H, W.",
+    where="flatten",
+    named="flattened in HWC order",
+    case=issue("gzuidhof/nn-transfer", 17),
+)
+def _(right, dtype):
+    from torch import nn
+
+    class ChannelsLast(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1).flatten(1)
+
+    model = right(dtype)
+    model.flatten = ChannelsLast()
+    return model
+
+
+@bug(
+    "dense weights reshaped",
+    "tf",
+    TF_WEIGHTS,
+    story="(out, in) was made (in, out) by `reshape`, which renumbers the values; they had to be transposed.",
+    where="fc2",
+    named="weights reshaped, not transposed",
+    case=issue("Selen-Suyue/DensePolicy2D", 3),
+)
+def _(right, name, array):
+    return array.reshape(right(name, array).shape) if name == "fc2.weight" else right(name, array)
+
+
+@bug(
+    "kernels loaded, biases not",
+    "tf",
+    "lenet_tf.port.load_params",
+    story="A loop over `layer.kernel` loads every weight, and leaves the biases at Keras' initial zero.",
+    where="conv1",
+    named="bias missing",
+    case=issue("amoudgl/pygoturn", 12),
+)
+def _(right, model, params):
+    right(model, {name: w if name.endswith("weight") else w * 0 for name, w in params.items()})
+
+
+@bug(
+    "bias by the layer and by hand",
+    "numpy",
+    LINEAR,
+    story="The bias stayed in the layer when it was written out behind it.",
+    where="fc1",
+    named="bias added twice",
+)
+def _(right, x, w, b):
+    y, cache = right(x, w, b)
+    return y + b, cache
+
+
+@bug(
+    "one bias for all",
+    "numpy",
+    CONV,
+    story="`b[0]` was added while the layer had one output, and stayed.",
+    where="conv1",
+    named="first bias for every output",
+)
+def _(right, x, w, b, **geometry):
+    return right(x, w, np.full_like(b, b[0]), **geometry)
+
+
+@bug(
+    "paired by order",
+    "numpy",
+    "lenet_numpy.port.load_params",
+    story="Two lists of parameters are zipped; the last bias meets the one before it, and is cut to fit.",
+    where="logits",
+    named="bias of fc2",
+    case="https://github.com/PaddlePaddle/PaDiff/blob/develop/docs/FAQs.md",
+)
+def _(right, model, params):
+    right(model, params | {"logits.bias": params["fc2.bias"][:10]})
+
+
+@bug(
+    "dropout's scale at test time",
+    "numpy",
+    LINEAR,
+    story="The first dropout halved activations at test time; today's scales them in training alone.",
+    where="fc2",
+    named="output halved",
+    case=issue("kbreininger/tutorial-dlframework", 3),
+)
+def _(right, x, w, b):
+    y, cache = right(x, w, b)
+    return (y / 2 if len(w) == 84 else y), cache
+
+
+@bug(
+    "ReLU behind every dense layer",
+    "numpy",
+    LINEAR,
+    story="The activation is part of the dense layer, the last one included.",
+    where="logits",
+    named="ReLU on the logits",
+    case=issue("intel/ipex-llm", 2411),
+)
+def _(right, x, w, b):
+    y, cache = right(x, w, b)
+    return (np.maximum(y, 0) if len(w) == 10 else y), cache
+
+
+@bug(
+    "probabilities for logits",
+    "tf",
+    "lenet_tf.model.layers.Dense",
+    story='`Dense(10, activation="softmax")`, as in most Keras examples, under a loss that takes logits.',
+    where="logits",
+    named="softmax in the model",
+    case=issue("keras-team/keras", 6143),
+)
+def _(right, units, **options):
+    return right(units, activation="softmax" if units == 10 else None, **options)

@@ -1,0 +1,108 @@
+"""Mistakes of precision: something computes in fewer bits than the port claims, or in more."""
+
+import numpy as np
+
+from workshop.bugs.gallery import bug, issue
+
+CONV = "lenet_numpy.model.conv2d"
+
+
+def cut(x: np.ndarray, bits: int) -> np.ndarray:
+    """Float32 values rounded to `bits` significant bits, to nearest, ties to even."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(np.float32)
+
+
+@bug(
+    "TF32 by default",
+    "numpy",
+    CONV,
+    story="A GPU's tensor cores round the operands of a convolution to 11 bits unless they are told not to.",
+    where="conv1",
+    named="operands in TF32",
+    case=issue("pytorch/pytorch", 107514),
+)
+def _(right, x, w, b, **geometry):
+    return right(cut(x, 11), cut(w, 11), b, **geometry)
+
+
+@bug(
+    "autocast",
+    "torch",
+    "lenet_torch.port.activations",
+    story="`torch.autocast` was left on around the evaluation: layers run in bfloat16.",
+    where="conv1",
+    named="operands and result in bfloat16",
+)
+def _(right, model, images):
+    import torch
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return {name: y.float() for name, y in right(model, images).items()}
+
+
+@bug(
+    "mixed precision in Keras",
+    "tf",
+    "lenet_tf.model.layers.Dense",
+    story='The policy "mixed_bfloat16" reached the dense layers.',
+    where="fc1",
+    named="operands and result in bfloat16",
+    unnamed="Keras rounds twice, behind the product and behind the bias",
+)
+def _(right, units, **options):
+    return right(units, **options | {"dtype": "mixed_bfloat16"})
+
+
+@bug(
+    "bfloat16 by cutting",
+    "numpy",
+    "lenet_numpy.weights.to_framework",
+    story="Weights were stored in bfloat16 by dropping the lower two bytes.",
+    where="conv1",
+    named="weights in bfloat16, cut off",
+)
+def _(right, name, array):
+    bits = array.view(np.uint32) & np.uint32(0xFFFF0000) if name.endswith("weight") else array
+    return right(name, bits.view(np.float32))
+
+
+@bug(
+    "a checkpoint in half precision",
+    "torch",
+    "lenet_torch.weights.to_framework",
+    story="The weights were saved as float16 to halve the file, and loaded into a float32 model.",
+    where="conv1",
+    named="weights in float16",
+    coincides=("weights in TF32",),
+)
+def _(right, name, array):
+    value = right(name, array)
+    return value.half().float() if name.endswith("weight") else value
+
+
+@bug(
+    "NumPy's float64",
+    "numpy",
+    CONV,
+    story="The bias is an array made without a dtype: float64, and so is all that it is added to.",
+    where="conv1",
+    named="float64 where float32 was meant",
+    case=issue("geomstats/geomstats", 775),
+)
+def _(right, x, w, b, **geometry):
+    return right(x, w, b.astype(np.float64), **geometry)
+
+
+@bug(
+    "float32 inside a float64 port",
+    "numpy",
+    "lenet_numpy.model.linear",
+    story="A cast to float32, once put there for speed, was forgotten in a reference in float64.",
+    where="fc1",
+    named="float32 in a float64 port",
+    dtype="float64",
+)
+def _(right, x, w, b):
+    y, _ = right(*(a.astype(np.float32) for a in (x, w, b)))
+    return y.astype(np.float64), (x, w)

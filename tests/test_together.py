@@ -31,7 +31,7 @@ SLOW = {
     "jax:eager": "compiles every operation by itself, under the same switch as `jax`",
     "onnx": "exports by way of every framework; one file and one runtime stand for all",
 }
-NAMES = [name for name in ports.names() if name not in SLOW] + ["onnx:numpy/onnxruntime"]
+NAMES = [name for name in ports.names() if name not in SLOW] + ["caffe", "onnx:numpy/onnxruntime"]
 SWITCHES = {
     "torch dtype": "torch.float32",
     "torch gradients": "True",

@@ -150,17 +150,15 @@ def observe_port(probes: Probes, port: Port) -> Observed:
         port.load(params)
         return port.gradients(images, labels)
 
-    def train(params: Arrays, batches: Iterable[Batch], recipe: Recipe) -> Arrays:
-        port.load(params)
-        with np.errstate(all="ignore"):
-            list(port.train(batches, recipe))
-        return port.params()
-
-    try:
-        with np.errstate(all="ignore"):  # a planted mistake may overflow: that is for the diagnosis to say
-            return observe(probes, activations, gradients, train, port.dtype)
-    except Unsupported:
-        return observe(probes, activations, dtype=port.dtype)
+    with np.errstate(all="ignore"):  # a planted mistake may overflow: that is for the diagnosis to say
+        try:
+            seen = observe(probes, activations, gradients, dtype=port.dtype)
+        except Unsupported:
+            return observe(probes, activations, dtype=port.dtype)
+        course = probes.course
+        port.load(course.start)
+        seen.trajectory = [port.params() for _ in port.train(course.batches, course.recipe)]
+    return seen
 
 
 @cache

@@ -32,6 +32,11 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "lenet")
 OpenPort = Callable[..., Port]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest --all-digits`: no port is given fewer for its slowness."""
+    parser.addoption("--all-digits", action="store_true", help="give slow ports all 10,000 digits as well")
+
+
 def unavailable(reason: str) -> None:
     """Skip the test because something is not installed; under CI, fail it instead."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)

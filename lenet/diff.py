@@ -201,7 +201,8 @@ def _folder(port: str) -> Path:
 def _compare_files(name: str, left: Path, right: Path) -> FilePair:
     shown = [f"{path.parent.name}/{name}" if path.is_file() else None for path in (left, right)]
     if None in shown:
-        return FilePair(name, shown[0], shown[1], [])
+        alone = [] if name in PYTHON else list(_alone(left, right))
+        return FilePair(name, shown[0], shown[1], [Definition("", alone)] if alone else [])
     a, b = (path.read_text(encoding="utf-8") for path in (left, right))
     highlighted = _highlight(a), _highlight(b)
     here, there = sections(a), sections(b)
@@ -210,6 +211,14 @@ def _compare_files(name: str, left: Path, right: Path) -> FilePair:
         for key in _merged(list(here), list(there))
     ]
     return FilePair(name, shown[0], shown[1], definitions)
+
+
+def _alone(left: Path, right: Path) -> Iterator[Row]:
+    """A text that only one side has, whole: in Caffe it is the network."""
+    source = (left if left.is_file() else right).read_text(encoding="utf-8")
+    for number, tokens in enumerate(_highlight(source.rstrip()), 1):
+        line = Line(number, tuple(_pieces(tokens, set())))
+        yield Row(line, None) if left.is_file() else Row(None, line)
 
 
 def _starts(nodes: Iterable[ast.stmt], lines: list[str], prefix: str = "") -> Iterator[tuple[str, int]]:

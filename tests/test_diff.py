@@ -71,6 +71,16 @@ def test_files_come_in_reading_order_and_one_that_a_side_lacks_is_named():
     assert (mirrored.left, mirrored.right, mirrored.summary) == (None, layers.left, layers.summary)
 
 
+@pytest.mark.parametrize(("a", "b", "mark"), [("torch", "caffe", ">"), ("caffe", "torch", "<")])
+def test_a_text_that_one_side_lacks_is_shown_whole(a, b, mark):
+    deploy = next(file for file in folders(a, b) if file.name == "deploy.prototxt")
+    rows = deploy.definitions[0].rows
+    lines = [(row.right if a == "torch" else row.left) for row in rows]
+    assert [line.text for line in lines if line] == ("lenet_caffe/deploy.prototxt")
+    assert {row.mark for row in rows} == {mark, " "}
+    assert deploy.summary == "only in lenet_caffe"
+
+
 def test_sections_are_definitions_methods_and_assignments_with_their_comments_and_decorators():
     text = textwrap.dedent('''\
         """Doc."""

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor import function
+from pytensor import config, function
 from pytensor.compile.mode import FAST_COMPILE
 from pytensor.tensor import TensorVariable
 from pytensor.tensor.sharedvar import TensorSharedVariable
@@ -103,6 +103,7 @@ class Port(ports.Port):
         loss, updates = train_step(self._model, self._optimizer, self._x, self._y, rate)
         return self._compile([self._x, self._y, rate], {"loss": loss}, updates)
 
+    @config.change_flags(cxx="")  # PyTensor would build its C interpreter, which this mode leaves idle
     def _compile(
         self,
         inputs: list[TensorVariable],

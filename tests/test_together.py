@@ -54,7 +54,8 @@ def run(line: list[str], cache: Path) -> Found:
     command = [sys.executable, "-W", "error", "-m", "tests.fingerprints", *line]
     root = Path(__file__).parent.parent
     result = subprocess.run(command, cwd=root, env={**os.environ, **kept}, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, "")  # no warning and no greeting either
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""  # no warning and no greeting
     return json.loads(result.stdout)
 
 

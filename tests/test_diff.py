@@ -76,7 +76,7 @@ def test_a_text_that_one_side_lacks_is_shown_whole(a, b, mark):
     deploy = next(file for file in folders(a, b) if file.name == "deploy.prototxt")
     rows = deploy.definitions[0].rows
     lines = [(row.right if a == "torch" else row.left) for row in rows]
-    assert [line.text for line in lines if line] == ("lenet_caffe/deploy.prototxt")
+    assert [line.text for line in lines if line] == source("lenet_caffe/deploy.prototxt")
     assert {row.mark for row in rows} == {mark, " "}
     assert deploy.summary == "only in lenet_caffe"
 

@@ -216,7 +216,7 @@ def _compare_files(name: str, left: Path, right: Path) -> FilePair:
 def _alone(left: Path, right: Path) -> Iterator[Row]:
     """A text that only one side has, whole: in Caffe it is the network."""
     source = (left if left.is_file() else right).read_text(encoding="utf-8")
-    for number, tokens in enumerate(_highlight(source.rstrip()), 1):
+    for number, tokens in enumerate(_highlight(source)[: len(source.splitlines())], 1):
         line = Line(number, tuple(_pieces(tokens, set())))
         yield Row(line, None) if left.is_file() else Row(None, line)
 

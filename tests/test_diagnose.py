@@ -7,6 +7,7 @@ import pytest
 
 from lenet.diagnose import diagnose
 from lenet.errors import LenetError
+from lenet.ports import names
 from lenet.probes import Observed, observe_port, standard
 from tests import bugs
 from tests.bugs import FORWARD, conv, elementwise, output, pool, seen, weights
@@ -16,9 +17,12 @@ PROBES = standard()
 NAMED = [bug for bug in FORWARD if bug[2]]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_right_port_is_ok(port_name, dtype, open_port):
-    verdict = diagnose(PROBES, observe_port(PROBES, open_port(port_name, dtype)))
+RIGHT = [(name, "float32") for name in names()] + [("numpy", "float64"), ("torch", "float64")]
+
+
+@pytest.mark.parametrize(("name", "dtype"), RIGHT)
+def test_every_right_port_is_ok(name, dtype, open_port):
+    verdict = diagnose(PROBES, observe_port(PROBES, open_port(name, dtype)))
     assert verdict.ok, str(verdict)
     assert verdict.first is None
     assert verdict.diagnoses == ()

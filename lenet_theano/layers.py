@@ -1,7 +1,8 @@
 """What `theano.tensor.nnet` and `theano.tensor.signal` had and PyTensor has left behind, in PyTensor's terms.
 
 Theano's operators were C and CUDA with a gradient each; these are expressions, and `grad` derives the
-gradient. Names and arguments are Theano's as far as they go.
+gradient. Names and arguments are Theano's as far as they go. A condition of `switch` is shut off from the
+gradient: nothing comes from there but a zero in float64, PyTensor's default, in whatever dtype the rest.
 
 Letters: N batch; C, O input and output channels; H, W height and width of the input; KH, KW of the
 kernel; P, Q height and width of the output. Only N is unknown while the graph is built.
@@ -60,7 +61,7 @@ def pool_2d(x: TensorVariable, ws: int) -> TensorVariable:
     rows, columns = (ws * (size // ws) for size in x.type.shape[2:])
     y, *others = (x[:, :, i:rows:ws, j:columns:ws] for i, j in np.ndindex(ws, ws))
     for tap in others:
-        y = pt.switch(tap > y, tap, y)
+        y = pt.switch(disconnected_grad(tap > y), tap, y)
     return y
 
 
@@ -70,7 +71,7 @@ def relu(x: TensorVariable) -> TensorVariable:
     At x = 0 the derivative is taken as 0, as in every port. Theano's own (x + |x|) / 2 had 1/2 there, and
     `pt.maximum(x, 0)` has 1.
     """
-    return pt.switch(x > 0, x, 0)
+    return pt.switch(disconnected_grad(x > 0), x, 0)
 
 
 def softmax_cross_entropy(logits: TensorVariable, labels: TensorVariable) -> TensorVariable:

@@ -37,6 +37,9 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
     for name, after in zip(layers, [*layers[1:], None], strict=False):  # None behind the last
+        if problem := _shapeless(probes, observed, name):
+            found.append(Finding(name, problem))
+            break  # no layer can be fed what has other axes, or no digits
         segment = _segment(probes, observed, place, name, starts, pending)
         place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
         starts = tuple(_exact(sample.seen) for sample in segment.samples)
@@ -44,7 +47,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             found += _widened(probes, observed, name, found)
             continue
         finite = all(np.isfinite(start.value).all() for start in starts)
-        matches = single_matches(segment) or (pair_matches(segment) if finite else [])
+        matches = single_matches(segment) or (pair_matches(segment) if finite and segment.mendable else [])
         matches = _that_go_on(matches, probes, observed, name, after)
         found.append(_finding(segment, matches))
         if matches:
@@ -62,6 +65,15 @@ def observed_layers(probes: Probes, observed: Observed) -> list[str]:
     if unknown:
         raise LenetError(f"no layer is called {min(unknown)!r}; expected {', '.join(ACTIVATION_SHAPES)}")
     return [name for name in ACTIVATION_SHAPES if all(name in answer for answer in answers)]
+
+
+def _shapeless(probes: Probes, observed: Observed, name: str) -> str:
+    """What is wrong with a layer that has another number of axes, or no digits, in one line."""
+    for probe in probes.forward:
+        shape, wanted = observed.activations[probe.name][name].shape, ACTIVATION_SHAPES[name]
+        if len(shape) != len(wanted) + 1 or not shape[0]:
+            return f"{name} has shape {shape}, expected {(len(probe.images), *wanted)}"
+    return ""
 
 
 def _exact(values: Array) -> Bounded:
@@ -120,11 +132,15 @@ def _finding(segment: Segment, matches: list[Match]) -> Finding:
     if not matches:
         return Finding(segment.target, evidence)
     first, *others = (tuple(Diagnosis.of(kind, where) for kind, where in match.kinds) for match in matches)
-    where = segment.target
-    inside = [name for _, stages in matches[0].kinds for name in stages if name in segment.stages]
-    if inside and not others:
-        where = min(inside, key=segment.stages.index)
+    places = {_first_place(segment, match) for match in matches}
+    where = places.pop() if len(places) == 1 else segment.target
     return Finding(where, evidence, first, tuple(others), _apart(segment, matches) if others else "")
+
+
+def _first_place(segment: Segment, match: Match) -> str:
+    """The first stage of the segment that an explanation touches."""
+    inside = {name for _, stages in match.kinds for name in stages}
+    return next((name for name in segment.stages if name in inside), segment.target)
 
 
 def _evidence(segment: Segment) -> str:

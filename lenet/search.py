@@ -17,6 +17,7 @@ from lenet.mistakes import FORWARD, HANDED_OUT
 from lenet.mistakes.base import Kind, Mistake
 from lenet.mistakes.network import STAGES, Changes, Gridded, compose, walk
 from lenet.rounding import Array, Bounded
+from lenet.spec import ACTIVATION_SHAPES
 
 FEW = 2  # digits on which candidates are tried first
 PAIR_SECONDS = 20.0  # how long pairs are searched
@@ -88,13 +89,27 @@ class Segment:
         """Whether the right network explains what was seen."""
         return self.explains({})
 
+    @cached_property
+    def mendable(self) -> bool:
+        """Whether two mistakes could give these shapes: none changes the number of digits, or how many
+        outputs a dense layer's weights have."""
+        dense = len(ACTIVATION_SHAPES[self.target]) == 1 and self.target != "flatten"
+        return all(
+            len(sample.seen) == len(sample.x.value)
+            and (not dense or sample.seen.shape[1:] == ACTIVATION_SHAPES[self.target])
+            for sample in self.samples
+        )
+
     def explains(self, changes: Changes) -> bool:
         """Whether every value of every sample lies within the bound of the network so changed."""
+        formats, used = False, False
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
             if expected is None or not fits(sample.seen, expected, self.dtype):
                 return False
-        return True
+            if isinstance(expected, Gridded):
+                formats, used = True, used or bool((expected.coarser(sample.seen) != sample.seen).any())
+        return used or not formats
 
     def proves(self, changes: Changes) -> bool:
         """Whether the changed network's bound leaves the right network's value out somewhere."""
@@ -174,6 +189,8 @@ def single_matches(segment: Segment) -> list[Match]:
 def candidates(segment: Segment) -> Iterator[Mistake]:
     """The mistakes that touch this segment, and nothing outside of it but what may be pending."""
     for mistake in FORWARD:
+        if mistake.told_by in segment.stages[:-1]:
+            continue
         inside = [name in segment.stages for name in mistake.stages]
         if all(inside) or (mistake.pending and inside[0]):
             yield mistake
@@ -190,7 +207,10 @@ def handed_out_matches(segment: Segment) -> list[Match]:
             if len(states) <= len(segment.stages):
                 break
             expected = states[-1]
-            view = Bounded(entry.view(expected.value), entry.view(expected.error))
+            try:
+                view = Bounded(entry.view(expected.value), entry.view(expected.error))
+            except ValueError:  # what the port made before has no such view
+                break
             if not fits(sample.seen, view, segment.dtype):
                 break
             starts.append(entry.back(sample.seen))

@@ -63,9 +63,16 @@ Changes = Mapping[str, Change]
 
 @dataclass(frozen=True)
 class Gridded(Bounded):
-    """A value of a coarse format: within the bound, and left alone by rounding to that format."""
+    """A value of a coarse format: within the bound, and left alone by rounding to that format.
+
+    Attributes:
+        grid: rounds to the format.
+        coarser: rounds to half of its numbers: where that leaves everything alone as well, nothing was
+            seen of the format itself (small integers are numbers of every format).
+    """
 
     grid: Callable[[Array], Array]
+    coarser: Callable[[Array], Array]
 
 
 def moved(x: Bounded, change: Callable[[Array], Array]) -> Bounded:

@@ -1,6 +1,7 @@
 """The forward pass of a port, judged layer by layer, and each wrong layer explained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
-    for name, after in zip(layers, [*layers[1:], None], strict=False):  # None behind the last
+    for k, name in enumerate(layers):
         if problem := _shapeless(probes, observed, name):
             found.append(Finding(name, problem))
             break  # no layer can be fed what has other axes, or no digits
@@ -48,7 +49,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             continue
         finite = all(np.isfinite(start.value).all() for start in starts)
         matches = single_matches(segment) or (pair_matches(segment) if finite and segment.mendable else [])
-        matches = _that_go_on(matches, probes, observed, name, after)
+        matches = _that_go_on(matches, probes, observed, name, layers[k + 1 :])
         found.append(_finding(segment, matches))
         if matches:
             pending = {**pending, **matches[0].pending}
@@ -101,18 +102,32 @@ def _wide(params: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _that_go_on(
-    matches: list[Match], probes: Probes, observed: Observed, name: str, after: str | None
+    matches: list[Match], probes: Probes, observed: Observed, name: str, rest: list[str]
 ) -> list[Match]:
-    """Of several explanations, those that make the next observed layer right; if none does, all without
-    a claim on it."""
-    if after is None or not matches:
-        return matches
-    good = []
-    for match in matches:
-        starts = tuple(_exact(start) for start in match.starts)
-        if _segment(probes, observed, name, after, starts, match.pending).is_right:
-            good.append(match)
+    """Of several explanations, those that make the next observed layers right, as far as one of them has
+    a claim on them; if none does, all without a claim."""
+    claimed = [stage for match in matches for stage in match.pending]
+    last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
+    good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]
     return good or [match for match in matches if not match.pending]
+
+
+def _reached(layer: str, stages: list[str]) -> bool:
+    order = list(ACTIVATION_SHAPES)
+    return all(order.index(stage) <= order.index(layer) for stage in stages)
+
+
+def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: list[str]) -> bool:
+    """Whether these layers are right behind such a mistake."""
+    starts, pending = tuple(_exact(start) for start in match.starts), match.pending
+    for after in rest:
+        segment = _segment(probes, observed, name, after, starts, pending)
+        if not segment.is_right:
+            return False
+        starts = tuple(_exact(sample.seen) for sample in segment.samples)
+        pending = {stage: c for stage, c in pending.items() if stage not in segment.stages}
+        name = after
+    return True
 
 
 def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding]) -> list[Finding]:
@@ -161,9 +176,16 @@ def _evidence(segment: Segment) -> str:
             return (
                 f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; the "
                 f"largest departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
-                f"± {expected.error[worst]:.1g}"
+                f"± {expected.error[worst]:.1g}{_coarser(segment)}"
             )
     return f"{segment.target} is within rounding"
+
+
+def _coarser(segment: Segment) -> str:
+    """Whether a float64 port is right to float32: a fact that names no mistake."""
+    coarse = replace(segment, dtype="float32")
+    within = segment.dtype == "float64" and coarse.is_right
+    return "; all lie within float32's: something was computed in float32" if within else ""
 
 
 def _apart(segment: Segment, matches: list[Match]) -> str:

@@ -14,10 +14,11 @@ import numpy as np
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import Call, Change, Compute, Gridded, after, before, instead, of_type, right
 from lenet.rounding import Array, Bounded, gamma
-from lenet.spec import LAYERS, Affine
+from lenet.spec import LAYERS, Affine, Flatten, MaxPool, ReLU
 
 FAMILY = Family()
 AFFINE = of_type(Affine)
+SELECTING = of_type(ReLU, MaxPool, Flatten)
 Format = Callable[[Array], Array]
 
 TF32 = case("pytorch/pytorch", 107514)
@@ -42,14 +43,14 @@ def half(x: Array) -> Array:
 
 
 # Significant bits with the hidden one: TF32 has float32's exponent and float16's mantissa.
-FORMATS: dict[str, tuple[int, Format]] = {
-    "TF32": (11, lambda x: to_bits(x, 11)),
-    "bfloat16": (8, lambda x: to_bits(x, 8)),
-    "float16": (11, half),
-    "TF32, ties away from zero": (11, lambda x: to_bits(x, 11, away)),
-    "TF32, cut off": (11, lambda x: to_bits(x, 11, np.trunc)),
-    "bfloat16, cut off": (8, lambda x: to_bits(x, 8, np.trunc)),
-}
+FORMATS: tuple[tuple[str, int, Format], ...] = (
+    ("TF32", 11, lambda x: to_bits(x, 11)),
+    ("TF32", 11, lambda x: to_bits(x, 11, away)),
+    ("TF32, cut off", 11, lambda x: to_bits(x, 11, np.trunc)),
+    ("bfloat16", 8, lambda x: to_bits(x, 8)),
+    ("bfloat16, cut off", 8, lambda x: to_bits(x, 8, np.trunc)),
+    ("float16", 11, half),
+)
 
 
 def rounded(x: Bounded, grid: Format) -> Bounded:
@@ -102,7 +103,7 @@ def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
     return Gridded(grid(y.value), error, grid, lambda x: to_bits(x, bits - 1))
 
 
-for _name, (_bits, _grid) in FORMATS.items():
+for _name, _bits, _grid in FORMATS:
     FAMILY.add(
         AFFINE,
         Kind(
@@ -133,8 +134,30 @@ for _name, (_bits, _grid) in FORMATS.items():
         ),
         before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid))),
     )
+    FAMILY.add(
+        AFFINE,
+        Kind(
+            f"parameters in {_name}",
+            f"Weights and biases are rounded to {_name} ({_bits} significant bits); inputs are not.",
+            "Keep the parameters in float32.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, w=grid(call.w), b=grid(call.b))),
+    )
     if _name.startswith("TF32"):
         continue  # a format of operands alone: nothing is stored or added in it
+    for _stage in SELECTING:  # as operands of the next layer it is the same function
+        FAMILY.add(
+            [_stage],
+            Kind(
+                f"result in {_name}",
+                f"The layer's output is rounded to {_name} ({_bits} significant bits).",
+                "Keep activations in float32.",
+                TF32,
+            ),
+            after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
+            told_by=_stage,
+        )
     FAMILY.add(
         AFFINE,
         Kind(

@@ -133,9 +133,11 @@ def observe(
         loss, found = gradients(_copy(probe.params), probe.images.copy(), probe.labels.copy())
         seen.gradients[probe.name] = None if loss is None else float(loss), _arrays(found)
     if train is not None:
-        course = probes.course
-        prefixes = [list(course.batches[: k + 1]) for k in range(len(course.batches))]
-        seen.trajectory = [_arrays(train(_copy(course.start), b, course.recipe)) for b in prefixes]
+        course, steps = probes.course, list[Arrays]()
+        for k in range(len(course.batches)):
+            own = [Batch(b.images.copy(), b.labels.copy(), b.rate) for b in course.batches[: k + 1]]
+            steps.append(_arrays(train(_copy(course.start), own, course.recipe)))
+        seen.trajectory = steps
     return seen
 
 

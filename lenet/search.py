@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from lenet.mistakes import FORWARD, HANDED_OUT
 from lenet.mistakes.base import Kind, Mistake
 from lenet.mistakes.network import STAGES, Changes, Gridded, compose, walk
 from lenet.rounding import Array, Bounded
+from lenet.spec import ACTIVATION_SHAPES
 
+ROWS = 128  # networks that run as one batch
 FEW = 2  # digits on which candidates are tried first
-PAIR_SECONDS = 20.0  # how long pairs are searched
+PAIR_SECONDS = 12.0  # how long pairs are searched
 
 
 @dataclass(frozen=True)
@@ -88,23 +91,82 @@ class Segment:
         """Whether the right network explains what was seen."""
         return self.explains({})
 
+    @cached_property
+    def mendable(self) -> bool:
+        """Whether two mistakes could give these shapes: none changes the number of digits, or how many
+        outputs a dense layer's weights have."""
+        dense = len(ACTIVATION_SHAPES[self.target]) == 1 and self.target != "flatten"
+        return all(
+            len(sample.seen) == len(sample.x.value)
+            and (not dense or sample.seen.shape[1:] == ACTIVATION_SHAPES[self.target])
+            for sample in self.samples
+        )
+
     def explains(self, changes: Changes) -> bool:
         """Whether every value of every sample lies within the bound of the network so changed."""
+        formats, used = False, False
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
             if expected is None or not fits(sample.seen, expected, self.dtype):
                 return False
-        return True
+            if isinstance(expected, Gridded):
+                formats, used = True, used or bool((expected.coarser(sample.seen) != sample.seen).any())
+        return used or not formats
+
+    def need(self, changes: Changes) -> float:
+        """The largest share of its bound that some value needs, in a network so changed."""
+        shares = [0.0]
+        for index, sample in enumerate(self.samples):
+            expected = self.expected(index, changes)
+            if expected is not None and expected.value.shape == sample.seen.shape:
+                with np.errstate(all="ignore"):
+                    share = np.abs(sample.seen - expected.value) / expected.error
+                shares.append(float(np.max(share, initial=0, where=np.isfinite(share))))
+        return max(shares)
 
     def proves(self, changes: Changes) -> bool:
-        """Whether the changed network's bound leaves the right network's value out somewhere."""
-        for index, states in enumerate(self.right):
+        """Whether the changed network's bound leaves the right value out at most of those that were seen
+        to depart from it. A bound that admits both there says nothing, and one wide enough explains all."""
+        count = Count()
+        for index, (sample, states) in enumerate(zip(self.samples, self.right, strict=True)):
             if len(states) <= len(self.stages):
                 return True  # the right network does not even exist on what the port made before
             expected = self.expected(index, changes)
-            if expected is not None and not covers(expected, states[-1]):
+            if expected is not None:
+                count.add(sample.seen, expected, states[-1], self.dtype)
+        return count.most
+
+    def differs(self, changes: Changes) -> bool:
+        """Whether the changed network's bound leaves the right network's value out somewhere."""
+        for index, states in enumerate(self.right):
+            expected = self.expected(index, changes)
+            if len(states) <= len(self.stages) or (
+                expected is not None and excluded(expected, states[-1]).any()
+            ):
                 return True
         return False
+
+
+@dataclass
+class Count:
+    """Of the values seen to depart from the right ones, at how many a mistake's bound leaves those out."""
+
+    departing: int = 0
+    proving: int = 0
+
+    def add(self, seen: Array, wrong: Bounded, right: Bounded, dtype: str) -> None:
+        """With one array more."""
+        if seen.shape != right.value.shape:
+            departs = np.ones(seen.shape, bool)
+        else:
+            departs = ~within(seen, right, dtype)
+        self.departing += int(departs.sum())
+        self.proving += int((departs & excluded(wrong, right)).sum())
+
+    @property
+    def most(self) -> bool:
+        """Whether it is more than half of them."""
+        return 2 * self.proving > self.departing
 
 
 @dataclass(frozen=True)
@@ -132,26 +194,31 @@ def fits(seen: Array, expected: Bounded, dtype: str = "float32") -> bool:
     """
     if seen.shape != expected.value.shape:
         return False
-    largest = float(np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
-        inside = np.abs(seen - expected.value) <= expected.error
-        lost = ~((np.abs(expected.value) < largest) & (expected.error < largest * 2.0**-24))
-        if not (inside | lost).all():
+        if not within(seen, expected, dtype).all():
             return False
         return not isinstance(expected, Gridded) or bool((expected.grid(seen) == seen).all())
 
 
-def covers(wrong: Bounded, right: Bounded) -> bool:
-    """Whether a mistake's bound is so wide that it admits the right network as well.
+def within(seen: Array, expected: Bounded, dtype: str) -> Array:
+    """Which values lie within their bounds; see `fits`."""
+    largest = float(np.finfo(dtype).max)
+    with np.errstate(invalid="ignore"):
+        inside = np.abs(seen - expected.value) <= expected.error
+        return inside | ~((np.abs(expected.value) < largest) & (expected.error < largest * 2.0**-24))
 
-    A coarse format's bound always does; there the evidence is the grid, which right values must miss.
+
+def excluded(wrong: Bounded, right: Bounded) -> Array:
+    """At which values a mistake's bound leaves the right one out.
+
+    A coarse format's bound never does; there the evidence is the grid, which right values must miss.
     """
     if wrong.value.shape != right.value.shape:
-        return False
+        return np.ones(wrong.value.shape, bool)
     with np.errstate(invalid="ignore"):
         if isinstance(wrong, Gridded):
-            return bool((np.abs(wrong.grid(right.value) - right.value) <= right.error).all())
-        return bool(((np.abs(wrong.value - right.value) <= wrong.error) | ~(wrong.error < np.inf)).all())
+            return np.asarray(~(np.abs(wrong.grid(right.value) - right.value) <= right.error))
+        return np.asarray((np.abs(wrong.value - right.value) > wrong.error) & (wrong.error < np.inf))
 
 
 def single_matches(segment: Segment) -> list[Match]:
@@ -168,12 +235,24 @@ def single_matches(segment: Segment) -> list[Match]:
             kinds = ((mistake.kind, mistake.stages),)
             found.append((mistake.tier, Match(kinds, inside, starts, pending)))
     best = min((tier for tier, _ in found), default=0)
-    return [match for tier, match in found if tier == best] + handed_out_matches(segment)
+    by_words = {
+        tuple((kind.name, stages) for kind, stages in match.kinds): match
+        for tier, match in found
+        if tier == best
+    }
+    return closest(list(by_words.values()), segment) + handed_out_matches(segment)
+
+
+def closest(matches: list[Match], segment: Segment) -> list[Match]:
+    """Explanations in the order of how much of their bounds they need: the first is named first."""
+    return sorted(matches, key=lambda match: segment.need(match.changes)) if len(matches) > 1 else matches
 
 
 def candidates(segment: Segment) -> Iterator[Mistake]:
     """The mistakes that touch this segment, and nothing outside of it but what may be pending."""
     for mistake in FORWARD:
+        if mistake.told_by in segment.stages[:-1]:
+            continue
         inside = [name in segment.stages for name in mistake.stages]
         if all(inside) or (mistake.pending and inside[0]):
             yield mistake
@@ -190,7 +269,10 @@ def handed_out_matches(segment: Segment) -> list[Match]:
             if len(states) <= len(segment.stages):
                 break
             expected = states[-1]
-            view = Bounded(entry.view(expected.value), entry.view(expected.error))
+            try:
+                view = Bounded(entry.view(expected.value), entry.view(expected.error))
+            except ValueError:  # what the port made before has no such view
+                break
             if not fits(sample.seen, view, segment.dtype):
                 break
             starts.append(entry.back(sample.seen))
@@ -207,62 +289,101 @@ def pair_matches(segment: Segment) -> list[Match]:
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
     singles = [m for m in singles if head.expected(0, m.changes) is not None and not _idle(head, m)]
     found: list[Match] = []
-    for one, two in _pairs(head, singles):
-        in_one_layer = one.stages == two.stages
-        if time.monotonic() > deadline or (found and in_one_layer and len(segment.stages) > 1):
-            break  # two layers explain it, and come first
-        changes = compose(one.changes, two.changes)
-        if head.explains(changes) and segment.explains(changes) and segment.proves(changes):
+    for search in (_in_two_stages, _in_many_stages, _in_one_stage):
+        for pair in search(head, singles):
+            if time.monotonic() > deadline:
+                return found
+            if pair is None:  # nothing yet, but time has passed
+                continue
+            one, two = pair
+            changes = compose(one.changes, two.changes)
+            if not (head.explains(changes) and segment.explains(changes) and segment.proves(changes)):
+                continue
             starts = tuple(sample.seen for sample in segment.samples)
             kinds = tuple((m.kind, m.stages) for m in (one, two))
             if not any({k.name for k, _ in match.kinds} == {k.name for k, _ in kinds} for match in found):
                 found.append(Match(kinds, changes, starts, {}))
-    return found
+        if found:
+            break  # two places explain it, and come before two mistakes in one
+    return closest(found, segment)
 
 
 def _idle(head: Segment, mistake: Mistake) -> bool:
     """Whether a mistake changes nothing here, so that a pair with it is no pair."""
-    return not head.proves(mistake.changes)
+    return not head.differs(mistake.changes)
 
 
-def _pairs(head: Segment, singles: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
-    yield from _pairs_of_stages(head, [m for m in singles if len(m.stages) == 1])  # the quicker ones
-    yield from ((a, b) for a in singles for b in singles if a.stages == b.stages and a.kind != b.kind)
+Pairs = Iterator[tuple[Mistake, Mistake] | None]
 
 
-def _pairs_of_stages(head: Segment, alone: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
-    """Pairs in two stages that the first sample does not refute. All first mistakes run as one batch."""
-    sample, carried = head.samples[0], Batch({})
-    for k, stage in enumerate(head.stages):
-        here = [m for m in alone if m.stages == (stage,)]
-        for second in here:
-            end = carried.through([stage], sample.params, head, second.changes)
-            end = end.through(head.stages[k + 1 :], sample.params, head, {})
-            yield from ((first, second) for first in end.fitting(sample.seen, head.dtype))
-        carried = carried.through([stage], sample.params, head, {})
-        if k >= len(head.right[0]) - 1:
-            return
+def _in_two_stages(head: Segment, singles: list[Mistake]) -> Pairs:
+    """Pairs in two stages that the first sample does not refute. All first mistakes run as one batch; the
+    last stages, which take the least time, have their turn first."""
+    alone = {stage: [m for m in singles if m.stages == (stage,)] for stage in head.stages}
+    sample, carried, waiting = head.samples[0], Batch({}), list[tuple[int, Batch]]()
+    for k, stage in enumerate(head.stages[: len(head.right[0]) - 1]):
+        waiting.append((k, carried))
+        carried = carried.through([stage], head, {})
         start = Batch({None: ([None], head.right[0][k])})
-        for first in here:
-            for _, y in start.through([stage], sample.params, head, first.changes).groups.values():
+        for first in alone[stage]:
+            for _, y in start.through([stage], head, first.changes).groups.values():
                 carried = carried.joined(y, [first])
+        yield None
+    for k, firsts in reversed(waiting):
+        stage = head.stages[k]
+        for second in alone[stage]:
+            yield None
+            end = firsts.through([stage], head, second.changes).through(head.stages[k + 1 :], head, {})
+            yield from ((first, second) for first in end.fitting(sample.seen, head.dtype))
+
+
+def _in_many_stages(head: Segment, singles: list[Mistake]) -> Pairs:
+    """Pairs of which one is made in every layer of its kind: a conversion's habit."""
+    many = [m for m in singles if len(m.stages) > 1]
+    for a, one in enumerate(many):
+        for two in [*many[:a], *(m for m in singles if m.stages[0] in ("image", "flatten"))]:
+            yield None
+            if set(one.stages) & set(two.stages):
+                continue
+            expected = head.expected(0, compose(one.changes, two.changes))
+            if expected is not None and fits(head.samples[0].seen, expected, head.dtype):
+                yield two, one
+
+
+def _in_one_stage(head: Segment, singles: list[Mistake]) -> Pairs:
+    """Two mistakes in one layer, one after the other, in either order."""
+    for k, stage in reversed(list(enumerate(head.stages[: len(head.right[0]) - 1]))):
+        here = [m for m in singles if m.stages == (stage,)]
+        start, rows, count = Batch({None: ([None], head.right[0][k])}), Batch({}), 0
+        for one, two in [(a, b) for a in here for b in here if a.kind != b.kind]:
+            changes = compose(one.changes, two.changes)
+            for _, y in start.through([stage], head, changes).groups.values():
+                rows, count = rows.joined(y, [(one, two)]), count + 1
+            if count >= ROWS:
+                yield from rows.through(head.stages[k + 1 :], head, {}).fitting(
+                    head.samples[0].seen, head.dtype
+                )
+                rows, count = Batch({}), 0
+            yield None
+        yield from rows.through(head.stages[k + 1 :], head, {}).fitting(head.samples[0].seen, head.dtype)
+    shared = [m for m in singles if len(m.stages) > 1]
+    yield from ((a, b) for a in shared for b in shared if a.stages == b.stages and a.kind != b.kind)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Networks with one mistake each, at the same place: by shape, the mistakes and their values, one row
-    for each."""
+    """Networks at the same place: by shape, what is wrong with each of them and their values, one row for
+    each."""
 
     groups: Mapping[object, tuple[list, Bounded]]
 
-    def through(
-        self, stages: Iterable[str], params: Mapping[str, Array], head: Segment, changes: Changes
-    ) -> "Batch":
+    def through(self, stages: Iterable[str], head: Segment, changes: Changes) -> "Batch":
         """All rows through the stages; those whose shapes do not fit are dropped."""
         result, names = Batch({}), list(stages)
         for owners, x in self.groups.values():
             try:
                 with np.errstate(all="ignore"):
+                    params = head.samples[0].params
                     y = walk(names, x, params, head.dtype, compose(changes, head.base))
             except ValueError:
                 continue
@@ -277,12 +398,12 @@ class Batch:
         value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.error, y.error)))
         return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
 
-    def fitting(self, seen: Array, dtype: str) -> Iterator[Mistake]:
-        """The mistakes whose row is what was seen."""
+    def fitting(self, seen: Array, dtype: str) -> Iterator[Any]:
+        """The owners of the rows that are what was seen."""
         for owners, y in self.groups.values():
-            for row, owner in enumerate(owners):
-                if fits(seen, Bounded(y.value[row : row + 1], y.error[row : row + 1]), dtype):
-                    yield owner
+            if y.value.shape[1:] == seen.shape[1:]:
+                good = np.asarray(within(seen, y, dtype).reshape(len(owners), -1).all(axis=1))
+                yield from (owner for owner, fine in zip(owners, good, strict=True) if fine)
 
 
 def generic(segment: Segment, seed: int = 11) -> Segment:

@@ -35,6 +35,8 @@ class Mistake:
         whole_batch: it mixes digits, so that it cannot be tried on a few of them.
         tier: mistakes with sharp bounds (0) are preferred to those with the bound of a coarse format.
         pending: its later changes may lie beyond the next observed layer (bias added after the ReLU).
+        told_by: a stage without whose output it is the same function as another entry, which then stands
+            for both; "" where there is none.
     """
 
     kind: Kind
@@ -42,6 +44,7 @@ class Mistake:
     whole_batch: bool = False
     pending: bool = False
     tier: int = 0
+    told_by: str = ""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -95,14 +98,19 @@ class Family:
         return register
 
     def add(
-        self, on: Iterable[str], kind: Kind, change: Change, whole_batch: bool = False, tier: int = 0
+        self,
+        on: Iterable[str],
+        kind: Kind,
+        change: Change,
+        whole_batch: bool = False,
+        tier: int = 0,
+        told_by: str = "",
     ) -> None:
         """The mistake in each stage alone, and in all of them at once."""
         names = tuple(on)
-        for name in names:
-            self.mistakes.append(Mistake(kind, {name: change}, whole_batch, tier=tier))
-        if len(names) > 1:
-            self.mistakes.append(Mistake(kind, dict.fromkeys(names, change), whole_batch, tier=tier))
+        for some in [*((name,) for name in names), *([names] if len(names) > 1 else [])]:
+            changes = dict.fromkeys(some, change)
+            self.mistakes.append(Mistake(kind, changes, whole_batch, tier=tier, told_by=told_by))
 
 
 def case(repository: str, number: int) -> str:

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from lenet import drift
+from lenet import drift, ports
 from lenet.compare import ratio
 from lenet.gradients import decided
 from lenet.ports import open_port
@@ -157,10 +157,15 @@ def long_run(digits):
     return some, 4 * max(spread)
 
 
-def test_220_steps_end_in_the_same_weights(port_name, open_port, long_run):
+# Every framework in its quickest mode; each step of every mode is judged above.
+QUICKEST = [name for name in ports.names() if name not in ("torch:compile", "tf", "tf:xla", "jax:eager")]
+
+
+@pytest.mark.parametrize("name", QUICKEST)
+def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
     """In float64, to within the shaken runs' spread, which is some thousands of u."""
     some, limit = long_run
-    port = open_port(port_name, "float64")
+    port = open_port(name, "float64")
     apart = drift.drift(open_port("numpy", "float64"), [port], some, LONG, STEPS)[-1, 0]
     assert apart <= limit
     assert limit < 2**13 * U64

@@ -22,7 +22,7 @@ import pytest
 from lenet import ports
 from lenet.ports import FRAMEWORKS
 from tests.conftest import unavailable
-from tests.fingerprints import calls, switches
+from tests.fingerprints import calls, dtypes, switches
 
 # Left out for their time: seconds of compilation in each of the processes.
 SLOW = {
@@ -89,7 +89,7 @@ def together(cache, alone) -> list[Found]:
 def test_a_port_among_all_others_returns_the_bits_that_it_returns_alone(name, alone, together):
     if not ports.installed(name):
         unavailable(f"{name} is not installed")
-    for dtype, call in product(ports.framework(name).dtypes, calls(name)):
+    for dtype, call in product(dtypes(name), calls(name)):
         which = f"{name} {dtype} {call}"
         first, *others = alone[which] + [bits for one in together for bits in one["fingerprints"][which]]
         assert len(others) == 5

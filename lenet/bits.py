@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lenet.certificate import certify_range
 from lenet.errors import LenetError
@@ -40,7 +41,7 @@ def equal_bits(
         port.load(params)
     equal = [0] * len(ports)
     chunks = [coarsen(images[start : start + RUN]) for start in range(0, len(images), RUN)]
-    with ThreadPoolExecutor(1) as beside:
+    with threadpool_limits(1), ThreadPoolExecutor(1) as beside:
         expected = beside.map(lambda chunk: forward(params, chunk)["logits"], chunks)
         for chunk, want in zip(chunks, expected, strict=True):
             for i, port in enumerate(ports):

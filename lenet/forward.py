@@ -9,15 +9,15 @@ from lenet.errors import LenetError
 from lenet.findings import Diagnosis, Finding
 from lenet.mistakes.network import Change, Changes
 from lenet.mistakes.precision import FLOAT64, single
+from lenet.pairs import pair_matches
 from lenet.probes import Observed, Probes
-from lenet.rounding import Array, Bounded
+from lenet.rounding import Array, Bounded, reference
 from lenet.search import (
     Match,
     Sample,
     Segment,
     fits,
     generic,
-    pair_matches,
     single_matches,
     stages_between,
     tells_apart,
@@ -48,7 +48,12 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             found += _widened(probes, observed, name, found)
             continue
         finite = all(np.isfinite(start.value).all() for start in starts)
-        matches = single_matches(segment) or (pair_matches(segment) if finite and segment.mendable else [])
+        matches = single_matches(segment)
+        if not matches and segment.rounds_once_more:
+            found += _widened(probes, observed, name, found)
+            continue
+        if not matches and finite and segment.mendable:
+            matches = pair_matches(segment)
         matches = _that_go_on(matches, probes, observed, name, layers[k + 1 :])
         found.append(_finding(segment, matches))
         if matches:
@@ -57,6 +62,24 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
         if not finite:
             break  # nothing can be judged behind a NaN
     return found
+
+
+def notes(probes: Probes, observed: Observed) -> list[str]:
+    """What is worth knowing of a right forward pass, and no mistake."""
+    said = dict[str, None]()
+    for probe in probes.asked:
+        if probe.judged or probe.name not in observed.activations:
+            continue
+        right = reference(probe.params, probe.images, observed.dtype)
+        for name, array in observed.activations[probe.name].items():
+            value, seen = right[name].value, np.asarray(array)
+            small = (np.abs(value) < np.finfo(observed.dtype).tiny) & (np.abs(value) > right[name].error)
+            if seen.shape == value.shape and small.any() and not seen[small].any():
+                said[FLUSHED] = None
+    return list(said)
+
+
+FLUSHED = "denormals, numbers below 1.2e-38, are taken for zero: no weights or pixels in use are so small"
 
 
 def observed_layers(probes: Probes, observed: Observed) -> list[str]:

@@ -6,23 +6,20 @@ evaluated on from there by the right layers, its bound carried along. Candidates
 or two digits, and only those that survive on everything.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from lenet.mistakes import FORWARD, HANDED_OUT
 from lenet.mistakes.base import Kind, Mistake
-from lenet.mistakes.network import STAGES, Changes, Gridded, compose, walk
+from lenet.mistakes.network import STAGES, Changes, Gridded, compose, instead, rounded, walk
 from lenet.rounding import Array, Bounded
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.spec import ACTIVATION_SHAPES, Affine
 
-ROWS = 128  # networks that run as one batch
 FEW = 2  # digits on which candidates are tried first
-PAIR_SECONDS = 12.0  # how long pairs are searched
+PAIR_SECONDS = 15.0  # how long pairs are searched
 
 
 @dataclass(frozen=True)
@@ -102,6 +99,13 @@ class Segment:
             for sample in self.samples
         )
 
+    @cached_property
+    def rounds_once_more(self) -> bool:
+        """Whether one layer with weights is right but for roundings where no sum rounds: its weights, or its
+        products, were computed by way of other numbers (weight norm, a fast convolution)."""
+        affine = [name for name in self.stages if isinstance(STAGES[name], Affine)]
+        return len(affine) == 1 and self.explains({affine[0]: instead(rounded)})
+
     def explains(self, changes: Changes) -> bool:
         """Whether every value of every sample lies within the bound of the network so changed."""
         formats, used = False, False
@@ -125,16 +129,19 @@ class Segment:
         return max(shares)
 
     def proves(self, changes: Changes) -> bool:
-        """Whether the changed network's bound leaves the right value out at most of those that were seen
-        to depart from it. A bound that admits both there says nothing, and one wide enough explains all."""
-        count = Count()
+        """Whether, on some probe, the changed network's bound leaves the right value out at most of those
+        that were seen to depart from it. A bound that admits both there says nothing, and one wide enough
+        explains all."""
         for index, (sample, states) in enumerate(zip(self.samples, self.right, strict=True)):
             if len(states) <= len(self.stages):
                 return True  # the right network does not even exist on what the port made before
             expected = self.expected(index, changes)
             if expected is not None:
+                count = Count()
                 count.add(sample.seen, expected, states[-1], self.dtype)
-        return count.most
+                if count.most:
+                    return True
+        return False
 
     def differs(self, changes: Changes) -> bool:
         """Whether the changed network's bound leaves the right network's value out somewhere."""
@@ -218,7 +225,7 @@ def excluded(wrong: Bounded, right: Bounded) -> Array:
     with np.errstate(invalid="ignore"):
         if isinstance(wrong, Gridded):
             return np.asarray(~(np.abs(wrong.grid(right.value) - right.value) <= right.error))
-        return np.asarray((np.abs(wrong.value - right.value) > wrong.error) & (wrong.error < np.inf))
+        return np.asarray(~(np.abs(wrong.value - right.value) <= wrong.error) & (wrong.error < np.inf))
 
 
 def single_matches(segment: Segment) -> list[Match]:
@@ -280,130 +287,6 @@ def handed_out_matches(segment: Segment) -> list[Match]:
             kinds = ((entry.kind, (segment.target,)),)
             found.append(Match(kinds, {}, tuple(starts), {}))
     return found
-
-
-def pair_matches(segment: Segment) -> list[Match]:
-    """Two mistakes at once: in one layer first, then in two layers of the segment. Stops in time."""
-    deadline = time.monotonic() + PAIR_SECONDS
-    head = segment.head(1)
-    singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
-    singles = [m for m in singles if head.expected(0, m.changes) is not None and not _idle(head, m)]
-    found: list[Match] = []
-    for search in (_in_two_stages, _in_many_stages, _in_one_stage):
-        for pair in search(head, singles):
-            if time.monotonic() > deadline:
-                return found
-            if pair is None:  # nothing yet, but time has passed
-                continue
-            one, two = pair
-            changes = compose(one.changes, two.changes)
-            if not (head.explains(changes) and segment.explains(changes) and segment.proves(changes)):
-                continue
-            starts = tuple(sample.seen for sample in segment.samples)
-            kinds = tuple((m.kind, m.stages) for m in (one, two))
-            if not any({k.name for k, _ in match.kinds} == {k.name for k, _ in kinds} for match in found):
-                found.append(Match(kinds, changes, starts, {}))
-        if found:
-            break  # two places explain it, and come before two mistakes in one
-    return closest(found, segment)
-
-
-def _idle(head: Segment, mistake: Mistake) -> bool:
-    """Whether a mistake changes nothing here, so that a pair with it is no pair."""
-    return not head.differs(mistake.changes)
-
-
-Pairs = Iterator[tuple[Mistake, Mistake] | None]
-
-
-def _in_two_stages(head: Segment, singles: list[Mistake]) -> Pairs:
-    """Pairs in two stages that the first sample does not refute. All first mistakes run as one batch; the
-    last stages, which take the least time, have their turn first."""
-    alone = {stage: [m for m in singles if m.stages == (stage,)] for stage in head.stages}
-    sample, carried, waiting = head.samples[0], Batch({}), list[tuple[int, Batch]]()
-    for k, stage in enumerate(head.stages[: len(head.right[0]) - 1]):
-        waiting.append((k, carried))
-        carried = carried.through([stage], head, {})
-        start = Batch({None: ([None], head.right[0][k])})
-        for first in alone[stage]:
-            for _, y in start.through([stage], head, first.changes).groups.values():
-                carried = carried.joined(y, [first])
-        yield None
-    for k, firsts in reversed(waiting):
-        stage = head.stages[k]
-        for second in alone[stage]:
-            yield None
-            end = firsts.through([stage], head, second.changes).through(head.stages[k + 1 :], head, {})
-            yield from ((first, second) for first in end.fitting(sample.seen, head.dtype))
-
-
-def _in_many_stages(head: Segment, singles: list[Mistake]) -> Pairs:
-    """Pairs of which one is made in every layer of its kind: a conversion's habit."""
-    many = [m for m in singles if len(m.stages) > 1]
-    for a, one in enumerate(many):
-        for two in [*many[:a], *(m for m in singles if m.stages[0] in ("image", "flatten"))]:
-            yield None
-            if set(one.stages) & set(two.stages):
-                continue
-            expected = head.expected(0, compose(one.changes, two.changes))
-            if expected is not None and fits(head.samples[0].seen, expected, head.dtype):
-                yield two, one
-
-
-def _in_one_stage(head: Segment, singles: list[Mistake]) -> Pairs:
-    """Two mistakes in one layer, one after the other, in either order."""
-    for k, stage in reversed(list(enumerate(head.stages[: len(head.right[0]) - 1]))):
-        here = [m for m in singles if m.stages == (stage,)]
-        start, rows, count = Batch({None: ([None], head.right[0][k])}), Batch({}), 0
-        for one, two in [(a, b) for a in here for b in here if a.kind != b.kind]:
-            changes = compose(one.changes, two.changes)
-            for _, y in start.through([stage], head, changes).groups.values():
-                rows, count = rows.joined(y, [(one, two)]), count + 1
-            if count >= ROWS:
-                yield from rows.through(head.stages[k + 1 :], head, {}).fitting(
-                    head.samples[0].seen, head.dtype
-                )
-                rows, count = Batch({}), 0
-            yield None
-        yield from rows.through(head.stages[k + 1 :], head, {}).fitting(head.samples[0].seen, head.dtype)
-    shared = [m for m in singles if len(m.stages) > 1]
-    yield from ((a, b) for a in shared for b in shared if a.stages == b.stages and a.kind != b.kind)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Networks at the same place: by shape, what is wrong with each of them and their values, one row for
-    each."""
-
-    groups: Mapping[object, tuple[list, Bounded]]
-
-    def through(self, stages: Iterable[str], head: Segment, changes: Changes) -> "Batch":
-        """All rows through the stages; those whose shapes do not fit are dropped."""
-        result, names = Batch({}), list(stages)
-        for owners, x in self.groups.values():
-            try:
-                with np.errstate(all="ignore"):
-                    params = head.samples[0].params
-                    y = walk(names, x, params, head.dtype, compose(changes, head.base))
-            except ValueError:
-                continue
-            result = result.joined(y, owners)
-        return result
-
-    def joined(self, y: Bounded, owners: list) -> "Batch":
-        """With more rows, beside those of their shape. Rows without an error stay among themselves: they
-        may go on without one."""
-        key = y.value.shape[1:], bool(y.error.any())
-        others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.error[:0])))
-        value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.error, y.error)))
-        return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
-
-    def fitting(self, seen: Array, dtype: str) -> Iterator[Any]:
-        """The owners of the rows that are what was seen."""
-        for owners, y in self.groups.values():
-            if y.value.shape[1:] == seen.shape[1:]:
-                good = np.asarray(within(seen, y, dtype).reshape(len(owners), -1).all(axis=1))
-                yield from (owner for owner, fine in zip(owners, good, strict=True) if fine)
 
 
 def generic(segment: Segment, seed: int = 11) -> Segment:

@@ -53,7 +53,7 @@ def test_the_run_has_momentum_decay_a_rate_drop_and_short_batches():
 
 def test_no_sum_of_the_exact_probes_rounds():
     for probe in PROBES.probes:
-        if probe.name in ("faint", "exact", "loud"):
+        if probe.name in ("fine", "exact", "loud"):
             x = Bounded(probe.images.astype(np.float64), np.zeros(probe.images.shape))
             wide = {name: w.astype(np.float64) for name, w in probe.params.items()}
             assert not walk(list(STAGES), x, wide, "float32", {}).error.any(), probe.name

@@ -51,6 +51,11 @@ class Mistake:
         """What it touches, in order of execution."""
         return tuple(self.changes)
 
+    @property
+    def of_precision(self) -> bool:
+        """Whether it is a coarse format: with a second one in the same layers it is hardly to be told."""
+        return any(word in self.kind.name for word in ("TF32", "bfloat16", "float16"))
+
 
 @dataclass(frozen=True)
 class HandedOut:
@@ -111,6 +116,14 @@ class Family:
         for some in [*((name,) for name in names), *([names] if len(names) > 1 else [])]:
             changes = dict.fromkeys(some, change)
             self.mistakes.append(Mistake(kind, changes, whole_batch, tier=tier, told_by=told_by))
+
+    def add_groups(
+        self, groups: Iterable[tuple[str, ...]], kind: Kind, change: Change, tier: int = 0
+    ) -> None:
+        """The mistake in each stage alone, and in all of each group at once."""
+        first, *others = groups
+        self.add(first, kind, change, tier=tier)
+        self.mistakes += [Mistake(kind, dict.fromkeys(group, change), tier=tier) for group in others]
 
 
 def case(repository: str, number: int) -> str:

@@ -249,8 +249,8 @@ TF32 = case("intel/torch-xpu-ops", 2400)
 for _name, _bits, _grid in FORMATS:
     if "cut" in _name and not _name.startswith("TF32"):
         continue
-    FAMILY.add(
-        WEIGHTS,
+    FAMILY.add_groups(
+        (WEIGHTS, CONV_WEIGHTS, DENSE_WEIGHTS),
         Kind(
             f"weight gradient from operands in {_name}",
             f"Inputs and cotangents are rounded to {_name} ({_bits} significant bits) before the products of "

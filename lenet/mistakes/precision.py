@@ -14,10 +14,11 @@ import numpy as np
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import Call, Change, Compute, Gridded, after, before, instead, of_type, right
 from lenet.rounding import Array, Bounded, gamma
-from lenet.spec import LAYERS, Affine, Flatten, MaxPool, ReLU
+from lenet.spec import LAYERS, Affine, Conv, Flatten, Linear, MaxPool, ReLU
 
 FAMILY = Family()
 AFFINE = of_type(Affine)
+GROUPS = (AFFINE, of_type(Conv), of_type(Linear))  # cuDNN has a switch of its own, and so has cuBLAS
 SELECTING = of_type(ReLU, MaxPool, Flatten)
 Format = Callable[[Array], Array]
 
@@ -104,8 +105,8 @@ def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
 
 
 for _name, _bits, _grid in FORMATS:
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"operands in {_name}",
             f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
@@ -114,8 +115,8 @@ for _name, _bits, _grid in FORMATS:
         ),
         before(lambda call, grid=_grid: _operands(call, grid)),
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"weights in {_name}",
             f"The weights are rounded to {_name} ({_bits} significant bits); inputs are not.",
@@ -124,8 +125,8 @@ for _name, _bits, _grid in FORMATS:
         ),
         before(lambda call, grid=_grid: replace(call, w=grid(call.w))),
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"inputs in {_name}",
             f"The layer's inputs are rounded to {_name} ({_bits} significant bits); its weights are not.",
@@ -134,8 +135,8 @@ for _name, _bits, _grid in FORMATS:
         ),
         before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid))),
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"parameters in {_name}",
             f"Weights and biases are rounded to {_name} ({_bits} significant bits); inputs are not.",
@@ -158,8 +159,8 @@ for _name, _bits, _grid in FORMATS:
             after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
             told_by=_stage,
         )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"result in {_name}",
             f"The layer's output is rounded to {_name} ({_bits} significant bits).",
@@ -169,8 +170,8 @@ for _name, _bits, _grid in FORMATS:
         after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
         tier=1,
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"operands and result in {_name}",
             f"The layer runs in {_name}: operands and result are rounded to it, sums are wider.",

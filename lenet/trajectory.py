@@ -19,7 +19,7 @@ from lenet.mistakes.base import Kind
 from lenet.mistakes.optimizer import MISTAKES, Moment, Rule, advance
 from lenet.probes import Course, Observed, Probes
 from lenet.rounding import Array, Bounded
-from lenet.search import PAIR_SECONDS, Count, within
+from lenet.search import PAIR_SECONDS, covers
 
 Gradients = Mapping[str, Bounded]
 Explanation = list[tuple[Kind, tuple[str, ...]]]
@@ -86,7 +86,7 @@ class Run:
         """The first step, and its first parameter in the network's order, outside the bound."""
         for k in range(len(self.stations) - 1):
             for name, w in self.stations[k + 1].items():
-                if not within(w, self.usual[k, name], self.dtype).all():
+                if not _inside(w, self.usual[k, name]):
                     return k, name, self.usual[k, name]
         return None
 
@@ -95,16 +95,21 @@ class Run:
         fresh = (
             (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
         )
-        count = Count()
+        proved = False
         for k, name, bound in self.steps(rule, fresh):
-            if not within(self.stations[k + 1][name], bound, self.dtype).all():
+            if not _inside(self.stations[k + 1][name], bound):
                 return False
-            count.add(self.stations[k + 1][name], bound, self.usual[k, name], self.dtype)
-        return count.most
+            proved = proved or not covers(bound, self.usual[k, name])
+        return proved
 
 
 def _zero(w: Array) -> Bounded:
     return Bounded(np.zeros(w.shape), np.zeros(w.shape))
+
+
+def _inside(seen: Array, expected: Bounded) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(seen - expected.value) <= expected.error).all())
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -112,14 +117,15 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     if not observed.trajectory:
         return []
     course = probes.course
-    problems = [_problem(params, course.start) for params in observed.trajectory]
-    good = next((k for k, problem in enumerate(problems) if problem), len(problems))
-    stations = [course.start, *observed.trajectory[:good]]
+    for k, params in enumerate(observed.trajectory):
+        if problem := _problem(params, course.start):
+            return [Finding(f"step {k + 1}", problem)]
+    stations = [course.start, *observed.trajectory]
     wide = [{name: p[name].astype(np.float64) for name in course.start} for p in stations]
     run = Run(course, wide, observed.dtype)
     wrong = run.first_wrong
     if wrong is None:
-        return [Finding(f"step {good + 1}", problems[good])] if good < len(problems) else []
+        return []
     k, name, bound = wrong
     explanations = _singles(run) or ([] if observed.gradients else _by_gradients(run)) or _pairs(run)
     causes = [tuple(Diagnosis.of(kind, where) for kind, where in one) for one in explanations]

@@ -35,8 +35,6 @@ class Mistake:
         whole_batch: it mixes digits, so that it cannot be tried on a few of them.
         tier: mistakes with sharp bounds (0) are preferred to those with the bound of a coarse format.
         pending: its later changes may lie beyond the next observed layer (bias added after the ReLU).
-        told_by: a stage without whose output it is the same function as another entry, which then stands
-            for both; "" where there is none.
     """
 
     kind: Kind
@@ -44,17 +42,11 @@ class Mistake:
     whole_batch: bool = False
     pending: bool = False
     tier: int = 0
-    told_by: str = ""
 
     @property
     def stages(self) -> tuple[str, ...]:
         """What it touches, in order of execution."""
         return tuple(self.changes)
-
-    @property
-    def of_precision(self) -> bool:
-        """Whether it is a coarse format: with a second one in the same layers it is hardly to be told."""
-        return any(word in self.kind.name for word in ("TF32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)
@@ -103,27 +95,14 @@ class Family:
         return register
 
     def add(
-        self,
-        on: Iterable[str],
-        kind: Kind,
-        change: Change,
-        whole_batch: bool = False,
-        tier: int = 0,
-        told_by: str = "",
+        self, on: Iterable[str], kind: Kind, change: Change, whole_batch: bool = False, tier: int = 0
     ) -> None:
         """The mistake in each stage alone, and in all of them at once."""
         names = tuple(on)
-        for some in [*((name,) for name in names), *([names] if len(names) > 1 else [])]:
-            changes = dict.fromkeys(some, change)
-            self.mistakes.append(Mistake(kind, changes, whole_batch, tier=tier, told_by=told_by))
-
-    def add_groups(
-        self, groups: Iterable[tuple[str, ...]], kind: Kind, change: Change, tier: int = 0
-    ) -> None:
-        """The mistake in each stage alone, and in all of each group at once."""
-        first, *others = groups
-        self.add(first, kind, change, tier=tier)
-        self.mistakes += [Mistake(kind, dict.fromkeys(group, change), tier=tier) for group in others]
+        for name in names:
+            self.mistakes.append(Mistake(kind, {name: change}, whole_batch, tier=tier))
+        if len(names) > 1:
+            self.mistakes.append(Mistake(kind, dict.fromkeys(names, change), whole_batch, tier=tier))
 
 
 def case(repository: str, number: int) -> str:

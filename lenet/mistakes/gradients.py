@@ -8,7 +8,6 @@ import numpy as np
 from lenet.mistakes.backward import BackCall, right_bias, right_input
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import after, before, instead, moved, of_type
-from lenet.mistakes.precision import FORMATS, rounded
 from lenet.rounding import Array, Bounded, cover, gamma
 from lenet.spec import Affine, Conv, Linear
 
@@ -224,12 +223,11 @@ for _factor, _name, _text in (
     (0.5, "gradient halved", "The gradient is half of what it should be."),
     (-1.0, "gradient negated", "The gradient has the wrong sign."),
 ):
-    for _some in (WEIGHTS + BIASES,) if _factor > 0 else [[one] for one in WEIGHTS + BIASES]:
-        FAMILY.add(  # all of them negated is a mistake of the loss
-            _some,
-            Kind(_name, _text, "Compute it once, from a buffer of zeros.", BUFFER),
-            after(lambda g, call, f=_factor: times(g, f, call.u)),
-        )
+    FAMILY.add(
+        WEIGHTS + BIASES,
+        Kind(_name, _text, "Compute it once, from a buffer of zeros.", BUFFER),
+        after(lambda g, call, f=_factor: times(g, f, call.u)),
+    )
 for _name, _text, _power in (
     ("gradient times the batch size", "The gradient of this parameter is scaled by N once too often.", 1),
     (
@@ -244,22 +242,6 @@ for _name, _text, _power in (
             Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
             after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),
         )
-
-TF32 = case("intel/torch-xpu-ops", 2400)
-for _name, _bits, _grid in FORMATS:
-    if "cut" in _name and not _name.startswith("TF32"):
-        continue
-    FAMILY.add_groups(
-        (WEIGHTS, CONV_WEIGHTS, DENSE_WEIGHTS),
-        Kind(
-            f"weight gradient from operands in {_name}",
-            f"Inputs and cotangents are rounded to {_name} ({_bits} significant bits) before the products of "
-            "the weight gradient; the forward pass is right.",
-            "Ask for full float32 products in the backward pass as well: allow_tf32=False, no autocast.",
-            TF32,
-        ),
-        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid), d=rounded(call.d, grid))),
-    )
 
 # --- biases ------------------------------------------------------------------------------------
 

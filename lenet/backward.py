@@ -15,7 +15,7 @@ from lenet.mistakes.base import Kind, case
 from lenet.mistakes.network import compose
 from lenet.probes import Observed, Probes
 from lenet.rounding import Array, Bounded
-from lenet.search import PAIR_SECONDS, covers
+from lenet.search import PAIR_SECONDS, Count, excluded
 from lenet.spec import PARAM_SHAPES
 
 Changes = Mapping[str, Callable]
@@ -86,13 +86,24 @@ class Sample:
                     break
         return True
 
-    def proved(self, changes: Changes) -> bool:
+    def differs(self, changes: Changes) -> bool:
         """Whether these bounds leave some right value out."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
-            return any(
-                not covers(value, right[key]) for key, value in self.changed(changes) if key in self.seen
-            )
+            return any(excluded(value, right[key]).any() for key, value in self.changed(changes))
+
+    def proved(self, changes: Changes) -> bool:
+        """Whether, in the loss or some gradient, these bounds leave the right value out at most of those seen
+        to depart from it."""
+        right = {key: value for key, value, _ in self.right}
+        with np.errstate(all="ignore"):
+            for key, value in self.changed(changes):
+                if key in self.seen:
+                    count = Count()
+                    count.add(self.seen[key], value, right[key], self.tape.dtype)
+                    if count.most:
+                        return True
+        return False
 
 
 def agrees(seen: Array, expected: Bounded) -> bool:
@@ -166,11 +177,11 @@ def _singles(samples: list[Sample]) -> list[Explanation]:
 def _pairs(samples: list[Sample]) -> list[Explanation]:
     """Two mistakes at different stages. The first wrong value has one of them behind it, alone: what does
     not explain all up to there is the first of no pair."""
-    deadline = time.monotonic() + PAIR_SECONDS
+    deadline = time.thread_time() + PAIR_SECONDS
     found: list[Explanation] = []
     for one in [m for m in BACKWARD if _explained_so_far(samples, m.changes)]:
         for two in BACKWARD:
-            if time.monotonic() > deadline:
+            if time.thread_time() > deadline:
                 return found
             if one.kind == two.kind or set(one.stages) & set(two.stages):
                 continue

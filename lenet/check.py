@@ -229,7 +229,7 @@ def _wait(
 def questions(probes: Probes, offered: list[str]) -> int:
     """How many answers the functions will give."""
     counts = {
-        "activations": len(probes.forward),
+        "activations": len(probes.asked),
         "gradients": len(probes.backward),
         "train": len(probes.course.batches),
     }
@@ -254,8 +254,8 @@ def _read(folder: Path, code: int | None, seconds: float) -> Answers:
     observed = Observed(events.get("dtype", ["float32"])[0])
     count = len(list(folder.glob(ANSWERS)))
     parts = {name: _answers(folder, name) for name in FUNCTIONS}
-    if len(parts["activations"]) == len(probes.forward):
-        names = [probe.name for probe in probes.forward]
+    if len(parts["activations"]) == len(probes.asked):
+        names = [probe.name for probe in probes.asked]
         observed.activations = dict(zip(names, parts["activations"], strict=True))
     if len(parts["gradients"]) == len(probes.backward):
         for probe, found in zip(probes.backward, parts["gradients"], strict=True):

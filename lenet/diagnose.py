@@ -83,7 +83,7 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
         if findings:
             there = {"gradients": observed.gradients, "training": observed.trajectory}
             return Verdict(tuple(findings), unjudged=tuple(name for name, _ in parts[k + 1 :] if there[name]))
-    return Verdict()
+    return Verdict(notes=tuple(forward.notes(probes, observed)))
 
 
 def _finding_json(finding: Finding) -> dict:

@@ -1,6 +1,7 @@
 """The forward pass of a port, judged layer by layer, and each wrong layer explained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,15 +9,15 @@ from lenet.errors import LenetError
 from lenet.findings import Diagnosis, Finding
 from lenet.mistakes.network import Change, Changes
 from lenet.mistakes.precision import FLOAT64, single
+from lenet.pairs import pair_matches
 from lenet.probes import Observed, Probes
-from lenet.rounding import Array, Bounded
+from lenet.rounding import Array, Bounded, reference
 from lenet.search import (
     Match,
     Sample,
     Segment,
     fits,
     generic,
-    pair_matches,
     single_matches,
     stages_between,
     tells_apart,
@@ -36,7 +37,10 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
-    for name, after in zip(layers, [*layers[1:], None], strict=False):  # None behind the last
+    for k, name in enumerate(layers):
+        if problem := _shapeless(probes, observed, name):
+            found.append(Finding(name, problem))
+            break  # no layer can be fed what has other axes, or no digits
         segment = _segment(probes, observed, place, name, starts, pending)
         place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
         starts = tuple(_exact(sample.seen) for sample in segment.samples)
@@ -44,8 +48,13 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             found += _widened(probes, observed, name, found)
             continue
         finite = all(np.isfinite(start.value).all() for start in starts)
-        matches = single_matches(segment) or (pair_matches(segment) if finite else [])
-        matches = _that_go_on(matches, probes, observed, name, after)
+        matches = single_matches(segment)
+        if not matches and segment.rounds_once_more:
+            found += _widened(probes, observed, name, found)
+            continue
+        if not matches and finite and segment.mendable:
+            matches = pair_matches(segment)
+        matches = _that_go_on(matches, probes, observed, name, layers[k + 1 :])
         found.append(_finding(segment, matches))
         if matches:
             pending = {**pending, **matches[0].pending}
@@ -55,6 +64,24 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     return found
 
 
+def notes(probes: Probes, observed: Observed) -> list[str]:
+    """What is worth knowing of a right forward pass, and no mistake."""
+    said = dict[str, None]()
+    for probe in probes.asked:
+        if probe.judged or probe.name not in observed.activations:
+            continue
+        right = reference(probe.params, probe.images, observed.dtype)
+        for name, array in observed.activations[probe.name].items():
+            value, seen = right[name].value, np.asarray(array)
+            small = (np.abs(value) < np.finfo(observed.dtype).tiny) & (np.abs(value) > right[name].error)
+            if seen.shape == value.shape and small.any() and not seen[small].any():
+                said[FLUSHED] = None
+    return list(said)
+
+
+FLUSHED = "denormals, numbers below 1.2e-38, are taken for zero: no weights or pixels in use are so small"
+
+
 def observed_layers(probes: Probes, observed: Observed) -> list[str]:
     """The layers handed out on every probe, in order of execution."""
     answers = [observed.activations.get(probe.name, {}) for probe in probes.forward]
@@ -62,6 +89,15 @@ def observed_layers(probes: Probes, observed: Observed) -> list[str]:
     if unknown:
         raise LenetError(f"no layer is called {min(unknown)!r}; expected {', '.join(ACTIVATION_SHAPES)}")
     return [name for name in ACTIVATION_SHAPES if all(name in answer for answer in answers)]
+
+
+def _shapeless(probes: Probes, observed: Observed, name: str) -> str:
+    """What is wrong with a layer that has another number of axes, or no digits, in one line."""
+    for probe in probes.forward:
+        shape, wanted = observed.activations[probe.name][name].shape, ACTIVATION_SHAPES[name]
+        if len(shape) != len(wanted) + 1 or not shape[0]:
+            return f"{name} has shape {shape}, expected {(len(probe.images), *wanted)}"
+    return ""
 
 
 def _exact(values: Array) -> Bounded:
@@ -89,18 +125,32 @@ def _wide(params: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _that_go_on(
-    matches: list[Match], probes: Probes, observed: Observed, name: str, after: str | None
+    matches: list[Match], probes: Probes, observed: Observed, name: str, rest: list[str]
 ) -> list[Match]:
-    """Of several explanations, those that make the next observed layer right; if none does, all without
-    a claim on it."""
-    if after is None or not matches:
-        return matches
-    good = []
-    for match in matches:
-        starts = tuple(_exact(start) for start in match.starts)
-        if _segment(probes, observed, name, after, starts, match.pending).is_right:
-            good.append(match)
+    """Of several explanations, those that make the next observed layers right, as far as one of them has
+    a claim on them; if none does, all without a claim."""
+    claimed = [stage for match in matches for stage in match.pending]
+    last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
+    good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]
     return good or [match for match in matches if not match.pending]
+
+
+def _reached(layer: str, stages: list[str]) -> bool:
+    order = list(ACTIVATION_SHAPES)
+    return all(order.index(stage) <= order.index(layer) for stage in stages)
+
+
+def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: list[str]) -> bool:
+    """Whether these layers are right behind such a mistake."""
+    starts, pending = tuple(_exact(start) for start in match.starts), match.pending
+    for after in rest:
+        segment = _segment(probes, observed, name, after, starts, pending)
+        if not segment.is_right:
+            return False
+        starts = tuple(_exact(sample.seen) for sample in segment.samples)
+        pending = {stage: c for stage, c in pending.items() if stage not in segment.stages}
+        name = after
+    return True
 
 
 def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding]) -> list[Finding]:
@@ -120,11 +170,15 @@ def _finding(segment: Segment, matches: list[Match]) -> Finding:
     if not matches:
         return Finding(segment.target, evidence)
     first, *others = (tuple(Diagnosis.of(kind, where) for kind, where in match.kinds) for match in matches)
-    where = segment.target
-    inside = [name for _, stages in matches[0].kinds for name in stages if name in segment.stages]
-    if inside and not others:
-        where = min(inside, key=segment.stages.index)
+    places = {_first_place(segment, match) for match in matches}
+    where = places.pop() if len(places) == 1 else segment.target
     return Finding(where, evidence, first, tuple(others), _apart(segment, matches) if others else "")
+
+
+def _first_place(segment: Segment, match: Match) -> str:
+    """The first stage of the segment that an explanation touches."""
+    inside = {name for _, stages in match.kinds for name in stages}
+    return next((name for name in segment.stages if name in inside), segment.target)
 
 
 def _evidence(segment: Segment) -> str:
@@ -145,9 +199,18 @@ def _evidence(segment: Segment) -> str:
             return (
                 f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; the "
                 f"largest departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
-                f"± {expected.error[worst]:.1g}"
+                f"± {expected.error[worst]:.1g}{_coarser(segment)}"
             )
     return f"{segment.target} is within rounding"
+
+
+def _coarser(segment: Segment) -> str:
+    """What else is known of a departure, and names no mistake."""
+    if segment.could_round:
+        return "; no larger than roundings may be, where none are due (weight norm, a fast convolution?)"
+    coarse = replace(segment, dtype="float32")
+    within = segment.dtype == "float64" and coarse.is_right
+    return "; all lie within float32's: something was computed in float32" if within else ""
 
 
 def _apart(segment: Segment, matches: list[Match]) -> str:

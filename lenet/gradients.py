@@ -45,7 +45,7 @@ def loss_gradients(
         dtype: of the port.
     """
     outputs = reference(params, images, dtype)
-    loss, dlogits = cross_entropy(outputs["logits"], labels, unit_roundoff(dtype))
+    loss, dlogits = cross_entropy(outputs["logits"], labels, dtype)
     return Gradients(loss, _backward(params, images, outputs, dlogits, unit_roundoff(dtype)))
 
 
@@ -112,14 +112,17 @@ def same_fields(images: Array, size: int, field: int, jump: int, padding: int) -
     return np.stack([np.stack([(a == b).all(axis=(-2, -1)) for b in taps]) for a in taps])
 
 
-def cross_entropy(logits: Bounded, labels: Array, u: float) -> tuple[Bounded, Bounded]:
+def cross_entropy(logits: Bounded, labels: Array, dtype: str) -> tuple[Bounded, Bounded]:
     """The mean loss, and its cotangent (p − [k = label]) / N for the logits.
 
     Logits off by at most e change each p_k by a factor within exp(±2e); as the p_k sum to 1, the same
     factor bounds the change of 1 − p_k, which is the smaller part for a digit that is well classified.
     By the same token log p_label, whose derivative has 1-norm 2(1 − p), moves by at most
     2e(1 − p)·exp(2e). The evaluation's own roundings add a relative error a in p, absolute in log p.
+    A p below the smallest normal number may become zero besides, and so may the products that it enters
+    on the way back: fewer than 2^20 of them in one gradient, below 1e-31 in float32.
     """
+    u = unit_roundoff(dtype)
     n, rows = len(labels), np.arange(len(labels))
     shifted = logits.value - logits.value.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -136,7 +139,7 @@ def cross_entropy(logits: Bounded, labels: Array, u: float) -> tuple[Bounded, Bo
     error += (gamma(3, u) + gamma(3, U64)) * (np.abs(d) + error)
     return (
         Bounded(losses.mean(), loss_error * cover(n)),
-        Bounded(d / n, error / n * cover(n)),
+        Bounded(d / n, error / n * cover(n) + 2.0**20 * float(np.finfo(dtype).tiny)),
     )
 
 

@@ -10,8 +10,11 @@ pads: half of the digits here are rolled over the edge. The sets of weights see 
   (`lenet.certificate`). The bound is zero whatever lies between, so that a mistake anywhere is told from
   any other by the logits alone, and the gradients' bounds hold only what the backward pass rounds. Ties
   in pooling windows are frequent: their rule is seen;
-- `faint`: the same times 2^-24, which float32 takes as easily and float16 does not, so that TF32, whose
-  products are as coarse as float16's, is told from it;
+- `fine`: few weights, and those of conv1 of 12 bits, so that still no sum rounds, and every layer's operands
+  need more bits than TF32 or bfloat16 have. All of it times 2^-24, which float32 takes as easily and
+  float16 does not, so that TF32, whose products are as coarse as float16's, is told from it;
+- `subnormal`: the same times 2^-128, below float32's smallest normal number, for a note alone: frameworks
+  may take such numbers for zero, and some do;
 - `loud`: the same with logits 64 times as large and labels that are often wrong, where a softmax without
   its shift overflows and a clipped probability shows.
 
@@ -40,6 +43,8 @@ Train = Callable[[Arrays, list[Batch], Recipe], Mapping[str, np.ndarray]]
 
 DIGITS = 16  # in the batch of a probe
 LARGE = 8.0  # values beyond 6, where ReLU6 ends, from the first layer on
+SUBNORMAL = 2.0**-128  # the smallest normal float32 is 2^-126, the weights of conv1 are below 1
+SIGNS = 0.75  # of the few weights are positive, that not every unit is shut
 FAINT = 2.0**-24  # the smallest positive float16
 LOUD = 64.0  # exp overflows in float64 from a logit of 710 on: the exact logits reach 20
 
@@ -49,11 +54,12 @@ class Probe:
     """One set of weights and one batch.
 
     Attributes:
-        name: "random", "trained", "faint", "exact" or "loud".
+        name: "random", "trained", "fine", "subnormal", "exact" or "loud".
         params: shared weights, float32.
         images, labels: (N, 1, 28, 28) float32 and (N,) int64. The labels need not be true.
         forward: whether activations are asked for.
         backward: whether loss and gradients are.
+        judged: whether the activations must be right; a note is made of the others.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Probe:
     labels: np.ndarray
     forward: bool = True
     backward: bool = False
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,9 +88,14 @@ class Probes:
     course: Course
 
     @property
-    def forward(self) -> tuple[Probe, ...]:
+    def asked(self) -> tuple[Probe, ...]:
         """Those on which activations are asked for."""
         return tuple(probe for probe in self.probes if probe.forward)
+
+    @property
+    def forward(self) -> tuple[Probe, ...]:
+        """Those of them on which activations are judged."""
+        return tuple(probe for probe in self.asked if probe.judged)
 
     @property
     def backward(self) -> tuple[Probe, ...]:
@@ -126,16 +138,18 @@ def observe(
         dtype: what the port claims to compute in.
     """
     seen = Observed(dtype)
-    for probe in probes.forward:
+    for probe in probes.asked:
         seen.activations[probe.name] = _arrays(activations(_copy(probe.params), probe.images.copy()))
     for probe in probes.backward if gradients else ():
         assert gradients is not None
         loss, found = gradients(_copy(probe.params), probe.images.copy(), probe.labels.copy())
         seen.gradients[probe.name] = None if loss is None else float(loss), _arrays(found)
     if train is not None:
-        course = probes.course
-        prefixes = [list(course.batches[: k + 1]) for k in range(len(course.batches))]
-        seen.trajectory = [_arrays(train(_copy(course.start), b, course.recipe)) for b in prefixes]
+        course, steps = probes.course, list[Arrays]()
+        for k in range(len(course.batches)):
+            own = [Batch(b.images.copy(), b.labels.copy(), b.rate) for b in course.batches[: k + 1]]
+            steps.append(_arrays(train(_copy(course.start), own, course.recipe)))
+        seen.trajectory = steps
     return seen
 
 
@@ -174,7 +188,8 @@ def standard() -> Probes:
         (
             Probe("random", random_params(7, first=LARGE), batch.images, batch.labels),
             Probe("trained", weights.read(), other.images, other.labels),
-            Probe("faint", scaled(exact, FAINT), coarse, labels),
+            Probe("fine", scaled(fine_params(13), FAINT), coarse, labels),
+            Probe("subnormal", scaled(exact, SUBNORMAL), coarse, labels, judged=False),
             Probe("exact", exact, coarse, labels, backward=True),
             Probe("loud", loud, coarse, labels, forward=False, backward=True),
         ),
@@ -190,6 +205,27 @@ def scaled(params: Arrays, factor: float) -> Arrays:
     """Weights of a network whose every activation is `factor` times as large."""
     first = {name: w for name, w in params.items() if name == "conv1.weight" or name.endswith("bias")}
     return params | {name: w * np.float32(factor) for name, w in first.items()}
+
+
+def fine_params(seed: int) -> Arrays:
+    """Three weights of ±1 for each output, two of conv1 of 12 bits each, and biases of 12 bits.
+
+    With pixels of 4 bits, sums have at most 17 bits behind conv1 and log2(3) more behind each layer: 24.
+    """
+    rng, params = np.random.default_rng(seed), dict[str, np.ndarray]()
+    for name, shape in PARAM_SHAPES.items():
+        if name.endswith("bias"):
+            params[name] = rng.integers(-(2**11), 2**11, shape).astype(np.float32) * np.float32(2.0**-12)
+            continue
+        first = name == "conv1.weight"
+        rows = np.zeros((shape[0], prod(shape[1:])), np.float32)
+        for row in rows:
+            taps = rng.choice(rows.shape[1], 2 if first else 3, replace=False)
+            sizes = 2 * rng.integers(2**10, 2**11, len(taps)) + 1 if first else np.full(len(taps), 2**12)
+            signs = np.where(rng.random(len(taps)) < SIGNS, 1, -1)
+            row[taps] = (signs * sizes).astype(np.float32) * np.float32(2.0**-12)
+        params[name] = rows.reshape(shape)
+    return params
 
 
 def random_params(seed: int, first: float = 1.0) -> Arrays:

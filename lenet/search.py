@@ -6,7 +6,6 @@ evaluated on from there by the right layers, its bound carried along. Candidates
 or two digits, and only those that survive on everything.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,11 +14,12 @@ import numpy as np
 
 from lenet.mistakes import FORWARD, HANDED_OUT
 from lenet.mistakes.base import Kind, Mistake
-from lenet.mistakes.network import STAGES, Changes, Gridded, compose, walk
+from lenet.mistakes.network import STAGES, Changes, Gridded, compose, instead, rounded, walk
 from lenet.rounding import Array, Bounded
+from lenet.spec import ACTIVATION_SHAPES, Affine
 
 FEW = 2  # digits on which candidates are tried first
-PAIR_SECONDS = 20.0  # how long pairs are searched
+PAIR_SECONDS = 15.0  # of computing, how long pairs are searched: the same on a busy machine
 
 
 @dataclass(frozen=True)
@@ -88,23 +88,98 @@ class Segment:
         """Whether the right network explains what was seen."""
         return self.explains({})
 
+    @cached_property
+    def mendable(self) -> bool:
+        """Whether mistakes could give these shapes: none changes the number of digits, or how many
+        outputs a dense layer's weights have."""
+        dense = len(ACTIVATION_SHAPES[self.target]) == 1 and self.target != "flatten"
+        return all(
+            len(sample.seen) == len(sample.x.value)
+            and (not dense or sample.seen.shape[1:] == ACTIVATION_SHAPES[self.target])
+            for sample in self.samples
+        )
+
+    @cached_property
+    def rounds_once_more(self) -> bool:
+        """Whether one layer with weights is right but for roundings where no sum rounds: its weights, or its
+        products, were computed by way of other numbers (weight norm, a fast convolution)."""
+        return self.could_round and sum(isinstance(STAGES[name], Affine) for name in self.stages) == 1
+
+    @cached_property
+    def could_round(self) -> bool:
+        """Whether the right network explains what was seen if its exact sums are granted their roundings.
+        Through several layers that is the worst case of many, which admits small mistakes as well."""
+        affine = [name for name in self.stages if isinstance(STAGES[name], Affine)]
+        return self.explains(dict.fromkeys(affine, instead(rounded)))
+
     def explains(self, changes: Changes) -> bool:
         """Whether every value of every sample lies within the bound of the network so changed."""
+        formats, used = False, False
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
             if expected is None or not fits(sample.seen, expected, self.dtype):
                 return False
-        return True
+            if isinstance(expected, Gridded):
+                formats, used = True, used or bool((expected.coarser(sample.seen) != sample.seen).any())
+        return used or not formats
+
+    def need(self, changes: Changes) -> float:
+        """The largest share of its bound that some value needs, in a network so changed."""
+        shares = [0.0]
+        for index, sample in enumerate(self.samples):
+            expected = self.expected(index, changes)
+            if expected is not None and expected.value.shape == sample.seen.shape:
+                with np.errstate(all="ignore"):
+                    share = np.abs(sample.seen - expected.value) / expected.error
+                shares.append(float(np.max(share, initial=0, where=np.isfinite(share))))
+        return max(shares)
 
     def proves(self, changes: Changes) -> bool:
-        """Whether the changed network's bound leaves the right network's value out somewhere."""
-        for index, states in enumerate(self.right):
+        """Whether, on some probe, the changed network's bound leaves the right value out at most of those
+        that were seen to depart from it. A bound that admits both there says nothing, and one wide enough
+        explains all."""
+        for index, (sample, states) in enumerate(zip(self.samples, self.right, strict=True)):
             if len(states) <= len(self.stages):
                 return True  # the right network does not even exist on what the port made before
             expected = self.expected(index, changes)
-            if expected is not None and not covers(expected, states[-1]):
+            if expected is not None:
+                count = Count()
+                count.add(sample.seen, expected, states[-1], self.dtype)
+                if count.most:
+                    return True
+        return False
+
+    def differs(self, changes: Changes) -> bool:
+        """Whether the changed network's bound leaves the right network's value out somewhere."""
+        for index, states in enumerate(self.right):
+            expected = self.expected(index, changes)
+            if len(states) <= len(self.stages) or (
+                expected is not None and excluded(expected, states[-1]).any()
+            ):
                 return True
         return False
+
+
+@dataclass
+class Count:
+    """Of the values seen to depart from the right ones, at how many a mistake's bound leaves those out."""
+
+    departing: int = 0
+    proving: int = 0
+
+    def add(self, seen: Array, wrong: Bounded, right: Bounded, dtype: str) -> None:
+        """With one array more."""
+        if seen.shape != right.value.shape:
+            departs = np.ones(seen.shape, bool)
+        else:
+            departs = ~within(seen, right, dtype)
+        self.departing += int(departs.sum())
+        self.proving += int((departs & excluded(wrong, right)).sum())
+
+    @property
+    def most(self) -> bool:
+        """Whether it is more than half of them."""
+        return 2 * self.proving > self.departing
 
 
 @dataclass(frozen=True)
@@ -132,33 +207,38 @@ def fits(seen: Array, expected: Bounded, dtype: str = "float32") -> bool:
     """
     if seen.shape != expected.value.shape:
         return False
-    largest = float(np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
-        inside = np.abs(seen - expected.value) <= expected.error
-        lost = ~((np.abs(expected.value) < largest) & (expected.error < largest * 2.0**-24))
-        if not (inside | lost).all():
+        if not within(seen, expected, dtype).all():
             return False
         return not isinstance(expected, Gridded) or bool((expected.grid(seen) == seen).all())
 
 
-def covers(wrong: Bounded, right: Bounded) -> bool:
-    """Whether a mistake's bound is so wide that it admits the right network as well.
+def within(seen: Array, expected: Bounded, dtype: str) -> Array:
+    """Which values lie within their bounds; see `fits`."""
+    largest = float(np.finfo(dtype).max)
+    with np.errstate(invalid="ignore"):
+        inside = np.abs(seen - expected.value) <= expected.error
+        return inside | ~((np.abs(expected.value) < largest) & (expected.error < largest * 2.0**-24))
 
-    A coarse format's bound always does; there the evidence is the grid, which right values must miss.
+
+def excluded(wrong: Bounded, right: Bounded) -> Array:
+    """At which values a mistake's bound leaves the right one out.
+
+    A coarse format's bound never does; there the evidence is the grid, which right values must miss.
     """
     if wrong.value.shape != right.value.shape:
-        return False
+        return np.ones(wrong.value.shape, bool)
     with np.errstate(invalid="ignore"):
         if isinstance(wrong, Gridded):
-            return bool((np.abs(wrong.grid(right.value) - right.value) <= right.error).all())
-        return bool(((np.abs(wrong.value - right.value) <= wrong.error) | ~(wrong.error < np.inf)).all())
+            return np.asarray(~(np.abs(wrong.grid(right.value) - right.value) <= right.error))
+        return np.asarray(~(np.abs(wrong.value - right.value) <= wrong.error) & (wrong.error < np.inf))
 
 
 def single_matches(segment: Segment) -> list[Match]:
     """Every single mistake that explains the segment, the simplest tier alone."""
     head = segment.head(FEW)
     found: list[tuple[int, Match]] = []
-    for mistake in candidates(segment):
+    for mistake in candidates(segment) if segment.mendable else ():
         inside = {name: change for name, change in mistake.changes.items() if name in segment.stages}
         if not mistake.whole_batch and not head.explains(inside):
             continue
@@ -168,15 +248,29 @@ def single_matches(segment: Segment) -> list[Match]:
             kinds = ((mistake.kind, mistake.stages),)
             found.append((mistake.tier, Match(kinds, inside, starts, pending)))
     best = min((tier for tier, _ in found), default=0)
-    return [match for tier, match in found if tier == best] + handed_out_matches(segment)
+    by_words = {
+        tuple((kind.name, stages) for kind, stages in match.kinds): match
+        for tier, match in found
+        if tier == best
+    }
+    return closest(list(by_words.values()), segment) + handed_out_matches(segment)
+
+
+def closest(matches: list[Match], segment: Segment) -> list[Match]:
+    """Explanations in the order of how much of their bounds they need: the first is named first."""
+    return sorted(matches, key=lambda match: segment.need(match.changes)) if len(matches) > 1 else matches
 
 
 def candidates(segment: Segment) -> Iterator[Mistake]:
     """The mistakes that touch this segment, and nothing outside of it but what may be pending."""
     for mistake in FORWARD:
+        if mistake.told_by in segment.stages[:-1]:
+            continue
         inside = [name in segment.stages for name in mistake.stages]
         if all(inside) or (mistake.pending and inside[0]):
             yield mistake
+        elif mistake.habit and sum(inside) > 1:  # as far as it is seen here
+            yield replace(mistake, changes={n: c for n, c in mistake.changes.items() if n in segment.stages})
 
 
 def handed_out_matches(segment: Segment) -> list[Match]:
@@ -190,7 +284,10 @@ def handed_out_matches(segment: Segment) -> list[Match]:
             if len(states) <= len(segment.stages):
                 break
             expected = states[-1]
-            view = Bounded(entry.view(expected.value), entry.view(expected.error))
+            try:
+                view = Bounded(entry.view(expected.value), entry.view(expected.error))
+            except ValueError:  # what the port made before has no such view
+                break
             if not fits(sample.seen, view, segment.dtype):
                 break
             starts.append(entry.back(sample.seen))
@@ -198,91 +295,6 @@ def handed_out_matches(segment: Segment) -> list[Match]:
             kinds = ((entry.kind, (segment.target,)),)
             found.append(Match(kinds, {}, tuple(starts), {}))
     return found
-
-
-def pair_matches(segment: Segment) -> list[Match]:
-    """Two mistakes at once: in one layer first, then in two layers of the segment. Stops in time."""
-    deadline = time.monotonic() + PAIR_SECONDS
-    head = segment.head(1)
-    singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
-    singles = [m for m in singles if head.expected(0, m.changes) is not None and not _idle(head, m)]
-    found: list[Match] = []
-    for one, two in _pairs(head, singles):
-        in_one_layer = one.stages == two.stages
-        if time.monotonic() > deadline or (found and in_one_layer and len(segment.stages) > 1):
-            break  # two layers explain it, and come first
-        changes = compose(one.changes, two.changes)
-        if head.explains(changes) and segment.explains(changes) and segment.proves(changes):
-            starts = tuple(sample.seen for sample in segment.samples)
-            kinds = tuple((m.kind, m.stages) for m in (one, two))
-            if not any({k.name for k, _ in match.kinds} == {k.name for k, _ in kinds} for match in found):
-                found.append(Match(kinds, changes, starts, {}))
-    return found
-
-
-def _idle(head: Segment, mistake: Mistake) -> bool:
-    """Whether a mistake changes nothing here, so that a pair with it is no pair."""
-    return not head.proves(mistake.changes)
-
-
-def _pairs(head: Segment, singles: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
-    yield from _pairs_of_stages(head, [m for m in singles if len(m.stages) == 1])  # the quicker ones
-    yield from ((a, b) for a in singles for b in singles if a.stages == b.stages and a.kind != b.kind)
-
-
-def _pairs_of_stages(head: Segment, alone: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
-    """Pairs in two stages that the first sample does not refute. All first mistakes run as one batch."""
-    sample, carried = head.samples[0], Batch({})
-    for k, stage in enumerate(head.stages):
-        here = [m for m in alone if m.stages == (stage,)]
-        for second in here:
-            end = carried.through([stage], sample.params, head, second.changes)
-            end = end.through(head.stages[k + 1 :], sample.params, head, {})
-            yield from ((first, second) for first in end.fitting(sample.seen, head.dtype))
-        carried = carried.through([stage], sample.params, head, {})
-        if k >= len(head.right[0]) - 1:
-            return
-        start = Batch({None: ([None], head.right[0][k])})
-        for first in here:
-            for _, y in start.through([stage], sample.params, head, first.changes).groups.values():
-                carried = carried.joined(y, [first])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Networks with one mistake each, at the same place: by shape, the mistakes and their values, one row
-    for each."""
-
-    groups: Mapping[object, tuple[list, Bounded]]
-
-    def through(
-        self, stages: Iterable[str], params: Mapping[str, Array], head: Segment, changes: Changes
-    ) -> "Batch":
-        """All rows through the stages; those whose shapes do not fit are dropped."""
-        result, names = Batch({}), list(stages)
-        for owners, x in self.groups.values():
-            try:
-                with np.errstate(all="ignore"):
-                    y = walk(names, x, params, head.dtype, compose(changes, head.base))
-            except ValueError:
-                continue
-            result = result.joined(y, owners)
-        return result
-
-    def joined(self, y: Bounded, owners: list) -> "Batch":
-        """With more rows, beside those of their shape. Rows without an error stay among themselves: they
-        may go on without one."""
-        key = y.value.shape[1:], bool(y.error.any())
-        others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.error[:0])))
-        value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.error, y.error)))
-        return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
-
-    def fitting(self, seen: Array, dtype: str) -> Iterator[Mistake]:
-        """The mistakes whose row is what was seen."""
-        for owners, y in self.groups.values():
-            for row, owner in enumerate(owners):
-                if fits(seen, Bounded(y.value[row : row + 1], y.error[row : row + 1]), dtype):
-                    yield owner
 
 
 def generic(segment: Segment, seed: int = 11) -> Segment:

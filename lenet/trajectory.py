@@ -19,7 +19,7 @@ from lenet.mistakes.base import Kind
 from lenet.mistakes.optimizer import MISTAKES, Moment, Rule, advance
 from lenet.probes import Course, Observed, Probes
 from lenet.rounding import Array, Bounded
-from lenet.search import PAIR_SECONDS, covers
+from lenet.search import PAIR_SECONDS, Count, within
 
 Gradients = Mapping[str, Bounded]
 Explanation = list[tuple[Kind, tuple[str, ...]]]
@@ -40,7 +40,8 @@ class Run:
 
     def gradient(self, k: int, changes: Mapping[str, Callable]) -> Gradients:
         """The gradients of step k's batch at the parameters before it."""
-        return {key: g for key, g, _ in walk_back(self.tapes[k], changes) if key != "loss"}
+        with np.errstate(all="ignore"):  # a run may have left all bounds
+            return {key: g for key, g, _ in walk_back(self.tapes[k], changes) if key != "loss"}
 
     @cached_property
     def tapes(self) -> list[Tape]:
@@ -86,7 +87,7 @@ class Run:
         """The first step, and its first parameter in the network's order, outside the bound."""
         for k in range(len(self.stations) - 1):
             for name, w in self.stations[k + 1].items():
-                if not _inside(w, self.usual[k, name]):
+                if not within(w, self.usual[k, name], self.dtype).all():
                     return k, name, self.usual[k, name]
         return None
 
@@ -95,21 +96,16 @@ class Run:
         fresh = (
             (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
         )
-        proved = False
+        count = Count()
         for k, name, bound in self.steps(rule, fresh):
-            if not _inside(self.stations[k + 1][name], bound):
+            if not within(self.stations[k + 1][name], bound, self.dtype).all():
                 return False
-            proved = proved or not covers(bound, self.usual[k, name])
-        return proved
+            count.add(self.stations[k + 1][name], bound, self.usual[k, name], self.dtype)
+        return count.most
 
 
 def _zero(w: Array) -> Bounded:
     return Bounded(np.zeros(w.shape), np.zeros(w.shape))
-
-
-def _inside(seen: Array, expected: Bounded) -> bool:
-    with np.errstate(invalid="ignore"):
-        return bool((np.abs(seen - expected.value) <= expected.error).all())
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -117,15 +113,14 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     if not observed.trajectory:
         return []
     course = probes.course
-    for k, params in enumerate(observed.trajectory):
-        if problem := _problem(params, course.start):
-            return [Finding(f"step {k + 1}", problem)]
-    stations = [course.start, *observed.trajectory]
+    problems = [_problem(params, course.start) for params in observed.trajectory]
+    good = next((k for k, problem in enumerate(problems) if problem), len(problems))
+    stations = [course.start, *observed.trajectory[:good]]
     wide = [{name: p[name].astype(np.float64) for name in course.start} for p in stations]
     run = Run(course, wide, observed.dtype)
     wrong = run.first_wrong
     if wrong is None:
-        return []
+        return [Finding(f"step {good + 1}", problems[good])] if good < len(problems) else []
     k, name, bound = wrong
     explanations = _singles(run) or ([] if observed.gradients else _by_gradients(run)) or _pairs(run)
     causes = [tuple(Diagnosis.of(kind, where) for kind, where in one) for one in explanations]
@@ -160,11 +155,11 @@ def _singles(run: Run) -> list[Explanation]:
 
 
 def _pairs(run: Run) -> list[Explanation]:
-    deadline = time.monotonic() + PAIR_SECONDS
+    deadline = time.thread_time() + PAIR_SECONDS
     found: list[Explanation] = []
     for a, (one, first) in enumerate(MISTAKES):
         for two, second in MISTAKES[a + 1 :]:
-            if time.monotonic() > deadline:
+            if time.thread_time() > deadline:
                 return found
             if first.keys() & second.keys():
                 continue

@@ -4,11 +4,24 @@ An entry is a few lines: what it is called, why it is wrong, what to do, a repor
 that it makes to the right network. To add one, write it in its family's file; the search finds it.
 """
 
-from lenet.mistakes import convolution, data, dense, gates, gradients, loss, pooling, precision, reduction
+from lenet.mistakes import (
+    activation,
+    convolution,
+    data,
+    dense,
+    gates,
+    gradients,
+    loss,
+    pooling,
+    precision,
+    reduction,
+)
 from lenet.mistakes.base import HandedOut, Mistake
 
 FORWARD: tuple[Mistake, ...] = tuple(
-    mistake for family in (data, convolution, pooling, dense, precision) for mistake in family.FAMILY.mistakes
+    mistake
+    for family in (data, convolution, activation, pooling, dense, precision)
+    for mistake in family.FAMILY.mistakes
 )
 BACKWARD: tuple[Mistake, ...] = tuple(
     mistake for family in (reduction, loss, gradients, gates) for mistake in family.FAMILY.mistakes

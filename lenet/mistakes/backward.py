@@ -78,13 +78,8 @@ Part = Callable[[BackCall], Bounded]
 
 
 def right_loss(call: LossCall) -> Loss:
-    """Mean softmax cross-entropy.
-
-    `cross_entropy` counts roundings. A probability below the smallest normal number may become zero
-    besides, and so may the products that it enters: 2^20 such numbers, below 1e-31 in float32, cover it.
-    """
-    value, d = cross_entropy(call.logits, call.labels, call.u)
-    return Loss(value, Bounded(d.value, d.error + 2.0**20 * float(np.finfo(call.dtype).tiny)))
+    """Mean softmax cross-entropy."""
+    return Loss(*cross_entropy(call.logits, call.labels, call.dtype))
 
 
 def right_weight(call: BackCall) -> Bounded:

@@ -35,6 +35,9 @@ class Mistake:
         whole_batch: it mixes digits, so that it cannot be tried on a few of them.
         tier: mistakes with sharp bounds (0) are preferred to those with the bound of a coarse format.
         pending: its later changes may lie beyond the next observed layer (bias added after the ReLU).
+        habit: it is one change, made in each of several layers.
+        told_by: a stage without whose output it is the same function as another entry, which then stands
+            for both; "" where there is none.
     """
 
     kind: Kind
@@ -42,11 +45,18 @@ class Mistake:
     whole_batch: bool = False
     pending: bool = False
     tier: int = 0
+    told_by: str = ""
+    habit: bool = False
 
     @property
     def stages(self) -> tuple[str, ...]:
         """What it touches, in order of execution."""
         return tuple(self.changes)
+
+    @property
+    def of_precision(self) -> bool:
+        """Whether it is a coarse format: with a second one in the same layers it is hardly to be told."""
+        return any(word in self.kind.name for word in ("TF32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)
@@ -95,14 +105,32 @@ class Family:
         return register
 
     def add(
-        self, on: Iterable[str], kind: Kind, change: Change, whole_batch: bool = False, tier: int = 0
+        self,
+        on: Iterable[str],
+        kind: Kind,
+        change: Change,
+        whole_batch: bool = False,
+        tier: int = 0,
+        told_by: str = "",
     ) -> None:
         """The mistake in each stage alone, and in all of them at once."""
         names = tuple(on)
-        for name in names:
-            self.mistakes.append(Mistake(kind, {name: change}, whole_batch, tier=tier))
-        if len(names) > 1:
-            self.mistakes.append(Mistake(kind, dict.fromkeys(names, change), whole_batch, tier=tier))
+        for some in [*((name,) for name in names), *([names] if len(names) > 1 else [])]:
+            changes = dict.fromkeys(some, change)
+            habit = len(some) > 1
+            self.mistakes.append(Mistake(kind, changes, whole_batch, tier=tier, told_by=told_by, habit=habit))
+
+    def add_groups(
+        self, groups: Iterable[tuple[str, ...]], kind: Kind, change: Change, tier: int = 0
+    ) -> None:
+        """The mistake in each stage alone, and in all of each group at once."""
+        first, *others = groups
+        self.add(first, kind, change, tier=tier)
+        self.add_sets(others, kind, change, tier)
+
+    def add_sets(self, sets: Iterable[tuple[str, ...]], kind: Kind, change: Change, tier: int = 0) -> None:
+        """The mistake in all stages of a set at once, for each of the sets."""
+        self.mistakes += [Mistake(kind, dict.fromkeys(some, change), tier=tier) for some in sets]
 
 
 def case(repository: str, number: int) -> str:

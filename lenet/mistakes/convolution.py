@@ -8,6 +8,7 @@ import numpy as np
 from lenet.mistakes.base import Family, Kind, Mistake, case
 from lenet.mistakes.network import Call, after, before, convolutions, moved
 from lenet.rounding import Array, Bounded
+from lenet.spec import Conv
 
 FAMILY = Family()
 CONVS = convolutions()
@@ -71,6 +72,32 @@ for _turns in (1, 3):
             case("hyseob/PyMDNet", 3),
         ),
         before(lambda call, turns=_turns: weights(call, lambda w: np.rot90(w, turns, (2, 3)))),
+    )
+
+
+def _left_out(w: Array, rows: slice, columns: slice) -> Array:
+    kept = np.zeros_like(w)
+    kept[:, :, rows, columns] = w[:, :, rows, columns]
+    return kept
+
+
+for _name, _rows, _columns in (
+    ("last row", slice(-1), slice(None)),
+    ("last column", slice(None), slice(-1)),
+    ("last row and column", slice(-1), slice(-1)),
+    ("first row", slice(1, None), slice(None)),
+    ("first column", slice(None), slice(1, None)),
+    ("first row and column", slice(1, None), slice(1, None)),
+):
+    FAMILY.add(
+        CONVS,
+        Kind(
+            f"{_name} of the kernel left out",
+            f"The loop over the kernel leaves out its {_name}.",
+            "Let the loops run over the whole kernel: range(kernel).",
+            case("LazaroHurtado/micrograd-rs", 31),
+        ),
+        before(lambda call, r=_rows, c=_columns: weights(call, lambda w: _left_out(w, r, c))),
     )
 
 
@@ -189,8 +216,9 @@ PADDING = case("google/flax", 963)
 
 def _padded(call: Call, rows: tuple[int, int], columns: tuple[int, int], mode: str = "constant") -> Call:
     """The input padded by hand, and no padding by the layer."""
-    widths = ((0, 0), (0, 0), rows, columns)
-    return call.geometry(padding=0).feed(lambda a: np.pad(a, widths, mode=mode))  # type: ignore[call-overload]
+    widths = ((0, 0), (0, 0), *((before, max(after, 0)) for before, after in (rows, columns)))
+    ends = (slice(None), slice(None), *(slice(min(after, 0) or None) for _, after in (rows, columns)))
+    return call.geometry(padding=0).feed(lambda a: np.pad(a, widths, mode=mode)[ends])  # type: ignore[call-overload]
 
 
 for _width, _layers, _name in (
@@ -239,6 +267,37 @@ for _mode in ("reflect", "symmetric", "edge", "wrap"):
     )
 
 
+for _width in (1, 2):
+    FAMILY.add(
+        SEVERAL,
+        Kind(
+            f"padding of {_width}, cut to size at the lower right",
+            f"{_width} rows and columns of zeros are added on each side and as many outputs cut off below "
+            "and on the right: every output stands too far down and right.",
+            "Give conv2 no padding: padding=0 ('VALID').",
+            PADDING,
+        ),
+        before(lambda call, f=_width: _padded(call, (f, -f), (f, -f))),
+    )
+
+
+@FAMILY.before(
+    CONVS,
+    Kind(
+        "dilation 2",
+        "The kernel's taps are two pixels apart, the padding grown to keep the size.",
+        "Set dilation=1.",
+        case("keras-team/keras", 16363),
+    ),
+)
+def _(call: Call) -> Call:
+    assert isinstance(call.layer, Conv)
+    k = 2 * call.layer.kernel - 1
+    spread = np.zeros((*call.w.shape[:2], k, k))
+    spread[:, :, ::2, ::2] = call.w
+    return replace(call, w=spread, layer=replace(call.layer, kernel=k, padding=2 * call.layer.padding))
+
+
 @FAMILY.before(
     CONVS,
     Kind(
@@ -283,3 +342,41 @@ for _affine, _relu in (("conv1", "relu1"), ("conv2", "relu2"), ("fc1", "relu3"),
             pending=True,
         )
     )
+for _affine, _relu in (("conv1", "relu1"), ("conv2", "relu2"), ("fc1", "relu3"), ("fc2", "relu4")):
+    FAMILY.add(
+        [_relu],
+        Kind(
+            "bias added again after the activation",
+            "The bias is added before ReLU, as it should be, and to ReLU's output once more.",
+            AFTERWARDS.remedy,
+            AFTERWARDS.case,
+        ),
+        after(lambda y, call, name=_affine: bias_added(y, call, name)),
+    )
+for _affine, _relu, _pool in (("conv1", "relu1", "pool1"), ("conv2", "relu2", "pool2")):
+    # From where ReLU's input is given to where the pooled maps are, adding before or after the maximum is
+    # the same function.
+    _added = after(lambda y, call, name=_affine: bias_added(y, call, name))
+    FAMILY.mistakes += [
+        Mistake(
+            Kind(
+                "bias added after pooling",
+                "The bias is added to the pooled maps; it has to be added before ReLU.",
+                AFTERWARDS.remedy,
+                AFTERWARDS.case,
+            ),
+            {_affine: before(_without_bias), _pool: _added},
+            pending=True,
+            told_by=_relu,
+        ),
+        Mistake(
+            Kind(
+                "bias added again after pooling",
+                "The bias is added before ReLU, as it should be, and to the pooled maps once more.",
+                AFTERWARDS.remedy,
+                AFTERWARDS.case,
+            ),
+            {_pool: _added},
+            told_by=_relu,
+        ),
+    ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import Call, after, moved
-from lenet.rounding import Array, Bounded
+from lenet.rounding import Array, Bounded, gamma
 
 FAMILY = Family()
 IMAGE = ("image",)
@@ -47,6 +47,21 @@ SCALES: tuple[tuple[str, str, str, float, float], ...] = (
         1 / 0.3081,
         -0.1307 / 0.3081,
     ),
+    (
+        "pixels normalised as ImageNet's",
+        "ImageNet's mean 0.485 is subtracted and its deviation 0.229 divided by; these weights want 0 to 1.",
+        MEAN_STD,
+        1 / 0.229,
+        -0.485 / 0.229,
+    ),
+    (
+        "pixels normalised as Fashion-MNIST's",
+        "The mean 0.2860 is subtracted and the deviation 0.3530 divided by; these weights want 0 to 1.",
+        MEAN_STD,
+        1 / 0.353,
+        -0.286 / 0.353,
+    ),
+    ("pixels divided by the deviation", "Pixels are divided by 0.3081.", MEAN_STD, 1 / 0.3081, 0.0),
     ("pixels scaled to −1..1", "Pixels run from −1 to 1, and should run from 0 to 1.", MEAN_STD, 2.0, -1.0),
     ("mean subtracted", "MNIST's mean 0.1307 is subtracted.", MEAN_STD, 1.0, -0.1307),
     ("pixels centred at 0.5", "0.5 is subtracted from every pixel.", MEAN_STD, 1.0, -0.5),
@@ -68,6 +83,7 @@ def _shifted(a: Array, rows: int, columns: int) -> Array:
 
 
 STEPS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+STEPS |= {f"{a} and {b}": (STEPS[a][0], STEPS[b][1]) for a in ("up", "down") for b in ("left", "right")}
 PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
     ("image transposed", "Rows and columns are exchanged.", TURNED, lambda a: a.swapaxes(2, 3)),
     ("image flipped left to right", "Left and right are exchanged.", FLIPPED, lambda a: a[..., ::-1]),
@@ -117,6 +133,39 @@ for _name, _text, _case, _change in PLACES:
             _name, _text, "Hand the pixels over as they are: rows from the top, columns from the left.", _case
         ),
         after(lambda x, call, change=_change: moved(x, change)),
+    )
+
+
+def standardised(x: Bounded, call: Call, axes: tuple[int, ...], least: float) -> Bounded:
+    """(x − mean) / max(deviation, least) over `axes`: n pixels, so that mean and deviation are right to
+    γ_{n+8}, of the mean of |x| and of the deviation with what the mean's error adds to it."""
+    n = int(np.prod([x.value.shape[axis] for axis in axes]))
+    mean = x.value.mean(axis=axes, keepdims=True)
+    spread = np.maximum(x.value.std(axis=axes, keepdims=True), least)
+    g = gamma(n + 8, call.u)
+    mean_error = g * np.abs(x.value).mean(axis=axes, keepdims=True) + x.error.max(axis=axes, keepdims=True)
+    value = (x.value - mean) / spread
+    share = 2 * g + 2 * mean_error / spread  # relative, of the deviation
+    error = (x.error + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
+    return Bounded(value, (error + share * np.abs(value)) / (1 - share))
+
+
+for _name, _text, _axes, _least in (
+    (
+        "each image standardised",
+        "Each image has its own mean subtracted and deviation divided by.",
+        1,
+        1 / 28,
+    ),
+    ("the batch standardised", "The batch's own mean is subtracted and its deviation divided by.", 0, 0.0),
+):
+    FAMILY.add(
+        IMAGE,
+        Kind(_name, _text, "Scale once: pixel / 255, float32; no statistics of the data at hand.", MEAN_STD),
+        after(
+            lambda x, call, first=_axes, least=_least: standardised(x, call, tuple(range(first, 4)), least)
+        ),
+        whole_batch=not _axes,
     )
 
 BATCH: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (

@@ -9,7 +9,7 @@ import numpy as np
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import after, before, instead, moved, of_type
 from lenet.rounding import Array, Bounded
-from lenet.spec import ACTIVATION_SHAPES, PARAM_SHAPES, Affine, Linear
+from lenet.spec import ACTIVATION_SHAPES, PARAM_SHAPES, Affine, Linear, ReLU
 
 FAMILY = Family()
 DENSE = of_type(Linear)
@@ -36,6 +36,8 @@ for _order in permutations(range(3)):
             )
         ),
     )
+    if _order == (0, 2, 1):
+        continue  # the same for square maps
     FAMILY.add(
         ["flatten"],
         Kind(
@@ -148,6 +150,7 @@ for _on, _name, _text, _remedy, _case, _change in WEIGHTS:
         _on,
         Kind(_name, _text, _remedy, _case),
         before(lambda call, change=_change: replace(call, w=np.ascontiguousarray(change(call.w)))),
+        told_by="flatten" if _name.startswith("fc1 ") else "",
     )
 
 # --- biases ------------------------------------------------------------------------------------
@@ -202,15 +205,23 @@ for _other in AFFINE:
 
 # --- outputs -----------------------------------------------------------------------------------
 
-SCALES = (("doubled", 2.0), ("halved", 0.5))
-for _name, _factor in SCALES:
+KEPT = (0.5, 0.75, 0.8, 0.9)  # what dropout at the usual rates keeps
+SCALES: tuple[tuple[str, float, tuple[str, ...]], ...] = (
+    ("doubled", 2.0, AFFINE),
+    ("halved", 0.5, AFFINE),
+    *((f"scaled by {keep:g}", keep, of_type(ReLU)) for keep in KEPT),
+    *((f"scaled by 1 / {keep:g}", 1 / keep, of_type(ReLU)) for keep in KEPT),
+)
+for _name, _factor, _layers in SCALES:
     FAMILY.add(
-        AFFINE,
+        _layers,
         Kind(
             f"output {_name}",
             f"The layer's output is {_factor:g} times what it should be.",
             "Look for a scale by hand: dropout at test time keeps values as they are.",
             case("kbreininger/tutorial-dlframework", 3),
         ),
-        after(lambda y, call, f=_factor: Bounded(f * y.value, f * y.error)),
+        after(
+            lambda y, call, f=_factor: Bounded(f * y.value, f * y.error + 2 * call.u * f * np.abs(y.value))
+        ),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from lenet.mistakes.backward import BackCall, right_bias, right_input
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import after, before, instead, moved, of_type
+from lenet.mistakes.precision import FORMATS, rounded
 from lenet.rounding import Array, Bounded, cover, gamma
 from lenet.spec import Affine, Conv, Linear
 
@@ -17,6 +18,15 @@ BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Affine)))
 CONV_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Conv)))
 CONV_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Conv)))
 DENSE_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Linear)))
+DENSE_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Linear)))
+GROUPS = (
+    WEIGHTS + BIASES,
+    CONV_WEIGHTS + CONV_BIASES,
+    DENSE_WEIGHTS + DENSE_BIASES,
+    WEIGHTS,
+    BIASES,
+    *((f"{name}.weight", f"{name}.bias") for name in reversed(of_type(Affine))),
+)
 CONV_INPUTS = ("conv2.input",)  # nothing lies before conv1
 
 INPUT = case("parasdahal/deepnet", 8)
@@ -192,8 +202,8 @@ def first_digits(call: BackCall, count: int) -> BackCall:
     return replace(call, x=cut[0], d=cut[1])
 
 
-FAMILY.add(
-    WEIGHTS + BIASES,
+FAMILY.add_groups(
+    GROUPS,
     Kind(
         "gradient of the first digit alone",
         "The gradient is not summed over the batch: only its first digit counts.",
@@ -202,8 +212,8 @@ FAMILY.add(
     ),
     before(lambda call: first_digits(call, 1)),
 )
-FAMILY.add(
-    WEIGHTS + BIASES,
+FAMILY.add_groups(
+    GROUPS,
     Kind(
         "gradient of the last digit alone",
         "The gradient is overwritten for each digit of the batch: only the last one counts.",
@@ -218,13 +228,15 @@ FAMILY.add(
         )
     ),
 )
+# All of them negated, or scaled by the batch size, is a mistake of the loss.
+PARTS: tuple[tuple[str, ...], ...] = (*((one,) for one in GROUPS[0]), *GROUPS[1:])
 for _factor, _name, _text in (
     (2.0, "gradient doubled", "The gradient is added to its buffer twice."),
     (0.5, "gradient halved", "The gradient is half of what it should be."),
     (-1.0, "gradient negated", "The gradient has the wrong sign."),
 ):
-    FAMILY.add(
-        WEIGHTS + BIASES,
+    FAMILY.add_sets(
+        PARTS if _factor < 0 else (GROUPS[0], *PARTS),
         Kind(_name, _text, "Compute it once, from a buffer of zeros.", BUFFER),
         after(lambda g, call, f=_factor: times(g, f, call.u)),
     )
@@ -236,12 +248,27 @@ for _name, _text, _power in (
         -1,
     ),
 ):
-    for _one in WEIGHTS + BIASES:  # in all of them at once it is a mistake of the loss
-        FAMILY.add(
-            [_one],
-            Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
-            after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),
-        )
+    FAMILY.add_sets(
+        PARTS,
+        Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
+        after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),
+    )
+
+TF32 = case("intel/torch-xpu-ops", 2400)
+for _name, _bits, _grid in FORMATS:
+    if "cut" in _name and not _name.startswith("TF32"):
+        continue
+    FAMILY.add_groups(
+        (WEIGHTS, CONV_WEIGHTS, DENSE_WEIGHTS),
+        Kind(
+            f"weight gradient from operands in {_name}",
+            f"Inputs and cotangents are rounded to {_name} ({_bits} significant bits) before the products of "
+            "the weight gradient; the forward pass is right.",
+            "Ask for full float32 products in the backward pass as well: allow_tf32=False, no autocast.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid), d=rounded(call.d, grid))),
+    )
 
 # --- biases ------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from lenet.rounding import Array, Bounded
 
 FAMILY = Family()
 LOSS = ("loss",)
+UNDERFLOW = 2.0**20  # numbers in one gradient that may become zero; see `lenet.gradients.cross_entropy`
 ROUNDINGS = 64  # of a softmax and a logarithm; see `lenet.gradients.SOFTMAX_ROUNDINGS`
 
 
@@ -113,7 +114,9 @@ def _(call: LossCall) -> Loss:
     log_p, error = (a.T for a in log_softmax(turned))
     p, hot, n = np.exp(log_p), one_hot(call.labels), len(call.labels)
     count = hot.sum(axis=0, keepdims=True)  # each class's column takes part in as many losses
-    d = Bounded((p * count - hot) / n, (p * np.expm1(error) * count + 8 * call.u * (p * count + hot)) / n)
+    lost = UNDERFLOW * float(np.finfo(call.dtype).tiny)
+    own = (p * np.expm1(error) * count + 8 * call.u * (p * count + hot)) / n + lost
+    d = Bounded((p * count - hot) / n, own)
     return Loss(mean(-picked(log_p, call.labels), picked(error, call.labels), call.u), d)
 
 
@@ -184,12 +187,14 @@ def _renormalised(call: LossCall, eps: float) -> Loss:
 def _plus_epsilon(call: LossCall, eps: float, through: bool) -> Loss:
     log_p, error = log_softmax(call)
     p, e = picked(np.exp(log_p), call.labels), picked(error, call.labels)
-    value = mean(-np.log(p + eps), p * np.expm1(e) / (p + eps) + 8 * call.u, call.u)
+    lost = UNDERFLOW * float(np.finfo(call.dtype).tiny) / eps  # where p becomes zero
+    value = mean(-np.log(p + eps), p * np.expm1(e) / (p + eps) + 8 * call.u + lost, call.u)
     d = right_loss(call).d
     if not through:
         return Loss(value, d)
     share, off = (p / (p + eps))[:, None], (np.expm1(2 * e) + 8 * call.u)[:, None]
-    return Loss(value, Bounded(d.value * share, d.error * share * (1 + off) + np.abs(d.value) * share * off))
+    error = d.error * share * (1 + off) + np.abs(d.value) * share * off + lost
+    return Loss(value, Bounded(d.value * share, error))
 
 
 for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
@@ -284,3 +289,101 @@ def _(call: LossCall) -> Loss:
     p = probabilities(call)
     d = Bounded((p.value - target) / n, (p.error + 8 * call.u * (p.value + target)) / n)
     return Loss(mean(losses, error.max(axis=1) + 32 * call.u * sizes, call.u), d)
+
+
+def _squared(call: LossCall, factor: float) -> Loss:
+    """factor / N times the sum of squares of p − one-hot."""
+    p, hot, n = probabilities(call), one_hot(call.labels), len(call.labels)
+    off = p.value - hot
+    d = Bounded(2 * factor * off / n, 2 * factor * (p.error + 8 * call.u * (p.value + hot)) / n)
+    terms = factor * off**2
+    sizes = factor * ((2 * np.abs(off) + p.error) * p.error + 32 * call.u * (p.value + hot) ** 2)
+    return Loss(mean(terms.sum(axis=1), sizes.sum(axis=1), call.u), through_softmax(p, d, call.u))
+
+
+for _factor, _text in (
+    (0.1, "averaged over digits and classes"),
+    (1.0, "summed over classes"),
+    (0.5, "halved"),
+):
+    FAMILY.add(
+        LOSS,
+        Kind(
+            f"squared error of the probabilities, {_text}",
+            f"The loss is the squared difference of probabilities and one-hot labels, {_text}.",
+            "Use softmax cross-entropy.",
+        ),
+        instead(lambda call, factor=_factor: _squared(call, factor)),
+    )
+
+
+def _binary(call: LossCall, factor: float) -> Loss:
+    """factor / N times the sum over classes of log(1 + exp(z)) − z · one-hot."""
+    z, hot, n = call.logits, one_hot(call.labels), len(call.labels)
+    losses = np.logaddexp(0, z.value) - z.value * hot
+    sizes = z.error + 16 * call.u * (1 + np.abs(z.value))  # the slopes are at most 1
+    s = 1 / (1 + np.exp(-z.value))
+    slope = np.minimum(s, 1 - s) * np.expm1(z.error) + 32 * call.u * (s + hot)
+    d = Bounded(factor * (s - hot) / n, factor * slope / n + UNDERFLOW * float(np.finfo(call.dtype).tiny))
+    return Loss(mean(factor * losses.sum(axis=1), factor * sizes.sum(axis=1), call.u), d)
+
+
+for _factor, _text in ((0.1, "averaged over digits and classes"), (1.0, "summed over classes")):
+    FAMILY.add(
+        LOSS,
+        Kind(
+            f"binary cross-entropy of each class, {_text}",
+            f"Each class has a sigmoid of its own, where one softmax is over all; the losses are {_text}.",
+            "Use softmax cross-entropy.",
+        ),
+        instead(lambda call, factor=_factor: _binary(call, factor)),
+    )
+
+
+def _taken_for_probabilities(call: LossCall, eps: float, divided: bool) -> Loss:
+    """Keras with from_logits=False, given logits z: q = clip(z, ε, 1 − ε), or clip(z / Σz, ε, 1 − ε).
+
+    The first is the sparse loss, softmax cross-entropy of log q; the second the one of one-hot labels,
+    −log q. Where z or its sum is not known to be on one side of a clip, nothing is known of it.
+    """
+    z, n = call.logits, len(call.labels)
+    total = z.value.sum(axis=1, keepdims=True) if divided else np.ones((n, 1))
+    p = z.value / total
+    size = (np.abs(z.value).sum(axis=1, keepdims=True) + z.error.sum(axis=1, keepdims=True)) / np.abs(total)
+    e = (z.error + np.abs(p) * z.error.sum(axis=1, keepdims=True)) / np.abs(total) if divided else z.error
+    e = e + (16 * call.u * np.abs(p) * size if divided else 0)
+    q = np.clip(p, eps, 1 - eps)
+    inside = (p > eps) & (p < 1 - eps)
+    near = np.minimum(np.abs(p - eps), np.abs(p - 1 + eps)) <= e + 2 * call.u
+    relative = np.where(inside | near, e / q, 0) + 8 * call.u
+    log_q = Bounded(np.log(q), 2 * relative)
+    if not divided:
+        again = right_loss(replace(call, logits=log_q))
+        value, given, given_error = again.value, again.d.value, again.d.error
+    else:
+        value = mean(-picked(log_q.value, call.labels), picked(log_q.error, call.labels), call.u)
+        given, given_error = -one_hot(call.labels) / n, one_hot(call.labels) * 2 * call.u / n
+    passed = given / q * inside
+    error = (given_error + np.abs(given) * 2 * relative) / q * inside
+    error = np.where(near, np.inf, error)
+    if divided:
+        inner = (passed * p).sum(axis=1, keepdims=True)
+        inner_error = (error * (np.abs(p) + e) + np.abs(passed) * e).sum(axis=1, keepdims=True)
+        inner_size = (np.abs(passed) * np.abs(p)).sum(axis=1, keepdims=True)
+        own = 32 * call.u * (np.abs(passed) + inner_size) * size
+        error = (error + inner_error) / np.abs(total) + own / np.abs(total)
+        passed = (passed - inner) / total
+    return Loss(value, Bounded(passed, error + UNDERFLOW * float(np.finfo(call.dtype).tiny)))
+
+
+for _divided, _text in ((False, ""), (True, ", divided by their sum")):
+    FAMILY.add(
+        LOSS,
+        Kind(
+            f"logits taken for probabilities{_text}",
+            f"The loss takes the logits for probabilities{_text}, and clips them at 1e-7 for the logarithm.",
+            "Say from_logits=True.",
+            case("keras-team/keras", 6143),
+        ),
+        instead(lambda call, divided=_divided: _taken_for_probabilities(call, 1e-7, divided)),
+    )

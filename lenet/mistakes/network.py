@@ -6,6 +6,7 @@ layer is given, `after` what it returned, `instead` replaces it. Changes compose
 one layer are one change after the other, and a mistake's bound is the right layer's own.
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,9 +64,16 @@ Changes = Mapping[str, Change]
 
 @dataclass(frozen=True)
 class Gridded(Bounded):
-    """A value of a coarse format: within the bound, and left alone by rounding to that format."""
+    """A value of a coarse format: within the bound, and left alone by rounding to that format.
+
+    Attributes:
+        grid: rounds to the format.
+        coarser: rounds to half of its numbers: where that leaves everything alone as well, nothing was
+            seen of the format itself (small integers are numbers of every format).
+    """
 
     grid: Callable[[Array], Array]
+    coarser: Callable[[Array], Array]
 
 
 def moved(x: Bounded, change: Callable[[Array], Array]) -> Bounded:
@@ -158,13 +166,29 @@ def never_rounds(call: Call) -> bool:
     """
     if call.x.error.any() or not call.x.value.size:
         return False
-    bits = [grid_bits(a) for a in (call.x.value, call.w, call.b)]
-    x_bits, w_bits, b_bits = bits
-    if x_bits is None or w_bits is None or b_bits is None:
+    x_bits = grid_bits(call.x.value)
+    if x_bits is None:
+        return False
+    w_bits, b_bits = (_kept_bits(call, part, a) for part, a in (("weight", call.w), ("bias", call.b)))
+    if w_bits is None or b_bits is None:
         return False
     load = np.abs(call.w).reshape(len(call.w), -1).sum(axis=1).max() * np.abs(call.x.value).max()
     grid = max(x_bits + w_bits, b_bits)
     return bool((load + np.abs(call.b).max(initial=0)) * 2.0**grid < 0.5 / call.u)
+
+
+_KEPT: dict[int, tuple[weakref.ref, int | None]] = {}  # of parameters, which are asked for again and again
+
+
+def _kept_bits(call: Call, part: str, a: Array) -> int | None:
+    """`grid_bits`, remembered where `a` is the parameter itself."""
+    if a is not call.params.get(f"{call.layer.name}.{part}"):
+        return grid_bits(a)
+    owner, bits = _KEPT.get(id(a), (None, None))
+    if owner is None or owner() is not a:
+        bits = grid_bits(a)
+        _KEPT[id(a)] = weakref.ref(a), bits
+    return bits
 
 
 def grid_bits(a: Array) -> int | None:

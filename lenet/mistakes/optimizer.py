@@ -14,6 +14,7 @@ import numpy as np
 
 from lenet.mistakes.base import Kind, case
 from lenet.rounding import Array, Bounded, gamma
+from lenet.spec import LAYERS, PARAM_SHAPES, Affine
 from lenet.steps import ROUNDINGS
 
 
@@ -35,7 +36,8 @@ class Rule:
         summed: gradients of the batch are summed, not averaged.
         accumulated: gradients are never zeroed.
         reset: when the velocity starts again from zero: "", "epoch", "rate".
-        frozen: the layer that is not trained; "all" for every one.
+        frozen: the layer, or the parameter, that is not trained; "all" for every one.
+        uphill: the step is added, not subtracted.
     """
 
     momentum: str = "right"
@@ -49,6 +51,7 @@ class Rule:
     accumulated: bool = False
     reset: str = ""
     frozen: str = ""
+    uphill: bool = False
 
     def with_options(self, options: dict[str, Any]) -> "Rule":
         """The same rule with other options."""
@@ -91,7 +94,7 @@ def advance(
         moment: the rest.
     """
     size = moment.sizes[moment.step]
-    still = rule.frozen == "all" or (rule.frozen and name.startswith(f"{rule.frozen}."))
+    still = rule.frozen in ("all", name) or (rule.frozen and name.startswith(f"{rule.frozen}."))
     if still or (rule.short == "skipped" and size < max(moment.sizes)):
         return Bounded(w, np.zeros(w.shape)), v
     factor = float(size) if rule.summed else 1.0
@@ -104,7 +107,7 @@ def advance(
         v = Bounded(np.zeros(w.shape), np.zeros(w.shape))
     move, v = _moved(rule, mu, eta, v, g, moment)
     rest = {"decoupled": eta * penalty, "unscaled": penalty}.get(rule.decay, 0.0)
-    return _sum(moment.dtype, (1.0, at), (-1.0, move), (-rest, at)), v
+    return _sum(moment.dtype, (1.0, at), (1.0 if rule.uphill else -1.0, move), (-rest, at)), v
 
 
 def _moved(
@@ -348,12 +351,19 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     *(
         (
             f"{layer} not trained",
-            f"The parameters of {layer} keep their first values.",
+            f"{layer} keeps its first values.",
             f"Give {layer} to the optimizer; requires_grad=True, trainable=True.",
             case("pytorch/pytorch", 47175),
             {"frozen": layer},
         )
-        for layer in ("conv1", "conv2", "fc1", "fc2", "logits")
+        for layer in (*(layer.name for layer in LAYERS if isinstance(layer, Affine)), *PARAM_SHAPES)
+    ),
+    (
+        "step uphill",
+        "The step is added to the parameters: gradient ascent.",
+        f"{UPDATE}: subtract it.",
+        case("pytorch/pytorch", 47175),
+        {"uphill": True},
     ),
 )
 MISTAKES = tuple((Kind(name, text, remedy, link), options) for name, text, remedy, link, options in ROWS)

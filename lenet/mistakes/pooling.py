@@ -1,15 +1,8 @@
-"""Mistakes of activation functions and of pooling, and activations handed out in another form.
-
-Every smooth function here is computed from exp, erf or tanh by at most sixteen operations, whose
-intermediate results are at most 1 + |x| (a GELU forms 1 + erf, of which little may be left: the error is
-absolute). Each of them is right to a few ulps: `FUNCTION_ROUNDINGS` (1 + |x|) u covers them all. Their
-slopes are at most 1.13 (GELU's), so that an error carried in grows by no more than `SLOPE`.
-"""
+"""Mistakes of pooling, and activations handed out in another form."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
-from math import erf, sqrt
 
 import numpy as np
 
@@ -22,143 +15,6 @@ FAMILY = Family()
 RELUS = of_type(ReLU)
 POOLS = of_type(MaxPool)
 AFFINE = of_type(Affine)
-FUNCTION_ROUNDINGS = 64  # sixteen operations of 4 ulps, which libraries keep to without promising it
-SLOPE = 1.2
-
-# --- activation functions ----------------------------------------------------------------------
-
-PLACE = case("intel/ipex-llm", 2411)
-PAPER = case("ChawDoe/LeNet5-MNIST-PyTorch", 9)
-
-
-def function(f: Callable[[Array], Array], x: Bounded, u: float) -> Bounded:
-    """f elementwise, with the bound of the module's text."""
-    own = FUNCTION_ROUNDINGS * u * (1 + np.abs(x.value) + x.error)
-    with np.errstate(over="ignore"):  # exp(-x) of a very negative x
-        return Bounded(f(x.value), own + SLOPE * x.error)
-
-
-def _erf(x: Array) -> Array:
-    return np.asarray(np.vectorize(erf, otypes=[np.float64])(x))
-
-
-FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "GELU (exact)": lambda x: x * (1 + _erf(x / sqrt(2))) / 2,
-    "GELU (tanh)": lambda x: x * (1 + np.tanh(sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
-    "SiLU (swish)": lambda x: x / (1 + np.exp(-x)),
-    "ELU": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "softplus": lambda x: np.logaddexp(0, x),
-    "1.7159 tanh(2x/3)": lambda x: 1.7159 * np.tanh(2 * x / 3),
-}
-for _name, _f in FUNCTIONS.items():
-    FAMILY.add(
-        RELUS,
-        Kind(f"{_name} for ReLU", f"{_name} is applied where ReLU should be.", "Use max(x, 0).", PAPER),
-        instead(lambda call, f=_f: function(f, call.x, call.u)),
-    )
-for _slope in (0.01, 0.1, 0.2, 0.3):
-    FAMILY.add(
-        RELUS,
-        Kind(
-            f"leaky ReLU ({_slope:g}) for ReLU",
-            f"Negative values pass, times {_slope:g}; ReLU stops them.",
-            "Use max(x, 0).",
-            PAPER,
-        ),
-        instead(lambda call, slope=_slope: _leaky(call, slope)),
-    )
-
-
-def _leaky(call: Call, slope: float) -> Bounded:
-    value = np.where(call.x.value > 0, call.x.value, slope * call.x.value)
-    own = np.where(call.x.value - call.x.error > 0, 0.0, 2 * call.u * np.abs(value))
-    return Bounded(value, (call.x.error + own) * (1 + 1e-12))
-
-
-SELECTIONS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-    ("ReLU missing", "No activation is applied.", lambda x: x),
-    ("ReLU6 for ReLU", "Values above 6 are cut off.", lambda x: np.clip(x, 0, 6)),
-    ("absolute value for ReLU", "Negative values are made positive, not zero.", np.abs),
-    ("ReLU of the negated input", "The sign is wrong: negative values pass.", lambda x: np.maximum(-x, 0)),
-)
-for _name, _text, _f in SELECTIONS:
-    FAMILY.add(
-        RELUS,
-        Kind(_name, _text, "Apply max(x, 0) behind this layer.", PLACE),
-        # All of slope at most 1: an error carried in does not grow.
-        instead(lambda call, f=_f: Bounded(f(call.x.value), call.x.error)),
-    )
-
-
-@FAMILY.after(
-    ["logits"],
-    Kind(
-        "ReLU on the logits",
-        "ReLU is applied to the logits; they may be negative.",
-        "End with the last dense layer: no activation.",
-        PLACE,
-    ),
-)
-def _(y: Bounded, call: Call) -> Bounded:
-    return Bounded(np.maximum(y.value, 0), y.error)
-
-
-def softmax(z: Bounded, u: float) -> Bounded:
-    """Softmax over the last axis. Logits off by e change p by a factor within exp(±2e); see
-    `lenet.gradients.cross_entropy` for the rounding of its evaluation."""
-    shifted = z.value - z.value.max(axis=-1, keepdims=True)
-    p = np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
-    e = z.error.max(axis=-1, keepdims=True)
-    a = u * (FUNCTION_ROUNDINGS - 4 * shifted.min(axis=-1, keepdims=True))
-    return Bounded(p, p * np.expm1(2 * e + a) + float(np.finfo(np.float32).tiny))
-
-
-TWICE = case("tflearn/tflearn", 562)
-
-
-@FAMILY.after(
-    ["logits"],
-    Kind(
-        "softmax in the model",
-        "Probabilities are returned where logits are expected; a loss on logits then applies softmax twice.",
-        "End with the last dense layer; softmax belongs to the loss.",
-        TWICE,
-    ),
-)
-def _(y: Bounded, call: Call) -> Bounded:
-    return softmax(y, call.u)
-
-
-@FAMILY.after(
-    ["logits"],
-    Kind(
-        "log-softmax in the model",
-        "Logarithms of probabilities are returned where logits are expected.",
-        "End with the last dense layer; the loss takes care of the rest.",
-        TWICE,
-    ),
-)
-def _(y: Bounded, call: Call) -> Bounded:
-    shifted = y.value - y.value.max(axis=1, keepdims=True)
-    value = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    e = y.error.max(axis=1, keepdims=True)
-    return Bounded(value, 2 * e + call.u * (FUNCTION_ROUNDINGS + 4 * np.abs(value)))
-
-
-@FAMILY.after(
-    ["logits"],
-    Kind(
-        "sigmoid on the logits",
-        "A sigmoid is applied to the logits.",
-        "End with the last dense layer: no activation.",
-        TWICE,
-    ),
-)
-def _(y: Bounded, call: Call) -> Bounded:
-    return function(FUNCTIONS["sigmoid"], y, call.u)
-
 
 # --- pooling -----------------------------------------------------------------------------------
 
@@ -259,6 +115,35 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
         lambda call: moved_window(call.x),
     ),
     (
+        "pooling off by one to the upper left",
+        "The maps are padded at the top and left alone, and the last row and column are left out.",
+        PADDED,
+        lambda call: moved_window(call.x, (1, 0)),
+    ),
+    (
+        "pooling with stride 1, cut to size",
+        "The window moves by one, and of its outputs the upper left quarter is kept.",
+        STRIDE,
+        lambda call: moved(
+            pool(call.x, np.maximum, 2, 1),
+            lambda a: a[:, :, : (a.shape[2] + 1) // 2, : (a.shape[3] + 1) // 2],
+        ),
+    ),
+    (
+        "3×3 pooling, padded at the lower right",
+        "The window is 3×3 ('SAME'); it has to be 2×2.",
+        PADDED,
+        lambda call: pool(
+            moved(call.x, lambda a: np.pad(a, ((0, 0), (0, 0), (0, 1), (0, 1)))), np.maximum, 3, 2
+        ),
+    ),
+    (
+        "subsampled at the lower right",
+        "The lower right value of each window is taken, not its maximum.",
+        KIND_OF_POOL,
+        lambda call: moved(call.x, lambda a: a[:, :, 1::2, 1::2]),
+    ),
+    (
         "pooling over height alone",
         "The maximum is taken over rows alone, the columns are subsampled.",
         KIND_OF_POOL,
@@ -273,9 +158,10 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
 )
 
 
-def moved_window(x: Bounded) -> Bounded:
-    """Max pooling of maps shifted by one row and one column, zeros behind them."""
-    shifted = moved(x, lambda a: np.pad(a, ((0, 0), (0, 0), (0, 1), (0, 1)))[:, :, 1:, 1:])
+def moved_window(x: Bounded, widths: tuple[int, int] = (0, 1)) -> Bounded:
+    """Max pooling of maps shifted by one row and one column, zeros in their place."""
+    keep = slice(1, None) if widths[1] else slice(-1)
+    shifted = moved(x, lambda a: np.pad(a, ((0, 0), (0, 0), widths, widths))[:, :, keep, keep])
     return pool(shifted, np.maximum, 2, 2)
 
 

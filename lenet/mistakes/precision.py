@@ -14,10 +14,12 @@ import numpy as np
 from lenet.mistakes.base import Family, Kind, case
 from lenet.mistakes.network import Call, Change, Compute, Gridded, after, before, instead, of_type, right
 from lenet.rounding import Array, Bounded, gamma
-from lenet.spec import LAYERS, Affine
+from lenet.spec import LAYERS, Affine, Conv, Flatten, Linear, MaxPool, ReLU
 
 FAMILY = Family()
 AFFINE = of_type(Affine)
+GROUPS = (AFFINE, of_type(Conv), of_type(Linear))  # cuDNN has a switch of its own, and so has cuBLAS
+SELECTING = of_type(ReLU, MaxPool, Flatten)
 Format = Callable[[Array], Array]
 
 TF32 = case("pytorch/pytorch", 107514)
@@ -30,6 +32,11 @@ def to_bits(x: Array, bits: int, whole: Callable[[Array], Array] = np.rint) -> A
     return np.ldexp(whole(np.ldexp(mantissa, bits)), exponent - bits)
 
 
+def away(x: Array) -> Array:
+    """Nearest integer, ties away from zero, as GPUs convert to TF32."""
+    return np.trunc(x + np.copysign(0.5, x))
+
+
 def half(x: Array) -> Array:
     """Nearest float16, with its short range: subnormal below 2^-14, infinite from 65520 on."""
     with np.errstate(over="ignore"):
@@ -37,29 +44,32 @@ def half(x: Array) -> Array:
 
 
 # Significant bits with the hidden one: TF32 has float32's exponent and float16's mantissa.
-FORMATS: dict[str, tuple[int, Format]] = {
-    "TF32": (11, lambda x: to_bits(x, 11)),
-    "bfloat16": (8, lambda x: to_bits(x, 8)),
-    "float16": (11, half),
-    "TF32, cut off": (11, lambda x: to_bits(x, 11, np.trunc)),
-    "bfloat16, cut off": (8, lambda x: to_bits(x, 8, np.trunc)),
-}
+FORMATS: tuple[tuple[str, int, Format], ...] = (
+    ("TF32", 11, lambda x: to_bits(x, 11)),
+    ("TF32", 11, lambda x: to_bits(x, 11, away)),
+    ("TF32, cut off", 11, lambda x: to_bits(x, 11, np.trunc)),
+    ("bfloat16", 8, lambda x: to_bits(x, 8)),
+    ("bfloat16, cut off", 8, lambda x: to_bits(x, 8, np.trunc)),
+    ("float16", 11, half),
+)
 
 
-def rounded(x: Bounded, bits: int, grid: Format) -> Bounded:
-    """x in a coarse format. An x known exactly is rounded to one known number; one with an error e may
-    lie in the next interval, and is known to e and the distance of two neighbours."""
-    spacing = 2.0 ** (1 - bits) * (np.abs(x.value) + x.error) + float(np.finfo(np.float16).smallest_subnormal)
-    return Bounded(grid(x.value), np.where(x.error == 0, 0.0, x.error + spacing))
+def rounded(x: Bounded, grid: Format) -> Bounded:
+    """x in a coarse format. Rounding is monotone: an x within e of its value is rounded to a number between
+    those that x − e and x + e are rounded to, which are mostly one and the same."""
+    value = grid(x.value)
+    with np.errstate(invalid="ignore"):  # infinite in float16
+        spread = np.maximum(grid(x.value + x.error) - value, value - grid(x.value - x.error))
+    return Bounded(value, np.where(x.error == 0, 0.0, spread))
 
 
-def _operands(call: Call, bits: int, grid: Format) -> Call:
-    return replace(call, x=rounded(call.x, bits, grid), w=grid(call.w))
+def _operands(call: Call, grid: Format) -> Call:
+    return replace(call, x=rounded(call.x, grid), w=grid(call.w))
 
 
 def _result(y: Bounded, bits: int, grid: Format) -> Bounded:
-    found = rounded(y, bits, grid)
-    return found if not found.error.any() else Gridded(found.value, found.error, grid)
+    found = rounded(y, grid)
+    return Gridded(found.value, found.error, grid, lambda x: to_bits(x, bits - 1))
 
 
 def _narrow(bits: int, grid: Format) -> Change:
@@ -67,8 +77,23 @@ def _narrow(bits: int, grid: Format) -> Change:
 
     def change(compute: Compute) -> Compute:
         def narrow(call: Call) -> Bounded:
-            operands = _operands(call, bits, grid)
+            operands = _operands(call, grid)
             return _result(compute(replace(operands, b=grid(call.b))), bits, grid)
+
+        return narrow
+
+    return change
+
+
+def _narrow_twice(bits: int, grid: Format, cut: Format) -> Change:
+    """Operands in a coarse format, the product brought to it by `cut`, and its sum with the bias rounded."""
+
+    def change(compute: Compute) -> Compute:
+        def narrow(call: Call) -> Bounded:
+            product = rounded(compute(replace(_operands(call, grid), b=np.zeros(call.b.shape))), cut)
+            value = product.value + grid(call.b).reshape(-1, *[1] * (product.value.ndim - 2))
+            once = call.u * (np.abs(value) + product.error)  # the addition, in the port's own dtype
+            return _result(Bounded(value, product.error + once), bits, grid)
 
         return narrow
 
@@ -77,7 +102,7 @@ def _narrow(bits: int, grid: Format) -> Change:
 
 def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
     """The whole layer in a format of `bits` bits: γ_{n+1} with its unit roundoff."""
-    operands = _operands(call, bits, grid)
+    operands = _operands(call, grid)
     operands = replace(operands, b=grid(call.b))
     y = right(operands)
     size = right(
@@ -90,22 +115,23 @@ def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
     ).value
     n = call.layer.terms + 2
     underflow = n * float(np.finfo(np.float16).smallest_subnormal)
-    return Gridded(grid(y.value), y.error + gamma(n, unit) * size + underflow, grid)
+    error = y.error + gamma(n, unit) * size + underflow
+    return Gridded(grid(y.value), error, grid, lambda x: to_bits(x, bits - 1))
 
 
-for _name, (_bits, _grid) in FORMATS.items():
-    FAMILY.add(
-        AFFINE,
+for _name, _bits, _grid in FORMATS:
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"operands in {_name}",
             f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
             "Ask for full float32 products: allow_tf32=False, precision='highest', no autocast.",
             TF32,
         ),
-        before(lambda call, bits=_bits, grid=_grid: _operands(call, bits, grid)),
+        before(lambda call, grid=_grid: _operands(call, grid)),
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"weights in {_name}",
             f"The weights are rounded to {_name} ({_bits} significant bits); inputs are not.",
@@ -114,20 +140,42 @@ for _name, (_bits, _grid) in FORMATS.items():
         ),
         before(lambda call, grid=_grid: replace(call, w=grid(call.w))),
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"inputs in {_name}",
             f"The layer's inputs are rounded to {_name} ({_bits} significant bits); its weights are not.",
             "Keep activations in float32.",
             TF32,
         ),
-        before(lambda call, bits=_bits, grid=_grid: replace(call, x=rounded(call.x, bits, grid))),
+        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid))),
+    )
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"parameters in {_name}",
+            f"Weights and biases are rounded to {_name} ({_bits} significant bits); inputs are not.",
+            "Keep the parameters in float32.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, w=grid(call.w), b=grid(call.b))),
     )
     if _name.startswith("TF32"):
         continue  # a format of operands alone: nothing is stored or added in it
-    FAMILY.add(
-        AFFINE,
+    for _stage in SELECTING:  # as operands of the next layer it is the same function
+        FAMILY.add(
+            [_stage],
+            Kind(
+                f"result in {_name}",
+                f"The layer's output is rounded to {_name} ({_bits} significant bits).",
+                "Keep activations in float32.",
+                TF32,
+            ),
+            after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
+            told_by=_stage,
+        )
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"result in {_name}",
             f"The layer's output is rounded to {_name} ({_bits} significant bits).",
@@ -137,8 +185,8 @@ for _name, (_bits, _grid) in FORMATS.items():
         after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
         tier=1,
     )
-    FAMILY.add(
-        AFFINE,
+    FAMILY.add_groups(
+        GROUPS,
         Kind(
             f"operands and result in {_name}",
             f"The layer runs in {_name}: operands and result are rounded to it, sums are wider.",
@@ -161,6 +209,37 @@ for _name, (_bits, _grid) in FORMATS.items():
         tier=2,
     )
 
+# TensorFlow's matrix product in bfloat16 cuts its result off on some CPUs.
+for _name, _bits, _grid, _product in (
+    ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8)),
+    ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8, np.trunc)),
+    ("float16", 11, half, half),
+):
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"operands, product and result in {_name}",
+            f"The layer runs in {_name}: operands are rounded to it, the product, and its sum with the bias.",
+            "Switch off mixed precision: Keras' policy 'float32', not 'mixed_bfloat16' or 'mixed_float16'.",
+            case("keras-team/keras", 19332),
+        ),
+        _narrow_twice(_bits, _grid, _product),
+        tier=1,
+    )
+
+
+for _name, _whole in (("cut off to integers", np.trunc), ("rounded to integers", np.rint)):
+    FAMILY.add(
+        AFFINE,
+        Kind(
+            f"result {_name}",
+            f"The layer's output is {_name}: it was cast to an integer type.",
+            "Keep activations in float32: no astype(int), no integer output type.",
+            WIDE,
+        ),
+        after(lambda y, call, whole=_whole: rounded(y, whole)),
+    )
+
 
 def single(x: Array) -> Array:
     """Nearest float32."""
@@ -180,7 +259,8 @@ def _(call: Call) -> Bounded:
     if call.dtype == "float32":
         raise ValueError("the port claims no more than float32")
     y = right(replace(call, dtype="float32"))
-    return Gridded(single(y.value), y.error + 2.0**-24 * np.abs(y.value), single)
+    error = y.error + 2.0**-24 * np.abs(y.value)
+    return Gridded(single(y.value), error, single, lambda x: to_bits(x, 23))
 
 
 FLOAT64 = Kind(

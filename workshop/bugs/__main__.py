@@ -39,7 +39,7 @@ def table() -> str:
 
 def _row(number: int, one: Bug) -> str:
     name = f"[{one.name}]({one.case})" if one.case else one.name
-    named = f"unknown: {one.unnamed}" if one.unnamed else " or ".join((one.named, *one.coincides))
+    named = " or ".join((one.named, *one.coincides))
     dtype = "" if one.dtype == "float32" else f" {one.dtype}"
     return f"| {number} | {one.family} | {one.port}{dtype} | {name} | {one.where} | {named} | {one.story} |\n"
 

@@ -179,7 +179,7 @@ def _(model):
     story="A converter stored fc1 in float16 with a Cast in front, to halve the file.",
     where="fc1",
     named="weights in float16",
-    coincides=("weights in TF32",),
+    coincides=("weights in TF32", "parameters in TF32"),
 )
 def _(model):
     change_tensor(model, "fc1.weight", lambda w: w.astype(np.float16))

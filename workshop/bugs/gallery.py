@@ -34,7 +34,6 @@ class Bug:
         where: where the diagnosis must find it first: "conv2", "loss", "gradient of conv1.weight", "step 4".
         named: how the catalogue (`lenet.mistakes`) calls it.
         coincides: what else explains it on the standard probes: an ambiguity that the diagnosis reports.
-        unnamed: why the diagnosis does not name it yet, or "".
         case: URL of a reported case, or "".
         dtype: what the port computes in.
         wrong: the wrong function: the right one, and its arguments.
@@ -47,7 +46,6 @@ class Bug:
     where: str
     named: str
     coincides: tuple[str, ...]
-    unnamed: str
     case: str
     dtype: str
     wrong: Wrong
@@ -86,7 +84,6 @@ def bug(
     where: str,
     named: str,
     coincides: tuple[str, ...] = (),
-    unnamed: str = "",
     case: str = "",
     dtype: str = "float32",
 ) -> Callable[[Wrong], Wrong]:
@@ -95,7 +92,7 @@ def bug(
     def register(wrong: Wrong) -> Wrong:
         if name in BUGS:
             raise ValueError(f"two bugs are called {name!r}")
-        BUGS[name] = Bug(name, port, patches, story, where, named, coincides, unnamed, case, dtype, wrong)
+        BUGS[name] = Bug(name, port, patches, story, where, named, coincides, case, dtype, wrong)
         return wrong
 
     return register

@@ -139,7 +139,6 @@ def _(right, dy, cache):
     story="A loop over the digits sets dw where it had to add: the last digit's is left.",
     where="gradient of logits.weight",
     named="gradient of the last digit alone",
-    unnamed="the catalogue has it in one layer or in all, not in the dense ones",
     case=issue("LBANN/lbann", 1022),
 )
 def _(right, dy, cache):

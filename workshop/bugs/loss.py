@@ -29,7 +29,6 @@ def _(right, logits, labels):
     story="`torch.log(probabilities + 1e-8)` against log(0), where log_softmax needs no help.",
     where="loss",
     named="1e-08 added to probabilities",
-    unnamed="its gradients underflow, for which the catalogue's bound has no room",
     case=issue("tensorflow/tensorflow", 41595),
 )
 def _(right, logits, labels):

@@ -47,8 +47,7 @@ def _(right, model, images):
     "lenet_tf.model.layers.Dense",
     story='The policy "mixed_bfloat16" reached the dense layers.',
     where="fc1",
-    named="operands and result in bfloat16",
-    unnamed="Keras rounds twice, behind the product and behind the bias",
+    named="operands, product and result in bfloat16",
 )
 def _(right, units, **options):
     return right(units, **options | {"dtype": "mixed_bfloat16"})
@@ -74,7 +73,7 @@ def _(right, name, array):
     story="The weights were saved as float16 to halve the file, and loaded into a float32 model.",
     where="conv1",
     named="weights in float16",
-    coincides=("weights in TF32",),
+    coincides=("weights in TF32", "parameters in TF32"),
 )
 def _(right, name, array):
     value = right(name, array)

@@ -190,6 +190,12 @@ def hard_swish(x):
             "each image standardised",
         ),
         ("image", image(lambda x: np.roll(x, (1, 1), (2, 3))), "image rolled by one pixel down and right"),
+        ("image", image(lambda x: (x * 255).astype(np.uint8) / np.float32(255)), "pixels cut off to bytes"),
+        (
+            "image",
+            image(lambda x: np.rint(x * np.float32(255)) / np.float32(256)),
+            "pixels rounded to bytes and divided by 256",
+        ),
         (
             "conv1",
             weights(lambda w: w * (np.arange(5) < 4)[:, None].astype(w.dtype)),

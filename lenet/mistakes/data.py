@@ -230,3 +230,27 @@ def _(x: Bounded, call: Call) -> Bounded:
 )
 def _(x: Bounded, call: Call) -> Bounded:
     return Bounded(np.floor(x.value), x.error)
+
+
+def as_bytes(x: Bounded, call: Call, whole: Callable[[Array], Array], divisor: float) -> Bounded:
+    """whole(255 · x) / divisor, the product rounded as the port's dtype rounds it: x is known exactly."""
+    product = x.value.astype(call.dtype) * np.dtype(call.dtype).type(255)
+    value = whole(product.astype(np.float64)) / divisor
+    return Bounded(value, np.where(x.error == 0, 2 * call.u * np.abs(value), np.inf))
+
+
+for _whole, _name, _text in (
+    (np.trunc, "cut off", "255 · x is cut off to a byte: some pixels lose one grey level."),
+    (np.rint, "rounded", "255 · x is rounded to a byte: what is no multiple of 1/255 moves."),
+):
+    for _divisor, _then in ((255.0, ""), (256.0, " and divided by 256"), (1.0, " and not divided by 255")):
+        FAMILY.add(
+            IMAGE,
+            Kind(
+                f"pixels {_name} to bytes{_then}",
+                _text,
+                "Keep pixels in float32; where bytes must be, round, and divide by 255 again.",
+                case("pytorch/vision", 8141),
+            ),
+            after(lambda x, call, whole=_whole, by=_divisor: as_bytes(x, call, whole, by)),
+        )

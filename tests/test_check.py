@@ -84,7 +84,7 @@ def test_the_template_is_right(lenet):
     result = lenet(template.stdout)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("my_port.py: ok")
-    assert "12 layers, loss, 10 gradients, 8 training steps" in result.stdout
+    assert "12 layers, loss, 10 gradients, 9 training steps" in result.stdout
     assert "not judged" not in result.stdout
 
 

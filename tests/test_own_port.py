@@ -255,7 +255,7 @@ def test_batches_and_recipe_are_those_of_the_recipe():
         return params
 
     OwnPort(returns(np.zeros((16, 10))), train=train).observe(standard())
-    assert [len(batches) for _, batches, _ in seen] == list(range(1, 9))
+    assert [len(batches) for _, batches, _ in seen] == list(range(1, 10))
     params, batches, recipe = seen[-1]
     assert isinstance(recipe, Recipe)
     assert all(isinstance(batch, Batch) and batch.images.dtype == np.float32 for batch in batches)

@@ -194,7 +194,6 @@ def _(right, model, optimizer, images, labels, rate):
     story="The rate was changed by making a new optimizer, whose velocity starts from zero.",
     where="step 5",
     named="velocity reset at a rate drop",
-    coincides=("velocity reset each epoch",),
 )
 def _(right, model, optimizer, images, labels, rate):
     if rate != optimizer.param_groups[0]["lr"]:
@@ -239,7 +238,7 @@ def _(right, optimizer):
     "numpy",
     NUMPY_STEP,
     story="`drop_last=True`, so that all batches are of one shape: the digits of the last are never learnt.",
-    where="step 4",
+    where="step 3",
     named="short batch dropped",
     case=issue("thuml/Autoformer", 104),
 )

@@ -9,10 +9,11 @@ import numpy as np
 
 from lenet.errors import LenetError
 from lenet.findings import Diagnosis, Finding
+from lenet.forward import rounded_layers
 from lenet.mistakes import BACKWARD
 from lenet.mistakes.backward import Tape, position, walk_back
 from lenet.mistakes.base import Kind, case
-from lenet.mistakes.network import compose
+from lenet.mistakes.network import ROUNDED, compose
 from lenet.probes import Observed, Probes
 from lenet.rounding import Array, Bounded
 from lenet.search import PAIR_SECONDS, Count, excluded
@@ -124,14 +125,14 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     Raises:
         LenetError: a gradient is of no parameter of the network.
     """
-    samples = [
-        _sample(probe.name, probes, observed) for probe in probes.backward if probe.name in observed.gradients
-    ]
-    wrong = [(position(key), key, value, s) for s in samples for key, value in s.wrong()]
+    samples = _samples(probes, observed, {})
+    if any(sample.first_wrong for sample in samples) and rounded_layers(probes, observed):
+        samples = _samples(probes, observed, ROUNDED)  # the backward pass begins where the forward pass ended
+    wrong = [(key, value, sample) for sample in samples for key, value in sample.wrong()]
     if not wrong:
         return []
     order = list(dict.fromkeys(key for key, _, _ in samples[0].right))
-    _, key, expected, sample = min(wrong, key=lambda row: order.index(row[1]))
+    key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
     where = "loss" if key == "loss" else f"gradient of {key}"
     wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # what is right refutes little
     explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
@@ -152,15 +153,21 @@ _APART = "gradients of every parameter, and the loss, on batches of other sizes"
 Explanation = list[tuple[Kind, tuple[str, ...]]]
 
 
-def _sample(name: str, probes: Probes, observed: Observed) -> Sample:
-    probe = next(probe for probe in probes.backward if probe.name == name)
-    loss, gradients = observed.gradients[name]
-    if unknown := gradients.keys() - PARAM_SHAPES.keys():
-        raise LenetError(f"no parameter is called {min(unknown)!r}; expected {', '.join(PARAM_SHAPES)}")
-    seen = {key: np.asarray(g).astype(np.float64) for key, g in gradients.items()}
-    if loss is not None:
-        seen["loss"] = np.asarray(loss, np.float64)
-    return Sample(Tape.record(probe.params, probe.images, probe.labels, observed.dtype), seen)
+def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sample]:
+    """Those probes whose gradients were handed out, behind a forward pass with `changes`."""
+    samples = []
+    for probe in probes.backward:
+        if probe.name not in observed.gradients:
+            continue
+        loss, gradients = observed.gradients[probe.name]
+        if unknown := gradients.keys() - PARAM_SHAPES.keys():
+            raise LenetError(f"no parameter is called {min(unknown)!r}; expected {', '.join(PARAM_SHAPES)}")
+        seen = {key: np.asarray(g).astype(np.float64) for key, g in gradients.items()}
+        if loss is not None:
+            seen["loss"] = np.asarray(loss, np.float64)
+        tape = Tape.record(probe.params, probe.images, probe.labels, observed.dtype, changes)
+        samples.append(Sample(tape, seen))
+    return samples
 
 
 def _explained(samples: list[Sample], changes: Changes) -> bool:

@@ -49,7 +49,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             continue
         finite = all(np.isfinite(start.value).all() for start in starts)
         matches = single_matches(segment)
-        if not matches and segment.rounds_once_more:
+        if not matches and segment.could_round:
             found += _widened(probes, observed, name, found)
             continue
         if not matches and finite and segment.mendable:
@@ -64,9 +64,22 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     return found
 
 
+def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
+    """Of a forward pass without findings, the layers that are right only if granted more roundings."""
+    place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
+    for name in observed_layers(probes, observed):
+        segment = _segment(probes, observed, place, name, starts, {})
+        place, starts = name, tuple(_exact(sample.seen) for sample in segment.samples)
+        if not segment.is_right:
+            found.append(name)
+    return found
+
+
 def notes(probes: Probes, observed: Observed) -> list[str]:
     """What is worth knowing of a right forward pass, and no mistake."""
     said = dict[str, None]()
+    for name in rounded_layers(probes, observed):
+        said[ROUNDED_ONCE_MORE.format(name=name)] = None
     for probe in probes.asked:
         if probe.judged or probe.name not in observed.activations:
             continue
@@ -79,6 +92,10 @@ def notes(probes: Probes, observed: Observed) -> list[str]:
     return list(said)
 
 
+ROUNDED_ONCE_MORE = (
+    "{name} departs by no more than roundings may be, where no sum rounds: its weights or products were "
+    "computed by way of other numbers (weight norm, a fast convolution)"
+)
 FLUSHED = "denormals, numbers below 1.2e-38, are taken for zero: no weights or pixels in use are so small"
 
 
@@ -206,8 +223,6 @@ def _evidence(segment: Segment) -> str:
 
 def _coarser(segment: Segment) -> str:
     """What else is known of a departure, and names no mistake."""
-    if segment.could_round:
-        return "; no larger than roundings may be, where none are due (weight norm, a fast convolution?)"
     coarse = replace(segment, dtype="float32")
     within = segment.dtype == "float64" and coarse.is_right
     return "; all lie within float32's: something was computed in float32" if within else ""

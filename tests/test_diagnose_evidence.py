@@ -113,9 +113,19 @@ def test_a_slight_scale_is_no_pair_of_mistakes_with_wide_bounds():
 
 
 def test_weights_rounded_once_more_are_the_same_network():
-    third = np.float32(3.1)
-    verdict = diagnose(PROBES, seen(PROBES, {"fc1": weights(lambda w: third * (w / third))}))
-    assert verdict.ok, str(verdict)
+    def normed(w):
+        norm = np.linalg.norm(w, axis=1, keepdims=True)
+        return norm * (w / norm)
+
+    for only, where in ((None, "fc1"), (["logits"], "logits")):
+        verdict = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}, only))
+        assert verdict.ok, str(verdict)
+        assert [note.partition(" departs")[0] for note in verdict.notes] == [where]
+
+
+def test_a_small_mistake_is_no_rounding():
+    slightly = {"fc1": weights(lambda w: w * np.float32(1 + 2.0**-11))}
+    assert not diagnose(PROBES, seen(PROBES, slightly, ["logits"])).ok
 
 
 def test_flushed_denormals_are_a_note_and_no_verdict():

@@ -21,9 +21,11 @@ from lenet.gradients import (
     weight_gradient,
     winner_decided,
 )
-from lenet.mistakes.network import walk
+from lenet.mistakes.network import Changes, walk
 from lenet.rounding import Array, Bounded, unit_roundoff, window_taps
 from lenet.spec import LAYERS, Affine, Conv, Layer, MaxPool, ReLU
+
+NONE: Changes = {}
 
 
 @dataclass(frozen=True)
@@ -157,13 +159,20 @@ class Tape:
     dtype: str
 
     @classmethod
-    def record(cls, params: Mapping[str, Array], images: Array, labels: Array, dtype: str) -> "Tape":
-        """The right forward pass."""
+    def record(
+        cls,
+        params: Mapping[str, Array],
+        images: Array,
+        labels: Array,
+        dtype: str,
+        changes: Changes | None = None,
+    ) -> "Tape":
+        """The right forward pass, or as `changes` has it."""
         wide = {name: w.astype(np.float64) for name, w in params.items()}
         x, inputs = Bounded(images.astype(np.float64), np.zeros(images.shape)), {}
         for layer in LAYERS:
             inputs[layer.name] = x
-            x = walk([layer.name], x, wide, dtype, {})
+            x = walk([layer.name], x, wide, dtype, changes)
         return cls(wide, inputs | {"loss": x}, labels, images, dtype)
 
     def call(self, layer: Layer, d: Bounded) -> BackCall:

@@ -114,6 +114,11 @@ def rounded(call: Call) -> Bounded:
     return rounding.affine(call.layer, params, call.x, call.dtype)
 
 
+# Every sum with its roundings, also where none is due: weights, or products, that were computed by way of
+# other numbers (weight norm, a fast convolution).
+ROUNDED: Changes = {name: instead(rounded) for name, layer in STAGES.items() if isinstance(layer, Affine)}
+
+
 def exact(call: Call) -> Bounded:
     """Wx + b where nothing rounds, in float64 no more than in the port's dtype."""
     assert isinstance(call.layer, Affine)

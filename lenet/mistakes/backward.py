@@ -165,7 +165,7 @@ class Tape:
         images: Array,
         labels: Array,
         dtype: str,
-        changes: Changes | None = None,
+        changes: Changes = NONE,
     ) -> "Tape":
         """The right forward pass, or as `changes` has it."""
         wide = {name: w.astype(np.float64) for name, w in params.items()}

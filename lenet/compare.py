@@ -291,22 +291,34 @@ def _judge_layers(
 
 
 def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
-    error = np.abs(y - end_to_end.value)
+    error = _error(y, end_to_end.value)
     largest = float(error.max())
     whole = _over(error, end_to_end.error)
     local = whole if own is end_to_end else ratio(y, own)
     digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
-    rounded = end_to_end.value.astype(y.dtype)
-    unequal = y != rounded
+    equal_values, max_ulps = _bits(y, end_to_end.value.astype(y.dtype))
     return LayerReport(
         max_abs_error=largest,
         local_ratio=float(local[digit, *index]),
         end_to_end_ratio=float(whole.max()),
         values=y.size,
-        equal_values=y.size - int(np.count_nonzero(unequal)),
-        max_ulps=int(ulps(y[unequal], rounded[unequal]).max(initial=0)),
+        equal_values=equal_values,
+        max_ulps=max_ulps,
         worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
     )
+
+
+def _bits(y: np.ndarray, expected: np.ndarray) -> tuple[int, int]:
+    """How many values are equal, and the largest distance of the others in ulps."""
+    integer = f"i{y.itemsize}"
+    a, b = np.ascontiguousarray(y).view(integer), expected.view(integer)
+    if min(a.min(), b.min()) < 0:  # negative floats, or a −0
+        unequal = y != expected
+        return y.size - int(np.count_nonzero(unequal)), int(
+            ulps(y[unequal], expected[unequal]).max(initial=0)
+        )
+    apart = a - b  # as floats without a sign bit are in the order of their bits
+    return y.size - int(np.count_nonzero(apart)), max(int(apart.max()), -int(apart.min()))
 
 
 def _merge(result: Comparison, judged: _Judged) -> None:
@@ -323,12 +335,17 @@ def _merge(result: Comparison, judged: _Judged) -> None:
 
 def ratio(y: np.ndarray, expected: Bounded) -> np.ndarray:
     """Error over bound, elementwise; 0 where there is no error, infinite for a NaN or a broken 0."""
-    return _over(np.abs(y - expected.value), expected.error)
+    return _over(_error(y, expected.value), expected.error)
+
+
+def _error(y: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    difference = y - expected
+    return np.abs(difference, out=difference)
 
 
 def _over(error: np.ndarray, bound: np.ndarray) -> np.ndarray:
     """The quotient, in the place of `error`."""
     if not np.isfinite(error.max()):
         error[~np.isfinite(error)] = np.inf
-    with np.errstate(divide="ignore"):
-        return np.divide(error, bound, out=error, where=error > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.fmax(np.divide(error, bound, out=error), 0, out=error)  # 0/0 is NaN, and fmax drops it

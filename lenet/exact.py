@@ -2,8 +2,8 @@
 
 Every finite float is an integer times a power of two, so that weights and pixels on a common grid make
 each layer a sum of integers. It is computed here in int64, whose own overflow is excluded beforehand
-in Python's integers: no floating point takes part. `lenet.certificate` decides whether float32 is
-bound to return the same numbers.
+in Python's integers, and no sum is ever rounded. `lenet.certificate` decides whether float32 is bound to
+return the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -85,7 +85,15 @@ def affine(layer: Affine, w: Dyadic, b: Dyadic, x: Dyadic) -> Dyadic:
     bounds = (loads << lift) + (abs(b).units.astype(object) << bias_lift)
     check_width(layer.name, int(bounds.max()), exponent, (int(bounds.argmax()),))
     b = b.map(b.units.reshape(-1, *[1] * (len(layer.out_shape(x.units.shape[1:])) - 1)))
-    return add(layer.name, Dyadic(linear_map(layer, w.units, x.units), product), b)
+    return add(layer.name, Dyadic(_products(layer, w.units, x.units, int(loads.max())), product), b)
+
+
+def _products(layer: Affine, w: Array, x: Array, load: int) -> Array:
+    """Wx in integers, no sum of whose magnitudes exceeds `load`: below 2^53 float64 adds them exactly, in
+    whatever order, and ten times as fast."""
+    if load >= 2**53:
+        return linear_map(layer, w, x)
+    return linear_map(layer, w.astype(np.float64), x.astype(np.float64)).astype(np.int64)
 
 
 def select(layer: Layer, x: Dyadic) -> Dyadic:

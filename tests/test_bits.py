@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lenet import exact, weights
-from lenet.bits import equal_bits
+from lenet.bits import equal_bits, right_logits
 from lenet.errors import LenetError
+from lenet.spec import LAYERS, Affine, Conv
 from tests.planted import Planted, affine, bfloat16, numpy_port
 
 EXACT = weights.read(exact.EXACT)
@@ -17,7 +18,8 @@ def counted(digits):
 
     def count(port):
         done: list[int] = []
-        return *equal_bits([port], EXACT, digits.images[:102], done.append), sum(done)
+        images = digits.images[:102]
+        return *equal_bits([port], EXACT, images, right_logits(EXACT, images), done.append), sum(done)
 
     return count
 
@@ -57,4 +59,18 @@ def test_logits_of_a_wrong_form_have_no_right_bits(counted):
 
 def test_ordinary_weights_are_refused(digits, params):
     with pytest.raises(LenetError, match="not exact: "):
-        equal_bits([numpy_port()], params, digits.images[:2])
+        right_logits(params, digits.images[:2])
+
+
+@pytest.mark.parametrize(
+    "layer", [layer for layer in LAYERS if isinstance(layer, Affine)], ids=lambda layer: layer.name
+)
+def test_below_53_bits_float64_adds_integers_as_int64_does(layer):
+    """Up to the last bit that it has, in sums of both signs; with larger terms no longer."""
+    rng = np.random.default_rng(3)
+    shape = (4, layer.in_channels, 14, 14) if isinstance(layer, Conv) else (4, layer.terms)
+    w = rng.integers(-3, 4, (layer.weight_shape[0], layer.terms))
+    for most, same in ((2**53 // (3 * layer.terms), True), (2**55, False)):
+        x = rng.integers(-most, most, shape)
+        whole, floats = (exact._products(layer, w, x, load) for load in (2**53, 2**53 - 1))
+        assert np.array_equal(whole, floats) == same

@@ -48,6 +48,7 @@ def compare(
     The exit code is 1 if any is different.
     """
     import json
+    from concurrent.futures import ThreadPoolExecutor
 
     from rich.console import Group
 
@@ -62,13 +63,19 @@ def compare(
         check_writable(path)
     params = weights.read(weights_file or weights.TRAINED)
     chosen = data.test_set()[:digits]
-    with progress_bar() as progress:
+    exact_params = weights.read(exact.EXACT)
+    with progress_bar() as progress, ThreadPoolExecutor(1) as beside:
+        right = beside.submit(bits.right_logits, exact_params, chosen.images)  # while frameworks are imported
         opened, missing = open_ports(ports, dtype, progress)
         task = progress.add_task("judging digits", total=digits)
         result = judge(opened, params, chosen, lambda done: progress.advance(task, done))
         task = progress.add_task("comparing bits", total=digits)
         equal = bits.equal_bits(
-            opened, weights.read(exact.EXACT), chosen.images, lambda done: progress.advance(task, done)
+            opened,
+            exact_params,
+            chosen.images,
+            right.result(),
+            lambda done: progress.advance(task, done),
         )
         for report, count in zip(result.ports, equal, strict=True):
             report.bits_equal = count

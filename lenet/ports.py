@@ -56,7 +56,7 @@ class Framework:
 
 
 FRAMEWORKS = {
-    "numpy": Framework("lenet_numpy.port", "numpy"),
+    "numpy": Framework("lenet_numpy.port", "numpy", ("", "fast")),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
     "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),

@@ -30,10 +30,12 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import DTypeLike
 
 from lenet.recipe import Recipe
-from lenet.spec import CLASSES, PARAM_SHAPES
-from lenet_numpy.layers import Array
+from lenet.spec import ACTIVATION_SHAPES, CLASSES, PARAM_SHAPES
+from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entropy_backward
+from lenet_numpy.train import SGD
 
 CHUNK = 64  # digits: 60 KB of buffers each, 4 MB in all; small enough for a cache, large enough for BLAS
 
@@ -147,7 +149,7 @@ class Buffers:
         self.dpool2 = self.dflatten.reshape(16, 5, 5, n).transpose(rows_first)
         self.stage1 = Stage(model.conv1, self.padded, self.pool1)
         self.stage2 = Stage(model.conv2, self.pool1, self.pool2)
-        self.relu3, self.relu4 = empty(120), empty(84)
+        self.fc1, self.relu3, self.fc2, self.relu4 = empty(120), empty(120), empty(84), empty(84)
         self.drelu3, self.drelu4 = empty(120), empty(84)
 
 
@@ -159,6 +161,7 @@ class LeNet:
 
     def __init__(self, dtype: str = "float32") -> None:
         self.flat, self.params = flat_parameters(dtype)
+        _, self.scratch = flat_parameters(dtype)
         self.conv1, self.conv2 = ConvPool(6, 1, dtype), ConvPool(16, 6, dtype)
         self._buffers = lru_cache(maxsize=4)(lambda n: Buffers(self, n))
 
@@ -180,10 +183,10 @@ class LeNet:
         buffers.stage1.forward()
         buffers.stage2.forward()
         x = buffers.flatten
-        for name, y in (("fc1", buffers.relu3), ("fc2", buffers.relu4)):
+        for name, y, relu in (("fc1", buffers.fc1, buffers.relu3), ("fc2", buffers.fc2, buffers.relu4)):
             np.matmul(p[f"{name}.weight"], x, out=y)
             y += p[f"{name}.bias"][:, None]
-            x = np.maximum(y, 0, out=y)
+            x = np.maximum(y, 0, out=relu)
         np.matmul(x.T, p["logits.weight"].T, out=logits)
         logits += p["logits.bias"]
         return buffers
@@ -196,7 +199,7 @@ class LeNet:
             ("fc2", buffers.relu3, buffers.drelu3),
             ("fc1", buffers.flatten, buffers.dflatten),
         ):
-            d[f"{name}.weight"] += dy @ x.T
+            d[f"{name}.weight"] += np.matmul(dy, x.T, out=self.scratch[f"{name}.weight"])
             d[f"{name}.bias"] += dy.sum(axis=1)
             dy = np.matmul(p[f"{name}.weight"].T, dy, out=dx)
             if name != "fc1":  # what comes before fc1 is gated where it is pooled
@@ -206,9 +209,89 @@ class LeNet:
         buffers.stage1.backward(buffers.dpool1, d["conv1.weight"], d["conv1.bias"])
 
 
-def flat_parameters(dtype: str) -> tuple[Array, dict[str, Array]]:
+def flat_parameters(dtype: DTypeLike) -> tuple[Array, dict[str, Array]]:
     """A vector of zeros, and its parts under the parameters' names and in their shapes."""
     sizes = {name: int(np.prod(shape)) for name, shape in PARAM_SHAPES.items()}
     flat = np.zeros(sum(sizes.values()), dtype)
     parts = np.split(flat, np.cumsum(list(sizes.values()))[:-1])
     return flat, {name: part.reshape(PARAM_SHAPES[name]) for name, part in zip(sizes, parts, strict=True)}
+
+
+def activations(model: LeNet, images: Array) -> dict[str, Array]:
+    """The output of every layer, by name: what the products computed, put back into (N, C, H, W).
+
+    The maxima and gates are taken anew, since the fast path never makes relu1 and relu2 at full size.
+    """
+    y = {name: np.empty((len(images), *shape), model.flat.dtype) for name, shape in ACTIVATION_SHAPES.items()}
+    for start in range(0, len(images), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        buffers = model.forward(images[chunk], y["logits"][chunk])
+        for i, stage in ((1, buffers.stage1), (2, buffers.stage2)):
+            conv = y[f"conv{i}"][chunk]
+            for k, (r, s) in enumerate(np.ndindex(2, 2)):
+                conv[:, :, r::2, s::2] = stage.slabs[:, k].transpose(3, 1, 0, 2)
+            np.maximum(conv, 0, out=y[f"relu{i}"][chunk])
+            y[f"pool{i}"][chunk] = stage.pooled.transpose(3, 1, 0, 2)
+        for name in ("flatten", "fc1", "relu3", "fc2", "relu4"):
+            y[name][chunk] = getattr(buffers, name).T
+    return y
+
+
+@dataclass
+class FlatSGD(SGD):
+    """SGD, whose `velocity` and `gradient` are each the parts of one vector."""
+
+    all_velocity: Array
+    all_gradient: Array
+    gradient: dict[str, Array]
+
+
+def gradients(model: LeNet, images: Array, labels: Array) -> tuple[Array, dict[str, Array]]:
+    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    _, gradient = flat_parameters(model.flat.dtype)
+    return _add_gradients(model, images, labels, gradient), gradient
+
+
+def _add_gradients(model: LeNet, images: Array, labels: Array, gradient: dict[str, Array]) -> Array:
+    """`gradients`, added to what is there; each chunk's mean counts as its share of the batch."""
+    loss = model.flat.dtype.type(0)
+    for start in range(0, len(images), CHUNK):
+        some, targets = images[start : start + CHUNK], labels[start : start + CHUNK]
+        share = loss.dtype.type(len(some) / len(images))
+        logits = np.empty((len(some), CLASSES), loss.dtype)
+        buffers = model.forward(some, logits)
+        mean, cache = softmax_cross_entropy(logits, targets)
+        loss += mean * share
+        model.backward(softmax_cross_entropy_backward(cache) * share, buffers, gradient)
+    return loss
+
+
+def backward(model: LeNet, images: Array, cotangent: Array) -> dict[str, Array]:
+    """d(sum(cotangent · logits)) / d(parameter)."""
+    _, gradient = flat_parameters(model.flat.dtype)
+    for start in range(0, len(images), CHUNK):
+        some = cotangent[start : start + CHUNK]
+        buffers = model.forward(images[start : start + CHUNK], np.empty_like(some))
+        model.backward(some, buffers, gradient)
+    return gradient
+
+
+def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, Array]) -> FlatSGD:
+    """SGD by the recipe, from the velocity given."""
+    (v, parts), (g, gradient) = flat_parameters(model.flat.dtype), flat_parameters(model.flat.dtype)
+    for name, start in velocity.items():
+        parts[name][...] = start
+    return FlatSGD(recipe.momentum, recipe.weight_decay, parts, v, g, gradient)
+
+
+def train_step(model: LeNet, optimizer: FlatSGD, images: Array, labels: Array, rate: float) -> Array:
+    """One step at learning rate η = `rate`; the loss before it. All parameters in six calls."""
+    w, v, g = model.flat, optimizer.all_velocity, optimizer.all_gradient
+    g.fill(0)
+    loss = _add_gradients(model, images, labels, optimizer.gradient)
+    v *= optimizer.momentum
+    v += g
+    v += np.multiply(w, optimizer.weight_decay, out=g)
+    w -= np.multiply(v, rate, out=g)
+    model.lay_out()
+    return loss

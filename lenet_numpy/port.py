@@ -30,8 +30,14 @@ class Port(ports.Port):
         if self.mode == "fast":
             self._model.lay_out()
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._model(images_to_framework(images))
+    def _inputs(self, images: np.ndarray) -> Array:
+        return images_to_framework(images)
+
+    def _targets(self, labels: np.ndarray) -> Array:
+        return labels
+
+    def _forward(self, inputs: Array) -> np.ndarray:
+        return self._model(inputs)
 
     def _activations(self, images: np.ndarray) -> Arrays:
         return activations_to_shared(self._network.activations(self._model, images_to_framework(images)))
@@ -47,10 +53,8 @@ class Port(ports.Port):
         start = {name: to_framework(name, v) for name, v in velocity.items()}
         return self._training.make_optimizer(self._model, recipe, start)
 
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        return float(
-            self._training.train_step(self._model, self._optimizer, images_to_framework(images), labels, rate)
-        )
+    def _step(self, inputs: Array, targets: Array, rate: float) -> float:
+        return float(self._training.train_step(self._model, self._optimizer, inputs, targets, rate))
 
     def _params(self) -> Arrays:
         return read_params(self._model)

@@ -135,6 +135,30 @@ def bench(path: Path, found: Bench) -> None:
     _save(figure, path)
 
 
+def steps(path: Path, times: Mapping[str, float], limit: float) -> None:
+    """Microseconds per digit of each step of the chapter on speed, as bars on a logarithmic axis.
+
+    Args:
+        path: to write, in the format of its suffix.
+        times: by the title of the step.
+        limit: of the arithmetic alone.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(times) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(times)), list(times.values()), color="C0")
+    for row, time in enumerate(times.values()):
+        axes.annotate(f"{time:,.0f}", (time, row), (4, 0), textcoords="offset points", va="center")
+    axes.axvline(limit, color="grey", linestyle=":", label="the arithmetic alone")
+    axes.set(xscale="log", xlabel="microseconds per digit", xlim=(limit / 2, max(times.values()) * 5))
+    axes.set_yticks(range(len(times)), list(times))
+    axes.invert_yaxis()
+    axes.spines[["right", "top"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    _save(figure, path)
+
+
 def _save(figure: "Figure", path: Path) -> None:
     content = io.BytesIO()
     kind = path.suffix.lstrip(".")

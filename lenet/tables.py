@@ -1,6 +1,7 @@
 """What the commands print: tables and sentences, made with rich."""
 
 import re
+from collections.abc import Mapping
 from math import isfinite
 
 import numpy as np
@@ -282,6 +283,20 @@ def bench(found: Bench) -> RenderableType:
         f"{found.gflops:.0f} GFLOP/s in this run."
     )
     return Group(*parts, told, "")
+
+
+def steps(times: Mapping[str, float], limit: float, threads: int) -> RenderableType:
+    """One row per step of the chapter on speed: microseconds per digit, and over the limit."""
+    table = new_table(
+        f"microseconds per digit, {count(threads, 'thread')}", "step", ">µs", ">× faster", ">× limit"
+    )
+    before = None
+    for title, time in times.items():
+        gain = "" if before is None else f"{_short(before / time)}×"
+        table.add_row(title, _short(time), gain, f"{_short(time / limit)}×")
+        before = time
+    table.add_row("the arithmetic alone", _short(limit), "", "")
+    return Group(table, "")
 
 
 def _timing(found: Bench, task: str, batch: int, time: float | None) -> Text:

@@ -1,7 +1,7 @@
 """The same network, fast: NumPy and its matrix product alone, faster than the frameworks (mode `numpy:fast`).
 
-What costs time is not the arithmetic, which is half a millisecond of a processor's second, but moving
-memory and calling functions. Five ideas, each measured in docs/fast.md:
+What costs time is not the arithmetic, some microseconds a digit, but moving memory and calling functions.
+Five ideas; docs/fast.md measures what they bring:
 
 1. *Convolution and pooling are one product.* The 2×2 outputs that a pooling window chooses from look at one
    patch of 6×6 pixels. A matrix that holds the kernel four times, once for each of the four shifts inside
@@ -178,7 +178,11 @@ class LeNet:
 
     def forward(self, images: Array, logits: Array) -> Buffers:
         """One chunk, its logits written to `logits`; the buffers hold what `backward` needs."""
-        buffers, p = self._buffers(len(images)), self.params
+        return self.forward_in(self._buffers(len(images)), images, logits)
+
+    def forward_in(self, buffers: Buffers, images: Array, logits: Array) -> Buffers:
+        """`forward`, in the buffers given."""
+        p = self.params
         np.copyto(buffers.images, images[:, 0].transpose(1, 2, 0))
         buffers.stage1.forward()
         buffers.stage2.forward()

@@ -161,6 +161,8 @@ def test_the_plot_is_written_in_every_format(tmp_path, suffix):
         ("numpy --plot nowhere/b.png", 1, "cannot be written"),
         ("numpy --json nowhere/b.json", 1, "cannot be written"),
         ("numpy --weights none.safetensors", 1, "no such weights file"),
+        ("numpy --weights none.safetensors --json nowhere/b.json", 1, "nowhere/b.json: cannot be written"),
+        ("numpy --weights none.safetensors --plot b.txt", 1, "a plot is written as png, svg, pdf"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_work(arguments, code, said, tmp_path):

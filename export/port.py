@@ -76,8 +76,11 @@ class Port(ports.ForwardPort):
     def _load(self, params: Arrays) -> None:
         self._opened = Opened(exported(self._exporter, params), self._runtime)
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._opened.logits(images)
+    def _inputs(self, images: np.ndarray) -> np.ndarray:
+        return images
+
+    def _forward(self, inputs: np.ndarray) -> np.ndarray:
+        return self._opened.logits(inputs)
 
     def _activations(self, images: np.ndarray) -> Arrays:
         return self._opened.activations(images)

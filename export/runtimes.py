@@ -4,6 +4,7 @@ A runtime is opened on a model and returns a function: images float32 (N, 1, 28,
 of the graph {name: array} out.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ def _onnxruntime(model: ModelProto, optimise: bool) -> Run:
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1  # no pool of threads for so small a network
+    # Else one: no pool of threads for so small a network.
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0])
     options.log_severity_level = 4  # errors come as exceptions; not on the terminal as well
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -1,20 +1,37 @@
-"""How long a forward pass and a training step take: every port on the same digits, in one run."""
+"""How long a forward pass and a training step take: every port on the same digits, in one run.
+
+Each port is timed in its best form: compiled where its mode compiles, without a record of gradients
+where none are asked for, on a batch that already lies in the framework's own layout and memory, and
+until the result is there. The limit is what NumPy's BLAS would need if the network's arithmetic were
+one large product of matrices, measured between the ports, in the same rounds.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, prod
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from lenet.compare import ratio
 from lenet.data import Digits
 from lenet.errors import LenetError
-from lenet.ports import Port, Unsupported
-from lenet.recipe import Batch, Recipe
-from lenet.rounding import reference
+from lenet.gradients import cross_entropy
+from lenet.ports import FRAMEWORKS, Port
+from lenet.recipe import Recipe
+from lenet.rounding import Bounded, reference, unit_roundoff
+from lenet.spec import ACTIVATION_SHAPES, FLOPS, LAYERS
 
-ROUND_SECONDS = 0.2  # of each side in each round: long against the clock, short against the machine's moods
+ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
+SQUARE = 1024  # rows of the matrices whose product measures the BLAS: 4 MB each
+TASKS = ("forward", "train")
+
+# The gradient of a product is two products of its size, one for each factor; nothing asks for that of
+# the images.
+_FIRST = 2 * LAYERS[0].terms * prod(ACTIVATION_SHAPES[LAYERS[0].name])
+TASK_FLOPS = {"forward": FLOPS, "train": 3 * FLOPS - _FIRST}
 
 
 @dataclass(frozen=True)
@@ -22,75 +39,147 @@ class Timing:
     """Median microseconds per digit; None where the port cannot do the task."""
 
     port: str
+    version: str
     task: str
     batch: int
     microseconds: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All timings of a run, and what they are compared with.
+
+    Attributes:
+        gflops: of a float32 product of two large matrices by NumPy's BLAS: the best of all rounds.
+    """
+
+    threads: int
+    rounds: int
+    gflops: float
+    timings: list[Timing]
+
+    def fastest(self, task: str, batch: int) -> float:
+        """Microseconds per digit of the fastest port; infinite where none can."""
+        return min(
+            (row.microseconds or inf for row in self.timings if (row.task, row.batch) == (task, batch)),
+            default=inf,
+        )
+
+    def limit(self, task: str) -> float:
+        """Microseconds per digit that the network's arithmetic alone would take at `gflops`."""
+        return TASK_FLOPS[task] / self.gflops / 1e3
+
+    def to_json(self) -> dict[str, Any]:
+        """As the README describes it."""
+        return {
+            "threads": self.threads,
+            "rounds": self.rounds,
+            "sgemm_gflops": self.gflops,
+            "limit": {task: self.limit(task) for task in TASKS},
+            "timings": [
+                {
+                    "port": row.port,
+                    "version": row.version,
+                    "task": row.task,
+                    "batch": row.batch,
+                    "microseconds_per_digit": row.microseconds,
+                    "over_fastest": row.microseconds and row.microseconds / self.fastest(row.task, row.batch),
+                    "over_limit": row.microseconds and row.microseconds / self.limit(row.task),
+                }
+                for row in self.timings
+            ],
+        }
 
 
 def bench(
     ports: Sequence[Port],
     params: Mapping[str, np.ndarray],
     digits: Digits,
-    sizes: Sequence[int] = (1, 64, 1000),
+    sizes: Sequence[int] = (1, 16, 64, 256, 1000),
     rounds: int = 5,
-    progress: Callable[[], None] = lambda: None,
-) -> list[Timing]:
+    threads: int = 1,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> Bench:
     """Time "forward" and "train" (one SGD step) at each batch size.
 
-    Each port's logits are checked against the bound before it is timed. Rounds are interleaved, every
+    What each port returns is checked against the bound before it is timed. Rounds are interleaved, every
     port in each, so that a slow moment of the machine falls on all; the median of the rounds is kept.
 
+    Args:
+        threads: as told to the frameworks before they were imported; noted down.
+        progress: called (rounds + 1) times for each task and size, with what comes next.
+
     Raises:
-        LenetError: a port does not compute the network.
+        LenetError: a port does not compute the network, or its loss.
     """
-    timings = []
+    timings, product = [], large_product()
+    peaks = [1 / seconds_per_call(product, 1)]  # the first call makes its threads
     for size in sizes:
         some = digits[:size]
-        for port in ports:
-            port.load(params)
-            if (
-                not ratio(
-                    port.logits(some.images), reference(params, some.images, port.dtype)["logits"]
-                ).max()
-                <= 1
-            ):
-                raise LenetError(f"{port.name} computes another function: `lenet compare` says where")
-        for task in (forward, train):
-            seconds: dict[str, list[float]] = {port.name: [] for port in ports}
-            for _ in range(rounds + 1):
-                for port in ports:
-                    try:
-                        seconds[port.name].append(_once(task, port, some))
-                    except Unsupported:
-                        continue
-                progress()
-            timings += [
-                Timing(name, task.__name__, size, median(times[1:]) / size * 1e6 if times else None)
-                for name, times in seconds.items()  # the first round compiled and warmed up
-            ]
-    return timings
+        for task in TASKS:
+            progress(f"{task} of {size}: starting")
+            calls = {port.name: _prepare(task, port, params, some) for port in ports}
+            runs = {name: (call, calls_in_a_round(call)) for name, call in calls.items() if call is not None}
+            seconds: dict[str, list[float]] = {name: [] for name in runs}
+            for number in range(rounds):
+                progress(f"{task} of {size}: round {number + 1}")
+                for name, (call, repeats) in runs.items():
+                    seconds[name].append(seconds_per_call(call, repeats))
+                peaks.append(1 / seconds_per_call(product, 1))
+            for port in ports:
+                taken = seconds.get(port.name)
+                microseconds = median(taken) / size * 1e6 if taken else None
+                timings.append(Timing(port.name, port.version, task, size, microseconds))
+    return Bench(threads, rounds, max(peaks) * product_flops() / 1e9, timings)
 
 
-def forward(port: Port, some: Digits, repeats: int) -> None:
-    """The logits of one batch, `repeats` times."""
+def _prepare(
+    task: str, port: Port, params: Mapping[str, np.ndarray], some: Digits
+) -> Callable[[], object] | None:
+    """What the clock is to stand beside, checked; None where the port cannot do it.
+
+    A training step is at rate zero, so that every one is like the first.
+    """
+    if task == "train" and FRAMEWORKS[port.name.partition(":")[0]].forward_only:
+        return None
+    port.load(params)
+    inputs = port.inputs(some.images)
+    logits = reference(params, some.images, port.dtype)["logits"]
+    if task == "forward":
+        _check(port, port.forward(inputs), logits)
+        return lambda: port.forward(inputs)
+    list(port.train([], Recipe()))  # sets the optimizer up
+    targets = port.targets(some.labels)
+    loss, _ = cross_entropy(logits, some.labels, unit_roundoff(port.dtype))
+    _check(port, np.array([port.one_step(inputs, targets, 0.0)]), loss)
+    return lambda: port.one_step(inputs, targets, 0.0)
+
+
+def _check(port: Port, found: np.ndarray, expected: Bounded) -> None:
+    if ratio(found, expected).max() > 1:
+        raise LenetError(f"{port.name} computes another function: `lenet compare` says where")
+
+
+def calls_in_a_round(call: Callable[[], object]) -> int:
+    """How often to call for ROUND_SECONDS; what compiles in a first call has been called before."""
+    call()
+    return max(1, round(ROUND_SECONDS / seconds_per_call(call, 1)))
+
+
+def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
+    """For one call, over so many."""
+    start = time.perf_counter()
     for _ in range(repeats):
-        port.logits(some.images)
+        call()
+    return (time.perf_counter() - start) / repeats
 
 
-def train(port: Port, some: Digits, repeats: int) -> None:
-    """One SGD step on one batch, `repeats` times; at rate zero, so that every step is like the first."""
-    batch = Batch(some.images, some.labels, rate=0.0)
-    for _ in port.train([batch] * repeats, Recipe()):
-        pass
+def product_flops() -> int:
+    """Operations of `large_product`."""
+    return 2 * SQUARE**3
 
 
-def _once(task: Callable[[Port, Digits, int], None], port: Port, some: Digits) -> float:
-    """Seconds for one repeat, over as many as fill ROUND_SECONDS."""
-    repeats, taken = 1, 0.0
-    while True:
-        start = time.perf_counter()
-        task(port, some, repeats)
-        taken = time.perf_counter() - start
-        if taken >= ROUND_SECONDS / 2:
-            return taken / repeats
-        repeats = max(2 * repeats, int(repeats * ROUND_SECONDS / max(taken, 1e-9)))
+def large_product() -> Callable[[], object]:
+    """A product of two large float32 matrices."""
+    a, out = np.ones((SQUARE, SQUARE), np.float32), np.empty((SQUARE, SQUARE), np.float32)
+    return lambda: np.matmul(a, a, out=out)

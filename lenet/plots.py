@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenet.bench import Bench
 from lenet.errors import LenetError
 from lenet.files import write_atomically
 from lenet.migrations import History
@@ -96,6 +97,65 @@ def timeline(path: Path, frameworks: Mapping[str, History]) -> None:
     axes.set(xlim=(1997, 2029), ylim=(len(events) - 0.4, -0.6), yticks=[])
     axes.set_xticks(range(2000, 2021, 5))
     axes.spines[["left", "right", "top"]].set_visible(False)
+    _save(figure, path)
+
+
+def bench(path: Path, found: Bench) -> None:
+    """Microseconds per digit against the batch size, one line per port, one panel per task.
+
+    Args:
+        path: to write, in the format of its suffix.
+        found: what `lenet.bench.bench` measured.
+    """
+    from matplotlib.figure import Figure
+
+    tasks = list(dict.fromkeys(row.task for row in found.timings))
+    ports = list(dict.fromkeys(row.port for row in found.timings))
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for axes, task in zip(panels, tasks, strict=True):
+        for number, port in enumerate(ports):
+            rows = [row for row in found.timings if (row.port, row.task) == (port, task)]
+            axes.plot(
+                [row.batch for row in rows],
+                [np.nan if row.microseconds is None else row.microseconds for row in rows],
+                color=f"C{number % 10}",
+                linestyle="-" if number < 10 else "--",
+                linewidth=3 if port == "numpy:fast" else 1.5,
+                marker="o",
+                label=port,
+            )
+        axes.axhline(found.limit(task), color="grey", linestyle=":", label="limit: the arithmetic alone")
+        sizes = sorted({row.batch for row in found.timings})
+        axes.set(xscale="log", yscale="log", xlabel="digits in a batch", title=task)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+    panels[0].set_ylabel("microseconds per digit")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    _save(figure, path)
+
+
+def steps(path: Path, times: Mapping[str, float], limit: float) -> None:
+    """Microseconds per digit of each step of the chapter on speed, as bars on a logarithmic axis.
+
+    Args:
+        path: to write, in the format of its suffix.
+        times: by the title of the step.
+        limit: of the arithmetic alone.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(times) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(times)), list(times.values()), color="C0")
+    for row, time in enumerate(times.values()):
+        axes.annotate(f"{time:,.0f}", (time, row), (4, 0), textcoords="offset points", va="center")
+    axes.axvline(limit, color="grey", linestyle=":", label="the arithmetic alone")
+    axes.set(xscale="log", xlabel="microseconds per digit", xlim=(limit / 2, max(times.values()) * 5))
+    axes.set_yticks(range(len(times)), list(times))
+    axes.invert_yaxis()
+    axes.spines[["right", "top"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
     _save(figure, path)
 
 

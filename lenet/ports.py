@@ -56,7 +56,7 @@ class Framework:
 
 
 FRAMEWORKS = {
-    "numpy": Framework("lenet_numpy.port", "numpy"),
+    "numpy": Framework("lenet_numpy.port", "numpy", ("", "fast")),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
     "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
@@ -159,6 +159,30 @@ class Port(ABC):
             return {name: array.copy() for name, array in self._start.items()}
         return self._velocity()
 
+    # What a stopwatch may stand beside: batches already in the framework's layout and memory, no checks.
+
+    def inputs(self, images: np.ndarray) -> Any:
+        """Images for `forward` and `one_step`, in the framework's own layout and memory."""
+        return self._inputs(self._images(images))
+
+    def targets(self, labels: np.ndarray) -> Any:
+        """Labels for `one_step`, likewise."""
+        return self._targets(self._labels(labels, len(labels)))
+
+    def forward(self, inputs: Any) -> np.ndarray:
+        """The logits (N, 10) of a batch from `inputs`; computed to the end when it returns."""
+        return self._forward(inputs)
+
+    def one_step(self, inputs: Any, targets: Any, rate: float) -> float:
+        """One SGD step on a batch from `inputs` and `targets`, after `train` has set the optimizer up."""
+        return self._step(inputs, targets, rate)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        return self._forward(self._inputs(images))
+
+    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
+        return self._step(self._inputs(images), self._targets(labels), rate)
+
     def _checked(self, params: Mapping[str, np.ndarray]) -> Arrays:
         dtypes = {str(array.dtype) for array in params.values()}
         weights.check(params, dtype=self.dtype if dtypes == {self.dtype} else "float32")
@@ -179,7 +203,13 @@ class Port(ABC):
     def _load(self, params: Arrays) -> None: ...
 
     @abstractmethod
-    def _logits(self, images: np.ndarray) -> np.ndarray: ...
+    def _inputs(self, images: np.ndarray) -> Any: ...
+
+    @abstractmethod
+    def _targets(self, labels: np.ndarray) -> Any: ...
+
+    @abstractmethod
+    def _forward(self, inputs: Any) -> np.ndarray: ...
 
     @abstractmethod
     def _activations(self, images: np.ndarray) -> Arrays: ...
@@ -194,7 +224,7 @@ class Port(ABC):
     def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any: ...
 
     @abstractmethod
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float: ...
+    def _step(self, inputs: Any, targets: Any, rate: float) -> float: ...
 
     @abstractmethod
     def _params(self) -> Arrays: ...
@@ -206,6 +236,9 @@ class Port(ABC):
 class ForwardPort(Port):
     """A port that runs the network but cannot differentiate it; its registry line says why."""
 
+    def _targets(self, labels: np.ndarray) -> Any:
+        self._refuse("training")
+
     def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
         self._refuse("gradients")
 
@@ -215,7 +248,7 @@ class ForwardPort(Port):
     def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any:
         self._refuse("training")
 
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
+    def _step(self, inputs: Any, targets: Any, rate: float) -> float:
         self._refuse("training")
 
     def _velocity(self) -> Arrays:

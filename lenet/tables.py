@@ -1,7 +1,8 @@
 """What the commands print: tables and sentences, made with rich."""
 
 import re
-from math import inf, isfinite
+from collections.abc import Mapping
+from math import isfinite
 
 import numpy as np
 from rich import box
@@ -10,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lenet.bench import Timing
+from lenet.bench import Bench
 from lenet.certificate import RangeCertificate
 from lenet.compare import Comparison, LayerReport, PortReport
 from lenet.finer import Level
@@ -260,24 +261,54 @@ def drift(names: list[str], distances: np.ndarray) -> RenderableType:
     return table
 
 
-def timings(rows: list[Timing], threads: int) -> RenderableType:
-    """One row per port, one column per task and batch size; the fastest of a column in green."""
-    columns = list(dict.fromkeys((row.task, row.batch) for row in rows))
-    names = [f">{task}\nbatch {batch}" for task, batch in columns]
-    table = new_table(f"microseconds per digit, {count(threads, 'thread')}", "port", *names)
-    found = {(row.port, row.task, row.batch): row.microseconds for row in rows}
-    fastest = {
-        column: min(row.microseconds or inf for row in rows if (row.task, row.batch) == column)
-        for column in columns
-    }
-    for port in dict.fromkeys(row.port for row in rows):
-        cells = []
-        for column in columns:
-            time = found[port, *column]
-            text = "-" if time is None else f"{time:,.0f}" if time >= 100 else f"{time:.1f}"
-            cells.append(Text(text, GOOD if time == fastest[column] else ""))
-        table.add_row(port, *cells)
-    return table
+def bench(found: Bench) -> RenderableType:
+    """For each task one row per port, one column per batch size; the fastest of a column in green."""
+    threads = count(found.threads, "thread")
+    sizes = list(dict.fromkeys(row.batch for row in found.timings))
+    parts: list[RenderableType] = []
+    for task in dict.fromkeys(row.task for row in found.timings):
+        times = {(row.port, row.batch): row.microseconds for row in found.timings if row.task == task}
+        table = new_table(
+            f"{task}: microseconds per digit, {threads}\n× fastest port, × limit",
+            "port",
+            *(f">batch\n{size:,}" for size in sizes),
+        )
+        for port in dict.fromkeys(row.port for row in found.timings):
+            cells = [_timing(found, task, size, times[port, size]) for size in sizes]
+            table.add_row(port.replace("/", "/\n"), *cells)
+        table.add_row("limit", *[f"{found.limit(task):.1f}"] * len(sizes))
+        parts += [table, ""]
+    told = (
+        "limit: the arithmetic alone, as one large float32 product by NumPy's BLAS: "
+        f"{found.gflops:.0f} GFLOP/s in this run."
+    )
+    return Group(*parts, told, "")
+
+
+def steps(times: Mapping[str, float], limit: float, threads: int) -> RenderableType:
+    """One row per step of the chapter on speed: microseconds per digit, and over the limit."""
+    table = new_table(
+        f"microseconds per digit, {count(threads, 'thread')}", "step", ">µs", ">× faster", ">× limit"
+    )
+    before = None
+    for title, time in times.items():
+        gain = "" if before is None else f"{_short(before / time)}×"
+        table.add_row(title, _short(time), gain, f"{_short(time / limit)}×")
+        before = time
+    table.add_row("the arithmetic alone", _short(limit), "", "")
+    return Group(table, "")
+
+
+def _timing(found: Bench, task: str, batch: int, time: float | None) -> Text:
+    if time is None:
+        return Text("-")
+    fastest, limit = found.fastest(task, batch), found.limit(task)
+    text = f"{_short(time)}\n{_short(time / fastest)}× {_short(time / limit)}×"
+    return Text(text, GOOD if time == fastest else "")
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
 
 
 def certificate(found: RangeCertificate) -> RenderableType:

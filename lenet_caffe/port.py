@@ -30,8 +30,11 @@ class Port(ports.ForwardPort):
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._model(images_to_framework(images))
+    def _inputs(self, images: np.ndarray) -> np.ndarray:
+        return images_to_framework(images)
+
+    def _forward(self, inputs: np.ndarray) -> np.ndarray:
+        return self._model(inputs)
 
     def _activations(self, images: np.ndarray) -> Arrays:
         return activations_to_shared(activations(self._model, images_to_framework(images)))

@@ -61,8 +61,16 @@ class Port(ports.Port):
         self._model = load_params(self._model, params)
 
     @_in_its_dtype
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return np.array(self._run_logits(self._model, images_to_framework(images)))
+    def _inputs(self, images: np.ndarray) -> jax.Array:
+        return images_to_framework(images)
+
+    @_in_its_dtype
+    def _targets(self, labels: np.ndarray) -> jax.Array:
+        return jax.numpy.array(labels)
+
+    @_in_its_dtype
+    def _forward(self, inputs: jax.Array) -> np.ndarray:
+        return np.array(self._run_logits(self._model, inputs))
 
     @_in_its_dtype
     def _activations(self, images: np.ndarray) -> Arrays:
@@ -84,9 +92,8 @@ class Port(ports.Port):
         return make_optimizer(self._model, recipe, start)
 
     @_in_its_dtype
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        inputs = images_to_framework(images)
-        step = self._run_train_step(self._model, self._optimizer, inputs, labels, rate)
+    def _step(self, inputs: jax.Array, targets: jax.Array, rate: float) -> float:
+        step = self._run_train_step(self._model, self._optimizer, inputs, targets, rate)
         self._model, self._optimizer, loss = step
         return float(loss)
 

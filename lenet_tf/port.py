@@ -47,8 +47,14 @@ class Port(ports.Port):
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._run_logits(images_to_framework(images)).numpy()
+    def _inputs(self, images: np.ndarray) -> tf.Tensor:
+        return images_to_framework(images)
+
+    def _targets(self, labels: np.ndarray) -> tf.Tensor:
+        return tf.constant(labels)
+
+    def _forward(self, inputs: tf.Tensor) -> np.ndarray:
+        return self._run_logits(inputs).numpy()
 
     def _activations(self, images: np.ndarray) -> Arrays:
         return activations_to_shared(self._run_activations(images_to_framework(images)))
@@ -71,8 +77,7 @@ class Port(ports.Port):
             optimizer.velocity[name].assign(v)
         return optimizer
 
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        inputs, targets = images_to_framework(images), tf.constant(labels)
+    def _step(self, inputs: tf.Tensor, targets: tf.Tensor, rate: float) -> float:
         return float(self._run_train_step(inputs, targets, tf.constant(rate, self.dtype)))
 
     def _params(self) -> Arrays:

@@ -38,29 +38,39 @@ class Port(ports.Port):
         self._model = LeNet(self.dtype)
         with self._model.graph.as_default():
             self._pixels = tf.placeholder(self.dtype, (None, 28, 28, 1), "images")
-            self._targets = tf.placeholder("int64", (None,), "labels")
+            self._labelled = tf.placeholder("int64", (None,), "labels")
             self._cotangent = tf.placeholder(self.dtype, (None, 10), "cotangent")
             self._rate = tf.placeholder(self.dtype, (), "rate")
             self._all_outputs = activations(self._model, self._pixels)
-            self._loss_and_gradient = gradients(self._model, self._pixels, self._targets)
+            self._loss_and_gradient = gradients(self._model, self._pixels, self._labelled)
             self._pulled_back = backward(self._model, self._pixels, self._cotangent)
         self._steps: dict[tuple[float, float], tuple[SGD, tf.Tensor]] = {}
 
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._run(self._all_outputs["logits"], images)
+    def _inputs(self, images: np.ndarray) -> np.ndarray:
+        return images_to_framework(images)
+
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
+        return labels
+
+    def _forward(self, inputs: np.ndarray) -> np.ndarray:
+        return self._run(self._all_outputs["logits"], inputs)
 
     def _activations(self, images: np.ndarray) -> Arrays:
-        return activations_to_shared(self._run(self._all_outputs, images))
+        return activations_to_shared(self._run(self._all_outputs, images_to_framework(images)))
 
     def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        loss, gradient = self._run(self._loss_and_gradient, images, {self._targets: labels})
+        loss, gradient = self._run(
+            self._loss_and_gradient, images_to_framework(images), {self._labelled: labels}
+        )
         return float(loss), self._shared(gradient)
 
     def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
-        return self._shared(self._run(self._pulled_back, images, {self._cotangent: cotangent}))
+        return self._shared(
+            self._run(self._pulled_back, images_to_framework(images), {self._cotangent: cotangent})
+        )
 
     def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
         start = {name: to_framework(name, v) for name, v in velocity.items()}
@@ -68,14 +78,14 @@ class Port(ports.Port):
         if constants not in self._steps:
             with self._model.graph.as_default():
                 optimizer = make_optimizer(self._model, recipe, start)
-                step = train_step(self._model, optimizer, self._pixels, self._targets, self._rate)
+                step = train_step(self._model, optimizer, self._pixels, self._labelled, self._rate)
             self._steps[constants] = optimizer, step
-        optimizer, self._step = self._steps[constants]
+        optimizer, self._training_op = self._steps[constants]
         assign(self._model, get_velocity(self._model, optimizer), start)
         return optimizer
 
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        return float(self._run(self._step, images, {self._targets: labels, self._rate: rate}))
+    def _step(self, inputs: np.ndarray, targets: np.ndarray, rate: float) -> float:
+        return float(self._run(self._training_op, inputs, {self._labelled: targets, self._rate: rate}))
 
     def _params(self) -> Arrays:
         return read_params(self._model)
@@ -83,8 +93,8 @@ class Port(ports.Port):
     def _velocity(self) -> Arrays:
         return self._shared(self._model.session.run(get_velocity(self._model, self._optimizer)))
 
-    def _run(self, fetches: Any, images: np.ndarray, feed: dict[tf.Tensor, Any] | None = None) -> Any:
-        return self._model.session.run(fetches, {self._pixels: images_to_framework(images), **(feed or {})})
+    def _run(self, fetches: Any, inputs: np.ndarray, feed: dict[tf.Tensor, Any] | None = None) -> Any:
+        return self._model.session.run(fetches, {self._pixels: inputs, **(feed or {})})
 
     def _shared(self, values: Arrays) -> Arrays:
         return {name: to_shared(name, value) for name, value in values.items()}

@@ -41,8 +41,14 @@ class Port(ports.Port):
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._run_logits(images_to_framework(images))["logits"]
+    def _inputs(self, images: np.ndarray) -> np.ndarray:
+        return images_to_framework(images)
+
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
+        return labels
+
+    def _forward(self, inputs: np.ndarray) -> np.ndarray:
+        return self._run_logits(inputs)["logits"]
 
     def _activations(self, images: np.ndarray) -> Arrays:
         return activations_to_shared(self._run_activations(images_to_framework(images)))
@@ -64,9 +70,8 @@ class Port(ports.Port):
             self._sgd.velocity[name].set_value(v)
         return self._sgd
 
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        inputs, eta = images_to_framework(images), np.asarray(rate, self.dtype)
-        return float(self._run_train_step(inputs, labels, eta)["loss"])
+    def _step(self, inputs: np.ndarray, targets: np.ndarray, rate: float) -> float:
+        return float(self._run_train_step(inputs, targets, np.asarray(rate, self.dtype))["loss"])
 
     def _params(self) -> Arrays:
         return read_params(self._model)

@@ -53,9 +53,15 @@ class Port(ports.Port):
     def _load(self, params: Arrays) -> None:
         load_params(self._model, params)
 
+    def _inputs(self, images: np.ndarray) -> Tensor:
+        return images_to_framework(images)
+
+    def _targets(self, labels: np.ndarray) -> Tensor:
+        return torch.tensor(labels)
+
     @torch.inference_mode()
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self._model(images_to_framework(images)).numpy()
+    def _forward(self, inputs: Tensor) -> np.ndarray:
+        return self._model(inputs).numpy()
 
     @torch.inference_mode()
     def _activations(self, images: np.ndarray) -> Arrays:
@@ -72,8 +78,7 @@ class Port(ports.Port):
         start = {name: to_framework(name, v) for name, v in velocity.items()}
         return make_optimizer(self._model, recipe, start)
 
-    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        inputs, targets = images_to_framework(images), torch.tensor(labels)
+    def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> float:
         return train_step(self._model, self._optimizer, inputs, targets, rate).item()
 
     def _params(self) -> Arrays:

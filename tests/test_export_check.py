@@ -67,8 +67,11 @@ class Mutated(ports.ForwardPort):
     def _load(self, params):
         self.opened = Opened(self.model, "onnxruntime")
 
-    def _logits(self, images):
-        return self.opened.logits(images)
+    def _inputs(self, images):
+        return images
+
+    def _forward(self, inputs):
+        return self.opened.logits(inputs)
 
     def _activations(self, images):
         return self.opened.activations(images)

@@ -31,7 +31,7 @@ def few(digits) -> Digits:
 def test_an_unknown_port_is_refused_with_the_known_ones():
     for name in ("caffe3", "torch:xla", "", "numpy:"):
         with pytest.raises(
-            LenetError, match=f"unknown port '{name}'; known: numpy, torch, torch:compile, tf, "
+            LenetError, match=f"unknown port '{name}'; known: numpy, numpy:fast, torch, torch:compile, tf, "
         ):
             ports.open_port(name)
 

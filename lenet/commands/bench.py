@@ -7,38 +7,83 @@ import click
 
 from lenet.commands import options
 
+# Read by each library when it is imported. The last has PyTorch compile for each batch size, as for the
+# first one, and not for all sizes at once.
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "PJRT_NPROC",
+    "OPENCV_FOR_THREADS_NUM",
+)
+BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
+
 
 @click.command()
-@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORTS)
 @click.option(
     "--batch",
     "sizes",
     multiple=True,
     type=click.IntRange(1, options.TEST_DIGITS),
-    default=(1, 64, 1000),
+    default=(1, 16, 64, 256, 1000),
     show_default=True,
     help="Batch size (may be repeated).",
 )
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Interleaved rounds.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
+@click.option("--json", "json_file", type=options.FILE, metavar="FILE", help="Write all figures to FILE.")
+@click.option("--plot", type=options.FILE, metavar="FILE", help="Plot them (png, svg or pdf).")
 @options.WEIGHTS
 def bench(
-    ports: tuple[str, ...], sizes: tuple[int, ...], rounds: int, threads: int, weights_file: Path | None
+    ports: tuple[str, ...],
+    sizes: tuple[int, ...],
+    rounds: int,
+    threads: int,
+    json_file: Path | None,
+    plot: Path | None,
+    weights_file: Path | None,
 ) -> None:
     """How long do a forward pass and a training step take?
 
-    Microseconds per digit, NumPy in and out, the median of interleaved rounds. Outputs are checked first.
+    Every port and mode that is installed, or those named: microseconds per digit, the median of
+    interleaved rounds, and how many times that is what the fastest port takes, and what NumPy's BLAS
+    would take for the arithmetic alone. Batches lie in the framework's own memory and layout before the
+    clock starts, and outputs are checked first.
     """
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PJRT_NPROC"):
-        os.environ[variable] = str(threads)  # read by each library when it is imported
-    from lenet import data, tables, weights
+    os.environ.update(dict.fromkeys(THREADS, str(threads)) | BEST_FORM)
+    import json
+
+    from lenet import data, plots, tables, weights
+    from lenet.bench import TASKS
     from lenet.bench import bench as measure
-    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.commands.opening import open_ports, raced_ports
+    from lenet.files import check_writable, write_atomically
     from lenet.terminal import output, progress_bar
 
+    if plot is not None:
+        plots.check_format(plot)
+    for path in (json_file, plot):
+        check_writable(path)
     params, digits = weights.read(weights_file or weights.TRAINED), data.test_set()
+    sizes = tuple(sorted(set(sizes)))
     with progress_bar() as progress:
-        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
-        task = progress.add_task("timing", total=len(sizes) * 2 * (rounds + 1))
-        timings = measure(opened, params, digits, sizes, rounds, lambda: progress.advance(task))
-    output().print(tables.timings(timings, threads))
+        opened, missing = open_ports(ports, "float32", progress, raced_ports())
+        task = progress.add_task("", total=len(sizes) * len(TASKS) * (rounds + 1))
+        found = measure(
+            opened,
+            params,
+            digits,
+            sizes,
+            rounds,
+            threads,
+            lambda doing: progress.update(task, advance=1, description=doing),
+        )
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")
+    if plot is not None:
+        plots.bench(plot, found)
+    output().print(tables.bench(found))
+    for name, reason in missing.items():
+        click.echo(f"left out: {name}: {reason}", err=True)

@@ -9,10 +9,20 @@ from lenet.errors import MissingFramework
 from lenet.ports import Port
 
 
-def open_ports(names: Sequence[str], dtype: str, progress: Progress) -> tuple[list[Port], dict[str, str]]:
-    """The ports of those names, opened; without names all that can be, and why each other cannot."""
+def open_ports(
+    names: Sequence[str], dtype: str, progress: Progress, otherwise: Sequence[str] = ()
+) -> tuple[list[Port], dict[str, str]]:
+    """The ports of those names, opened; without names all that can be, and why each other cannot.
+
+    Args:
+        otherwise: what "all" means; without it `written_ports`.
+    """
     opened, missing = [], {}
-    wanted = list(dict.fromkeys(mode for name in names for mode in ports.modes(name))) or written_ports()
+    wanted = (
+        list(dict.fromkeys(mode for name in names for mode in ports.modes(name)))
+        or list(otherwise)
+        or written_ports()
+    )
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
     for name in wanted:
         progress.update(task, description=f"importing {name}")
@@ -30,6 +40,11 @@ def open_ports(names: Sequence[str], dtype: str, progress: Progress) -> tuple[li
 def written_ports() -> list[str]:
     """Every port and mode written in a framework; what its exporters make is asked for by name."""
     return [name for name in ports.names(forward_only=True) if name.partition(":")[0] != "onnx"]
+
+
+def raced_ports() -> list[str]:
+    """`written_ports`, and the runtime that runs what they export for speed."""
+    return [*written_ports(), "onnx:numpy/onnxruntime"]
 
 
 def eager_ports() -> list[str]:

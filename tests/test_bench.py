@@ -1,0 +1,173 @@
+"""`lenet bench`: what is timed is checked, and the figures fit together. No test asserts a time."""
+
+import json
+import subprocess
+import sys
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lenet import bench as timing
+from lenet import plots, tables
+from lenet.bench import TASK_FLOPS, Bench, Timing, bench
+from lenet.errors import LenetError
+from lenet.recipe import Batch, Recipe
+from lenet_numpy.port import Port as NumpyPort
+from tests.helpers import one_line
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    monkeypatch.setattr(timing, "ROUND_SECONDS", 1e-4)
+
+
+# At 833.04 GFLOP/s the 833,040 operations of a digit take one microsecond.
+MADE_UP = Bench(
+    threads=2,
+    rounds=3,
+    gflops=833.04,
+    timings=[
+        Timing("a", "1", "forward", 1, 4.0),
+        Timing("b", "1", "forward", 1, 2.0),
+        Timing("a", "1", "train", 1, 5.0),
+        Timing("b", "1", "train", 1, None),
+    ],
+)
+
+
+def lenet_bench(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lenet", "bench", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_the_arithmetic_is_counted_as_by_hand():
+    conv1, conv2 = 2 * 25 * 6 * 28 * 28, 2 * 150 * 16 * 10 * 10
+    dense = 2 * (400 * 120 + 120 * 84 + 84 * 10)
+    assert TASK_FLOPS["forward"] == conv1 + conv2 + dense
+    assert TASK_FLOPS["train"] == 2 * conv1 + 3 * conv2 + 3 * dense  # nothing asks for the images' gradient
+
+
+def test_ratios_are_to_the_fastest_and_to_the_limit():
+    assert MADE_UP.fastest("forward", 1) == 2
+    assert MADE_UP.fastest("forward", 64) == np.inf
+    assert MADE_UP.limit("forward") == pytest.approx(1, rel=4 * 2**-53)  # one division and one product
+    found = {(row["port"], row["task"]): row for row in MADE_UP.to_json()["timings"]}
+    assert [found["a", "forward"][key] for key in ("over_fastest", "microseconds_per_digit")] == [2, 4]
+    assert found["b", "forward"]["over_fastest"] == 1
+    assert found["b", "forward"]["over_limit"] == 2 / MADE_UP.limit("forward")
+    assert found["b", "train"]["over_fastest"] is found["b", "train"]["over_limit"] is None
+    json.dumps(MADE_UP.to_json(), allow_nan=False)
+
+
+def test_the_table_has_every_ratio_and_a_dash_for_what_cannot_be():
+    shown = StringIO()
+    Console(width=80, file=shown).print(tables.bench(MADE_UP))
+    text = shown.getvalue()
+    for expected in ("4.0", "2.0× 4.0×", "1.0× 2.0×", "limit", " 833 ", "GFLOP/s", "2 threads"):
+        assert expected in text
+    assert [line.split() for line in text.splitlines() if line.startswith("b ")][1] == ["b", "-"]
+
+
+def test_every_port_is_timed_at_every_size_in_both_tasks(open_port, params, digits):
+    steps: list[str] = []
+    opened = [open_port("numpy:fast"), open_port("onnx:numpy/reference")]
+    found = bench(opened, params, digits, sizes=(1, 3), rounds=2, threads=1, progress=steps.append)
+    rows = [(row.port, row.task, row.batch, row.microseconds is None) for row in found.timings]
+    assert rows == [
+        (port.name, task, size, port.name[:4] == "onnx" and task == "train")
+        for size in (1, 3)
+        for task in ("forward", "train")
+        for port in opened
+    ]
+    assert len(steps) == 2 * 2 * (2 + 1)
+    assert found.gflops > 0
+    assert all(row.microseconds is None or row.microseconds > 0 for row in found.timings)
+
+
+class Wrong(NumpyPort):
+    """Right logits, and a wrong answer where the stopwatch stands; counts how often it was asked."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("numpy")
+        self.what, self.asked = what, 0
+
+    def _forward(self, inputs):
+        self.asked += 1
+        return super()._forward(inputs) * np.float32(1.001 if self.what == "forward" else 1)
+
+    def _step(self, inputs, targets, rate):
+        self.asked += 1
+        return super()._step(inputs, targets, rate) + (np.nan if self.what == "loss" else 0)
+
+
+@pytest.mark.parametrize(("what", "asked"), [("forward", 1), ("loss", 1)])
+def test_a_port_that_computes_another_function_is_not_timed(what, asked, params, digits, monkeypatch):
+    monkeypatch.setattr(timing, "TASKS", ("train",) if what == "loss" else ("forward",))
+    port = Wrong(what)
+    with pytest.raises(LenetError, match="numpy computes another function: `lenet compare` says") as refusal:
+        bench([port], params, digits, sizes=(2,), rounds=1)
+    one_line(refusal)
+    assert port.asked == asked
+
+
+def test_what_is_timed_gives_what_the_checked_methods_give(port, params, digits):
+    """`inputs`, `forward`, `targets` and `one_step` are `logits` and `train`, without the checks."""
+    some, recipe = digits[:3], Recipe(momentum=0.5, weight_decay=0.25)
+    inputs, targets = port.inputs(some.images), port.targets(some.labels)
+    np.testing.assert_array_equal(port.forward(inputs), port.logits(some.images), strict=True)
+    list(port.train([], recipe))
+    losses = [port.one_step(inputs, targets, 0.125) for _ in range(2)]
+    stepped = port.params()
+    port.load(params)
+    batch = Batch(some.images, some.labels, rate=0.125)
+    assert losses == list(port.train([batch] * 2, recipe))
+    for name, array in port.params().items():
+        np.testing.assert_array_equal(array, stepped[name], err_msg=name)
+
+
+def test_the_command_writes_table_json_and_plot(tmp_path):
+    arguments = "numpy numpy:fast --batch 2 --batch 1 --rounds 1 --threads 1 --json b.json --plot b.svg"
+    result = lenet_bench(tmp_path, *arguments.split())
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert (found["threads"], found["rounds"], found["limit"].keys()) == (1, 1, {"forward", "train"})
+    assert [row["batch"] for row in found["timings"]] == [1] * 4 + [2] * 4
+    for size in (1, 2):
+        for task in ("forward", "train"):
+            rows = [r for r in found["timings"] if (r["batch"], r["task"]) == (size, task)]
+            assert [row["port"] for row in rows] == ["numpy", "numpy:fast"]
+            assert min(row["over_fastest"] for row in rows) == 1
+    assert "numpy:fast" in result.stdout
+    assert b"microseconds per digit" in (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", plots.FORMATS)
+def test_the_plot_is_written_in_every_format(tmp_path, suffix):
+    plots.bench(tmp_path / f"b.{suffix}", MADE_UP)
+    assert (tmp_path / f"b.{suffix}").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("nope", 2, "unknown port 'nope'"),
+        ("numpy --batch 0", 2, "not in the range"),
+        ("numpy --rounds 0", 2, "not in the range"),
+        ("numpy --threads 0", 2, "not in the range"),
+        ("numpy --plot b.txt", 1, "a plot is written as png, svg, pdf"),
+        ("numpy --plot nowhere/b.png", 1, "cannot be written"),
+        ("numpy --json nowhere/b.json", 1, "cannot be written"),
+        ("numpy --weights none.safetensors", 1, "no such weights file"),
+        ("numpy --weights none.safetensors --json nowhere/b.json", 1, "nowhere/b.json: cannot be written"),
+        ("numpy --weights none.safetensors --plot b.txt", 1, "a plot is written as png, svg, pdf"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(arguments, code, said, tmp_path):
+    result = lenet_bench(tmp_path, *arguments.split())
+    assert (result.returncode, result.stdout) == (code, "")
+    assert said in result.stderr
+    assert code == 2 or result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

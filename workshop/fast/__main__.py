@@ -1,0 +1,124 @@
+"""`python -m workshop.fast`: from the nested loops of the definition to the fast path, each step timed.
+
+python -m workshop.fast                                              the table
+python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg      the chapter, written anew
+"""
+
+import inspect
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lenet.commands.bench import THREADS
+from lenet.commands.options import FILE, Failure
+from lenet.errors import LenetError
+
+if TYPE_CHECKING:
+    from workshop.fast.steps import Measured
+
+HEAD = """# From seven loops to the fast path
+
+One forward pass of the network, seven times. Every step is code that runs
+([workshop/fast/steps.py](../workshop/fast/steps.py)), and its logits lay within the rounding bound before the
+clock started. Written by `python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg`.
+
+Measured on {machine}: {cores}, {threads}, NumPy {numpy}; the median of {rounds} interleaved rounds.
+The arithmetic alone would take {limit} µs a digit, if it were one large product of matrices.
+
+![microseconds per digit of each step, on a logarithmic axis]({plot})
+
+| step | digits at once | µs per digit | times faster | over the arithmetic |
+|---|---|---|---|---|
+"""
+TAIL = """
+The training step goes the same way back: the gradient of the weights is one product with the same
+patches, folded from four shifts to one; that of the input is a product with the same strips, and what they
+copied is added up. [lenet_numpy/fast.py](../lenet_numpy/fast.py) has both, and `lenet bench` races them
+against the frameworks.
+"""
+
+
+def markdown(found: "list[Measured]", limit: float, threads: int, rounds: int, plot: str) -> str:
+    """The chapter: a table of all steps, then each step's docstring."""
+    import numpy as np
+
+    text = HEAD.format(
+        machine=processor(),
+        cores=f"{os.cpu_count()} cores",
+        threads=f"{threads} thread{'s' * (threads != 1)}",
+        numpy=np.__version__,
+        rounds=rounds,
+        limit=figure(limit),
+        plot=plot,
+    )
+    before = None
+    for number, one in enumerate(found, 1):
+        gain = "" if before is None else f"{figure(before / one.microseconds)}×"
+        cells = [f"{number}. {one.step.title}", str(one.step.digits), figure(one.microseconds), gain]
+        text += f"| {' | '.join([*cells, figure(one.microseconds / limit) + '×'])} |\n"
+        before = one.microseconds
+    for number, one in enumerate(found, 1):
+        first, _, rest = (inspect.getdoc(one.step.make) or "").partition("\n")
+        text += f"\n## {number}. {one.step.title}: {figure(one.microseconds)} µs\n\n{first}\n{rest}\n"
+    return text + TAIL
+
+
+def figure(number: float) -> str:
+    """Two or three digits that count."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+
+
+def processor() -> str:
+    """What the system calls it; Linux says it in a file, others to Python."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@click.command()
+@click.option("--threads", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Interleaved rounds.")
+@click.option("--markdown", "page", type=FILE, metavar="FILE", help="Write the chapter.")
+@click.option("--plot", type=FILE, metavar="FILE", help="Plot the steps (png, svg or pdf).")
+def main(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None:
+    """From the nested loops of the definition to the fast path: each step checked, and timed."""
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))  # before NumPy is imported
+    try:
+        run(threads, rounds, page, plot)
+    except LenetError as error:
+        raise Failure(str(error)) from error
+
+
+def run(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None:
+    """Measure, and write what was asked for."""
+    from lenet import data, plots, tables, weights
+    from lenet.files import check_writable, write_atomically
+    from lenet.terminal import output, progress_bar
+    from workshop.fast.steps import STEPS, measure
+
+    if plot is not None:
+        plots.check_format(plot)
+    for path in (page, plot):
+        check_writable(path)
+    params, digits = weights.read(), data.test_set()
+    with progress_bar() as progress:
+        task = progress.add_task("", total=len(STEPS) + rounds)
+        found, limit = measure(
+            params, digits, rounds, progress=lambda doing: progress.update(task, advance=1, description=doing)
+        )
+    if page is not None:
+        picture = "fast.svg" if plot is None else os.path.relpath(plot, page.parent)
+        write_atomically(page, markdown(found, limit, threads, rounds, picture))
+    times = {one.step.title: one.microseconds for one in found}
+    if plot is not None:
+        plots.steps(plot, times, limit)
+    output().print(tables.steps(times, limit, threads))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m workshop.fast")

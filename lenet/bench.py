@@ -25,6 +25,7 @@ from lenet.rounding import Bounded, reference
 from lenet.spec import ACTIVATION_SHAPES, FLOPS, LAYERS
 
 ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
+SETTLE_SECONDS = 0.05  # pools of threads spin on when their work is done, and would slow the next side
 SQUARE = 1024  # rows of the matrices whose product measures the BLAS: 4 MB each
 TASKS = ("forward", "train")
 
@@ -167,7 +168,8 @@ def calls_in_a_round(call: Callable[[], object]) -> int:
 
 
 def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    """For one call, over so many."""
+    """For one call, over so many, once the threads of whoever ran before have gone to sleep."""
+    time.sleep(SETTLE_SECONDS)
     start = time.perf_counter()
     for _ in range(repeats):
         call()

@@ -7,6 +7,7 @@ from lenet import gradients
 from lenet.compare import ratio
 from lenet.gradients import cotangent_gradients, decided, loss_gradients
 from lenet.recipe import initial_params
+from tests.helpers import BATCH
 from tests.planted import numpy_port
 
 COUNT = 50

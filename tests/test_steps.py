@@ -136,7 +136,7 @@ NOISE = gamma(ROUNDINGS, U64)
 
 @pytest.fixture(scope="module")
 def long_run(digits):
-    """Digits for 220 steps, where they end, and how far runs drift whose weights are shaken by NOISE after each step.
+    """Digits for 220 steps, where these end, and how far runs drift that are shaken by NOISE after each.
 
     The shaken runs are the argument for the limit below: they suffer at every step, in every weight,
     ten roundings of one size, and grow them by the very Jacobians that grow a port's. Three draws, the

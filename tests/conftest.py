@@ -5,12 +5,23 @@ takes `port` also in each dtype: a new registry line gets every such test. Where
 the test is skipped, except under CI: there it fails, since nothing may be skipped in silence.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Two processes share the cores (pytest -n): more threads than cores wait for each other, spinning. Read
 # by each library when it is imported.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PJRT_NPROC"):
     os.environ.setdefault(variable, "1")
+# What XLA compiles is kept for one run, for all its processes: pytest's own, and those that tests start.
+KEPT = "LENET_TESTS_COMPILED"  # names the folder, which the first process makes and removes
+if KEPT not in os.environ:
+    os.environ[KEPT] = tempfile.mkdtemp(prefix="lenet-tests-")
+    atexit.register(shutil.rmtree, os.environ[KEPT], ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ[KEPT] + "/jax"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={os.environ[KEPT]}/tf"
 
 from collections.abc import Callable
 from functools import cache

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 from lenet.errors import LenetError
 
 Array = np.ndarray
+# Digits in a batch, wherever nothing depends on it: XLA compiles anew for each size, and takes what it has
+# compiled in another test. A power of two, so that a mean of whole numbers is exact; the size of no axis.
+BATCH = 8
 
 
 def frozen(values: ArrayLike, dtype: str = "float64") -> Array:

@@ -15,7 +15,7 @@ from lenet.recipe import Batch, Recipe
 from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv
 from lenet_numpy.layers import conv2d
 from tests.grids import pixels16, ternary_params
-from tests.helpers import one_line
+from tests.helpers import BATCH, one_line
 from tests.planted import Planted, affine, numpy_port
 
 AFFINE = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
@@ -81,7 +81,7 @@ def test_the_exact_weights_read_at_least_99_percent_of_the_digits():
 
 # --- gradients and a step ----------------------------------------------------------------------
 
-BATCHES = 4  # of CHUNK digits each
+BATCHES = 16  # of BATCH digits each
 
 
 @cache
@@ -89,9 +89,9 @@ def gradient_reference():
     """For a few chunks: an integer cotangent, and every gradient by the integers, certified."""
     params, _, images = shipped()
     rng, found = np.random.default_rng(1), []
-    for start in range(0, BATCHES * CHUNK, CHUNK):
-        chunk = images[start : start + CHUNK]
-        cotangent = rng.integers(-1, 2, (CHUNK, 10)).astype(np.float32)
+    for start in range(0, BATCHES * BATCH, BATCH):
+        chunk = images[start : start + BATCH]
+        cotangent = rng.integers(-1, 2, (BATCH, 10)).astype(np.float32)
         assert certify_backward(params, chunk, cotangent).holds
         gradients = exact.backward(params, chunk, cotangent)
         found.append((chunk, cotangent, {name: g.to_float() for name, g in gradients.items()}))
@@ -114,19 +114,19 @@ def saturated():
     """A batch on which softmax itself is exact, so that loss, gradients and a step are integers too.
 
     Logits are multiplied by 2^k until the largest leads by 128 and more: e^−128 is zero in float32,
-    its sum with e^0 is 1, and p is exactly 1 or 0. With 16 digits the cotangent (p − [label]) / 16
-    is 0 or ±1/16; a quarter of the labels is wrong, so that there is something to learn.
+    its sum with e^0 is 1, and p is exactly 1 or 0. With 8 digits the cotangent (p − [label]) / 8
+    is 0 or ±1/8; a quarter of the labels is wrong, so that there is something to learn.
     """
     params, _, images = shipped()
     logits = np.concatenate([chunk["logits"] for chunk in reference()])
     lead = np.diff(np.sort(logits, axis=1)[:, -2:])[:, 0]
-    chosen = np.argsort(-lead, kind="stable")[:16]
+    chosen = np.argsort(-lead, kind="stable")[:BATCH]
     factor = np.float32(2.0 ** np.ceil(np.log2(128 / lead[chosen].min())))
     params = params | {name: params[name] * factor for name in ("logits.weight", "logits.bias")}
     logits, best = logits[chosen] * factor, logits[chosen].argmax(axis=1)
-    labels = np.where(np.arange(16) % 4 == 0, (best + 1) % 10, best)
-    cotangent = (np.eye(10)[best] - np.eye(10)[labels]).astype(np.float32) / 16
-    loss = (logits.max(axis=1) - logits[np.arange(16), labels]).mean(dtype=np.float64)
+    labels = np.where(np.arange(BATCH) % 4 == 0, (best + 1) % 10, best)
+    cotangent = (np.eye(10)[best] - np.eye(10)[labels]).astype(np.float32) / BATCH
+    loss = (logits.max(axis=1) - logits[np.arange(BATCH), labels]).mean(dtype=np.float64)
     velocity = {name: np.ldexp(w, -2) for name, w in ternary_params(0).items()}
     gradients = exact.backward(params, images[chosen], cotangent)
     assert certify_backward(params, images[chosen], cotangent).holds

@@ -13,10 +13,11 @@ from lenet.recipe import Batch, Recipe, batches, initial_params
 from lenet.rounding import U64, gamma
 from lenet.steps import ROUNDINGS, Step, step
 from lenet_numpy.port import Port as NumpyPort
+from tests.helpers import BATCH
 
 # Momentum, decay, and a rate drop in the middle; eight steps, the fourth and the last on a short batch.
-RECIPE = Recipe(seed=1, epochs=2, batch_size=16, weight_decay=5e-3, schedule="drop")
-SIZES = (16, 16, 16, 2, 16, 16, 16, 2)
+RECIPE = Recipe(seed=1, epochs=2, batch_size=BATCH, weight_decay=5e-3, schedule="drop")
+SIZES = (BATCH, BATCH, BATCH, 2, BATCH, BATCH, BATCH, 2)
 
 
 @pytest.fixture(scope="module")
@@ -135,26 +136,27 @@ NOISE = gamma(ROUNDINGS, U64)
 
 @pytest.fixture(scope="module")
 def long_run(digits):
-    """Digits for 220 steps, and how far runs drift whose weights are shaken by NOISE after each step.
+    """Digits for 220 steps, where these end, and how far runs drift that are shaken by NOISE after each.
 
     The shaken runs are the argument for the limit below: they suffer at every step, in every weight,
     ten roundings of one size, and grow them by the very Jacobians that grow a port's. Three draws, the
     worst taken, and a factor of 4 for the directions that three draws have not tried.
     """
-    some = digits[:180]  # 20 epochs of 11 full batches and a short one of 4
-    port, other = open_port("numpy", "float64"), open_port("numpy", "float64")
+    some = digits[:178]  # 20 epochs of 11 full batches and a short one of 2
+    port = open_port("numpy", "float64")
+    end = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
     spread = []
     for seed in range(3):
-        port.load(initial_params(LONG.seed))
-        other.load(initial_params(LONG.seed))
-        runs = (
-            port.train(batches(some, LONG, 0, STEPS), LONG),
-            drift.shaken(other, batches(some, LONG, 0, STEPS), LONG, NOISE, seed),
-        )
-        for _ in zip(*runs, strict=True):
-            pass
-        spread.append(drift.distance(other.params(), port.params()))
-    return some, 4 * max(spread)
+        shaken = drift.shaken(port, batches(some, LONG, 0, STEPS), LONG, NOISE, seed)
+        spread.append(drift.distance(ended(port, shaken), end))
+    return some, end, 4 * max(spread)
+
+
+def ended(port, run):
+    """The parameters behind a run from the recipe's initial weights."""
+    port.load(initial_params(LONG.seed))
+    assert len(list(run)) == STEPS
+    return port.params()
 
 
 # Every framework in its quickest mode; each step of every mode is judged above.
@@ -164,38 +166,32 @@ QUICKEST = [name for name in ports.names() if name not in ("torch:compile", "tf"
 @pytest.mark.parametrize("name", QUICKEST)
 def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
     """In float64, to within the shaken runs' spread, which is some thousands of u."""
-    some, limit = long_run
+    some, end, limit = long_run
     port = open_port(name, "float64")
-    apart = drift.drift(open_port("numpy", "float64"), [port], some, LONG, STEPS)[-1, 0]
-    assert apart <= limit
+    found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
+    assert drift.distance(found, end) <= limit
     assert limit < 2**13 * U64
 
 
-def test_a_run_by_another_rule_ends_far_beyond_the_limit(digits, long_run):
+def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run):
     """The smallest of the faults, against the limit: noise < limit < fault."""
-    some, limit = long_run
-    reference = open_port("numpy", "float64")
-    reference.load(initial_params(LONG.seed))
-    for _ in reference.train(batches(some, LONG, 0, STEPS), LONG):
-        pass
+    some, end, limit = long_run
     for rule in (no_decay_on_biases, nesterov):
         port = Faulty(rule)
-        port.load(initial_params(LONG.seed))
-        for _ in port.train(batches(some, LONG, 0, STEPS), LONG):
-            pass
-        assert drift.distance(port.params(), reference.params()) > 1e6 * limit
+        found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
+        assert drift.distance(found, end) > 1e6 * limit
 
 
 def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_run):
     """Step 1 is rounding: a few u of float32. Then gates and winners near a tie fall the other way."""
-    some, _ = long_run
+    some, *_ = long_run
     apart = drift.drift(open_port("numpy", "float64"), [open_port("numpy", "float32")], some, LONG, 60)[:, 0]
     assert 2.0**-26 < apart[0] < 2.0**-16
     assert apart[-1] > apart[0]
 
 
 def test_drift_of_a_port_from_itself_is_zero(digits, long_run):
-    some, _ = long_run
+    some, *_ = long_run
     ports = [open_port("numpy", "float64") for _ in range(2)]
     assert not drift.drift(ports[0], ports[1:], some, LONG, 5).any()
 

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lenet import data, ports, weights
+from lenet import data, weights
 from lenet.compare import compare
+from lenet.ports import Port
 from lenet.recipe import Batch, Recipe
 from lenet_numpy import layers as numpy_layers
 
@@ -125,11 +126,27 @@ def test_what_the_docstring_says_of_max_at_a_tie_is_so(layers):
 # --- compilation -------------------------------------------------------------------------------
 
 
+def settings() -> tuple[Any, ...]:
+    from pytensor import config
+
+    return config.floatX, config.mode, config.linker, config.cxx
+
+
+class Compiled(NamedTuple):
+    """All that a port compiled, and PyTensor's settings before it and after it."""
+
+    functions: list[Any]
+    before: tuple[Any, ...]
+    after: tuple[Any, ...]
+
+
 @pytest.fixture(scope="module")
-def compiled(open_port, params, digits) -> list[Any]:
-    """All that a port compiles when it is asked everything twice, with other digits and another recipe."""
+def compiled(open_port, params, digits) -> Compiled:
+    """By a port that is asked everything twice, with other digits and another recipe."""
     open_port("theano")
     from lenet_theano import port as module
+
+    before = settings()
 
     made, function = [], module.function
 
@@ -149,11 +166,11 @@ def compiled(open_port, params, digits) -> list[Any]:
             port.gradients(images, labels)
             port.backward(images, np.ones((count, 10)))
             list(port.train([Batch(images, labels, 0.125)], recipe))
-    return made
+    return Compiled(made, before, settings())
 
 
 def test_each_of_the_five_functions_is_compiled_once_when_first_asked(compiled):
-    assert len(compiled) == 5
+    assert len(compiled.functions) == 5
 
 
 def test_numpy_runs_every_operation_in_float32(compiled):
@@ -165,7 +182,7 @@ def test_numpy_runs_every_operation_in_float32(compiled):
     from pytensor.link.vm import VMLinker
     from pytensor.tensor.elemwise import Elemwise
 
-    for function in compiled:
+    for function in compiled.functions:
         assert isinstance(function.maker.linker, VMLinker)
         assert not function.maker.linker.c_thunks
         nodes = function.maker.fgraph.toposort()
@@ -178,9 +195,13 @@ def test_numpy_runs_every_operation_in_float32(compiled):
         assert {output.dtype for node in nodes for output in node.outputs} <= {"float32", "int64", "bool"}
 
 
-def answers(*, forward: bool) -> list[str]:
+def test_the_port_leaves_the_settings_of_pytensor_as_they_were(compiled):
+    assert compiled.before == compiled.after
+
+
+def answers(port: Port, *, forward: bool) -> list[str]:
     """The bits of what a float64 port gives: the logits alone, or everything."""
-    digits, port = data.test_set()[:3], ports.open_port("theano", "float64")
+    digits = data.test_set()[:3]
     port.load(weights.read())
     found = [port.logits(digits.images)]
     if not forward:
@@ -194,7 +215,11 @@ def answers(*, forward: bool) -> list[str]:
 
 def answers_elsewhere(environment: dict[str, str], *, forward: bool) -> list[str]:
     """`answers` of a process of its own, where every warning is an error and nothing is said on stderr."""
-    code = f"from tests.test_theano import answers; print(*answers(forward={forward}))"
+    code = f"""
+from lenet.ports import open_port
+from tests.test_theano import answers
+print(*answers(open_port("theano", "float64"), forward={forward}))
+"""
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=ROOT,
@@ -207,27 +232,18 @@ def answers_elsewhere(environment: dict[str, str], *, forward: bool) -> list[str
     return ran.stdout.split()
 
 
-def test_the_port_writes_no_cache_and_heeds_no_settings(layers, tmp_path):
+def test_the_port_writes_no_cache_and_heeds_no_settings(open_port, tmp_path):
     """Another precision or mode in PYTENSOR_FLAGS changes no bit, and no file comes to be."""
     environment = {"HOME": str(tmp_path), "PYTENSOR_FLAGS": "floatX=float32,mode=CVM"}
-    assert answers_elsewhere(environment, forward=False) == answers(forward=False)
+    here = answers(open_port("theano", "float64"), forward=False)
+    assert answers_elsewhere(environment, forward=False) == here
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("flags", ["", "cxx="])
-def test_the_port_runs_without_a_compiler_and_without_a_home(flags, layers, tmp_path):
+def test_the_port_runs_without_a_compiler_and_without_a_home(flags, open_port, tmp_path):
     """Nor is it slower, so that there is nothing to say: NumPy runs it in any case."""
     (tmp_path / "file").touch()
     environment = {"HOME": str(tmp_path / "file" / "home"), "PATH": str(tmp_path), "PYTENSOR_FLAGS": flags}
-    assert answers_elsewhere(environment, forward=True) == answers(forward=True)
-
-
-def test_the_port_leaves_the_settings_of_pytensor_as_they_were(open_port, params, digits):
-    port = open_port("theano")
-    from pytensor import config
-
-    before = (config.floatX, config.mode, config.linker, config.cxx)
-    port.load(params)
-    port.logits(digits.images[:2])
-    list(port.train([Batch(digits.images[:2], digits.labels[:2], 0.125)], Recipe()))
-    assert (config.floatX, config.mode, config.linker, config.cxx) == before
+    here = answers(open_port("theano", "float64"), forward=True)
+    assert answers_elsewhere(environment, forward=True) == here

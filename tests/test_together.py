@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,41 +47,35 @@ def installed() -> list[str]:
     return [name for name in NAMES if ports.installed(name)]
 
 
-def run(line: list[str], cache: Path) -> Found:
-    """A process for these ports. What JAX compiles is kept in `cache`, for the next such process."""
-    kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+def run(line: list[str]) -> Found:
+    """A process for these ports."""
     command = [sys.executable, "-W", "error", "-m", "tests.fingerprints", *line]
     root = Path(__file__).parent.parent
-    result = subprocess.run(command, cwd=root, env={**os.environ, **kept}, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""  # no warning and no greeting
     return json.loads(result.stdout)
 
 
-def run_side_by_side(lines: list[list[str]], cache: Path) -> list[Found]:
+def run_side_by_side(lines: list[list[str]]) -> list[Found]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(run, cache=cache), lines))
+        return list(pool.map(run, lines))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("jax")
-
-
-@pytest.fixture(scope="module")
-def alone(cache) -> Found:
+def alone() -> Found:
     """{port, dtype and call: fingerprints in two orders}, a process for each framework."""
     families = [[name for name in installed() if name.partition(":")[0] == family] for family in FRAMEWORKS]
     found: Found = {}
-    for one in run_side_by_side([names for names in families if names], cache):
+    for one in run_side_by_side([names for names in families if names]):
         found |= one["fingerprints"]
     return found
 
 
 @pytest.fixture(scope="module")
-def together(cache, alone) -> list[Found]:
+def together(alone) -> list[Found]:
     """All in one process, opened in the order of the registry; in another by name: JAX first, torch last."""
-    return run_side_by_side([installed(), sorted(installed())], cache)
+    return run_side_by_side([installed(), sorted(installed())])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
@@ -26,7 +26,7 @@ from lenet.ports import framework
 
 PYTHON = ("model.py", "weights.py", "train.py", "port.py", "layers.py")
 FILES = (*PYTHON, "deploy.prototxt", "train_val.prototxt", "solver.prototxt")  # Caffe's network is text
-TEMPLATE = Path(__file__).with_name("diff.html.jinja")
+HERE = Path(__file__).parent
 KINDS = {
     Comment: "comment",
     String.Doc: "comment",
@@ -186,9 +186,15 @@ def render(files: list[FilePair], width: int) -> RenderableType:
 
 def to_html(files: list[FilePair], a: str, b: str) -> str:
     """One self-contained page."""
-    source = TEMPLATE.read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return page.render(files=files, a=a, b=b)
+    return templates().get_template("diff.html.jinja").render(files=files, a=a, b=b)
+
+
+def templates() -> Environment:
+    """The templates of the package's pages; what they are given is escaped."""
+    folders = [HERE, HERE / "report"]
+    return Environment(
+        loader=FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def _folder(port: str) -> Path:

@@ -15,6 +15,7 @@ from lenet.data import Digits
 from lenet.drift import Lockstep, lockstep
 from lenet.errors import LenetError
 from lenet.exact import pixel_values
+from lenet.migrations import Layouts, folders, layouts
 from lenet.ports import FRAMEWORKS, Port, open_port
 from lenet.recipe import Recipe
 from lenet.report.arrays import Values, joined, stack
@@ -64,6 +65,7 @@ class Report:
     values: Values
     certificate: RangeCertificate
     training: Training | None
+    layouts: dict[str, Layouts]
 
 
 def collect(
@@ -101,7 +103,8 @@ def collect(
     for report, number in zip(found.ports, equal, strict=True):
         report.bits_equal = number
     training = train(ports, digits, steps, progress)
-    return Report(found, shown, values, certify_range(exact, pixel_values()), training)
+    axes = {port.name: layouts(port.name) for port in ports if port.name in folders()}
+    return Report(found, shown, values, certify_range(exact, pixel_values()), training, axes)
 
 
 def work(digits: int, count: int, steps: int) -> int:

@@ -34,6 +34,11 @@ class Station:
         return self.x + (self.width + 4 * (self.sheets - 1)) / 2
 
     @property
+    def hit(self) -> float:
+        """Width of what reacts to a click."""
+        return max(LABEL, self.width + 4 * (self.sheets - 1)) + 18
+
+    @property
     def size(self) -> str:
         """ "6×28×28"."""
         return "×".join(map(str, self.shape))

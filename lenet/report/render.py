@@ -12,11 +12,21 @@ from lenet.bench import Bench
 from lenet.compare import PortReport
 from lenet.diff import templates
 from lenet.drift import Lockstep
-from lenet.migrations import folders, history
+from lenet.migrations import Layouts, folders, history
 from lenet.report import arrays, code, drawing
 from lenet.report.collect import Report, Training
 from lenet.report.web import HOW, Runtime
-from lenet.spec import ACTIVATION_SHAPES, FLOPS, LAYERS, PARAM_COUNT, Affine
+from lenet.spec import (
+    ACTIVATION_SHAPES,
+    FLOPS,
+    LAYERS,
+    PARAM_COUNT,
+    Affine,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+)
 from lenet.tables import ratio, strict_json
 
 HERE = Path(__file__).parent
@@ -44,7 +54,10 @@ def page(report: Report, bench: Bench | None, onnx: bytes, web: Runtime | None) 
             arrays=arrays.pack(report.values),
             stations=drawing.stations(),
             layers=[(layer, drawing.describe(layer)) for layer in LAYERS],
+            drawing=(HERE / "draw.js").read_text(encoding="utf-8"),
             ports=names,
+            beside=("torch", "tf") if {"torch", "tf"} <= set(names) else (names[0], names[-1]),
+            axes=lambda name, layer: axes(report.layouts.get(name), layer),
             written=folders(),
             history=history(),
             called=code.called,
@@ -79,6 +92,20 @@ def data(report: Report) -> dict[str, Any]:
 def script_json(value: object) -> str:
     """JSON that may stand in a <script>: no "<" in it."""
     return json.dumps(strict_json(value), allow_nan=False).replace("<", "\\u003c")
+
+
+def axes(layouts: Layouts | None, layer: Layer) -> str:
+    """In which order the framework holds what the layer is about; "" where it was not run."""
+    if layouts is None:
+        return ""
+    match layer:
+        case Conv():
+            return f"{layouts.images}, kernels {layouts.kernels}"
+        case Linear():
+            return layouts.dense
+        case Flatten():
+            return layouts.flatten
+    return layouts.images if len(ACTIVATION_SHAPES[layer.name]) == 3 else "as they are"
 
 
 def worst(port: PortReport) -> tuple[str, float]:

@@ -53,19 +53,25 @@ function color(name) {
   const context = document.createElement("canvas").getContext("2d");
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name);
   context.fillRect(0, 0, 1, 1);
-  return context.getImageData(0, 0, 1, 1).data;
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
 }
 
 const mix = (from, to, part) => [0, 1, 2].map((i) => from[i] + (to[i] - from[i]) * part);
 
+/** The columns of a table of n cells without a gap, nearly a square. */
+function divisor(n) {
+  let columns = Math.ceil(Math.sqrt(n));
+  while (n % columns) columns++;
+  return columns;
+}
+
 /** How the maps of a layer are laid side by side: features become one map, nearly a square. */
 function tiling([channels, height, width]) {
   if (height) {
-    const columns = Math.ceil(Math.sqrt(channels * 1.5));
+    const columns = divisor(channels);
     return { width, height, columns, rows: Math.ceil(channels / columns) };
   }
-  let columns = channels <= 10 ? channels : Math.ceil(Math.sqrt(channels));
-  while (channels % columns) columns++;
+  const columns = channels <= 10 ? channels : divisor(channels);
   return { width: columns, height: channels / columns, columns: 1, rows: 1 };
 }
 
@@ -130,7 +136,8 @@ function drawMaps() {
     paint(canvas, shape, (i) => {
       const r = ratio(i);
       if (r > 1) return [224, 18, 60];
-      return r === 0 ? none : mix(none, more, Math.max(0.12, 1 + Math.log10(r) / DECADES));
+      const part = Math.max(0.05, 1 + Math.log10(r) / DECADES); // of the scale's length
+      return r === 0 ? none : part < 0.5 ? mix(none, less, 2 * part) : mix(less, more, 2 * part - 1);
     });
   }
   $("#low").textContent = (-largest).toPrecision(3);

@@ -33,7 +33,7 @@ web/.$(ORT):
 
 # The static pages, ready to publish: the report is site/index.html.
 pages: .venv/installed
-	$(BIN)/python -m lenet.report.site site $(REPORT_FLAGS)
+	$(BIN)/lenet report --site site $(REPORT_FLAGS)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

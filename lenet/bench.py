@@ -113,7 +113,9 @@ def read(path: Path) -> Bench:
         ]
         made = Bench(int(found["threads"]), int(found["rounds"]), float(found["sgemm_gflops"]), timings)
     except OSError as error:
-        raise LenetError(f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it") from error
+        raise LenetError(
+            f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise LenetError(f"{path}: not what `lenet bench --json` writes; make it anew") from error
     numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]

@@ -18,6 +18,12 @@ from lenet.commands import options
     help="The page to write.",
 )
 @click.option(
+    "--site",
+    type=options.FILE,
+    metavar="DIR",
+    help="Instead: a folder of static pages to publish, the report as its index.html.",
+)
+@click.option(
     "--digits",
     type=click.IntRange(1, options.TEST_DIGITS),
     default=options.TEST_DIGITS,
@@ -53,6 +59,7 @@ from lenet.commands import options
 def report(
     ports: tuple[str, ...],
     out: Path,
+    site: Path | None,
     digits: int,
     strip: int,
     steps: int,
@@ -66,18 +73,23 @@ def report(
     """
     from export import from_numpy
     from lenet import bench as stopwatch
-    from lenet import data, exact, weights
-    from lenet.commands.opening import eager_ports, open_ports
+    from lenet import data, exact, tables, weights
+    from lenet.commands.opening import open_ports, written_ports
     from lenet.files import check_writable, write_atomically
     from lenet.report import collect, render, web
+    from lenet.report import site as beside
     from lenet.terminal import output, progress_bar
 
+    if site is not None:
+        beside.make_folder(site)
+        out = site / "index.html"
     check_writable(out)
     bench = None if bench_file is None else stopwatch.read(bench_file)
     runtime = None if web_folder is None else web.read(web_folder)
     params, chosen = weights.read(weights.TRAINED), data.test_set()[:digits]
     with progress_bar() as progress:
-        opened, missing = open_ports(ports or eager_ports(), "float32", progress)
+        first = [name for name in written_ports() if ":" not in name]
+        opened, missing = open_ports(ports, "float32", progress, first)
         task = progress.add_task("", total=collect.work(len(chosen), strip, steps) + 1)
         found = collect.collect(
             opened,
@@ -88,7 +100,17 @@ def report(
             steps,
             lambda doing, done: progress.update(task, description=doing, advance=done),
         )
+        pages = {}
+        if site is not None:
+            follow = progress.add_task("", total=beside.count())
+            pages = beside.pages(lambda doing: progress.update(follow, description=doing, advance=1))
         progress.update(task, description="writing the page")
-        html = render.page(found, bench, from_numpy.export(params).SerializeToString(), runtime)
+        onnx = from_numpy.export(params).SerializeToString()
+        links = {name: title for name, (title, _) in pages.items()}
+        html = render.page(found, bench, onnx, runtime, links)
+        for name, (_, text) in pages.items():
+            write_atomically(out.with_name(name), text)
         write_atomically(out, html)
+    if missing:
+        output().print(tables.missing(missing))
     output().print(f"{out}: {len(html.encode()) / 1e6:.1f} MB; open it in a browser")

@@ -83,7 +83,9 @@ def _network(name: str) -> Path:
 @cache
 def _blocks(path: Path) -> dict[int, tuple[str, str]]:
     """Each line of a prototxt, numbered from 1: its text, and the layer whose block it stands in, or ""."""
-    found, block, layer = {}, [], ""
+    found: dict[int, tuple[str, str]] = {}
+    block: list[tuple[int, str]] = []
+    layer = ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("layer {"):
             block, layer = [], ""

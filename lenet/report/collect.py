@@ -97,9 +97,7 @@ def collect(
             raise LenetError(f"{report.name}: {report.problem}")
     shown, values = look(ports, params, digits, count, progress)
     right = bits.right_logits(exact, digits.images)
-    equal = bits.equal_bits(
-        ports, exact, digits.images, right, lambda done: progress("comparing bits", done)
-    )
+    equal = bits.equal_bits(ports, exact, digits.images, right, lambda done: progress("comparing bits", done))
     for report, number in zip(found.ports, equal, strict=True):
         report.bits_equal = number
     training = train(ports, digits, steps, progress)
@@ -124,7 +122,8 @@ def look(
         port.load(params)
     progress("choosing digits", 0)
     chosen = choose(params, digits, ports[0], count)
-    shown, expected, outputs = [], [], [[] for _ in ports]
+    outputs: list[list[np.ndarray]] = [[] for _ in ports]
+    shown, expected = [], []
     with threadpool_limits(1):
         for one in chosen:
             image = digits.images[one.index : one.index + 1]
@@ -163,6 +162,11 @@ def train(
     epochs = -(-steps // Recipe(epochs=1).steps(len(digits)))
     recipe = Recipe(epochs=epochs, schedule="cosine")
     run = lockstep(
-        open_port("numpy", "float64"), able, digits, recipe, steps, lambda: progress("training in lockstep", 1)
+        open_port("numpy", "float64"),
+        able,
+        digits,
+        recipe,
+        steps,
+        lambda: progress("training in lockstep", 1),
     )
     return Training(recipe, [f"{port.name} {port.dtype}" for port in able], run)

@@ -33,10 +33,11 @@ function prepared() {
   if (right < 0) return null;
   const [width, height] = [right - left + 1, bottom - top + 1];
   const [columns, rows] = [width, height].map((side) => Math.max(1, Math.round((side * BOX) / Math.max(width, height))));
-  const small = new OffscreenCanvas(columns, rows).getContext("2d");
+  const small = new OffscreenCanvas(columns, rows).getContext("2d", { willReadFrequently: true });
   small.imageSmoothingQuality = "high";
   small.drawImage(pad, left, top, width, height, 0, 0, columns, rows);
-  const grey = Array.from({ length: columns * rows }, (_, i) => small.getImageData(i % columns, Math.floor(i / columns), 1, 1).data[0]);
+  const shrunk = small.getImageData(0, 0, columns, rows).data;
+  const grey = Array.from({ length: columns * rows }, (_, i) => shrunk[4 * i]);
   const strongest = Math.max(...grey), mass = grey.reduce((a, b) => a + b, 0);
   const centre = (at) => grey.reduce((sum, v, i) => sum + v * at(i), 0) / mass;
   const put = (middle, side) => Math.min(28 - side, Math.max(0, Math.round(14 - middle)));
@@ -85,9 +86,9 @@ function tellAnswer(logits) {
   guess.innerHTML = "<b></b><span></span>";
   guess.firstChild.textContent = logits.indexOf(most);
   guess.lastChild.textContent = known
-    ? `Test digit ${DATA.digits[exact].index}: largest error/bound ${ratioText(worst)}; ` +
+    ? ` Test digit ${DATA.digits[exact].index}: largest error/bound ${ratioText(worst)}; ` +
       (worst <= 1 ? "the same function as the ports." : "a different function.")
-    : `with ${((100 * Math.max(...powers)) / sum).toFixed(1)} %`;
+    : ` with ${((100 * Math.max(...powers)) / sum).toFixed(1)} %`;
   guess.dataset.worst = String(worst);
 }
 

@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 from math import prod
 
-from lenet.spec import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, Affine, Conv, Flatten, Layer, Linear, MaxPool, Shape
+from lenet.spec import (
+    ACTIVATION_SHAPES,
+    IMAGE_SHAPE,
+    LAYERS,
+    Affine,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+    Shape,
+)
 
 GAP, LABEL, MIDDLE = 26, 60, 88
 SHEETS = 6  # maps that a stack shows at most

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +32,13 @@ from lenet.tables import ratio, strict_json
 HERE = Path(__file__).parent
 
 
-def page(report: Report, bench: Bench | None, onnx: bytes, web: Runtime | None) -> str:
+def page(
+    report: Report,
+    bench: Bench | None,
+    onnx: bytes,
+    web: Runtime | None,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """The whole HTML.
 
     Args:
@@ -40,6 +46,7 @@ def page(report: Report, bench: Bench | None, onnx: bytes, web: Runtime | None) 
         bench: read from a file of `lenet bench --json`; without it the page says how to make one.
         onnx: the network as an ONNX file, for the canvas.
         web: onnxruntime-web; without it the page says how to get it.
+        links: of pages beside this one where it is published: address → title.
     """
     names = [one.name for one in report.comparison.ports]
     shown = list(dict.fromkeys(name.partition(":")[0] for name in names))
@@ -72,6 +79,7 @@ def page(report: Report, bench: Bench | None, onnx: bytes, web: Runtime | None) 
             onnx=base64.b64encode(onnx).decode(),
             web=web,
             how=HOW,
+            links=links or {},
         )
     )
 
@@ -140,4 +148,3 @@ def _svg(draw: Callable[[Path], None]) -> str:
     with TemporaryDirectory() as folder:
         draw(path := Path(folder, "plot.svg"))
         return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
-

@@ -171,6 +171,7 @@ const ordinal = (bits) => (bits < 0 ? -(2 ** 31) - bits : bits);
 
 function ratioText(value) {
   if (value === null) return "∞";
+  if (value && value < 0.001) return value.toExponential(1);
   return value < 100 ? value.toFixed(3) : thousands(Math.round(value));
 }
 

@@ -23,7 +23,7 @@ from lenet.errors import LenetError
 from lenet.gradients import cross_entropy
 from lenet.ports import FRAMEWORKS, Port
 from lenet.recipe import Recipe
-from lenet.rounding import Bounded, reference, unit_roundoff
+from lenet.rounding import Bounded, reference
 from lenet.spec import ACTIVATION_SHAPES, FLOPS, LAYERS
 
 ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
@@ -183,7 +183,7 @@ def _prepare(
         return lambda: port.forward(inputs)
     list(port.train([], Recipe()))  # sets the optimizer up
     targets = port.targets(some.labels)
-    loss, _ = cross_entropy(logits, some.labels, unit_roundoff(port.dtype))
+    loss, _ = cross_entropy(logits, some.labels, port.dtype)
     _check(port, np.array([port.one_step(inputs, targets, 0.0)]), loss)
     return lambda: port.one_step(inputs, targets, 0.0)
 

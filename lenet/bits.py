@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lenet.certificate import certify_range
 from lenet.dyadic import Dyadic
@@ -28,7 +29,8 @@ def right_logits(params: Mapping[str, Array], images: Array) -> list[Dyadic]:
     certificate = certify_range(params, pixel_values())
     if certificate.broken:
         raise LenetError(f"these weights are not exact: {certificate.broken.problem}")
-    return [forward(params, chunk)["logits"] for chunk in _runs(images)]
+    with threadpool_limits(1):  # a second thread would spin beside the imports
+        return [forward(params, chunk)["logits"] for chunk in _runs(images)]
 
 
 def equal_bits(

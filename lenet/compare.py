@@ -305,7 +305,12 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
     error = _error(y, end_to_end.value)
     largest = float(error.max())
     whole = _over(error, end_to_end.error)
-    local = whole if own is end_to_end else ratio(y, own)
+    if own is end_to_end:
+        local = whole
+    elif not own.error.any() and np.array_equal(y, own.value):
+        local = np.zeros((1,) * y.ndim)  # what rounds nothing is right, as it nearly always is
+    else:
+        local = ratio(y, own)
     digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
     equal_values, max_ulps = _bits(y, end_to_end.value.astype(y.dtype))
     return LayerReport(

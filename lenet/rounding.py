@@ -122,12 +122,18 @@ def affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) -
     b = params[f"{layer.name}.bias"].astype(np.float64)
     b = b.reshape(-1, *[1] * (len(layer.out_shape(x.value.shape[1:])) - 1))
     n = layer.terms
-    value, products = _sums(layer, w, x.value)
-    carried = linear_map(layer, np.abs(w), x.error) if x.error.any() else 0.0
+    value, error = _sums(layer, w, x.value)
     g, g64 = gamma(n + 1, unit_roundoff(dtype)), gamma(n + 1, U64)
-    error = ((g + g64) * cover(n)) * (products + np.abs(b)) + ((1 + g) * cover(n)) * carried
+    nothing = error == 0  # zeros + b is b, in any order
+    error += np.abs(b)
+    error *= (g + g64) * cover(n)
+    if x.error.any():
+        carried = linear_map(layer, np.abs(w), x.error)
+        nothing &= carried == 0
+        carried *= (1 + g) * cover(n)
+        error += carried
     error += n * float(np.finfo(dtype).smallest_subnormal)  # products that underflow
-    error[products + carried == 0] = 0.0  # zeros + b is b, in any order
+    np.copyto(error, 0.0, where=nothing)
     value += b
     return Bounded(value, error)
 

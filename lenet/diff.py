@@ -120,8 +120,8 @@ class FilePair:
         return f"{marks[' ']} of {marks.total()} lines the same"
 
 
-def compare_folders(a: str, b: str) -> list[FilePair]:
-    """The folders of ports `a` and `b`, side by side; no framework is imported.
+def compare_folders(a: str, b: str, files: Iterable[str] = FILES) -> list[FilePair]:
+    """These files of the folders of ports `a` and `b`, side by side; no framework is imported.
 
     Raises:
         LenetError: there is no such port, or both share one folder.
@@ -129,7 +129,7 @@ def compare_folders(a: str, b: str) -> list[FilePair]:
     left, right = _folder(a), _folder(b)
     if left == right:
         raise LenetError(f"{a} and {b} are modes of one port, with one source: {left.name}")
-    names = [name for name in FILES if (left / name).is_file() or (right / name).is_file()]
+    names = [name for name in files if (left / name).is_file() or (right / name).is_file()]
     return [_compare_files(name, left / name, right / name) for name in names]
 
 

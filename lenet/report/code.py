@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from lenet import diff
-from lenet.diff import FilePair, Row
+from lenet.diff import FilePair, Line
 from lenet.migrations import ROOT, folders
 from lenet.spec import LAYERS
 
@@ -25,25 +25,20 @@ class Pair:
     b: str
     files: list[FilePair]
 
-    def layers_of(self, file: FilePair, definition: str, row: Row) -> str:
-        """The layers that a row is about, in words: named in it, or calling what it defines."""
-        lines = [line for line in (row.left, row.right) if line]
+    def layers_of(self, file: FilePair, definition: str, line: Line) -> str:
+        """The layers that a line is about, in words: named in it, or calling what it defines."""
         if file.name.endswith(".prototxt"):
-            path = ROOT / (file.left or file.right or "")
-            return _blocks(path)[lines[0].number][1]
-        found = {name for line in lines for name in WORD.findall(line.text)}
+            return _blocks(ROOT / (file.left or file.right or ""))[line.number][1]
         function = definition.partition("_backward")[0].partition("_parameter_gradients")[0]
-        found |= {name for port in (self.a, self.b) for name in NAMES if function in _calls(port)[name]}
-        return " ".join(name for name in NAMES if name in found)
+        named = set(WORD.findall(line.text))
+        named |= {name for port in (self.a, self.b) for name in NAMES if function in _calls(port)[name]}
+        return " ".join(name for name in NAMES if name in named)
 
 
 def pairs(names: list[str]) -> list[Pair]:
     """Every two of these ports, in their order; modes share their port's source."""
     known = [name for name in names if name in folders()]
-    return [
-        Pair(a, b, [file for file in diff.compare_folders(a, b) if file.name in FILES])
-        for a, b in combinations(known, 2)
-    ]
+    return [Pair(a, b, diff.compare_folders(a, b, FILES)) for a, b in combinations(known, 2)]
 
 
 @cache
@@ -59,7 +54,7 @@ def called(name: str) -> dict[str, str]:
     else:
         for line in lines:
             word = WORD.search(line)
-            if word and "(" in line:
+            if word and "(" in line and not line.lstrip().startswith("return"):
                 found[word[0]].append(line.strip())
     return {layer: "\n".join(some) for layer, some in found.items()}
 

@@ -270,17 +270,17 @@ function drawCode() {
   $("#pair").textContent = `${found.dataset.a} and ${found.dataset.b}`;
   if (inserted !== $("#pair").textContent) sources.replaceChildren(found.content.cloneNode(true));
   inserted = $("#pair").textContent;
-  const about = (row) => row.dataset.layers.split(" ").includes(state.layer);
+  const about = (cell) => cell.dataset.layers.split(" ").includes(state.layer);
   for (const file of all(".file", sources)) {
     for (const body of all("tbody", file)) {
-      const rows = all("tr", body);
-      for (const row of rows) row.classList.toggle("about", about(row));
-      body.classList.toggle("hide", !state.whole && !rows.some(about));
+      const cells = all("[data-layers]", body);
+      for (const one of cells) one.classList.toggle("about", about(one));
+      body.classList.toggle("hide", !state.whole && !cells.some(about));
     }
     const bodies = all("tbody", file);
     file.classList.toggle("hide", !state.whole && bodies.every((body) => body.classList.contains("hide")));
   }
-  const first = $("#sources tr.about");
+  const first = $("#sources .about");
   if (first) sources.scrollTop += first.getBoundingClientRect().top - sources.getBoundingClientRect().top - 90;
 }
 
@@ -344,8 +344,8 @@ function theme(name) {
   drawMaps();
 }
 $("#theme").addEventListener("click", () => {
-  const now = document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
-  theme(now === "dark" ? "light" : "dark");
+  const system = dark.matches ? "dark" : "light", other = dark.matches ? "light" : "dark";
+  theme((document.documentElement.dataset.theme || system) === system ? other : undefined);
 });
 dark.addEventListener("change", drawMaps);
 let before; // the theme on the screen, while light is printed

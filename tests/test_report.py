@@ -256,7 +256,7 @@ def test_the_makefile_fetches_the_version_that_is_expected():
 
 def test_the_site_has_the_diffs_the_migrations_and_the_workshop(monkeypatch):
     monkeypatch.setattr(site, "folders", lambda: {name: folders()[name] for name in ("numpy", "torch")})
-    calls = []
+    calls: list[str] = []
     found = site.pages(calls.append)
     assert list(found) == ["numpy-torch.html", "torch-tf.html", "migrations.html", "workshop.html"]
     assert len(calls) == site.count()

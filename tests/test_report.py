@@ -14,11 +14,12 @@ from lenet import weights
 from lenet.bench import Bench, Timing, read
 from lenet.cli import cli
 from lenet.compare import compare
-from lenet.drift import drift
+from lenet.drift import lockstep
 from lenet.errors import LenetError
 from lenet.exact import EXACT
 from lenet.migrations import folders
 from lenet.ports import open_port
+from lenet.recipe import Recipe, batches, initial_params
 from lenet.report import arrays, code, collect, render, site, strip, web
 from lenet.rounding import certified, reference
 from lenet.spec import ACTIVATION_SHAPES, LAYERS
@@ -83,10 +84,12 @@ def test_the_bound_told_is_that_of_the_value_furthest_off(report, digits, params
     port = numpy_port()
     port.load(params)
     image = digits.images[index : index + 1]
-    found, expected = port.activations(image)["fc1"], reference(params, image)["fc1"]
-    off = np.abs(found - expected.value)
-    assert shown.layers["numpy"]["fc1"]["bound"] == expected.error.flat[off.argmax()]
-    assert shown.layers["numpy"]["fc1"]["max_abs_error"] == off.max()
+    found, expected = port.activations(image), reference(params, image)
+    for name in ACTIVATION_SHAPES:
+        off = np.abs(found[name] - expected[name].value)
+        told = shown.layers["numpy"][name]
+        assert told["bound"] == expected[name].error.flat[off.argmax()]
+        assert told["max_abs_error"] == off.max()
 
 
 def test_strip_has_every_class_first_then_the_smallest_margins(digits, params):
@@ -173,10 +176,18 @@ def test_certificate_and_training_are_told_as_computed(report, html):
     assert f"{(losses.max(axis=1) - losses.min(axis=1)).max():.1e}" in page.texts["training"]
 
 
-def test_the_runs_distances_are_those_of_drift(report, digits):
-    recipe = report.training.recipe
-    again = drift(open_port("numpy", "float64"), [numpy_port()], digits[:DIGITS], recipe, STEPS)
-    np.testing.assert_array_equal(report.training.run.distances[:, :1], again)
+def test_a_runs_losses_and_distances_are_each_ports_own(digits):
+    """Float64 beside float64 is the same run; float32 is not, and NumPy alone gives the same losses."""
+    some, recipe = digits[:DIGITS], Recipe(epochs=STEPS)
+    ports = [open_port("numpy", "float64"), numpy_port()]
+    run = lockstep(open_port("numpy", "float64"), ports, some, recipe, STEPS)
+    assert (run.distances[:, 1] > 0).all()
+    assert (run.distances[:, 0] == 0).all()
+    assert (run.losses[:, 0] == run.losses[:, 1]).all()
+    alone = numpy_port()
+    alone.load(initial_params(recipe.seed))
+    assert list(alone.train(batches(some, recipe), recipe)) == list(run.losses[:, 2])
+    assert (run.losses[:, 0] != run.losses[:, 2]).any()
 
 
 def test_a_bench_is_shown_as_read_and_its_absence_says_how_to_make_one(report, params, html, tmp_path):

@@ -125,10 +125,7 @@ def test_feature_maps_are_painted_from_the_values(page, digits, params, open_por
     """Brightest where the value is largest; equal values of two ports are painted as equal."""
     choose(page, "pool2", 2, "torch", "numpy")
     canvas = page.locator('[data-map="a"]')
-    assert canvas.evaluate("canvas => [canvas.width, canvas.height]") == [
-        4 * 6 - 1,
-        4 * 6 - 1,
-    ]  # 16 maps of 5×5 and the gaps
+    assert canvas.evaluate("canvas => [canvas.width, canvas.height]") == [23, 23]  # 4×4 maps of 5×5, 3 gaps
     one = digits[shown_index(page, 2) :][:1]
     outputs = []
     for name in ("torch", "numpy"):

@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint web pages clean
 
 demo: .venv/installed
 	$(BIN)/lenet compare
@@ -18,6 +18,23 @@ lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# onnxruntime-web out of its npm package, for `lenet report --web web`: pinned, and refused if it is another.
+ORT := onnxruntime-web-1.30.0
+ORT_SHA512 := ab4cbe26baedba45d2cec05610c71c55fa97db92d19a8b171c5f8269126683ca590a5cdc57bb2f35ce2b298de32f4d956fb42644c0ecd528a0a91e025c07ca61
+
+web: web/.$(ORT)
+
+web/.$(ORT):
+	rm -rf web && mkdir web
+	cd web && npm pack --silent onnxruntime-web@$(ORT:onnxruntime-web-%=%)
+	cd web && echo "$(ORT_SHA512)  $(ORT).tgz" | sha512sum --check --quiet
+	tar -xzf web/$(ORT).tgz -C web --strip-components=2 package/dist/ort.wasm.bundle.min.mjs package/dist/ort-wasm-simd-threaded.wasm
+	rm web/$(ORT).tgz && touch $@
+
+# The static pages, ready to publish: the report is site/index.html.
+pages: .venv/installed
+	$(BIN)/lenet report --site site $(REPORT_FLAGS)
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
@@ -26,4 +43,4 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv web site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,10 +6,12 @@ until the result is there. The limit is what NumPy's BLAS would need if the netw
 one large product of matrices, measured between the ports, in the same rounds.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -90,6 +92,37 @@ class Bench:
                 for row in self.timings
             ],
         }
+
+
+def read(path: Path) -> Bench:
+    """What `lenet bench --json` wrote.
+
+    Raises:
+        LenetError: the file cannot be read, or is not such a file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        timings = [
+            Timing(
+                str(row["port"]),
+                str(row["version"]),
+                str(row["task"]),
+                int(row["batch"]),
+                None if row["microseconds_per_digit"] is None else float(row["microseconds_per_digit"]),
+            )
+            for row in found["timings"]
+        ]
+        made = Bench(int(found["threads"]), int(found["rounds"]), float(found["sgemm_gflops"]), timings)
+    except OSError as error:
+        raise LenetError(
+            f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise LenetError(f"{path}: not what `lenet bench --json` writes; make it anew") from error
+    numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]
+    if not timings or not all(0 < number < inf for number in numbers):
+        raise LenetError(f"{path}: no timings, or one that is no time; `lenet bench --json` makes it anew")
+    return made
 
 
 def bench(

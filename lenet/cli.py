@@ -18,6 +18,7 @@ from lenet.commands.exact import exact
 from lenet.commands.migrations import migrations
 from lenet.commands.ports import list_ports
 from lenet.commands.predict import predict
+from lenet.commands.report import report
 from lenet.commands.train import train
 
 
@@ -40,6 +41,7 @@ for command in (
     migrations,
     train,
     bench,
+    report,
     predict,
     export,
     list_ports,

@@ -263,30 +263,41 @@ def _judge(
         if output:
             activations, logits = output
             predictions = logits.argmax(axis=1)
-            layers = _judge_layers(params, chunk, activations, expected, dtype, start)
-            # the forward pass alone may be fused otherwise than the one that shows every layer
-            alone = float(ratio(logits, expected["logits"]).max())
-            layers["logits"].end_to_end_ratio = max(layers["logits"].end_to_end_ratio, alone)
+            layers = judge_layers(params, chunk.images, activations, logits, expected, dtype, start)
         judged.correct.append(int((predictions == chunk.labels).sum()))
         judged.same.append(int((predictions == best).sum()))
         judged.layers.append(layers)
     return judged
 
 
-def _judge_layers(
+def judge_layers(
     params: Mapping[str, np.ndarray],
-    chunk: Digits,
+    images: np.ndarray,
     activations: Arrays,
+    logits: np.ndarray,
     expected: dict[str, Bounded],
     dtype: str,
-    start: int,
+    start: int = 0,
 ) -> dict[str, LayerReport]:
-    reports, x = {}, chunk.images
+    """What is said of each layer that a port returned for some digits.
+
+    Args:
+        params: shared weights.
+        images: of the digits.
+        activations, logits: the port's, of names, shapes and dtypes that `outputs_problem` lets pass.
+        expected: `lenet.rounding.reference` of the same digits.
+        dtype: of the port.
+        start: the number of the first digit.
+    """
+    reports, x = {}, images
     for layer in LAYERS:
         y, end_to_end = activations[layer.name], expected[layer.name]
-        own = end_to_end if x is chunk.images else rounding.local(layer, params, x, dtype)
+        own = end_to_end if x is images else rounding.local(layer, params, x, dtype)
         reports[layer.name] = _report(y, own, end_to_end, start)
         x = y
+    # the forward pass alone may be fused otherwise than the one that shows every layer
+    alone = float(ratio(logits, expected["logits"]).max())
+    reports["logits"].end_to_end_ratio = max(reports["logits"].end_to_end_ratio, alone)
     return reports
 
 

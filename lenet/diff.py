@@ -11,7 +11,7 @@ from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
@@ -26,7 +26,7 @@ from lenet.ports import framework
 
 PYTHON = ("model.py", "weights.py", "train.py", "port.py", "layers.py")
 FILES = (*PYTHON, "deploy.prototxt", "train_val.prototxt", "solver.prototxt")  # Caffe's network is text
-TEMPLATE = Path(__file__).with_name("diff.html.jinja")
+HERE = Path(__file__).parent
 KINDS = {
     Comment: "comment",
     String.Doc: "comment",
@@ -120,8 +120,8 @@ class FilePair:
         return f"{marks[' ']} of {marks.total()} lines the same"
 
 
-def compare_folders(a: str, b: str) -> list[FilePair]:
-    """The folders of ports `a` and `b`, side by side; no framework is imported.
+def compare_folders(a: str, b: str, files: Iterable[str] = FILES) -> list[FilePair]:
+    """These files of the folders of ports `a` and `b`, side by side; no framework is imported.
 
     Raises:
         LenetError: there is no such port, or both share one folder.
@@ -129,7 +129,7 @@ def compare_folders(a: str, b: str) -> list[FilePair]:
     left, right = _folder(a), _folder(b)
     if left == right:
         raise LenetError(f"{a} and {b} are modes of one port, with one source: {left.name}")
-    names = [name for name in FILES if (left / name).is_file() or (right / name).is_file()]
+    names = [name for name in files if (left / name).is_file() or (right / name).is_file()]
     return [_compare_files(name, left / name, right / name) for name in names]
 
 
@@ -186,9 +186,15 @@ def render(files: list[FilePair], width: int) -> RenderableType:
 
 def to_html(files: list[FilePair], a: str, b: str) -> str:
     """One self-contained page."""
-    source = TEMPLATE.read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return page.render(files=files, a=a, b=b)
+    return templates().get_template("diff.html.jinja").render(files=files, a=a, b=b)
+
+
+def templates() -> Environment:
+    """The templates of the package's pages; what they are given is escaped."""
+    folders = [HERE, HERE / "report"]
+    return Environment(
+        loader=FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def _folder(port: str) -> Path:

@@ -1,6 +1,7 @@
 """How far ports that train alike drift apart, step by step, from rounding alone."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,16 +23,42 @@ def drift(
     Returns:
         (steps, len(ports)): after each step, each port's `distance` from the reference's weights.
     """
+    return lockstep(reference, ports, digits, recipe, steps, progress).distances
+
+
+@dataclass(frozen=True)
+class Lockstep:
+    """A training run of several ports, step by step.
+
+    Attributes:
+        losses: (steps, 1 + len(ports)), the reference's first: of each step's batch, before the step.
+        distances: (steps, len(ports)), as `drift` returns them.
+    """
+
+    losses: np.ndarray
+    distances: np.ndarray
+
+
+def lockstep(
+    reference: Port,
+    ports: Sequence[Port],
+    digits: Digits,
+    recipe: Recipe,
+    steps: int,
+    progress: Callable[[], None] = lambda: None,
+) -> Lockstep:
+    """Train everybody as for `drift`, and keep the losses too."""
     everybody = [reference, *ports]
     for port in everybody:
         port.load(initial_params(recipe.seed))
     runs = [port.train(batches(digits, recipe, 0, steps), recipe) for port in everybody]
-    rows = []
-    for _ in zip(*runs, strict=True):
+    losses, rows = [], []
+    for step in zip(*runs, strict=True):
+        losses.append(step)
         weights = reference.params()
         rows.append([distance(port.params(), weights) for port in ports])
         progress()
-    return np.array(rows)
+    return Lockstep(np.array(losses), np.array(rows))
 
 
 def distance(params: Arrays, reference: Arrays) -> float:

@@ -54,7 +54,7 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
             linewidth=2,
             label=name,
         )
-    for dtype in ("float32", "float64"):
+    for dtype in sorted({name.split()[1] for name in names}):
         axes.axhline(unit_roundoff(dtype), color="grey", linewidth=0.8)
         axes.annotate(
             f"u of {dtype}", (steps[-1], unit_roundoff(dtype)), ha="right", va="bottom", color="grey"
@@ -69,6 +69,30 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
         title="The same training run, drifting apart by rounding alone",
     )
     axes.legend(loc="center right", frameon=False)
+    _save(figure, path)
+
+
+def losses(path: Path, names: list[str], found: np.ndarray) -> None:
+    """The loss against the step, one line per port, each thinner than the one beneath it.
+
+    Args:
+        path: to write, in the format of its suffix.
+        names: one per column.
+        found: (steps, len(names)), as in `lenet.drift.Lockstep`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(found) + 1)
+    for i, (name, column) in enumerate(zip(names, found.T, strict=True)):
+        axes.plot(steps, column, color=f"C{i}", linewidth=2 + 2 * (len(names) - 1 - i), label=name)
+    axes.set(
+        xlabel="SGD step",
+        ylabel="loss of the step's batch",
+        title="One line under the other: the same run in every framework",
+    )
+    axes.legend(loc="upper right", frameon=False)
     _save(figure, path)
 
 

@@ -77,15 +77,17 @@ def local(layer: Layer, params: Mapping[str, Array], x: Array, dtype: str = "flo
 
 
 def certified(logits: Bounded) -> Array:
-    """(N,) bool: digits on whose class no implementation within the bound can disagree.
+    """(N,) bool: digits on whose class no implementation within the bound can disagree."""
+    return margins(logits) > 0
 
-    The largest logit, less its bound, exceeds every other one plus its own bound.
-    """
+
+def margins(logits: Bounded) -> Array:
+    """(N,) by how much the largest logit, less its bound, exceeds every other one plus its own bound."""
     top = logits.value.argmax(axis=1)[:, None]
     lowest = np.take_along_axis(logits.value - logits.error, top, axis=1)
     others = logits.value + logits.error
     np.put_along_axis(others, top, -np.inf, axis=1)
-    return lowest[:, 0] > others.max(axis=1)
+    return lowest[:, 0] - others.max(axis=1)
 
 
 def linear_map(layer: Affine, w: Array, x: Array) -> Array:

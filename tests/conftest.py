@@ -23,8 +23,10 @@ if KEPT not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={os.environ[KEPT]}/tf"
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -39,6 +41,9 @@ from lenet.ports import Port
 hypothesis.settings.register_profile("lenet", deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("lenet"), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "lenet")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 OpenPort = Callable[..., Port]
 
@@ -91,6 +96,23 @@ def open_port() -> OpenPort:
             raise
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """The system's Chromium without a window; it is never let out to the network by itself."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        unavailable("no browser to try the page in: apt install chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("no playwright to drive the browser: pip install -e '.[dev]'")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=program, args=quiet, timeout=240_000)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(params=ports.names())

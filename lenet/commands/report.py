@@ -1,0 +1,116 @@
+"""`lenet report`."""
+
+from pathlib import Path
+
+import click
+
+from lenet.commands import options
+
+
+@click.command()
+@click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORTS)
+@click.option(
+    "--out",
+    type=options.FILE,
+    metavar="FILE",
+    default=Path("report.html"),
+    show_default=True,
+    help="The page to write.",
+)
+@click.option(
+    "--site",
+    type=options.FILE,
+    metavar="DIR",
+    help="Instead: a folder of static pages to publish, the report as its index.html.",
+)
+@click.option(
+    "--digits",
+    type=click.IntRange(1, options.TEST_DIGITS),
+    default=options.TEST_DIGITS,
+    show_default=True,
+    metavar="N",
+    help="Judge the first N test digits, and choose from them which to show.",
+)
+@click.option(
+    "--strip", type=click.IntRange(1, 60), default=24, show_default=True, metavar="N", help="Digits to show."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=150,
+    show_default=True,
+    metavar="N",
+    help="SGD steps of the training run.",
+)
+@click.option(
+    "--bench",
+    "bench_file",
+    type=options.FILE,
+    metavar="FILE",
+    help="Show what `lenet bench --json FILE` measured.",
+)
+@click.option(
+    "--web",
+    "web_folder",
+    type=options.FILE,
+    metavar="DIR",
+    help="onnxruntime-web's dist, as `make web` fetches it: classify drawn digits in the page.",
+)
+def report(
+    ports: tuple[str, ...],
+    out: Path,
+    site: Path | None,
+    digits: int,
+    strip: int,
+    steps: int,
+    bench_file: Path | None,
+    web_folder: Path | None,
+) -> None:
+    """One page that shows it all: code side by side, every value, verdicts, training.
+
+    PORTs (default: all that are installed, each in its first mode) are run now, and all numbers are
+    computed now. The page is one HTML file that opens from disk and needs no network.
+    """
+    from export import from_numpy
+    from lenet import bench as stopwatch
+    from lenet import data, exact, tables, weights
+    from lenet.commands.opening import open_ports, written_ports
+    from lenet.files import check_writable, write_atomically
+    from lenet.report import collect, render, web
+    from lenet.report import site as beside
+    from lenet.terminal import output, progress_bar
+
+    if site is not None:
+        beside.make_folder(site)
+        out = site / "index.html"
+    check_writable(out)
+    bench = None if bench_file is None else stopwatch.read(bench_file)
+    runtime = None if web_folder is None else web.read(web_folder)
+    params, chosen = weights.read(weights.TRAINED), data.test_set()[:digits]
+    with progress_bar() as progress:
+        first = [name for name in written_ports() if ":" not in name]
+        opened, missing = open_ports(ports, "float32", progress, first)
+        task = progress.add_task("", total=collect.work(len(chosen), strip, steps) + 1)
+        found = collect.collect(
+            opened,
+            params,
+            weights.read(exact.EXACT),
+            chosen,
+            strip,
+            steps,
+            lambda doing, done: progress.update(task, description=doing, advance=done),
+        )
+        pages = {}
+        if site is not None:
+            follow = progress.add_task("", total=beside.count())
+            pages = beside.pages(lambda doing: progress.update(follow, description=doing, advance=1))
+        progress.update(task, description="writing the page")
+        onnx = from_numpy.export(params).SerializeToString()
+        links = {name: title for name, (title, _) in pages.items()}
+        html = render.page(found, bench, onnx, runtime, links)
+        for name, (_, text) in pages.items():
+            write_atomically(out.with_name(name), text)
+        write_atomically(out, html)
+    if missing:
+        output().print(tables.missing(missing))
+    output().print(f"{out}: {len(html.encode()) / 1e6:.1f} MB; open it in a browser")

@@ -90,7 +90,7 @@ def losses(path: Path, names: list[str], found: np.ndarray) -> None:
     axes.set(
         xlabel="SGD step",
         ylabel="loss of the step's batch",
-        title="One line under the other: the same run in every framework",
+        title="The same run in every framework, one line under the other",
     )
     axes.legend(loc="upper right", frameon=False)
     _save(figure, path)

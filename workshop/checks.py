@@ -26,6 +26,8 @@ from lenet.gradients import cross_entropy as softmax_bound
 from lenet.rounding import U64, Bounded
 from lenet.spec import CLASSES
 from lenet_numpy.layers import conv2d_definition, softmax_cross_entropy_backward
+from lenet_numpy.model import LeNet
+from lenet_numpy.train import SGD, gradients
 
 Array = np.ndarray
 Check = Callable[[Any], None]
@@ -250,3 +252,38 @@ def pool_backward(answer: Callable[..., Any]) -> str:
         return same_form(answer.__name__, found, right(dy, cache))
 
     return in_network(answer, {"lenet_numpy.model.max_pool2d_backward": adapted})
+
+
+# --- 4: descent --------------------------------------------------------------------------------
+
+
+@check
+def step(answer: Callable[..., Any]) -> str:
+    """One step of SGD, in the place of the port's own, on a run whose rate drops."""
+
+    def adapted(
+        answer: Any, right: Any, model: LeNet, sgd: SGD, images: Array, labels: Array, rate: float
+    ) -> Any:
+        loss, gradient = gradients(model, images, labels)
+        for name, w in model.params.items():
+            v = sgd.velocity[name]
+            given = (w.copy(), v.copy(), gradient[name], rate, sgd.momentum, sgd.weight_decay)
+            w[...], v[...] = same_form(answer.__name__, called(answer, *given), (w, v))
+        return loss
+
+    return in_network(answer, {"lenet_numpy.train.train_step": adapted})
+
+
+@check
+def largest_rate(answer: Callable[..., Any]) -> str:
+    """2 / λ_max of matrices made with known eigenvalues, to eight digits, as the exercise asks."""
+    rng = np.random.default_rng(0)
+    for eigenvalues in (np.array([0.1, 0.5, 3.0]), np.linspace(1, 40, 30), np.array([7.0, 1e-3, 2.0, 4.0])):
+        basis, _ = np.linalg.qr(rng.standard_normal((len(eigenvalues), len(eigenvalues))))
+        hessian = (basis * eigenvalues) @ basis.T
+        expected = np.asarray(2 / eigenvalues.max())
+        rate = called(answer, lambda v, hessian=hessian: hessian @ v, len(eigenvalues))
+        within(
+            f"the rate for eigenvalues up to {eigenvalues.max():g}", rate, Bounded(expected, expected * 1e-8)
+        )
+    return "2 / λ_max, to eight digits, for three Hessians"

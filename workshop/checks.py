@@ -17,12 +17,14 @@ from unittest.mock import patch
 
 import numpy as np
 
-from lenet import ports
+from lenet import ports, probes
 from lenet.check import check_port
 from lenet.compare import ratio
 from lenet.data import test_set
+from lenet.diagnose import diagnose
 from lenet.findings import Finding
 from lenet.gradients import cross_entropy as softmax_bound
+from lenet.own_port import Misused, OwnPort
 from lenet.rounding import U64, Bounded
 from lenet.spec import CLASSES
 from lenet_numpy.layers import conv2d_definition, softmax_cross_entropy_backward
@@ -287,3 +289,46 @@ def largest_rate(answer: Callable[..., Any]) -> str:
             f"the rate for eigenvalues up to {eigenvalues.max():g}", rate, Bounded(expected, expected * 1e-8)
         )
     return "2 / λ_max, to eight digits, for three Hessians"
+
+
+# --- 5: ports ----------------------------------------------------------------------------------
+
+
+@check
+def torch_forward(answer: Callable[..., Any]) -> str:
+    """A forward pass of one's own, judged on the probes of `lenet check`."""
+    given = probes.standard()
+    try:
+        verdict = diagnose(given, OwnPort(lambda *args: called(answer, *args)).observe(given))
+    except Misused as error:
+        raise NotRight(str(error)) from error
+    if not verdict.ok:
+        raise NotRight(explained(verdict.findings[0]))
+    return "the same network, up to float32 rounding"
+
+
+@check
+def to_tf(answer: Callable[..., Any]) -> str:
+    """A conversion of weights, in the place of the TensorFlow port's."""
+
+    def adapted(answer: Any, right: Any, name: str, array: Array) -> Any:
+        return same_form(
+            f"{answer.__name__}({name!r})", called(answer, name, array.copy()), right(name, array)
+        )
+
+    port = ports.open_port("tf")
+    with planted(answer, {"lenet_tf.weights.to_framework": adapted}):
+        verdict = diagnose(probes.standard(), forward_only(port))
+    if not verdict.ok:
+        raise NotRight(explained(verdict.findings[0]))
+    return "TensorFlow computes the same network from your weights"
+
+
+def forward_only(port: ports.Port) -> probes.Observed:
+    """What a port's layers return on the probes; it need not differentiate."""
+
+    def activations(params: ports.Arrays, images: Array) -> ports.Arrays:
+        port.load(params)
+        return port.activations(images)
+
+    return probes.observe(probes.standard(), activations)

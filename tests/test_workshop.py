@@ -43,7 +43,7 @@ def exercises(path: Path) -> Iterator[tuple[str, str]]:
     for source in cells(path):
         for node in ast.walk(ast.parse(source)):
             match node:
-                case ast.Call(ast.Attribute(ast.Name("checks"), check), [ast.Name(answer)]):
+                case ast.Expr(ast.Call(ast.Attribute(ast.Name("checks"), check), [ast.Name(answer)])):
                     yield check, answer
 
 

@@ -46,7 +46,7 @@ STYLE = {
 
 def style() -> None:
     """Take this style for every figure from now on."""
-    plt.rcParams.update(STYLE)
+    plt.style.use(STYLE)
 
 
 def pictures(

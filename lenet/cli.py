@@ -20,6 +20,7 @@ from lenet.commands.ports import list_ports
 from lenet.commands.predict import predict
 from lenet.commands.report import report
 from lenet.commands.train import train
+from lenet.commands.workshop import workshop
 
 
 @click.group(
@@ -46,6 +47,7 @@ for command in (
     export,
     list_ports,
     fetch_data,
+    workshop,
 ):
     cli.add_command(command)
 

@@ -1,11 +1,17 @@
 """Self-checks of notebooks 6 to 10; what they are made of is in `workshop.checks`."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from lenet import rounding
+from lenet import gradients, rounding, weights
+from lenet.compare import ratio
+from lenet.data import test_set
+from lenet.ports import Port, open_port
+from lenet.spec import LAYERS
+from workshop.bugs import find
 from workshop.checks import NotRight, called, check, filled_in, same_form
 
 Array = np.ndarray
@@ -75,3 +81,89 @@ def first_different(answer: Answer) -> str:
     if (found := answer({"relu1": value}, {"relu1": (value, 0 * bound)})) is not None:
         raise NotRight(f"{answer.__name__} says {found!r}, expected None: error and bound are both 0")
     return "it names the layer to look at first"
+
+
+# --- 07 debugging ------------------------------------------------------------------------------
+
+
+@check
+def flatten_of_a(answer: Answer) -> str:
+    """Patient A's flatten, to the bit."""
+    with _patient("37") as port:
+        seen = port.activations(test_set()[:20].images)
+    pool2, expected = seen["pool2"], seen["flatten"]
+    found = same_form("flatten", called(answer, pool2), expected)
+    if np.array_equal(found, expected):
+        return "these are A's values, every bit; fc1's columns expect C, H, W"
+    if np.array_equal(np.sort(found), np.sort(expected)):
+        n, k = np.argwhere(found != expected)[0]
+        was = (
+            "that is the right network's order" if np.array_equal(found, pool2.reshape(20, -1)) else "not A's"
+        )
+        raise NotRight(f"the same values in another order ({was}), first different at digit {n}, place {k}")
+    raise NotRight("these are not the values of pool2: flatten computes nothing, it only moves them")
+
+
+@check
+def operand_of_b(answer: Answer) -> str:
+    """What patient B multiplies: judged by the rounding bound of the convolution of such operands."""
+    images, params = test_set()[:20].images, weights.read()
+    with _patient("88") as port:
+        conv1 = port.activations(images)["conv1"]
+    x = same_form("the operand", called(answer, images), images)
+    w = same_form("the operand", called(answer, params["conv1.weight"]), params["conv1.weight"])
+    if np.array_equal(w, params["conv1.weight"]):
+        raise NotRight("your operand is what it was: B changes it")
+    ratios = ratio(conv1, rounding.local(LAYERS[0], params | {"conv1.weight": w}, x))
+    if ratios.max() <= 1:
+        return (
+            f"all {ratios.size:,} values of B's conv1 lie within the bound (error/bound {ratios.max():.2f})"
+        )
+    kept = next((k for k in range(1, 25) if np.array_equal(w, _cut(w, k))), 24)
+    raise NotRight(
+        f"{(ratios > 1).mean():.0%} of B's conv1 lie outside the bound of your hypothesis; your operands have up "
+        f"to {kept} significant bits"
+    )
+
+
+@check
+def between(answer: Answer) -> str:
+    """The layers between which the backward pass goes wrong, for a right port and for planted bugs."""
+    cases = {None: None, "47": ("conv1", "conv2"), "51": ("conv2", "fc1"), "52": ("fc2", "logits")}
+    for bug, expected in cases.items():
+        ratios = _gradient_ratios(bug)
+        found = answer(ratios)
+        if found is ... or (expected and found is None):
+            filled_in(
+                found, f"{answer.__name__} returns {'...' if found is ... else found}: fill in its body"
+            )
+        if (found if found is None else tuple(found)) != expected:
+            outside = [name for name, value in ratios.items() if not value <= 1]
+            raise NotRight(
+                f"it says {found}, expected {expected}, where outside are: {', '.join(outside) or 'none'}"
+            )
+    return "it finds the place in three planted bugs, and none in a right port"
+
+
+@contextmanager
+def _patient(key: str) -> Iterator[Port]:
+    with find(key).planted() as port:
+        port.load(weights.read())
+        yield port
+
+
+def _gradient_ratios(key: str | None) -> dict[str, float]:
+    """Error over bound of every gradient, in float64, of a right port or with that bug in it."""
+    params, digits = weights.read(), test_set()[:20]
+    digits = digits[gradients.decided(params, digits.images)]
+    with find(key).planted() if key else nullcontext():
+        port = open_port("numpy", "float64")
+        port.load(params)
+        _, found = port.gradients(digits.images, digits.labels)
+    expected = gradients.loss_gradients(params, digits.images, digits.labels).params
+    return {name: float(ratio(found[name], expected[name]).max()) for name in found}
+
+
+def _cut(x: Array, bits: int) -> Array:
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(x.dtype)

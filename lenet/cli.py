@@ -19,6 +19,7 @@ from lenet.commands.migrations import migrations
 from lenet.commands.ports import list_ports
 from lenet.commands.predict import predict
 from lenet.commands.train import train
+from lenet.commands.workshop import workshop
 
 
 @click.group(
@@ -44,6 +45,7 @@ for command in (
     export,
     list_ports,
     fetch_data,
+    workshop,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,27 @@
+"""`lenet workshop`."""
+
+import click
+
+
+@click.command()
+@click.argument("number", type=click.IntRange(min=1), required=False, metavar="[N]")
+@click.option("--list", "listed", is_flag=True, help="List the notebooks, which is what happens without N.")
+@click.option(
+    "--no-browser", is_flag=True, help="Print the address, for a browser of your own or on another machine."
+)
+def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
+    """Ten notebooks, from what a convolution computes to what the model assumes.
+
+    Without N: what each asks, and how long it takes. With N: open that one in JupyterLab (Ctrl-C ends it).
+    """
+    from lenet import notebooks, tables
+    from lenet.terminal import output
+
+    found = notebooks.find()
+    if number is None or listed:
+        table = tables.new_table(None, "notebook", ">minutes", "what it asks")
+        for one in found:
+            table.add_row(f"{one.number:2} {one.title}", str(one.minutes), one.question)
+        output().print(table)
+    else:
+        notebooks.open_in_jupyter(notebooks.chosen(found, number), browser=not no_browser)

@@ -1,0 +1,223 @@
+"""The notebooks run as they are kept; solutions pass the self-checks, stubs wait, wrong answers fail.
+
+Every test takes each notebook that is in the folder. A check cell holds `checks.NAME(ANSWER)`, the solution
+`workshop/solutions/NN_name.py` defines ANSWER, and its WRONG gives answers that are not right:
+{NAME: [(wrong answer, words of the explanation), ...]}.
+"""
+
+import ast
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from lenet import notebooks
+from lenet.cli import cli
+from lenet.errors import LenetError
+from tests.helpers import one_line
+from workshop import checks, strip
+from workshop.checks import NotRight
+
+BOOKS = strip.notebooks()
+SECONDS = 240  # for one notebook: two minutes on two cores of one's own
+
+
+def cells(path: Path, kind: str = "code") -> list[str]:
+    """The sources of the cells of a kind."""
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == kind]
+
+
+def exercises(path: Path) -> Iterator[tuple[str, str]]:
+    """(check, answer) of each `checks.NAME(ANSWER)` of a notebook."""
+    for source in cells(path):
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("checks"), check), [ast.Name(answer)]):
+                    yield check, answer
+
+
+def solution(path: Path) -> Any:
+    """The notebook's solution, imported."""
+    return importlib.import_module(f"workshop.solutions.{path.stem}")
+
+
+EXERCISES = [(path, *exercise) for path in BOOKS for exercise in exercises(path)]
+WRONG = [
+    (check, wrong, words)
+    for path in BOOKS
+    for check, answers in solution(path).WRONG.items()
+    for wrong, words in answers
+]
+
+
+def run(path: Path, folder: Path, cells: list[str] | None = None) -> str:
+    """Execute a notebook, or these cells, offline; all that it printed.
+
+    Raises:
+        CellExecutionError: a cell fails.
+    """
+    book = nbformat.read(path, 4) if cells is None else nbformat.v4.new_notebook()
+    book.cells += [nbformat.v4.new_code_cell(source) for source in cells or ()]
+    environment = {**os.environ, "PYTHONPATH": str(notebooks.ROOT), "IPYTHONDIR": str(folder)}
+    environment |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nobody listens
+    environment.pop("LENET_DATA", None)
+    client = NotebookClient(book, timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}})
+    client.execute(env=environment)
+    outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    errors = [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"]
+    assert not errors, f"{path.name} warns: {errors}"
+    return "".join(o.text for o in outputs if o.output_type == "stream")
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_as_it_is_kept(path, tmp_path):
+    printed = run(path, tmp_path)
+    waiting = re.findall(r"^not yet: ", printed, re.MULTILINE)
+    assert len(waiting) == len(list(exercises(path))) >= 1, printed
+
+
+def test_a_notebook_that_fails_is_seen(tmp_path):
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        run(tmp_path / "broken.ipynb", tmp_path, ["1 / 0"])
+    with pytest.raises(AssertionError, match="warns"):
+        run(tmp_path / "loud.ipynb", tmp_path, ["import warnings", "warnings.warn('loud', stacklevel=1)"])
+
+
+@pytest.mark.parametrize(("path", "check", "answer"), EXERCISES, ids=lambda one: getattr(one, "stem", one))
+def test_solution_passes_its_check(path, check, answer, capsys):
+    getattr(checks, check)(getattr(solution(path), answer))
+    assert capsys.readouterr().out.startswith("right: ")
+
+
+@pytest.mark.parametrize(("path", "check", "answer"), EXERCISES, ids=lambda one: getattr(one, "stem", one))
+def test_wrong_answers_of_every_check_are_known(path, check, answer):
+    assert solution(path).WRONG[check]
+
+
+@pytest.mark.parametrize(("check", "wrong", "words"), WRONG)
+def test_wrong_answer_is_explained_in_one_line(check, wrong, words):
+    with pytest.raises(NotRight) as refusal, np.errstate(all="ignore"):
+        getattr(checks, check)(wrong)
+    assert words in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert refusal.value._render_traceback_() == [f"not right: {refusal.value}"]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_notebook_is_kept_without_outputs(path):
+    assert path.read_text(encoding="utf-8") == strip.stripped(path.read_text(encoding="utf-8")), (
+        "python -m workshop.strip"
+    )
+
+
+def test_what_an_editor_leaves_is_stripped(tmp_path):
+    book = nbformat.v4.new_notebook(metadata={"editor": "mine"})
+    output = nbformat.v4.new_output("stream", text="42")
+    book.cells = [nbformat.v4.new_code_cell("6 * 7", outputs=[output], execution_count=3, id="x1y2")]
+    path = tmp_path / "01_mine.ipynb"
+    nbformat.write(book, path)
+    with pytest.raises(SystemExit, match="1"):
+        strip.main([path])
+    kept = nbformat.read(path, 4)
+    assert (kept.cells[0].id, kept.cells[0].outputs, kept.cells[0].execution_count) == ("c01", [], None)
+    assert "editor" not in kept.metadata
+    with pytest.raises(SystemExit, match="0"):
+        strip.main([path])
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_notebook_has_the_shape_of_all(path):
+    book = notebooks.read(path)
+    assert book.number == int(path.stem[:2])
+    assert 20 <= book.minutes <= 40
+    assert "# What stays when the framework goes" in cells(path, "markdown")[-1]
+    assert len(cells(path)) <= 16
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_command_lists_every_notebook():
+    text = " ".join(CliRunner().invoke(cli, ["workshop", "--list"], terminal_width=200).output.split())
+    for path in BOOKS:
+        assert f"{notebooks.read(path).minutes}" in text
+    assert len(notebooks.find()) == len(BOOKS)
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[list[str]]:
+    """Command lines, instead of processes."""
+    lines: list[list[str]] = []
+
+    def run(command: list[str], **options: Any) -> SimpleNamespace:
+        assert options["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(notebooks.ROOT)
+        lines.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(notebooks.subprocess, "run", run)
+    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(notebooks.webbrowser, "get", lambda: None)
+    return lines
+
+
+def test_command_opens_the_notebook(started):
+    assert CliRunner().invoke(cli, ["workshop", "1"]).exit_code == 0
+    assert started == [[sys.executable, "-m", "jupyterlab", str(BOOKS[0])]]
+    assert CliRunner().invoke(cli, ["workshop", "1", "--no-browser"]).exit_code == 0
+    assert started[1][-1] == "--no-browser"
+
+
+def test_without_a_browser_the_address_is_asked_for(started, monkeypatch):
+    def nothing() -> None:
+        raise notebooks.webbrowser.Error("none")
+
+    monkeypatch.setattr(notebooks.webbrowser, "get", nothing)
+    found = CliRunner().invoke(cli, ["workshop", "1"])
+    assert "open the address" in found.stderr
+    assert started[0][-1] == "--no-browser"
+
+
+def test_without_jupyter_the_command_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: None)
+    found = CliRunner().invoke(cli, ["workshop", "1"])
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr.splitlines() == [
+        "error: jupyterlab and ipykernel not installed: pip install -e '.[workshop]'"
+    ]
+
+
+def test_jupyter_that_fails_is_told(started, monkeypatch):
+    monkeypatch.setattr(notebooks.subprocess, "run", lambda *args, **options: SimpleNamespace(returncode=3))
+    assert "exit code 3" in CliRunner().invoke(cli, ["workshop", "1"]).stderr
+
+
+def test_unknown_number_is_refused():
+    found = CliRunner().invoke(cli, ["workshop", "99"])
+    assert found.exit_code == 1
+    assert "no notebook 99" in found.stderr
+
+
+def test_wheel_without_the_folder_is_told(tmp_path):
+    with pytest.raises(LenetError) as refusal:
+        notebooks.find(tmp_path)
+    assert "clone of the repository" in one_line(refusal)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"cells": [{"source": "# no question"}]}'])
+def test_damaged_notebook_is_refused(text, tmp_path):
+    path = tmp_path / "01_damaged.ipynb"
+    path.write_text(text)
+    with pytest.raises(LenetError) as refusal:
+        notebooks.read(path)
+    assert "01_damaged" in one_line(refusal)

@@ -1,0 +1,192 @@
+"""Self-checks of the exercises: right, not yet, or not right and why, in one line.
+
+    checks.convolution(conv2d)
+
+A check takes the participant's answer. It prints "not yet: …" as long as the stub is untouched, prints
+"right: …" once the answer is right, and raises NotRight with the first difference otherwise. What decides
+is the judge of the project: bits where nothing rounds, derived bounds where something does, and the
+diagnosis (`lenet.diagnose`) where the answer stands in for a function of the NumPy port.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pkgutil import resolve_name
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from lenet import ports
+from lenet.check import check_port
+from lenet.compare import ratio
+from lenet.findings import Finding
+from lenet.rounding import Bounded
+from lenet_numpy.layers import conv2d_definition
+
+Array = np.ndarray
+Check = Callable[[Any], None]
+
+
+class NotYet(Exception):
+    """The exercise has not been begun."""
+
+
+class NotRight(AssertionError):
+    """The answer is wrong; the text is one line that says where."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows: the line, instead of a traceback through this module."""
+        return [f"not right: {self}"]
+
+
+# --- what checks are made of -------------------------------------------------------------------
+
+
+def check(judge: Callable[[Any], str]) -> Check:
+    """A check out of a judge, which returns what is right about an answer, or raises."""
+
+    @wraps(judge)
+    def checked(answer: Any) -> None:
+        try:
+            filled_in(answer, "the answer is still empty: fill in the cell above")
+            said = judge(answer)
+        except NotYet as reason:
+            print(f"not yet: {reason}")
+        else:
+            print(f"right: {said}")
+
+    return checked
+
+
+def filled_in(value: Any, why: str) -> Any:
+    """`value`, unless it is what a stub returns."""
+    if value is None or value is ...:
+        raise NotYet(why)
+    return value
+
+
+def called(function: Callable[..., Any], *args: Any) -> Any:
+    """What the participant's function returns; a stub returns None."""
+    return filled_in(function(*args), f"{function.__name__} returns None: fill in its body")
+
+
+def same_form(what: str, value: Any, expected: Any) -> Any:
+    """`value` as an array or a tuple of arrays, refused unless number, shapes and dtypes are as expected."""
+    if isinstance(expected, tuple):
+        if not isinstance(value, tuple | list) or len(value) != len(expected):
+            raise NotRight(f"{what} returned {_kind(value)}, expected a tuple of {len(expected)}")
+        numbered = enumerate(zip(value, expected, strict=True), 1)
+        return tuple(same_form(f"{what}, value {k},", one, other) for k, (one, other) in numbered)
+    array, wanted = np.asarray(value), np.asarray(expected)
+    if array.shape != wanted.shape:
+        raise NotRight(f"{what} has shape {array.shape}, expected {wanted.shape}")
+    if array.dtype != wanted.dtype:
+        raise NotRight(f"{what} is {array.dtype}, expected {wanted.dtype}")
+    return array
+
+
+def within(what: str, value: Any, expected: Bounded) -> float:
+    """The largest error over its bound, which is at most 1; NotRight names the worst value otherwise."""
+    array = np.asarray(value)
+    if array.shape != np.shape(expected.value):
+        raise NotRight(f"{what} has shape {array.shape}, expected {np.shape(expected.value)}")
+    over = np.asarray(ratio(np.atleast_1d(array.astype(np.float64)), _at_least_1d(expected)))
+    if over.max(initial=0) <= 1:
+        return float(over.max(initial=0))
+    index = tuple(int(i) for i in np.unravel_index(over.argmax(), over.shape))
+    bounded = _at_least_1d(expected)
+    place = f"[{', '.join(map(str, index))}]" if array.ndim else ""
+    raise NotRight(
+        f"{what}{place} is {np.atleast_1d(array)[index]:.6g}, expected "
+        f"{bounded.value[index]:.6g} ± {bounded.error[index]:.1e}"
+    )
+
+
+def same(what: str, value: Any, expected: Array) -> None:
+    """Equality to the bit: for integers, and for sums in which nothing rounds."""
+    array = np.asarray(value)
+    within(what, array, Bounded(expected.astype(np.float64), np.zeros(expected.shape)))
+
+
+def in_network(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any]]) -> str:
+    """The NumPy port with the answer in it, judged and diagnosed as `lenet check` does it.
+
+    Args:
+        answer: the participant's function.
+        adapters: by the function that is replaced ("lenet_numpy.model.conv2d"): a function of the answer,
+            the right function and its arguments.
+    """
+    with planted(answer, adapters):
+        checked = check_port(ports.open_port("numpy"))
+    verdict = checked.verdict
+    assert verdict is not None
+    if not verdict.ok:
+        raise NotRight(explained(verdict.findings[0]))
+    judged = checked.judged
+    return f"the network is the same with your {answer.__name__}, in {len(judged['layers'])} layers, " + (
+        f"the loss, {len(judged['gradients'])} gradients and {judged['steps']} training steps"
+    )
+
+
+@contextmanager
+def planted(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any]]) -> Iterator[None]:
+    """The answer in the place of functions of the NumPy port, as long as the context lasts."""
+    with ExitStack() as stack:
+        for target, adapter in adapters.items():
+            stack.enter_context(patch(target, _adapted(answer, adapter, resolve_name(target))))
+        yield
+
+
+def explained(finding: Finding) -> str:
+    """A finding in one line: where, what was seen, which mistake it is, what mends it."""
+    if not finding.known:
+        return f"{finding.where} differs, and no known mistake gives these values: {finding.evidence}"
+    names = " and ".join(cause.name for cause in finding.causes)
+    return f"{finding.where} differs: {names}. {finding.causes[0].explanation} {finding.causes[0].remedy}"
+
+
+def _adapted(answer: Callable[..., Any], adapter: Callable[..., Any], right: Callable[..., Any]) -> Any:
+    return lambda *args, **options: adapter(answer, right, *args, **options)
+
+
+def _at_least_1d(expected: Bounded) -> Bounded:
+    return Bounded(np.atleast_1d(expected.value), np.atleast_1d(expected.error))
+
+
+def _kind(value: Any) -> str:
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"one {type(value).__name__}"
+
+
+# --- 1: convolution ----------------------------------------------------------------------------
+
+
+@check
+def matrix(answer: Callable[..., Any]) -> str:
+    """The matrix of a convolution, on integers: no sum rounds."""
+    rng = np.random.default_rng(0)
+    for size, height, width in ((3, 5, 7), (2, 6, 4), (1, 3, 4)):
+        kernel = rng.permutation(np.arange(1.0, size * size + 1)).reshape(size, size)
+        x = rng.integers(-9, 10, (1, 1, height, width)).astype(np.float64)
+        y = conv2d_definition(x, kernel[None, None], np.zeros(1))
+        pixels = np.eye(height * width).reshape(-1, 1, height, width)
+        columns = conv2d_definition(pixels, kernel[None, None], np.zeros(1))
+        same(
+            f"for a kernel {size}×{size} on {height}×{width}: M",
+            called(answer, kernel, height, width),
+            columns.reshape(len(pixels), -1).T,
+        )
+        same("M x", np.asarray(answer(kernel, height, width)) @ x.ravel(), y.ravel())
+    return "M x is the convolution, to the bit, on three sizes"
+
+
+@check
+def convolution(answer: Callable[..., Any]) -> str:
+    """A convolution in the place of both of the network's."""
+
+    def adapted(answer: Any, right: Any, x: Array, w: Array, b: Array, *, padding: int = 0) -> Any:
+        expected, cache = right(x, w, b, padding=padding)
+        y = called(answer, x.copy(), w.copy(), b.copy(), padding)
+        return same_form(answer.__name__, y, expected), cache
+
+    return in_network(answer, {"lenet_numpy.model.conv2d": adapted})

@@ -121,8 +121,8 @@ def operand_of_b(answer: Answer) -> str:
         )
     kept = next((k for k in range(1, 25) if np.array_equal(w, _cut(w, k))), 24)
     raise NotRight(
-        f"{(ratios > 1).mean():.0%} of B's conv1 lie outside the bound of your hypothesis; your operands have up "
-        f"to {kept} significant bits"
+        f"{(ratios > 1).mean():.0%} of B's conv1 lie outside the bound of your hypothesis; "
+        f"your operands have up to {kept} significant bits"
     )
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from lenet import gradients, rounding, weights
+from lenet.check import check_file
 from lenet.compare import ratio
 from lenet.data import test_set
 from lenet.ports import Port, open_port
-from lenet.spec import LAYERS
+from lenet.spec import LAYERS, PARAM_SHAPES
 from workshop.bugs import find
-from workshop.checks import NotRight, called, check, filled_in, same_form
+from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form
 
 Array = np.ndarray
 Answer = Callable[..., Any]
@@ -167,3 +170,47 @@ def _gradient_ratios(key: str | None) -> dict[str, float]:
 def _cut(x: Array, bits: int) -> Array:
     mantissa, exponent = np.frexp(x)
     return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(x.dtype)
+
+
+# --- 09 back in time ---------------------------------------------------------------------------
+
+
+@check
+def to_framework(answer: Answer) -> str:
+    """Kernels (KH, KW, in, out) turned by 180°, dense weights (in, out), rows of fc1 in H, W, C order."""
+    for name, shape in PARAM_SHAPES.items():
+        array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)  # each value its own place
+        maps = array.reshape(120, 16, 5, 5) if name == "fc1.weight" else array
+        turned = array[:, :, ::-1, ::-1] if array.ndim == 4 else maps
+        right = turned.transpose(*range(2, array.ndim), 1, 0) if array.ndim == 4 else array.T
+        if name == "fc1.weight":
+            right = maps.transpose(2, 3, 1, 0).reshape(400, 120)
+        found = same_form(name, called(answer, name, array.copy()), right)
+        for wrong, why in (
+            (array.reshape(right.shape), "a reshape renumbers the values: axes are moved by transpose"),
+            (array.transpose(2, 3, 1, 0) if array.ndim == 4 else right, "the kernel is not turned by 180°"),
+            (array.T, "the rows are still in C, H, W order"),
+        ):
+            if not np.array_equal(found, right) and np.array_equal(found, wrong):
+                raise NotRight(f"{name}: {why}")
+        same(name, found, right)
+    return "every weight is in its place, bit for bit"
+
+
+@check
+def port(answer: Path | str) -> str:
+    """A file for `lenet check`, or its source: judged in a process of its own, as the command does it."""
+    text = answer.read_text(encoding="utf-8") if isinstance(answer, Path) else answer
+    if "return ..." in text:
+        raise NotYet("a function of the file still returns ...: fill it in, and save the file")
+    with TemporaryDirectory(prefix="lenet-workshop-") as folder:
+        file = Path(folder) / "port.py"
+        file.write_text(text, encoding="utf-8")
+        checked = check_file(file, 60.0, lambda line: None)
+    if checked.failure is not None:
+        raise NotRight(f"it fails in {checked.failure.during}: {checked.failure.lines[-1]}")
+    if checked.verdict is None or not checked.verdict.ok:
+        raise NotRight(explained(checked.verdict.findings[0]) if checked.verdict else "it returns nothing")
+    return (
+        f"the same network up to {checked.observed.dtype} rounding, in {len(checked.judged['layers'])} layers"
+    )

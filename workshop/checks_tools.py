@@ -12,8 +12,10 @@ from lenet import gradients, rounding, weights
 from lenet.check import check_file
 from lenet.compare import ratio
 from lenet.data import test_set
+from lenet.exact import EXACT, coarsen
 from lenet.ports import Port, open_port
 from lenet.spec import LAYERS, PARAM_SHAPES
+from workshop import letters
 from workshop.bugs import find
 from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form
 
@@ -214,3 +216,61 @@ def port(answer: Path | str) -> str:
     return (
         f"the same network up to {checked.observed.dtype} rounding, in {len(checked.judged['layers'])} layers"
     )
+
+
+# --- 10 assumptions ----------------------------------------------------------------------------
+
+
+@check
+def rearranged_fc1(answer: Answer) -> str:
+    """fc1's weights for flatten[:, order]: with exact weights the logits must keep every bit."""
+    exact, images = weights.read(EXACT), coarsen(test_set()[:20].images)
+    network = open_port("numpy")
+    network.load(exact)
+    y = network.activations(images)
+    order = np.random.default_rng(0).permutation(400)
+    w = same_form("fc1.weight", called(answer, exact["fc1.weight"].copy(), order), exact["fc1.weight"])
+    for wrong, why in (
+        (exact["fc1.weight"], "the weights are as they were: they meet other values now"),
+        (
+            exact["fc1.weight"][:, np.argsort(order)],
+            "that is the inverse order: column k must meet value order[k]",
+        ),
+    ):
+        if np.array_equal(w, wrong):
+            raise NotRight(why)
+    same("fc1", y["flatten"][:, order] @ w.T + exact["fc1.bias"], y["fc1"])
+    return "fc1 is the same function, every bit, on 400 inputs in another order"
+
+
+@check
+def score(answer: Answer) -> str:
+    """A number that is larger for digits: better than the largest softmax probability on both sets."""
+    images, network = test_set()[:500].images, open_port("numpy:fast")
+    network.load(weights.read())
+    digits = network.logits(images)
+    others = {"inverted digits": np.float32(1) - images, "letters": letters.images()}
+    said = []
+    for name, pictures in others.items():
+        logits = network.logits(pictures)
+        own, their = (same_form("the score", called(answer, z), z[:, 0]) for z in (digits, logits))
+        found, usual = _area(own, their), _area(_confidence(digits), _confidence(logits))
+        if not found > usual:
+            kind = "upside down: larger must mean digit" if found < 0.5 else "not better"
+            raise NotRight(
+                f"a digit scores higher than {name} in {found:.1%} of the pairs; "
+                f"the largest probability does in {usual:.1%}: {kind}"
+            )
+        said.append(f"{name} {found:.1%} (the largest probability: {usual:.1%})")
+    return f"a digit scores higher than {' and '.join(said)}"
+
+
+def _confidence(logits: Array) -> Array:
+    """The largest softmax probability, in float64."""
+    z = logits.astype(np.float64)
+    return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
+
+
+def _area(own: Array, their: Array) -> float:
+    """Under the ROC curve: how often one of `own` exceeds one of `their`, a tie for half."""
+    return float(((own[:, None] > their).mean() + (own[:, None] >= their).mean()) / 2)

@@ -8,8 +8,7 @@ neither of them may compute by an FFT (`method="direct"`), which rounds in its o
 """
 
 import numpy as np
-import scipy.ndimage  # noqa: F401  for your functions
-import scipy.signal  # noqa: F401
+from scipy import ndimage, signal  # noqa: F401 (your two functions use them)
 
 DTYPE = "float32"
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 CONV2D = """    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    maps = [scipy.signal.correlate(padded, one[None], mode="valid", method="direct") for one in w]
+    maps = [signal.correlate(padded, one[None], mode="valid", method="direct") for one in w]
     return np.concatenate(maps, axis=1) + b[:, None, None]
 """
-MAX_POOL2D = """    largest = scipy.ndimage.maximum_filter(x, size=(1, 1, 2, 2), origin=(0, 0, -1, -1))
+MAX_POOL2D = """    largest = ndimage.maximum_filter(x, size=(1, 1, 2, 2), origin=(0, 0, -1, -1))
     return largest[:, :, ::2, ::2]
 """
 _stub, _, _after = (

@@ -20,9 +20,14 @@ import numpy as np
 from lenet import ports
 from lenet.check import check_port
 from lenet.compare import ratio
+from lenet.data import test_set
 from lenet.findings import Finding
-from lenet.rounding import Bounded
-from lenet_numpy.layers import conv2d_definition
+from lenet.gradients import cross_entropy as softmax_bound
+from lenet.rounding import U64, Bounded
+from lenet.spec import CLASSES
+from lenet_numpy.layers import conv2d_definition, softmax_cross_entropy_backward
+from lenet_numpy.model import LeNet
+from lenet_numpy.train import SGD, gradients
 
 Array = np.ndarray
 Check = Callable[[Any], None]
@@ -190,3 +195,95 @@ def convolution(answer: Callable[..., Any]) -> str:
         return same_form(answer.__name__, y, expected), cache
 
     return in_network(answer, {"lenet_numpy.model.conv2d": adapted})
+
+
+# --- 2: softmax --------------------------------------------------------------------------------
+
+
+@check
+def cross_entropy(answer: Callable[..., Any]) -> str:
+    """A loss with its gradient, in the place of the network's."""
+
+    def loss(answer: Any, right: Any, logits: Array, labels: Array) -> Any:
+        expected = right(logits, labels)
+        both = np.asarray(expected[0]), softmax_cross_entropy_backward(expected[1])
+        value, dlogits = same_form(answer.__name__, called(answer, logits.copy(), labels.copy()), both)
+        return value, dlogits
+
+    targets = "lenet_numpy.train.softmax_cross_entropy", "lenet_numpy.train.softmax_cross_entropy_backward"
+    return in_network(answer, {targets[0]: loss, targets[1]: lambda answer, right, dlogits: dlogits})
+
+
+@check
+def constant(answer: Callable[..., Any]) -> str:
+    """The logits of greatest likelihood: their gradient is zero, up to what four roundings make of them."""
+    labels = test_set().labels[:1000]
+    z = np.asarray(called(answer, labels.copy()), np.float64)
+    if z.shape != (CLASSES,):
+        raise NotRight(f"the logits have shape {z.shape}, expected ({CLASSES},)")
+    rows = Bounded(np.tile(z, (len(labels), 1)), np.tile(4 * U64 * np.abs(z), (len(labels), 1)))
+    _, gradient = softmax_bound(rows, labels, "float64")
+    total = Bounded(np.zeros(CLASSES), gradient.error.sum(axis=0) + CLASSES * len(labels) * U64)
+    within("the gradient of the likelihood by logit", gradient.value.sum(axis=0), total)
+    return "no other constant makes these labels more probable"
+
+
+# --- 3: backpropagation ------------------------------------------------------------------------
+
+
+@check
+def linear_backward(answer: Callable[..., Any]) -> str:
+    """The dense layer's gradients, in the place of all three."""
+
+    def adapted(answer: Any, right: Any, dy: Array, cache: Any) -> Any:
+        x, w = cache
+        found = called(answer, dy.copy(), x.copy(), w.copy())
+        return same_form(answer.__name__, found, right(dy, cache))
+
+    return in_network(answer, {"lenet_numpy.model.linear_backward": adapted})
+
+
+@check
+def pool_backward(answer: Callable[..., Any]) -> str:
+    """Max pooling's gradient, in the place of both."""
+
+    def adapted(answer: Any, right: Any, dy: Array, cache: Any) -> Any:
+        found = called(answer, dy.copy(), cache[0].copy())
+        return same_form(answer.__name__, found, right(dy, cache))
+
+    return in_network(answer, {"lenet_numpy.model.max_pool2d_backward": adapted})
+
+
+# --- 4: descent --------------------------------------------------------------------------------
+
+
+@check
+def step(answer: Callable[..., Any]) -> str:
+    """One step of SGD, in the place of the port's own, on a run whose rate drops."""
+
+    def adapted(
+        answer: Any, right: Any, model: LeNet, sgd: SGD, images: Array, labels: Array, rate: float
+    ) -> Any:
+        loss, gradient = gradients(model, images, labels)
+        for name, w in model.params.items():
+            v = sgd.velocity[name]
+            given = (w.copy(), v.copy(), gradient[name], rate, sgd.momentum, sgd.weight_decay)
+            w[...], v[...] = same_form(answer.__name__, called(answer, *given), (w, v))
+        return loss
+
+    return in_network(answer, {"lenet_numpy.train.train_step": adapted})
+
+
+@check
+def largest_rate(answer: Callable[..., Any]) -> str:
+    """2 / λ_max of matrices made with known eigenvalues, to eight digits, as the exercise asks."""
+    rng = np.random.default_rng(0)
+    for eigenvalues in (np.array([0.1, 0.5, 3.0]), np.linspace(1, 40, 30), np.array([7.0, 1e-3, 2.0, 4.0])):
+        basis, _ = np.linalg.qr(rng.standard_normal((len(eigenvalues), len(eigenvalues))))
+        hessian = (basis * eigenvalues) @ basis.T
+        expected = np.asarray(2 / eigenvalues.max())
+        rate = called(answer, lambda v, hessian=hessian: hessian @ v, len(eigenvalues))
+        within(
+            f"the rate for eigenvalues up to {eigenvalues.max():g}", rate, Bounded(expected, expected * 1e-8)
+        )
+    return "2 / λ_max, to eight digits, for three Hessians"

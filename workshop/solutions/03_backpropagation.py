@@ -1,0 +1,57 @@
+"""Solutions of workshop/03_backpropagation.ipynb, and answers that are not right."""
+
+import numpy as np
+
+
+def linear_backward(dy, x, w):
+    """Each product of the forward pass, sent back to its other factor; the batch is summed over."""
+    return dy @ w, dy.T @ x, dy.sum(axis=0)
+
+
+def pool_backward(dy, x):
+    """argmax takes the first of several equal values."""
+    n, channels, rows, columns = dy.shape
+    windows = x.reshape(n, channels, rows, 2, columns, 2).swapaxes(3, 4).reshape(*dy.shape, 4)
+    dx = np.zeros(windows.shape, dy.dtype)
+    np.put_along_axis(dx, windows.argmax(axis=-1)[..., None], dy[..., None], axis=-1)
+    return dx.reshape(n, channels, rows, columns, 2, 2).swapaxes(3, 4).reshape(x.shape)
+
+
+def _last_digit(dy, x, w):
+    return dy @ w, dy[-1:].T @ x[-1:], dy[-1]
+
+
+def _mean(dy, x, w):
+    dx, dw, db = linear_backward(dy, x, w)
+    return dx, dw / dy.dtype.type(len(dy)), db / dy.dtype.type(len(dy))
+
+
+def _transposed(dy, x, w):
+    dx, dw, db = linear_backward(dy, x, w)
+    return dx, dw.T, db
+
+
+def _every_winner(dy, x):
+    """Equal maxima get the whole cotangent each."""
+    dy2 = dy.repeat(2, axis=2).repeat(2, axis=3)
+    n, channels, rows, columns = dy.shape
+    tops = x.reshape(n, channels, rows, 2, columns, 2).max(axis=(3, 5))
+    return dy2 * (x == tops.repeat(2, axis=2).repeat(2, axis=3))
+
+
+def _last_winner(dy, x):
+    return pool_backward(dy[:, :, ::-1, ::-1], x[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]
+
+
+WRONG = {
+    "linear_backward": [
+        (_last_digit, "gradient of the last digit alone"),
+        (_mean, "gradient of logits.weight differs"),
+        (_transposed, "shape"),
+    ],
+    "pool_backward": [
+        (_every_winner, "gradient of conv"),
+        (_last_winner, "gradient of conv"),
+        (lambda dy, x: dy, "shape"),
+    ],
+}

@@ -1,0 +1,276 @@
+"""Self-checks of notebooks 6 to 10; what they are made of is in `workshop.checks`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from lenet import gradients, rounding, weights
+from lenet.check import check_file
+from lenet.compare import ratio
+from lenet.data import test_set
+from lenet.exact import EXACT, coarsen
+from lenet.ports import Port, open_port
+from lenet.spec import LAYERS, PARAM_SHAPES
+from workshop import letters
+from workshop.bugs import find
+from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form
+
+Array = np.ndarray
+Answer = Callable[..., Any]
+
+# --- 06 rounding or bug ------------------------------------------------------------------------
+
+
+@check
+def dense_bound(answer: Answer) -> str:
+    """γ_{D+1} (|w||x| + |b|) for w (E, D), x (N, D), b (E,)."""
+    rng = np.random.default_rng(0)
+    w, x, b = rng.standard_normal((7, 400)), rng.standard_normal((5, 400)), rng.standard_normal(7)
+    (_, right), *slips = _bounds(w, x, b)
+    found = same_form("the bound", called(answer, w, x, b), right)
+    # Two float64 evaluations of sums of D + 1 positive terms; eight roundings more for the factors.
+    apart = 2 * rounding.gamma(400 + 9, rounding.U64)
+    if (np.abs(found - right) <= apart * right).all():
+        return "no float32 evaluation of a dense layer leaves this, whatever its order"
+    for slip, bound in slips:
+        if (np.abs(found - bound) <= apart * bound).all():
+            raise NotRight(slip)
+    n, e = np.unravel_index(np.argmax(np.abs(found - right)), right.shape)
+    raise NotRight(f"the bound of digit {n}, unit {e} is {found[n, e]:.6e}, expected {right[n, e]:.6e}")
+
+
+def _bounds(w: Array, x: Array, b: Array) -> Iterator[tuple[str, Array]]:
+    """The bound of a dense layer, and after it what the usual slips make of it."""
+    d, u = w.shape[1], rounding.unit_roundoff("float32")
+    sums, g = np.abs(x) @ np.abs(w).T + np.abs(b), rounding.gamma(d + 1, u)
+    yield "", g * sums
+    yield "|b| is missing: the sum with the bias is rounded, too", g * (sums - np.abs(b))
+    yield "|w||x| it is, magnitudes before the sum: errors do not cancel", g * (np.abs(x @ w.T) + np.abs(b))
+    yield "|w||x| + |b| it is, magnitudes before the sum: errors do not cancel", g * np.abs(x @ w.T + b)
+    yield "u is half the distance from 1 to the next number, 2^-24", rounding.gamma(d + 1, 2 * u) * sums
+    yield "that is float64's u, 2^-53; float32's is 2^-24", rounding.gamma(d + 1, rounding.U64) * sums
+    yield "that is γ_D: with the bias there is one rounding more", rounding.gamma(d, u) * sums
+    yield "that is (D+1)·u, without the denominator 1 − (D+1)·u: it is not quite a bound", (d + 1) * u * sums
+    yield "that is one rounding: a product passes through up to D + 1 of them", u * sums
+
+
+@check
+def first_different(answer: Answer) -> str:
+    """The first layer of which some value is farther from the expected one than its bound."""
+    value, bound = np.linspace(-1, 1, 12).reshape(3, 4), np.full((3, 4), 0.25)
+    expected = dict.fromkeys(("conv1", "relu1", "logits"), (value, bound))
+
+    def off(by: float) -> Array:
+        y = value.copy()
+        y[1, 2] += by
+        return y
+
+    for want, wrong, why in (
+        (None, {}, "every value is right"),
+        (None, {"relu1": value + 0.25 - 2.0**-20}, "every error is below its bound"),
+        ("relu1", {"relu1": off(0.5)}, "one value of relu1 is too large by twice its bound"),
+        ("relu1", {"relu1": off(-0.5)}, "one value of relu1 is too small: it is the magnitude that counts"),
+        ("conv1", {"logits": off(9), "conv1": off(0.5)}, "conv1 is off, too, and comes first"),
+        ("logits", {"logits": off(np.nan)}, "a NaN lies within no bound, though `error > bound` is False"),
+        ("relu1", {"relu1": off(np.inf)}, "an infinite value lies within no bound"),
+    ):
+        found = answer(dict.fromkeys(expected, value) | wrong, expected)
+        if found is ...:
+            filled_in(found, f"{answer.__name__} returns ...: fill in its body")
+        if found != want:
+            raise NotRight(f"{answer.__name__} says {found!r}, expected {want!r}: {why}")
+    if (found := answer({"relu1": value}, {"relu1": (value, 0 * bound)})) is not None:
+        raise NotRight(f"{answer.__name__} says {found!r}, expected None: error and bound are both 0")
+    return "it names the layer to look at first"
+
+
+# --- 07 debugging ------------------------------------------------------------------------------
+
+
+@check
+def flatten_of_a(answer: Answer) -> str:
+    """Patient A's flatten, to the bit."""
+    with _patient("37") as port:
+        seen = port.activations(test_set()[:20].images)
+    pool2, expected = seen["pool2"], seen["flatten"]
+    found = same_form("flatten", called(answer, pool2), expected)
+    if np.array_equal(found, expected):
+        return "these are A's values, every bit; fc1's columns expect C, H, W"
+    if np.array_equal(np.sort(found), np.sort(expected)):
+        n, k = np.argwhere(found != expected)[0]
+        was = (
+            "that is the right network's order" if np.array_equal(found, pool2.reshape(20, -1)) else "not A's"
+        )
+        raise NotRight(f"the same values in another order ({was}), first different at digit {n}, place {k}")
+    raise NotRight("these are not the values of pool2: flatten computes nothing, it only moves them")
+
+
+@check
+def operand_of_b(answer: Answer) -> str:
+    """What patient B multiplies: judged by the rounding bound of the convolution of such operands."""
+    images, params = test_set()[:20].images, weights.read()
+    with _patient("88") as port:
+        conv1 = port.activations(images)["conv1"]
+    x = same_form("the operand", called(answer, images), images)
+    w = same_form("the operand", called(answer, params["conv1.weight"]), params["conv1.weight"])
+    if np.array_equal(w, params["conv1.weight"]):
+        raise NotRight("your operand is what it was: B changes it")
+    ratios = ratio(conv1, rounding.local(LAYERS[0], params | {"conv1.weight": w}, x))
+    if ratios.max() <= 1:
+        return (
+            f"all {ratios.size:,} values of B's conv1 lie within the bound (error/bound {ratios.max():.2f})"
+        )
+    kept = next((k for k in range(1, 25) if np.array_equal(w, _cut(w, k))), 24)
+    raise NotRight(
+        f"{(ratios > 1).mean():.0%} of B's conv1 lie outside the bound of your hypothesis; "
+        f"your operands have up to {kept} significant bits"
+    )
+
+
+@check
+def between(answer: Answer) -> str:
+    """The layers between which the backward pass goes wrong, for a right port and for planted bugs."""
+    cases = {None: None, "47": ("conv1", "conv2"), "51": ("conv2", "fc1"), "52": ("fc2", "logits")}
+    for bug, expected in cases.items():
+        ratios = _gradient_ratios(bug)
+        found = answer(ratios)
+        if found is ... or (expected and found is None):
+            filled_in(
+                found, f"{answer.__name__} returns {'...' if found is ... else found}: fill in its body"
+            )
+        if (found if found is None else tuple(found)) != expected:
+            outside = [name for name, value in ratios.items() if not value <= 1]
+            raise NotRight(
+                f"it says {found}, expected {expected}, where outside are: {', '.join(outside) or 'none'}"
+            )
+    return "it finds the place in three planted bugs, and none in a right port"
+
+
+@contextmanager
+def _patient(key: str) -> Iterator[Port]:
+    with find(key).planted() as port:
+        port.load(weights.read())
+        yield port
+
+
+def _gradient_ratios(key: str | None) -> dict[str, float]:
+    """Error over bound of every gradient, in float64, of a right port or with that bug in it."""
+    params, digits = weights.read(), test_set()[:20]
+    digits = digits[gradients.decided(params, digits.images)]
+    with find(key).planted() if key else nullcontext():
+        port = open_port("numpy", "float64")
+        port.load(params)
+        _, found = port.gradients(digits.images, digits.labels)
+    expected = gradients.loss_gradients(params, digits.images, digits.labels).params
+    return {name: float(ratio(found[name], expected[name]).max()) for name in found}
+
+
+def _cut(x: Array, bits: int) -> Array:
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(x.dtype)
+
+
+# --- 09 back in time ---------------------------------------------------------------------------
+
+
+@check
+def to_framework(answer: Answer) -> str:
+    """Kernels (KH, KW, in, out) turned by 180°, dense weights (in, out), rows of fc1 in H, W, C order."""
+    for name, shape in PARAM_SHAPES.items():
+        array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)  # each value its own place
+        maps = array.reshape(120, 16, 5, 5) if name == "fc1.weight" else array
+        turned = array[:, :, ::-1, ::-1] if array.ndim == 4 else maps
+        right = turned.transpose(*range(2, array.ndim), 1, 0) if array.ndim == 4 else array.T
+        if name == "fc1.weight":
+            right = maps.transpose(2, 3, 1, 0).reshape(400, 120)
+        found = same_form(name, called(answer, name, array.copy()), right)
+        for wrong, why in (
+            (array.reshape(right.shape), "a reshape renumbers the values: axes are moved by transpose"),
+            (array.transpose(2, 3, 1, 0) if array.ndim == 4 else right, "the kernel is not turned by 180°"),
+            (array.T, "the rows are still in C, H, W order"),
+        ):
+            if not np.array_equal(found, right) and np.array_equal(found, wrong):
+                raise NotRight(f"{name}: {why}")
+        same(name, found, right)
+    return "every weight is in its place, bit for bit"
+
+
+@check
+def port(answer: Path | str) -> str:
+    """A file for `lenet check`, or its source: judged in a process of its own, as the command does it."""
+    text = answer.read_text(encoding="utf-8") if isinstance(answer, Path) else answer
+    if "return ..." in text:
+        raise NotYet("a function of the file still returns ...: fill it in, and save the file")
+    with TemporaryDirectory(prefix="lenet-workshop-") as folder:
+        file = Path(folder) / "port.py"
+        file.write_text(text, encoding="utf-8")
+        checked = check_file(file, 60.0, lambda line: None)
+    if checked.failure is not None:
+        raise NotRight(f"it fails in {checked.failure.during}: {checked.failure.lines[-1]}")
+    if checked.verdict is None or not checked.verdict.ok:
+        raise NotRight(explained(checked.verdict.findings[0]) if checked.verdict else "it returns nothing")
+    return (
+        f"the same network up to {checked.observed.dtype} rounding, in {len(checked.judged['layers'])} layers"
+    )
+
+
+# --- 10 assumptions ----------------------------------------------------------------------------
+
+
+@check
+def rearranged_fc1(answer: Answer) -> str:
+    """fc1's weights for flatten[:, order]: with exact weights the logits must keep every bit."""
+    exact, images = weights.read(EXACT), coarsen(test_set()[:20].images)
+    network = open_port("numpy")
+    network.load(exact)
+    y = network.activations(images)
+    order = np.random.default_rng(0).permutation(400)
+    w = same_form("fc1.weight", called(answer, exact["fc1.weight"].copy(), order), exact["fc1.weight"])
+    for wrong, why in (
+        (exact["fc1.weight"], "the weights are as they were: they meet other values now"),
+        (
+            exact["fc1.weight"][:, np.argsort(order)],
+            "that is the inverse order: column k must meet value order[k]",
+        ),
+    ):
+        if np.array_equal(w, wrong):
+            raise NotRight(why)
+    same("fc1", y["flatten"][:, order] @ w.T + exact["fc1.bias"], y["fc1"])
+    return "fc1 is the same function, every bit, on 400 inputs in another order"
+
+
+@check
+def score(answer: Answer) -> str:
+    """A number that is larger for digits: better than the largest softmax probability on both sets."""
+    images, network = test_set()[:500].images, open_port("numpy:fast")
+    network.load(weights.read())
+    digits = network.logits(images)
+    others = {"inverted digits": np.float32(1) - images, "letters": letters.images()}
+    said = []
+    for name, pictures in others.items():
+        logits = network.logits(pictures)
+        own, their = (same_form("the score", called(answer, z), z[:, 0]) for z in (digits, logits))
+        found, usual = _area(own, their), _area(_confidence(digits), _confidence(logits))
+        if not found > usual:
+            kind = "upside down: larger must mean digit" if found < 0.5 else "not better"
+            raise NotRight(
+                f"a digit scores higher than {name} in {found:.1%} of the pairs; "
+                f"the largest probability does in {usual:.1%}: {kind}"
+            )
+        said.append(f"{name} {found:.1%} (the largest probability: {usual:.1%})")
+    return f"a digit scores higher than {' and '.join(said)}"
+
+
+def _confidence(logits: Array) -> Array:
+    """The largest softmax probability, in float64."""
+    z = logits.astype(np.float64)
+    return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
+
+
+def _area(own: Array, their: Array) -> float:
+    """Under the ROC curve: how often one of `own` exceeds one of `their`, a tie for half."""
+    return float(((own[:, None] > their).mean() + (own[:, None] >= their).mean()) / 2)

@@ -1,0 +1,71 @@
+"""Solutions of workshop/06_rounding_or_bug.ipynb."""
+
+import numpy as np
+
+
+def dense_bound(w, x, b):
+    """γ_{D+1} (|w||x| + |b|): w (E, D), x (N, D), b (E,) to (N, E)."""
+    k, u = w.shape[1] + 1, 2.0**-24
+    return k * u / (1 - k * u) * (np.abs(x) @ np.abs(w).T + np.abs(b))
+
+
+def first_different(activations, expected):
+    """The first layer with a value outside its bound, or None."""
+    for layer, (value, bound) in expected.items():
+        inside = np.abs(activations[layer] - value) <= bound  # False for a NaN
+        if not inside.all():
+            return layer
+    return None
+
+
+def _bound(w, x, b, *, k=1, u=2.0**-24, bias=True, signed=False):
+    k = w.shape[1] + k
+    products = np.abs(x @ w.T) if signed else np.abs(x) @ np.abs(w).T
+    return k * u / (1 - k * u) * (products + bias * np.abs(b))
+
+
+def _over(activations, expected):
+    for layer, (value, bound) in expected.items():
+        if (np.abs(activations[layer] - value) > bound).any():
+            return layer
+    return None
+
+
+def _any_order(activations, expected):
+    return next((layer for layer in reversed(expected) if _over(activations, {layer: expected[layer]})), None)
+
+
+def _signed(activations, expected):
+    for layer, (value, bound) in expected.items():
+        if not (activations[layer] - value <= bound).all():
+            return layer
+    return None
+
+
+def _strict(activations, expected):
+    for layer, (value, bound) in expected.items():
+        if not (np.abs(activations[layer] - value) < bound).all():
+            return layer
+    return None
+
+
+WRONG = {
+    "dense_bound": [
+        (lambda w, x, b: _bound(w, x, b, bias=False), "|b| is missing"),
+        (lambda w, x, b: _bound(w, x, b, signed=True), "magnitudes before the sum"),
+        (lambda w, x, b: _bound(w, x, b, u=2.0**-23), "2^-24"),
+        (lambda w, x, b: _bound(w, x, b, u=2.0**-53), "float64"),
+        (lambda w, x, b: _bound(w, x, b, k=0), "one rounding more"),
+        (lambda w, x, b: 401 * 2.0**-24 * (np.abs(x) @ np.abs(w).T + np.abs(b)), "denominator"),
+        (lambda w, x, b: 3 * _bound(w, x, b), "expected"),
+        (lambda w, x, b: _bound(w, x, b).T, "shape"),
+        (lambda w, x, b: _bound(w, x, b).astype(np.float32), "float32"),
+    ],
+    "first_different": [
+        (_over, "NaN"),
+        (_any_order, "comes first"),
+        (_signed, "magnitude"),
+        (_strict, "both 0"),
+        (lambda activations, expected: "conv1", "every value is right"),
+    ],
+}

@@ -56,9 +56,10 @@ def judges(path: Path) -> Any:
     """The module that the notebook calls `checks`."""
     for source in cells(path):
         for node in ast.walk(ast.parse(source)):
-            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
-                if "checks" in (alias.name, alias.asname):
-                    return importlib.import_module(f"{node.module}.{alias.name}")
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if "checks" in (alias.name, alias.asname):
+                        return importlib.import_module(f"{node.module}.{alias.name}")
     raise AssertionError(f"{path.name} imports no checks")
 
 

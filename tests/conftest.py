@@ -23,7 +23,6 @@ if KEPT not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={os.environ[KEPT]}/tf"
 
-import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING

@@ -7,7 +7,7 @@ import numpy as np
 from lenet_numpy.train import gradients
 from workshop.bugs.gallery import bug, issue
 
-NUMPY_STEP, NUMPY_MAKE = "lenet_numpy.port.train_step", "lenet_numpy.port.make_optimizer"
+NUMPY_STEP, NUMPY_MAKE = "lenet_numpy.train.train_step", "lenet_numpy.train.make_optimizer"
 TORCH_STEP, TORCH_SGD = "lenet_torch.port.train_step", "lenet_torch.train.SGD"
 
 

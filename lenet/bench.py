@@ -27,7 +27,7 @@ from lenet.rounding import Bounded, reference
 from lenet.spec import ACTIVATION_SHAPES, FLOPS, LAYERS
 
 ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
-SETTLE_SECONDS = 0.05  # pools of threads spin on when their work is done, and would slow the next side
+SETTLE_SECONDS = 0.3  # pools of threads spin on when their work is done, and would slow the next side
 SQUARE = 1024  # rows of the matrices whose product measures the BLAS: 4 MB each
 TASKS = ("forward", "train")
 

@@ -21,6 +21,7 @@ from tests.helpers import one_line
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
     monkeypatch.setattr(timing, "ROUND_SECONDS", 1e-4)
+    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0)
 
 
 # At 833.04 GFLOP/s the 833,040 operations of a digit take one microsecond.

@@ -46,6 +46,7 @@ def test_every_step_is_explained(step):
 
 def test_steps_are_measured_in_order(params, digits, monkeypatch):
     monkeypatch.setattr(bench, "ROUND_SECONDS", 1e-4)
+    monkeypatch.setattr(bench, "SETTLE_SECONDS", 0)
     doing: list[str] = []
     some = [replace(step, digits=2) for step in STEPS[3:]]
     found, limit = measure(params, digits, rounds=2, steps=some, progress=doing.append)

@@ -66,7 +66,9 @@ def report(
     bench_file: Path | None,
     web_folder: Path | None,
 ) -> None:
-    """One page that shows it all: code side by side, every value, verdicts, training.
+    """All of it as one page for the browser.
+
+    Code side by side, every value of chosen digits, verdicts, certificate, training.
 
     PORTs (default: all that are installed, each in its first mode) are run now, and all numbers are
     computed now. The page is one HTML file that opens from disk and needs no network.

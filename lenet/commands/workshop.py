@@ -10,7 +10,9 @@ import click
     "--no-browser", is_flag=True, help="Print the address, for a browser of your own or on another machine."
 )
 def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
-    """Ten notebooks, from what a convolution computes to what the model assumes.
+    """Ten notebooks that ask one question each.
+
+    From what a convolution computes to what the model assumes.
 
     Without N: what each asks, and how long it takes. With N: open that one in JupyterLab (Ctrl-C ends it).
     """

@@ -70,18 +70,6 @@ def read(path: Path) -> Notebook:
     return Notebook(path, int(title[1]), title[2], question[1], int(minutes[1]))
 
 
-def chosen(found: list[Notebook], number: int) -> Notebook:
-    """The notebook of that number.
-
-    Raises:
-        LenetError: there is none.
-    """
-    for notebook in found:
-        if notebook.number == number:
-            return notebook
-    raise LenetError(f"there is no notebook {number}: `lenet workshop` lists them")
-
-
 def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
     """Run JupyterLab on it until the user ends it.
 

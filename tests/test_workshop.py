@@ -215,7 +215,7 @@ def test_jupyter_that_fails_is_told(started, monkeypatch):
 
 def test_unknown_number_is_refused():
     found = CliRunner().invoke(cli, ["workshop", "99"])
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert "no notebook 99" in found.stderr
 
 

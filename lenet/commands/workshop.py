@@ -20,10 +20,13 @@ def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
     from lenet.terminal import output
 
     found = notebooks.find()
+    by_number = {one.number: one for one in found}
     if number is None or listed:
         table = tables.new_table(None, "notebook", ">minutes", "what it asks")
         for one in found:
             table.add_row(f"{one.number:2} {one.title}", str(one.minutes), one.question)
         output().print(table)
+    elif number not in by_number:
+        raise click.BadParameter(f"there is no notebook {number}: `lenet workshop` lists them")
     else:
-        notebooks.open_in_jupyter(notebooks.chosen(found, number), browser=not no_browser)
+        notebooks.open_in_jupyter(by_number[number], browser=not no_browser)

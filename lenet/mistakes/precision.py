@@ -162,29 +162,16 @@ for _name, _bits, _grid in FORMATS:
     )
     if _name.startswith("TF32"):
         continue  # a format of operands alone: nothing is stored or added in it
-    for _stage in SELECTING:  # as operands of the next layer it is the same function
-        FAMILY.add(
-            [_stage],
-            Kind(
-                f"result in {_name}",
-                f"The layer's output is rounded to {_name} ({_bits} significant bits).",
-                "Keep activations in float32.",
-                TF32,
-            ),
-            after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
-            told_by=_stage,
-        )
-    FAMILY.add_groups(
-        GROUPS,
-        Kind(
-            f"result in {_name}",
-            f"The layer's output is rounded to {_name} ({_bits} significant bits).",
-            "Keep activations in float32.",
-            TF32,
-        ),
-        after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid)),
-        tier=1,
+    _coarse = Kind(
+        f"result in {_name}",
+        f"The layer's output is rounded to {_name} ({_bits} significant bits).",
+        "Keep activations in float32.",
+        TF32,
     )
+    _rounds = after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid))
+    for _stage in SELECTING:  # as operands of the next layer it is the same function
+        FAMILY.add([_stage], _coarse, _rounds, told_by=_stage)
+    FAMILY.add_groups(GROUPS, _coarse, _rounds, tier=1)
     FAMILY.add_groups(
         GROUPS,
         Kind(

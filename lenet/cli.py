@@ -1,7 +1,6 @@
 """The `lenet` command. Loads no framework, so that `--help` answers at once."""
 
 import sys
-import warnings
 from contextlib import suppress
 
 import click
@@ -21,6 +20,7 @@ from lenet.commands.predict import predict
 from lenet.commands.report import report
 from lenet.commands.train import train
 from lenet.commands.workshop import workshop
+from lenet.quiet import hide_warnings
 
 
 @click.group(
@@ -53,9 +53,8 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; frameworks' warnings are not the user's to read unless -W asks for them."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
+    """Run the command line."""
+    hide_warnings()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # not a file of its own
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -11,13 +11,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lenet import rounding
+from lenet.bits import Right, equal_bits
 from lenet.data import Digits
 from lenet.errors import LenetError
 from lenet.ports import Arrays, Port
 from lenet.rounding import Bounded
 from lenet.spec import ACTIVATION_SHAPES, CLASSES, LAYERS
 
-RUN = 500  # digits that a port is given at once: a call into a framework costs more than a digit
+# Digits that a port is given at once. A call into a framework costs more than a digit; but what is larger
+# than 32 MB, as conv1's float32 patches of 428 digits are, glibc maps anew each time, and every page faults.
+RUN = 400
 CHUNK = 50  # digits judged at once: what is computed of a chunk stays in cache
 QUEUE = 2 * RUN // CHUNK  # chunks waiting to be judged
 
@@ -84,7 +87,7 @@ class PortReport:
         digits, correct, same_predictions: how many there were, how many the port classifies as labelled,
             and as the reference does.
         problem: a wrong name, shape or dtype of its outputs; None if nothing is wrong.
-        bits_equal: how many of its logits have the right bits with exact weights, see `lenet.bits`.
+        bits_equal: how many of its logits have the right bits with exact weights; None if that was not asked.
         layers: in order of execution; empty where there is a problem.
     """
 
@@ -157,6 +160,7 @@ def compare(
     params: Mapping[str, np.ndarray],
     digits: Digits,
     progress: Callable[[int], None] = lambda done: None,
+    right: Right | None = None,
 ) -> Comparison:
     """Judge every port against the float64 reference, chunk by chunk.
 
@@ -168,25 +172,36 @@ def compare(
         params: shared weights.
         digits: at least one.
         progress: called with the number of digits judged since the last call.
+        right: what the same digits give with exact weights; `bits_equal` stays None without.
 
     Raises:
         LenetError: there is nothing to compare, or a port refuses the weights.
     """
     if not ports or not len(digits):
         raise LenetError("nothing to compare: give at least one installed port and one digit")
-    for port in ports:
-        port.load(params)
     result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[_Judged]] = deque()
         for start in range(0, len(digits), RUN):
-            for job in _run(ports, params, digits[start : start + RUN], start):
+            run = slice(start, start + RUN)
+            for port in ports:
+                port.load(params)
+            for job in _run(ports, params, digits[run], start):
                 waiting.append(pool.submit(job))
+            if right is not None:
+                _count_bits(ports, right, run, result)
             while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
                 judged = waiting.popleft().result()
                 _merge(result, judged)
                 progress(judged.digits)
     return result
+
+
+def _count_bits(ports: list[Port], right: Right, run: slice, result: Comparison) -> None:
+    for port, report in zip(ports, result.ports, strict=True):
+        port.load(right.params)
+        equal = equal_bits(right.logits[run], port.logits(right.images[run]))
+        report.bits_equal = equal + (report.bits_equal or 0)
 
 
 def _run(
@@ -304,9 +319,9 @@ def judge_layers(
 def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
     error = _error(y, end_to_end.value)
     largest = float(error.max())
-    whole = _over(error, end_to_end.error)
+    whole = _over(error, end_to_end.error, largest)
     if own is end_to_end:
-        local = whole
+        local = np.fmax(whole, 0, out=whole)
     elif not own.error.any() and np.array_equal(y, own.value):
         local = np.zeros((1,) * y.ndim)  # what rounds nothing is right, as it nearly always is
     else:
@@ -316,7 +331,7 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
     return LayerReport(
         max_abs_error=largest,
         local_ratio=float(local[digit, *index]),
-        end_to_end_ratio=float(whole.max()),
+        end_to_end_ratio=float(np.fmax.reduce(whole, axis=None, initial=0)),
         values=y.size,
         equal_values=equal_values,
         max_ulps=max_ulps,
@@ -328,13 +343,16 @@ def _bits(y: np.ndarray, expected: np.ndarray) -> tuple[int, int]:
     """How many values are equal, and the largest distance of the others in ulps."""
     integer = f"i{y.itemsize}"
     a, b = np.ascontiguousarray(y).view(integer), expected.view(integer)
-    if min(a.min(), b.min()) < 0:  # negative floats, or a −0
-        unequal = y != expected
-        return y.size - int(np.count_nonzero(unequal)), int(
-            ulps(y[unequal], expected[unequal]).max(initial=0)
-        )
-    apart = a - b  # as floats without a sign bit are in the order of their bits
-    return y.size - int(np.count_nonzero(apart)), max(int(apart.max()), -int(apart.min()))
+    apart = a - b  # floats of one sign lie as their bits do, or the other way round
+    equal = y.size - int(np.count_nonzero(apart))
+    signs = a ^ b
+    if signs.min() >= 0:
+        return equal, max(int(apart.max()), -int(apart.min()))
+    crossed = signs < 0  # one on each side of zero
+    apart[crossed] = 0
+    y, expected = y[crossed], expected[crossed]
+    equal += int(np.count_nonzero(y == expected))  # zeros
+    return equal, max(int(apart.max()), -int(apart.min()), int(ulps(y, expected).max()))
 
 
 def _merge(result: Comparison, judged: _Judged) -> None:
@@ -351,7 +369,9 @@ def _merge(result: Comparison, judged: _Judged) -> None:
 
 def ratio(y: np.ndarray, expected: Bounded) -> np.ndarray:
     """Error over bound, elementwise; 0 where there is no error, infinite for a NaN or a broken 0."""
-    return _over(_error(y, expected.value), expected.error)
+    error = _error(y, expected.value)
+    quotient = _over(error, expected.error, error.max())
+    return np.fmax(quotient, 0, out=quotient)
 
 
 def _error(y: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -359,9 +379,9 @@ def _error(y: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.abs(difference, out=difference)
 
 
-def _over(error: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """The quotient, in the place of `error`."""
-    if not np.isfinite(error.max()):
+def _over(error: np.ndarray, bound: np.ndarray, largest: float) -> np.ndarray:
+    """The quotient, in the place of `error`; NaN for 0/0, which `fmax` drops."""
+    if not np.isfinite(largest):
         error[~np.isfinite(error)] = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.fmax(np.divide(error, bound, out=error), 0, out=error)  # 0/0 is NaN, and fmax drops it
+        return np.divide(error, bound, out=error)

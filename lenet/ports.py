@@ -1,10 +1,12 @@
 """The contract of a port, and the registry. A framework is imported only when its port is opened."""
 
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -315,9 +317,24 @@ def open_port(name: str, dtype: str = "float32") -> Port:
     if packages := missing(name):
         raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {line.install}")
     try:
-        module = importlib.import_module(line.module)
+        with _no_garbage_collected():
+            module = importlib.import_module(line.module)
     except (ImportError, OSError) as error:
         raise MissingFramework(
             f"port {name!r}: {line.package} does not import ({error}); {line.install}"
         ) from error
     return module.Port(name, dtype)
+
+
+@contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """For imports: TensorFlow's makes a million objects that stay, and a fifth of its time goes into looking
+    for garbage among them, again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,10 +1,17 @@
-"""Keeps the greetings of native libraries out of the output."""
+"""Keeps what libraries say to their developers out of the output."""
 
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def hide_warnings() -> None:
+    """Frameworks' warnings are not the user's to read unless -W asks for them."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 @contextmanager

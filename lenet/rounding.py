@@ -141,7 +141,7 @@ def affine(layer: Affine, params: Mapping[str, Array], x: Bounded, dtype: str) -
 def _sums(layer: Affine, w: Array, x: Array) -> tuple[Array, Array]:
     """Wx and |W||x| in float64."""
     flat, columns = w.reshape(len(w), -1), _columns(layer, x)
-    if columns.min(initial=0) < 0:
+    if x.min(initial=0) < 0:
         return _fold(layer, flat @ columns, x), _fold(layer, np.abs(flat) @ np.abs(columns), x)
     both = np.concatenate([flat, np.abs(flat)]) @ columns  # what comes out of a ReLU: one pass over it
     return _fold(layer, both[:, : len(w)], x), _fold(layer, both[:, len(w) :], x)

@@ -26,7 +26,7 @@ def comparison(result: Comparison) -> RenderableType:
         "port",
         "version",
         ">accuracy",
-        f">same answers\nof {result.digits:,}",
+        f">same\nanswers\nof {result.digits:,}",
         ">error/bound\nworst layer",
         f">same bits\nof {result.logits:,}",
         "verdict",

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+# Convolutions by oneDNN, in half the time; by itself TensorFlow asks it only on some newer processors.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's default is
 
 import numpy as np

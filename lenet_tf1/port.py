@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as lenet_tf has it
 os.environ["KERAS_BACKEND"] = "tensorflow"  # TensorFlow imports Keras, whatever the user's default is
 
 import numpy as np

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
+from lenet.workers import share_cores
 
 
 @click.command()
@@ -47,6 +48,7 @@ def compare(
     Without PORT: every port and mode that is installed, but those of ONNX, all of which `onnx` names.
     The exit code is 1 if any is different.
     """
+    share_cores(2)  # frameworks run beside the judge
     import json
     from concurrent.futures import ThreadPoolExecutor
 
@@ -56,29 +58,20 @@ def compare(
     from lenet.commands.opening import open_ports
     from lenet.compare import compare as judge
     from lenet.files import check_writable, write_atomically
+    from lenet.memory import keep_freed
     from lenet.terminal import output, progress_bar, to_svg
 
     to_stdout = json_file == Path("-")
     for path in (None if to_stdout else json_file, svg_file):
         check_writable(path)
+    keep_freed()
     params = weights.read(weights_file or weights.TRAINED)
     chosen = data.test_set()[:digits]
-    exact_params = weights.read(exact.EXACT)
     with progress_bar() as progress, ThreadPoolExecutor(1) as beside:
-        right = beside.submit(bits.right_logits, exact_params, chosen.images)  # while frameworks are imported
+        right = beside.submit(bits.right, weights.read(exact.EXACT), chosen.images, dtype)  # beside imports
         opened, missing = open_ports(ports, dtype, progress)
         task = progress.add_task("judging digits", total=digits)
-        result = judge(opened, params, chosen, lambda done: progress.advance(task, done))
-        task = progress.add_task("comparing bits", total=digits)
-        equal = bits.equal_bits(
-            opened,
-            exact_params,
-            chosen.images,
-            right.result(),
-            lambda done: progress.advance(task, done),
-        )
-        for report, count in zip(result.ports, equal, strict=True):
-            report.bits_equal = count
+        result = judge(opened, params, chosen, lambda done: progress.advance(task, done), right.result())
     shown = [tables.comparison(result), *([tables.missing(missing)] if missing else [])]
     if layers:
         shown += [tables.layers(report) for report in result.ports if report.layers]

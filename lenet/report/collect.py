@@ -91,15 +91,12 @@ def collect(
     Raises:
         LenetError: a port's outputs cannot be judged.
     """
-    found = compare(list(ports), params, digits, lambda done: progress("judging digits", done))
+    right = bits.right(exact, digits.images)
+    found = compare(list(ports), params, digits, lambda done: progress("judging digits", done), right)
     for report in found.ports:
         if report.problem:
             raise LenetError(f"{report.name}: {report.problem}")
     shown, values = look(ports, params, digits, count, progress)
-    right = bits.right_logits(exact, digits.images)
-    equal = bits.equal_bits(ports, exact, digits.images, right, lambda done: progress("comparing bits", done))
-    for report, number in zip(found.ports, equal, strict=True):
-        report.bits_equal = number
     training = train(ports, digits, steps, progress)
     axes = {port.name: layouts(port.name) for port in ports if port.name in folders()}
     return Report(found, shown, values, certify_range(exact, pixel_values()), training, axes)
@@ -107,7 +104,7 @@ def collect(
 
 def work(digits: int, count: int, steps: int) -> int:
     """How much `progress` adds up to."""
-    return 2 * digits + count + steps
+    return digits + count + steps
 
 
 def look(

@@ -1,0 +1,19 @@
+"""Keeps pages that were freed, for the next array."""
+
+import ctypes
+from contextlib import suppress
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_… of glibc's malloc.h
+LARGEST = 32 << 20  # bytes: the most that glibc takes for the second; larger arrays are mapped each time
+
+
+def keep_freed() -> None:
+    """Have glibc's malloc give nothing back to the system; without glibc nothing changes.
+
+    Judging makes and frees arrays of some megabytes by the thousand. By itself glibc returns their pages, and
+    each page that is touched again costs a fault.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library has no mallopt
+        libc = ctypes.CDLL(None)
+        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(MMAP_THRESHOLD, LARGEST)

@@ -2,8 +2,9 @@
 
     python -m tests.fingerprints numpy torch tf
 
-opens these ports in this order, each in its dtypes, and runs them in two: port after port, and then
-backwards call by call, so that every other port and dtype comes between any two calls of one. Prints JSON.
+opens these ports in this order, each in its dtypes, and runs them in two: each as soon as it is opened, so
+that the first has the process to itself, and then backwards call by call, so that every other port and
+dtype comes between any two calls of one. Prints JSON.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy as np
 from lenet import data, weights
 from lenet.ports import Port, framework, open_port
 from lenet.recipe import Batch, Recipe
+from tests.helpers import BATCH
 
 CALLS = ("activations", "step")
 # Without decay the velocity after a first step is the gradient itself: a step shows loss, gradients, update.
@@ -65,12 +68,20 @@ def switches() -> dict[str, str]:
 
 
 def main(names: list[str]) -> None:
-    few, found = data.test_set()[:3], defaultdict(list)
-    ports = [open_port(name, dtype) for name in names for dtype in dtypes(name)]
-    port_after_port = [(port, call) for port in ports for call in calls(port.name)]
-    call_by_call = [(port, call) for call in CALLS for port in reversed(ports) if call in calls(port.name)]
-    for port, call in port_after_port + call_by_call:
+    few, ports, found = data.test_set()[:BATCH], [], defaultdict(list)
+
+    def ask(port: Port, call: str) -> None:
         found[f"{port.name} {port.dtype} {call}"].append(fingerprint(returned(port, call, few)))
+
+    for name in names:
+        opened = [open_port(name, dtype) for dtype in dtypes(name)]
+        for port, call in product(opened, calls(name)):
+            ask(port, call)
+        ports += opened
+    for call in CALLS:
+        for port in reversed(ports):
+            if call in calls(port.name):
+                ask(port, call)
     print(json.dumps({"fingerprints": found, "switches": switches()}))
 
 

@@ -176,6 +176,7 @@ def assert_gone(pid: int) -> None:
 def test_the_report_in_the_readme_is_the_report(lenet):
     template = subprocess.run([LENET, "check", "--template"], capture_output=True, text=True, check=True)
     flipped = template.stdout.replace('p["conv2.weight"], p', 'p["conv2.weight"].flip(2, 3), p')
+    flipped = flipped.replace("def train(", "def untold(")  # what comes after the layers is not judged
     verdict, finding, *_ = lenet(flipped).stdout.split("\n\n")
     told = [f"    {line}".rstrip() for line in f"{verdict}\n\n{finding}".splitlines()]
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

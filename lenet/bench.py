@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -125,10 +125,53 @@ def read(path: Path) -> Bench:
     return made
 
 
+class Stopwatch:
+    """Times the ports of one process.
+
+    Args:
+        ports: opened; `params` are loaded when one is to be timed.
+        params: shared weights.
+        digits: as many as the largest batch.
+    """
+
+    def __init__(self, ports: Sequence[Port], params: Mapping[str, np.ndarray], digits: Digits) -> None:
+        self.params, self.digits = params, digits
+        self._ports = {port.name: port for port in ports}
+        self._runs: dict[str, tuple[Callable[[], object], int]] = {}
+
+    def versions(self) -> dict[str, str]:
+        """Of the framework of each port."""
+        return {name: port.version for name, port in self._ports.items()}
+
+    def prepare(self, name: str, task: str, size: int) -> bool:
+        """Check what the port returns on so many digits; whether it can do the task at all.
+
+        Raises:
+            LenetError: it does not compute the network, or its loss.
+        """
+        call = _prepare(task, self._ports[name], self.params, self.digits[:size])
+        if call is not None:
+            self._runs[name] = call, calls_in_a_round(call)
+        return call is not None
+
+    def seconds(self, name: str) -> float:
+        """For one call of what was prepared last, over a round."""
+        return seconds_per_call(*self._runs[name])
+
+
+class Watch(Protocol):
+    """A `Stopwatch`, here or in another process."""
+
+    def versions(self) -> dict[str, str]: ...
+
+    def prepare(self, name: str, task: str, size: int) -> bool: ...
+
+    def seconds(self, name: str) -> float: ...
+
+
 def bench(
-    ports: Sequence[Port],
-    params: Mapping[str, np.ndarray],
-    digits: Digits,
+    watches: Sequence[Watch],
+    order: Sequence[str],
     sizes: Sequence[int] = (1, 16, 64, 256, 1000),
     rounds: int = 5,
     threads: int = 1,
@@ -140,30 +183,30 @@ def bench(
     port in each, so that a slow moment of the machine falls on all; the median of the rounds is kept.
 
     Args:
+        watches: who stand beside the ports.
+        order: names of ports; those that no watch knows are left out.
         threads: as told to the frameworks before they were imported; noted down.
         progress: called (rounds + 1) times for each task and size, with what comes next.
 
     Raises:
         LenetError: a port does not compute the network, or its loss.
     """
+    known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
+    ports = {name: known[name] for name in order if name in known}
     timings, product = [], large_product()
     peaks = [1 / seconds_per_call(product, 1)]  # the first call makes its threads
     for size in sizes:
-        some = digits[:size]
         for task in TASKS:
             progress(f"{task} of {size}: starting")
-            calls = {port.name: _prepare(task, port, params, some) for port in ports}
-            runs = {name: (call, calls_in_a_round(call)) for name, call in calls.items() if call is not None}
-            seconds: dict[str, list[float]] = {name: [] for name in runs}
+            taken = {name: list[float]() for name, (_, w) in ports.items() if w.prepare(name, task, size)}
             for number in range(rounds):
                 progress(f"{task} of {size}: round {number + 1}")
-                for name, (call, repeats) in runs.items():
-                    seconds[name].append(seconds_per_call(call, repeats))
+                for name, seconds in taken.items():
+                    seconds.append(ports[name][1].seconds(name))
                 peaks.append(1 / seconds_per_call(product, 1))
-            for port in ports:
-                taken = seconds.get(port.name)
-                microseconds = median(taken) / size * 1e6 if taken else None
-                timings.append(Timing(port.name, port.version, task, size, microseconds))
+            for name, (version, _) in ports.items():
+                microseconds = median(taken[name]) / size * 1e6 if name in taken else None
+                timings.append(Timing(name, version, task, size, microseconds))
     return Bench(threads, rounds, max(peaks) * product_flops() / 1e9, timings)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lenet import bench as timing
 from lenet import plots, tables
-from lenet.bench import TASK_FLOPS, Bench, Timing, bench
+from lenet.bench import TASK_FLOPS, Bench, Stopwatch, Timing, bench
 from lenet.errors import LenetError
 from lenet.recipe import Batch, Recipe
 from lenet_numpy.port import Port as NumpyPort
@@ -74,7 +74,9 @@ def test_the_table_has_every_ratio_and_a_dash_for_what_cannot_be():
 def test_every_port_is_timed_at_every_size_in_both_tasks(open_port, params, digits):
     steps: list[str] = []
     opened = [open_port("numpy:fast"), open_port("onnx:numpy/reference")]
-    found = bench(opened, params, digits, sizes=(1, 3), rounds=2, threads=1, progress=steps.append)
+    watches = [Stopwatch([port], params, digits) for port in opened]
+    order = [port.name for port in opened]
+    found = bench(watches, order, sizes=(1, 3), rounds=2, threads=1, progress=steps.append)
     rows = [(row.port, row.task, row.batch, row.microseconds is None) for row in found.timings]
     assert rows == [
         (port.name, task, size, port.name[:4] == "onnx" and task == "train")
@@ -108,7 +110,7 @@ def test_a_port_that_computes_another_function_is_not_timed(what, asked, params,
     monkeypatch.setattr(timing, "TASKS", ("train",) if what == "loss" else ("forward",))
     port = Wrong(what)
     with pytest.raises(LenetError, match="numpy computes another function: `lenet compare` says") as refusal:
-        bench([port], params, digits, sizes=(2,), rounds=1)
+        bench([Stopwatch([port], params, digits)], ["numpy"], sizes=(2,), rounds=1)
     one_line(refusal)
     assert port.asked == asked
 

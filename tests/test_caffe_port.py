@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from lenet import ports, rounding, weights
-from lenet.bench import bench
+from lenet.bench import Stopwatch, bench
 from lenet.compare import compare, ratio
 from lenet.errors import LenetError, MissingFramework
 from lenet.exact import EXACT, coarsen
@@ -88,7 +88,7 @@ def test_what_the_port_cannot_do_is_refused_with_the_reason(port, digits):
 
 
 def test_its_training_is_not_timed(port, params, digits):
-    rows = bench([port], params, digits, sizes=(2,), rounds=1).timings
+    rows = bench([Stopwatch([port], params, digits)], ["caffe"], sizes=(2,), rounds=1).timings
     assert [(row.task, row.microseconds is None) for row in rows] == [("forward", False), ("train", True)]
 
 

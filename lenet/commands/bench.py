@@ -6,17 +6,9 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
+from lenet.workers import THREADS
 
-# Read by each library when it is imported. The last has PyTorch compile for each batch size, as for the
-# first one, and not for all sizes at once.
-THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "PJRT_NPROC",
-    "OPENCV_FOR_THREADS_NUM",
-)
+# Has PyTorch compile for each batch size, as for the first one, and not for all sizes at once.
 BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
 
 
@@ -50,15 +42,18 @@ def bench(
     Every port and mode that is installed, or those named: microseconds per digit, the median of
     interleaved rounds, and how many times that is what the fastest port takes, and what NumPy's BLAS
     would take for the arithmetic alone. Batches lie in the framework's own memory and layout before the
-    clock starts, and outputs are checked first.
+    clock starts, and outputs are checked first. Each framework has a process of its own, in which no
+    other's threads are awake.
     """
     os.environ.update(dict.fromkeys(THREADS, str(threads)) | BEST_FORM)
     import json
+    from contextlib import ExitStack
 
-    from lenet import data, plots, tables, weights
+    from lenet import plots, tables, weights
     from lenet.bench import TASKS
     from lenet.bench import bench as measure
-    from lenet.commands.opening import open_ports, raced_ports
+    from lenet.commands.opening import by_framework, raced_ports, wanted_ports
+    from lenet.commands.racing import Away
     from lenet.files import check_writable, write_atomically
     from lenet.terminal import output, progress_bar
 
@@ -66,15 +61,19 @@ def bench(
         plots.check_format(plot)
     for path in (json_file, plot):
         check_writable(path)
-    params, digits = weights.read(weights_file or weights.TRAINED), data.test_set()
+    weights_file = weights_file or weights.TRAINED
+    weights.read(weights_file)  # refused before anything is imported
+    wanted = wanted_ports(ports, raced_ports())
     sizes = tuple(sorted(set(sizes)))
-    with progress_bar() as progress:
-        opened, missing = open_ports(ports, "float32", progress, raced_ports())
-        task = progress.add_task("", total=len(sizes) * len(TASKS) * (rounds + 1))
+    with progress_bar() as progress, ExitStack() as stack:
+        task = progress.add_task("importing", total=len(sizes) * len(TASKS) * (rounds + 1))
+        watches = [
+            stack.enter_context(Away(names, bool(ports), weights_file)) for names in by_framework(wanted)
+        ]
+        missing = {name: reason for watch in watches for name, reason in watch.missing().items()}
         found = measure(
-            opened,
-            params,
-            digits,
+            watches,
+            wanted,
             sizes,
             rounds,
             threads,

@@ -18,11 +18,7 @@ def open_ports(
         otherwise: what "all" means; without it `written_ports`.
     """
     opened, missing = [], {}
-    wanted = (
-        list(dict.fromkeys(mode for name in names for mode in ports.modes(name)))
-        or list(otherwise)
-        or written_ports()
-    )
+    wanted = wanted_ports(names, otherwise)
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
     for name in wanted:
         progress.update(task, description=f"importing {name}")
@@ -35,6 +31,20 @@ def open_ports(
         progress.advance(task)
     progress.remove_task(task)
     return opened, missing
+
+
+def wanted_ports(names: Sequence[str], otherwise: Sequence[str] = ()) -> list[str]:
+    """The ports that a user's names stand for, each once; without names `otherwise`, or `written_ports`."""
+    named = dict.fromkeys(mode for name in names for mode in ports.modes(name))
+    return list(named or otherwise or written_ports())
+
+
+def by_framework(names: Sequence[str]) -> list[list[str]]:
+    """The same ports, those that share a framework together."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(ports.framework(name).package, []).append(name)
+    return list(groups.values())
 
 
 def written_ports() -> list[str]:

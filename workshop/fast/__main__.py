@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lenet.commands.bench import THREADS
 from lenet.commands.options import FILE, Failure
 from lenet.errors import LenetError
+from lenet.workers import THREADS
 
 if TYPE_CHECKING:
     from workshop.fast.steps import Measured

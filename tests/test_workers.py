@@ -1,0 +1,116 @@
+"""A worker answers, refuses, dies: what becomes of it is always known here, and none is left behind."""
+
+import os
+import signal
+import sys
+import time
+import warnings
+
+import pytest
+
+from lenet.errors import LenetError
+from lenet.ports import Unsupported
+from lenet.workers import THREADS, Worker, share_cores
+from tests.helpers import one_line
+
+
+class Held:
+    """What a worker makes in these tests."""
+
+    def __init__(self, start: int) -> None:
+        if start < 0:
+            raise Unsupported("cannot start below zero")
+        self.total = start
+
+    def add(self, number: int) -> int:
+        self.total += number
+        return self.total
+
+    def refuse(self) -> None:
+        raise LenetError("not this")
+
+    def fail(self) -> float:
+        return 1 / (self.total - self.total)
+
+    def die(self, number: int) -> None:
+        os.kill(os.getpid(), number)
+
+    def leave(self) -> None:
+        os._exit(7)
+
+    def sleep(self) -> None:
+        time.sleep(3600)
+
+    def pid(self) -> int:
+        warnings.warn("not the user's to read", stacklevel=1)
+        print("told on standard error", file=sys.stderr)
+        return os.getpid()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_object_lives_over_there_from_call_to_call():
+    with Worker("adder", Held, 3) as worker:
+        assert [worker.call("add", 4), worker.call("add", 5)] == [7, 12]
+        pid = worker.call("pid")
+        assert pid != os.getpid()
+        assert alive(pid)
+    assert not alive(pid)
+
+
+def test_what_it_refuses_is_refused_here_and_in_one_line():
+    with Worker("adder", Held, -1) as worker, pytest.raises(LenetError) as refusal:
+        worker.call("add", 1)
+    assert one_line(refusal) == "cannot start below zero"
+    with Worker("adder", Held, 0) as worker, pytest.raises(LenetError, match="not this"):
+        worker.call("refuse")
+
+
+def test_a_fault_over_there_shows_its_traceback_here():
+    with Worker("adder", Held, 0) as worker, pytest.raises(RuntimeError) as failure:
+        worker.call("fail")
+    assert "in the process of adder:\nTraceback" in str(failure.value)
+    assert "ZeroDivisionError" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "how"),
+    [("die", (signal.SIGSEGV,), "by signal SIGSEGV"), ("leave", (), "with exit code 7")],
+)
+def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
+    with Worker("adder", Held, 0) as worker:
+        for again in ((method, *args), ("add", 1)):
+            with pytest.raises(LenetError) as refusal:
+                worker.call(*again)
+            assert one_line(refusal) == f"the process of adder ended {how}; try it alone"
+
+
+def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
+    monkeypatch.setattr("lenet.workers.LAST_SECONDS", 0.1)
+    with Worker("adder", Held, 0) as worker:
+        pid = worker.call("pid")
+        os.kill(pid, signal.SIGINT)
+        assert worker.call("add", 1) == 1
+        worker._pipe.send(("sleep", ()))
+    assert not alive(pid)
+
+
+def test_warnings_over_there_are_nobodys_to_read(capfd):
+    with Worker("adder", Held, 0) as worker:
+        worker.call("pid")
+    assert capfd.readouterr().err == "told on standard error\n"
+
+
+def test_cores_are_shared_unless_the_environment_says_otherwise(monkeypatch):
+    for variable in THREADS:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(THREADS[0], "5")
+    monkeypatch.setattr(os, "cpu_count", lambda: 9)
+    share_cores(4)
+    assert [os.environ[variable] for variable in THREADS] == ["5", *["2"] * (len(THREADS) - 1)]

@@ -204,7 +204,7 @@ def input_gradient(layer: Affine, w: Array, d: Bounded, u: float) -> Bounded:
 
 
 def _outer(layer: Affine, d: Array, x: Array) -> Array:
-    """Σ over the batch, and over positions, of d · x: the shape of the weights, a row for each of d's maps."""
+    """Σ over the batch, and over positions, of d · x: the shape of the weights, one row for each map of d."""
     if not isinstance(layer, Conv):
         return d.T @ x
     columns = patches(layer, x).transpose(0, 1, 4, 5, 2, 3).reshape(len(x), layer.terms, -1)

@@ -174,10 +174,11 @@ def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
     assert limit < 2**13 * U64
 
 
-def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run):
+def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run, monkeypatch):
     """The smallest of the faults, against the limit: noise < limit < fault."""
     some, end, limit = long_run
-    port = Faulty(nesterov)
+    monkeypatch.setattr("tests.test_steps.DECAY", LONG.weight_decay)
+    port = Faulty(no_decay_on_biases)
     found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
     assert drift.distance(found, end) > 1e6 * limit
 

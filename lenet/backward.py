@@ -11,7 +11,7 @@ from lenet.errors import LenetError
 from lenet.findings import Diagnosis, Finding
 from lenet.forward import rounded_layers
 from lenet.mistakes import BACKWARD
-from lenet.mistakes.backward import Tape, position, walk_back
+from lenet.mistakes.backward import Passed, Tape, walk_again, walk_back
 from lenet.mistakes.base import Kind, case
 from lenet.mistakes.network import ROUNDED, compose
 from lenet.probes import Observed, Probes
@@ -37,29 +37,13 @@ class Sample:
     seen: Mapping[str, Array]
 
     @cached_property
-    def right(self) -> list[tuple[str, Bounded, Bounded]]:
+    def right(self) -> Passed:
         """What is right, in order of execution; see `walk_back`."""
         return list(walk_back(self.tape, {}))
 
     def changed(self, changes: Changes) -> Iterator[tuple[str, Bounded]]:
-        """What is handed out under `changes`: nothing before the first of them is computed again."""
-        first = min(position(key) for key in changes)
-        start = None
-        for key, value, d in self.right:
-            if position(key) >= first and (first >= 0 or key == "loss"):
-                break
-            start = position(key), d
-            yield key, value
-        begin = None if first < 0 else self._cotangent_before(first, start)
-        for key, value, _ in walk_back(self.tape, changes, begin):
-            if begin is None or position(key) >= first:
-                yield key, value
-
-    def _cotangent_before(self, first: int, start: tuple[int, Bounded] | None) -> tuple[int, Bounded]:
-        """Where to begin so that the stage at `first` is computed anew: the last cotangent known."""
-        if start is not None and start[0] >= 0:
-            return start
-        return 0, next(d for key, _, d in self.right if key == "loss")
+        """What is handed out under `changes`."""
+        return walk_again(self.tape, changes, self.right)
 
     def wrong(self) -> Iterator[tuple[str, Bounded]]:
         """What was seen and is outside its bound, in order of execution."""

@@ -17,7 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lenet.rounding import U64, Array, Bounded, cover, gamma, patches, reference, unit_roundoff, window_taps
+from lenet.rounding import (
+    U64,
+    Array,
+    Bounded,
+    cover,
+    gamma,
+    linear_map,
+    patches,
+    reference,
+    unit_roundoff,
+    window_taps,
+)
 from lenet.spec import LAYERS, Affine, Conv, Flatten, Layer, MaxPool, ReLU
 
 # Roundings of one softmax and logarithm over ten logits: exp and log within 4 ulps each, which IEEE 754
@@ -168,9 +179,14 @@ def _summed(value: Array, magnitude: Array, carried: Array, terms: int, u: float
 
 def weight_gradient(layer: Affine, x: Bounded, d: Bounded, u: float) -> Bounded:
     terms = d.value.size // layer.weight_shape[0]
-    value = _outer(layer, d.value, x.value)
-    magnitude = _outer(layer, np.abs(d.value), np.abs(x.value))
-    carried = _outer(layer, d.error, np.abs(x.value) + x.error) + _outer(layer, np.abs(d.value), x.error)
+    size = np.abs(d.value)
+    if x.value.min(initial=0) >= 0:  # what comes out of a ReLU: one pass over it
+        value, magnitude, carried = np.split(_outer(layer, np.hstack([d.value, size, d.error]), x.value), 3)
+    else:
+        value = _outer(layer, d.value, x.value)
+        magnitude, carried = np.split(_outer(layer, np.hstack([size, d.error]), np.abs(x.value)), 2)
+    if x.error.any():
+        carried = carried + _outer(layer, size + d.error, x.error)
     return _summed(value, magnitude, carried, terms, u)
 
 
@@ -182,15 +198,18 @@ def bias_gradient(layer: Affine, d: Bounded, u: float) -> Bounded:
 
 def input_gradient(layer: Affine, w: Array, d: Bounded, u: float) -> Bounded:
     terms = layer.weight_shape[0] * layer.terms // layer.weight_shape[1]
-    value, carried = _transposed(layer, w, d.value), _transposed(layer, np.abs(w), d.error)
-    return _summed(value, _transposed(layer, np.abs(w), np.abs(d.value)), carried, terms, u)
+    sizes = np.concatenate([np.abs(d.value), d.error])
+    magnitude, carried = np.split(_transposed(layer, np.abs(w), sizes), 2)
+    return _summed(_transposed(layer, w, d.value), magnitude, carried, terms, u)
 
 
 def _outer(layer: Affine, d: Array, x: Array) -> Array:
-    """Σ over the batch, and over positions, of d · x: the shape of the weights."""
+    """Σ over the batch, and over positions, of d · x: the shape of the weights, one row for each map of d."""
     if not isinstance(layer, Conv):
         return d.T @ x
-    return np.tensordot(d, patches(layer, x), axes=([0, 2, 3], [0, 2, 3]))
+    columns = patches(layer, x).transpose(0, 1, 4, 5, 2, 3).reshape(len(x), layer.terms, -1)
+    products = d.reshape(*d.shape[:2], -1) @ columns.swapaxes(1, 2)
+    return products.sum(axis=0).reshape(-1, *layer.weight_shape[1:])
 
 
 def _transposed(layer: Affine, w: Array, d: Array) -> Array:
@@ -200,9 +219,7 @@ def _transposed(layer: Affine, w: Array, d: Array) -> Array:
     turned = Conv(
         layer.name, layer.out_channels, layer.in_channels, layer.kernel, layer.kernel - 1 - layer.padding
     )
-    return np.tensordot(patches(turned, d), w[:, :, ::-1, ::-1], axes=([1, 4, 5], [0, 2, 3])).transpose(
-        0, 3, 1, 2
-    )
+    return linear_map(turned, w[:, :, ::-1, ::-1].swapaxes(0, 1), d)
 
 
 def send_back(layer: Layer, x: Array, d: Array) -> Array:

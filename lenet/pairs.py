@@ -24,7 +24,7 @@ def pair_matches(segment: Segment) -> list[Match]:
     deadline = time.thread_time() + PAIR_SECONDS
     head = segment.head(1)
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
-    singles = [m for m in singles if head.expected(0, m.changes) is not None and not _idle(head, m)]
+    singles = [m for m in singles if not _idle(head, m)]
     found: list[Match] = []
     for search in (_in_two_stages, _in_many_stages, _in_one_stage):
         for pair in search(head, singles):
@@ -46,7 +46,7 @@ def pair_matches(segment: Segment) -> list[Match]:
 
 
 def _idle(head: Segment, mistake: Mistake) -> bool:
-    """Whether a mistake changes nothing here, so that a pair with it is no pair."""
+    """Whether a mistake changes nothing here, or makes no network at all: a pair with it is no pair."""
     return not head.differs(mistake.changes)
 
 

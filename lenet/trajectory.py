@@ -14,7 +14,7 @@ import numpy as np
 
 from lenet.findings import Diagnosis, Finding
 from lenet.mistakes import BACKWARD
-from lenet.mistakes.backward import Tape, walk_back
+from lenet.mistakes.backward import Passed, Tape, walk_again, walk_back
 from lenet.mistakes.base import Kind
 from lenet.mistakes.optimizer import MISTAKES, Moment, Rule, advance
 from lenet.probes import Course, Observed, Probes
@@ -36,12 +36,18 @@ class Run:
     @cached_property
     def gradients(self) -> list[Gradients]:
         """The right gradients at each station but the last."""
-        return [self.gradient(k, {}) for k in range(len(self.stations) - 1)]
+        return [{key: g for key, g, _ in passed if key != "loss"} for passed in self.right]
 
     def gradient(self, k: int, changes: Mapping[str, Callable]) -> Gradients:
-        """The gradients of step k's batch at the parameters before it."""
+        """The gradients of step k's batch at the parameters before it, under `changes`."""
+        with np.errstate(all="ignore"):
+            return dict(walk_again(self.tapes[k], changes, self.right[k]))
+
+    @cached_property
+    def right(self) -> list[Passed]:
+        """Each step's right backward pass at the parameters before it."""
         with np.errstate(all="ignore"):  # a run may have left all bounds
-            return {key: g for key, g, _ in walk_back(self.tapes[k], changes) if key != "loss"}
+            return [list(walk_back(tape, {})) for tape in self.tapes]
 
     @cached_property
     def tapes(self) -> list[Tape]:

@@ -207,6 +207,34 @@ def walk_back(
             d = _part(call, "input", changes)
 
 
+Passed = list[tuple[str, Bounded, Bounded]]  # what `walk_back` handed out
+
+
+def walk_again(tape: Tape, changes: Mapping[str, Callable], right: Passed) -> Iterator[tuple[str, Bounded]]:
+    """What `walk_back` hands out under `changes`, without the cotangents.
+
+    Nothing is computed again that is as in the `right` pass: all before the first change of a cotangent, but
+    the gradients that are changed themselves.
+    """
+    if "loss" in changes:
+        yield from ((key, value) for key, value, _ in walk_back(tape, changes))
+        return
+    backwards = LAYERS[::-1]
+    first = min((position(key) for key in changes if key.endswith(".input")), default=len(backwards))
+    at = 0
+    for key, value, d in right:
+        if position(key) > first:
+            break
+        at = max(0, position(key))
+        if key in changes:
+            value = _part(tape.call(backwards[at], d), key.rpartition(".")[2], changes)
+        yield key, value
+    if first < len(backwards):
+        d = next(d for key, _, d in right if position(key) == at)
+        start = at + 1, _part(tape.call(backwards[at], d), "input", changes)
+        yield from ((key, value) for key, value, _ in walk_back(tape, changes, start))
+
+
 def _part(call: BackCall, part: str, changes: Mapping[str, Callable]) -> Bounded:
     key, compute = f"{call.layer.name}.{part}", PARTS[part]
     return changes[key](compute)(call) if key in changes else compute(call)

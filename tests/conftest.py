@@ -34,7 +34,10 @@ import pytest
 from lenet import ports, weights
 from lenet.data import Digits, test_set
 from lenet.errors import MissingFramework
+from lenet.memory import keep_freed
 from lenet.ports import Port
+
+keep_freed()  # 10,000 digits pass through every port
 
 # No deadline: a first call compiles. No database: nothing is left behind in the tree.
 hypothesis.settings.register_profile("lenet", deadline=None, database=None, print_blob=True)

@@ -19,7 +19,7 @@ from tests.helpers import BATCH, one_line
 from tests.planted import Planted, affine, numpy_port
 
 AFFINE = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
-SLOW = 50  # digits for onnx's reference evaluator, which pools in Python: minutes for all; --all-digits
+SLOW = 200  # digits for onnx's reference evaluator, which pools in Python: minutes for all; --all-digits
 
 
 @cache
@@ -53,13 +53,10 @@ def test_every_port_returns_every_bit_of_every_digit(name, open_port, pytestconf
     for number, every in enumerate(runs):
         want, start = {layer: y[:count] for layer, y in every.items()}, number * RUN
         chunk = images[start : start + count]
-        # Two programs of a port, by turns: no sum rounds on any digit, so that either errs on most or none.
-        if few or number % 2 == 0:
-            assert first_difference(want, port.activations(chunk), start) is None
-        if few or number % 2 == 1:
-            logits = port.logits(chunk)
-            assert first_difference({"logits": want["logits"]}, {"logits": logits}, start) is None
-            assert logits.tobytes() == want["logits"].tobytes()  # with the sign of every zero
+        assert first_difference(want, port.activations(chunk), start) is None
+        logits = port.logits(chunk)
+        assert first_difference({"logits": want["logits"]}, {"logits": logits}, start) is None
+        assert logits.tobytes() == want["logits"].tobytes()  # with the sign of every zero
 
 
 def test_the_certificate_holds_for_every_image_and_so_for_every_digit():
@@ -84,7 +81,7 @@ def test_the_exact_weights_read_at_least_99_percent_of_the_digits():
 
 # --- gradients and a step ----------------------------------------------------------------------
 
-BATCHES = 4  # of BATCH digits each
+BATCHES = 16  # of BATCH digits each
 
 
 @cache

@@ -2,8 +2,10 @@
 
 Each port is timed in its best form: compiled where its mode compiles, without a record of gradients
 where none are asked for, on a batch that already lies in the framework's own layout and memory, and
-until the result is there. The limit is what NumPy's BLAS would need if the network's arithmetic were
-one large product of matrices, measured between the ports, in the same rounds.
+until the result is there. `lenet bench` gives each framework a process of its own (lenet/commands/racing.py):
+in one process, threads and allocators of the others slow NumPy down by a third or more. The limit is what
+NumPy's BLAS would need if the network's arithmetic were one large product of matrices, measured between the
+ports, in the same rounds.
 """
 
 import json

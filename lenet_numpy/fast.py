@@ -38,6 +38,7 @@ from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entro
 from lenet_numpy.train import SGD
 
 CHUNK = 64  # digits: 60 KB of buffers each, 4 MB in all; small enough for a cache, large enough for BLAS
+FEW = 8  # columns of a product that do not fill BLAS's registers
 
 
 def windows(rows: Array, size: int, step: int) -> Array:
@@ -91,6 +92,8 @@ class Stage:
         high, wide, deep, item = x.strides
         self.columns = as_strided(x, self.strips.shape, (high, wide, deep, 2 * deep, item))
         self.patches = windows(strips.reshape(side, -1, q * n), 6, 2)  # (P, K, Q·N)
+        turned = (p, q * n, layer.matrix.shape[1])
+        self.rows = np.empty(turned, x.dtype) if q * n < FEW else None  # patches copied out, each a row
         around = np.zeros((p + 4, 4 * maps, q * n), x.dtype)  # two rows of zeros on both sides
         self.outputs = around[2:-2]  # (P, S·O, Q·N)
         self.slabs = self.outputs.reshape(p, 4, maps, q, n)
@@ -102,7 +105,12 @@ class Stage:
     def forward(self) -> None:
         """Lay out the strips, multiply, take the maximum of four slabs and of zero."""
         np.copyto(self.strips, self.columns)
-        np.matmul(self.layer.matrix, self.patches, out=self.outputs)
+        if self.rows is None:
+            np.matmul(self.layer.matrix, self.patches, out=self.outputs)
+        else:  # of a single digit: one product with as many columns as the matrix has rows
+            np.copyto(self.rows, self.patches.transpose(0, 2, 1))
+            products = self.rows.reshape(-1, self.rows.shape[2]) @ self.layer.matrix.T
+            np.copyto(self.outputs, products.reshape(*self.rows.shape[:2], -1).transpose(0, 2, 1))
         np.maximum.reduce(self.slabs, axis=1, out=self.pooled, initial=0)
 
     def backward(self, dpooled: Array, dw: Array, db: Array) -> None:

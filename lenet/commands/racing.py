@@ -8,6 +8,7 @@ from rich.progress import Progress
 from lenet import data, weights
 from lenet.bench import Stopwatch
 from lenet.commands.opening import open_ports
+from lenet.memory import keep_freed
 from lenet.workers import Worker
 
 
@@ -21,6 +22,7 @@ class Here(Stopwatch):
     """
 
     def __init__(self, names: Sequence[str], named: bool, weights_file: Path) -> None:
+        keep_freed()  # for everybody alike
         opened, self._missing = open_ports(names if named else (), "float32", Progress(disable=True), names)
         super().__init__(opened, weights.read(weights_file), data.test_set())
 

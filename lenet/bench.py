@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from lenet.compare import ratio
 from lenet.data import Digits
@@ -195,7 +196,7 @@ def bench(
     """
     known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
     ports = {name: known[name] for name in order if name in known}
-    timings, product = [], large_product()
+    timings, product = [], large_product(threads)
     peaks = [1 / seconds_per_call(product, 1)]  # the first call makes its threads
     for size in sizes:
         for task in TASKS:
@@ -259,7 +260,15 @@ def product_flops() -> int:
     return 2 * SQUARE**3
 
 
-def large_product() -> Callable[[], object]:
-    """A product of two large float32 matrices."""
+def large_product(threads: int | None = None) -> Callable[[], object]:
+    """A product of two large float32 matrices, by so many threads if told: the environment may have said it
+    too late for NumPy.
+    """
     a, out = np.ones((SQUARE, SQUARE), np.float32), np.empty((SQUARE, SQUARE), np.float32)
-    return lambda: np.matmul(a, a, out=out)
+    pools = ThreadpoolController()
+
+    def product() -> None:
+        with pools.limit(limits=threads):
+            np.matmul(a, a, out=out)
+
+    return product

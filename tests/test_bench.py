@@ -8,6 +8,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from rich.console import Console
+from threadpoolctl import threadpool_info
 
 from lenet import bench as timing
 from lenet import plots, tables
@@ -87,6 +88,14 @@ def test_every_port_is_timed_at_every_size_in_both_tasks(open_port, params, digi
     assert len(steps) == 2 * 2 * (2 + 1)
     assert found.gflops > 0
     assert all(row.microseconds is None or row.microseconds > 0 for row in found.timings)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_limit_is_that_of_as_many_threads(threads, monkeypatch):
+    seen = []
+    monkeypatch.setattr(np, "matmul", lambda *_, **__: seen.extend(threadpool_info()))
+    timing.large_product(threads)()
+    assert {pool["num_threads"] for pool in seen if pool["user_api"] == "blas"} == {threads}
 
 
 class Wrong(NumpyPort):

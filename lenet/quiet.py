@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ def hide_warnings() -> None:
 @contextmanager
 def stderr_held() -> Iterator[None]:
     """Hold back what is written to file descriptor 2 in this block; shown only if the block raises."""
+    import tempfile  # here, since `lenet --help` has no use for it
+
     sys.stderr.flush()
     descriptor = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -5,7 +5,6 @@ would copy the locks of threads that it does not copy.
 """
 
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Callable
@@ -18,15 +17,6 @@ from lenet.quiet import hide_warnings
 
 SPAWN = multiprocessing.get_context("spawn")
 LAST_SECONDS = 10  # that an idle process gets to end by itself
-# How many threads a framework may have: read by each library when it is imported.
-THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "PJRT_NPROC",
-    "OPENCV_FOR_THREADS_NUM",
-)
 
 
 class Worker:
@@ -73,12 +63,6 @@ class Worker:
         if kind == "failed":
             raise RuntimeError(f"in the process of {self.name}:\n{value}")
         return value
-
-
-def share_cores(among: int) -> None:
-    """Let each framework have one of so many shares of the cores, unless the environment says otherwise."""
-    for variable in THREADS:
-        os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // among)))
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from lenet.errors import LenetError
 from lenet.ports import Unsupported
-from lenet.workers import THREADS, Worker, share_cores
+from lenet.threads import THREADS, share_cores
+from lenet.workers import Worker
 from tests.helpers import one_line
 
 

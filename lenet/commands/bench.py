@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
-from lenet.workers import THREADS
+from lenet.threads import THREADS
 
 # Has PyTorch compile for each batch size, as for the first one, and not for all sizes at once.
 BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}

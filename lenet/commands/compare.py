@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
-from lenet.workers import share_cores
+from lenet.threads import share_cores
 
 
 @click.command()

@@ -14,7 +14,7 @@ import click
 
 from lenet.commands.options import FILE, Failure
 from lenet.errors import LenetError
-from lenet.workers import THREADS
+from lenet.threads import THREADS
 
 if TYPE_CHECKING:
     from workshop.fast.steps import Measured

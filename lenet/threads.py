@@ -1,0 +1,19 @@
+"""How many threads frameworks may have. Loads nothing, since it is to be said before they are imported."""
+
+import os
+
+# Read by each library when it is imported.
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "PJRT_NPROC",
+    "OPENCV_FOR_THREADS_NUM",
+)
+
+
+def share_cores(among: int) -> None:
+    """Let each framework have one of so many shares of the cores, unless the environment says otherwise."""
+    for variable in THREADS:
+        os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // among)))

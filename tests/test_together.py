@@ -61,11 +61,11 @@ def processes() -> list[list[str]]:
     """The ports of each process: one of them, or all in one order, or all in the opposite order.
 
     The frameworks that take longest to import come first in one of the two orders, where they are still
-    alone. So is every other but `tf1`: TensorFlow as well, it comes before `tf` once and after it once.
+    alone. Every other has a process of its own besides.
     """
     family = {name: name.partition(":")[0] for name in installed()}
     order = sorted(family, key=lambda n: (family[n] != "numpy", family[n] != "tf", family[n] == "torch"))
-    alone = [[name] for name in order if family[name] not in ("numpy", "tf", "tf1", "torch")]
+    alone = [[name] for name in order if family[name] not in ("numpy", "tf", "torch")]
     return [*alone, order, order[::-1]]
 
 

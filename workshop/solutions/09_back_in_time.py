@@ -46,6 +46,8 @@ WRONG = {
     ],
     "port": [
         (PORT.replace("correlate(", "convolve("), "flipped kernel"),
+        (PORT.replace("maximum_filter", "minimum_filter"), "pool1"),
+        (PORT.replace(" + b[:, None, None]", ""), "bias missing"),
         (PORT.replace("origin=(0, 0, -1, -1)", "origin=0"), "pool1"),
         (PORT.replace("import numpy as np", "import numpy as np\n1 / 0"), "ZeroDivisionError"),
     ],

@@ -26,14 +26,7 @@ EXPORTERS = ("numpy", "torch", "tf")
 @click.option("--out", "folder", type=options.FILE, metavar="DIR", help="Where to (default: here).")
 @click.option("--check", "file", type=options.FILE, metavar="FILE", help="Judge this ONNX file instead.")
 @options.WEIGHTS
-@click.option(
-    "--digits",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Judge by the first N test digits.",
-)
+@options.first_digits("Judge by the first N test digits.", default=100)
 @click.pass_context
 def export(
     ctx: click.Context,

@@ -112,6 +112,13 @@ class PortReport:
         return next((name for name, layer in self.layers.items() if layer.different), None)
 
     @property
+    def worst_layer(self) -> tuple[str, float]:
+        """The layer with the largest error/bound, and that; there must be layers."""
+        ratios = {name: max(one.local_ratio, one.end_to_end_ratio) for name, one in self.layers.items()}
+        name = max(ratios, key=lambda name: ratios[name])
+        return name, ratios[name]
+
+    @property
     def verdict(self) -> str:
         """ "rounding" or "different"."""
         return "different" if self.problem or self.first_different else "rounding"
@@ -179,17 +186,19 @@ def compare(
     """
     if not ports or not len(digits):
         raise LenetError("nothing to compare: give at least one installed port and one digit")
+    for port in ports:
+        port.load(params)
     result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[_Judged]] = deque()
         for start in range(0, len(digits), RUN):
             run = slice(start, start + RUN)
-            for port in ports:
-                port.load(params)
             for job in _run(ports, params, digits[run], start):
                 waiting.append(pool.submit(job))
             if right is not None:
                 _count_bits(ports, right, run, result)
+                for port in ports:
+                    port.load(params)
             while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
                 judged = waiting.popleft().result()
                 _merge(result, judged)

@@ -10,29 +10,13 @@ from lenet.ports import Arrays, Port
 from lenet.recipe import Batch, Recipe, batches, initial_params
 
 
-def drift(
-    reference: Port,
-    ports: Sequence[Port],
-    digits: Digits,
-    recipe: Recipe,
-    steps: int,
-    progress: Callable[[], None] = lambda: None,
-) -> np.ndarray:
-    """Train everybody from the recipe's initial weights on the same batches, in lockstep.
-
-    Returns:
-        (steps, len(ports)): after each step, each port's `distance` from the reference's weights.
-    """
-    return lockstep(reference, ports, digits, recipe, steps, progress).distances
-
-
 @dataclass(frozen=True)
 class Lockstep:
     """A training run of several ports, step by step.
 
     Attributes:
         losses: (steps, 1 + len(ports)), the reference's first: of each step's batch, before the step.
-        distances: (steps, len(ports)), as `drift` returns them.
+        distances: (steps, len(ports)): after each step, each port's `distance` from the reference's weights.
     """
 
     losses: np.ndarray
@@ -47,7 +31,7 @@ def lockstep(
     steps: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Lockstep:
-    """Train everybody as for `drift`, and keep the losses too."""
+    """Train everybody from the recipe's initial weights on the same batches, step by step together."""
     everybody = [reference, *ports]
     for port in everybody:
         port.load(initial_params(recipe.seed))

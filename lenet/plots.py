@@ -35,7 +35,7 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
     Args:
         path: to write, in the format of its suffix.
         names: "torch float32", …, one per column.
-        distances: (steps, len(names)), as `lenet.drift.drift` returns them.
+        distances: (steps, len(names)), as in `lenet.drift.Lockstep`.
         drop: the step before which the learning rate fell; marked.
     """
     from matplotlib.figure import Figure

@@ -224,9 +224,8 @@ def _why(report: PortReport) -> str:
 def _worst(report: PortReport) -> str:
     if not report.layers:
         return "—"
-    worst = {name: max(layer.local_ratio, layer.end_to_end_ratio) for name, layer in report.layers.items()}
-    name = max(worst, key=lambda name: worst[name])
-    return f"{name} {ratio(worst[name])}"
+    name, most = report.worst_layer
+    return f"{name} {ratio(most)}"
 
 
 def new_table(title: str | None, *columns: str) -> Table:

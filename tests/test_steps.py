@@ -178,15 +178,17 @@ def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run, monkeypatch):
     """The smallest of the faults, against the limit: noise < limit < fault."""
     some, end, limit = long_run
     monkeypatch.setattr("tests.test_steps.DECAY", LONG.weight_decay)
-    port = Faulty(no_decay_on_biases)
-    found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
-    assert drift.distance(found, end) > 1e6 * limit
+    for rule in (no_decay_on_biases, nesterov):
+        port = Faulty(rule)
+        found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
+        assert drift.distance(found, end) > 1e6 * limit
 
 
 def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_run):
     """Step 1 is rounding: a few u of float32. Then gates and winners near a tie fall the other way."""
     some, *_ = long_run
-    apart = drift.drift(open_port("numpy", "float64"), [open_port("numpy", "float32")], some, LONG, 60)[:, 0]
+    run = drift.lockstep(open_port("numpy", "float64"), [open_port("numpy", "float32")], some, LONG, 60)
+    apart = run.distances[:, 0]
     assert 2.0**-26 < apart[0] < 2.0**-16
     assert apart[-1] > apart[0]
 
@@ -194,7 +196,7 @@ def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_ru
 def test_drift_of_a_port_from_itself_is_zero(digits, long_run):
     some, *_ = long_run
     ports = [open_port("numpy", "float64") for _ in range(2)]
-    assert not drift.drift(ports[0], ports[1:], some, LONG, 5).any()
+    assert not drift.lockstep(ports[0], ports[1:], some, LONG, 5).distances.any()
 
 
 def test_distance_is_relative_to_the_largest_weight():

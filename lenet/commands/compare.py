@@ -11,14 +11,7 @@ from lenet.threads import share_cores
 @click.command()
 @click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORTS)
 @click.option("--layers", is_flag=True, help="Show every layer of every port.")
-@click.option(
-    "--digits",
-    type=click.IntRange(1, options.TEST_DIGITS),
-    default=options.TEST_DIGITS,
-    show_default=True,
-    help="Take the first N test digits.",
-    metavar="N",
-)
+@options.first_digits("Take the first N test digits.")
 @options.DTYPE
 @options.WEIGHTS
 @click.option(

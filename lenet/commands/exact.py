@@ -9,14 +9,7 @@ from lenet.commands import options
 
 @click.command()
 @click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
-@click.option(
-    "--digits",
-    type=click.IntRange(1, options.TEST_DIGITS),
-    default=500,
-    show_default=True,
-    metavar="N",
-    help="Let the ports differ on the first N test digits.",
-)
+@options.first_digits("Let the ports differ on the first N test digits.", default=500)
 @click.option(
     "--train",
     "out",

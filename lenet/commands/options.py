@@ -1,6 +1,7 @@
 """Parts of the command line: what its options accept, and how it ends."""
 
 import os
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -85,6 +86,20 @@ class NotNegative(click.FloatRange):
 
 
 TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
+
+
+def first_digits(help: str, *, most: int = TEST_DIGITS, default: int | None = None) -> Callable[[Any], Any]:
+    """The option --digits N: the first of `most` digits, by default all."""
+    return click.option(
+        "--digits",
+        type=click.IntRange(1, most),
+        default=most if default is None else default,
+        show_default=True,
+        metavar="N",
+        help=help,
+    )
+
+
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
 SECONDS = NotNegative(open=True)
 PORTS = PortName(several=True)

@@ -23,14 +23,7 @@ from lenet.commands import options
     metavar="DIR",
     help="Instead: a folder of static pages to publish, the report as its index.html.",
 )
-@click.option(
-    "--digits",
-    type=click.IntRange(1, options.TEST_DIGITS),
-    default=options.TEST_DIGITS,
-    show_default=True,
-    metavar="N",
-    help="Judge the first N test digits, and choose from them which to show.",
-)
+@options.first_digits("Judge the first N test digits, and choose from them which to show.")
 @click.option(
     "--strip", type=click.IntRange(1, 60), default=24, show_default=True, metavar="N", help="Digits to show."
 )

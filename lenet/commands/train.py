@@ -34,14 +34,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Weights file to write (default: PORT.safetensors here); with --compare the plot (drift.png).",
 )
-@click.option(
-    "--digits",
-    type=click.IntRange(1, options.TRAINING_DIGITS),
-    default=options.TRAINING_DIGITS,
-    show_default=True,
-    help="Train on the first N only, for a quick look.",
-    metavar="N",
-)
+@options.first_digits("Train on the first N only, for a quick look.", most=options.TRAINING_DIGITS)
 @options.DTYPE
 @click.option(
     "--seed",
@@ -136,7 +129,7 @@ def compare_training(
             if (model.name, dtype) != ("numpy", "float64")  # the reference
         ]
         task = progress.add_task("training in lockstep", total=steps)
-        distances = drift.drift(
+        run = drift.lockstep(
             ports.open_port("numpy", "float64"),
             opened,
             chosen,
@@ -145,8 +138,8 @@ def compare_training(
             lambda: progress.advance(task),
         )
     labels = [f"{model.name} {model.dtype}" for model in opened]
-    plots.drift(out, labels, distances, settings.steps(len(chosen)) // 2)
-    output().print(tables.drift(labels, distances), f"\n{out}: the plot", sep="")
+    plots.drift(out, labels, run.distances, settings.steps(len(chosen)) // 2)
+    output().print(tables.drift(labels, run.distances), f"\n{out}: the plot", sep="")
 
 
 def follow_training(

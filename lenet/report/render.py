@@ -9,7 +9,6 @@ from typing import Any
 
 from lenet import plots
 from lenet.bench import Bench
-from lenet.compare import PortReport
 from lenet.diff import templates
 from lenet.drift import Lockstep
 from lenet.migrations import Layouts, folders, history
@@ -71,7 +70,6 @@ def page(
             pairs=code.pairs([name for name in shown if name in folders()]),
             parameters=PARAM_COUNT,
             flops=FLOPS,
-            worst=worst,
             ratio=ratio,
             plots=pictures(report.training, bench),
             apart=apart(report.training),
@@ -114,13 +112,6 @@ def axes(layouts: Layouts | None, layer: Layer) -> str:
         case Flatten():
             return layouts.flatten
     return layouts.images if len(ACTIVATION_SHAPES[layer.name]) == 3 else "as they are"
-
-
-def worst(port: PortReport) -> tuple[str, float]:
-    """The layer with the largest error/bound, and that."""
-    ratios = {name: max(one.local_ratio, one.end_to_end_ratio) for name, one in port.layers.items()}
-    name = max(ratios, key=lambda name: ratios[name])
-    return name, ratios[name]
 
 
 def apart(training: Training | None) -> tuple[float, float, float] | None:

@@ -91,3 +91,4 @@ def test_integers_that_floats_hold_are_added_by_floats_as_by_int64(layer):
             x = rng.integers(-most, most, shape)
             whole, floats = (exact._products(layer, w, x, load) for load in (2**53, 2**bits - 1))
             assert np.array_equal(whole, floats) == same
+        assert np.array_equal(whole, exact._products(layer, w, x, 2**bits))  # no longer by those floats

@@ -134,6 +134,23 @@ def test_ulps_count_representable_numbers(dtype):
     assert ulps(a, b).tolist() == [0, 1, 0, 0, 2, 1]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_values_and_the_largest_distance_are_counted_on_both_sides_of_zero(dtype):
+    """The judge's count on whole arrays, against `ulps` of each value: signs, both zeros, the two largest."""
+    tiny, largest = np.nextafter(dtype(0), dtype(1)), np.finfo(dtype).max
+    pairs = [
+        (1, 1),
+        (1, np.nextafter(dtype(1), dtype(2))),
+        (-1, -1),
+        (-2, np.nextafter(dtype(-2), dtype(-3))),
+    ]
+    crossing = [(0.0, -0.0), (tiny, -tiny), (-3 * tiny, tiny)]
+    for some in (pairs, crossing, pairs + crossing, [(-0.0, 0.0)], [(largest, -largest), (1, 1)]):
+        y, expected = np.array(some, dtype).T
+        apart = ulps(y, expected)
+        assert judge._bits(y, np.ascontiguousarray(expected)) == ((apart == 0).sum(), apart.max())
+
+
 def test_outputs_problem_is_none_for_a_right_port(params, digits):
     port = numpy_port()
     port.load(params)

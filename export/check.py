@@ -9,12 +9,13 @@ import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
 from export.graph import Reading, read_graph
-from export.model import BATCH, checksum, describe, inputs, interface, metadata, read_file, with_outputs
+from export.onnx_file import BATCH, checksum, describe, inputs, interface, metadata, read_file, with_outputs
 from export.runtimes import Run, open_runtime
-from lenet import rounding, weights
-from lenet.compare import ratio
 from lenet.errors import LenetError
-from lenet.spec import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES
+from lenet.network import weights
+from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES
+from lenet.reference import forward
+from lenet.reference.distance import ratio
 
 Arrays = dict[str, np.ndarray]
 SAME = "the same network with the same weights"
@@ -122,13 +123,13 @@ def check_model(
     if reading.problem is None:
         weights.check(reading.params, source=source)
     own = params if reading.problem else reading.params
-    expected = rounding.reference(own, images)["logits"]
+    expected = forward.reference(own, images)["logits"]
     ran = {name: _ran(name, model, reading, images, expected) for name in runtimes}
     return Verdict(source, reading, _header(model, reading), _weights(reading, params), ran)
 
 
 def _ran(
-    runtime: str, model: ModelProto, reading: Reading, images: np.ndarray, expected: rounding.Bounded
+    runtime: str, model: ModelProto, reading: Reading, images: np.ndarray, expected: forward.Bounded
 ) -> Ran:
     """Run the file as it is for its logits, and with every matched layer shown for the rest."""
     shown = [place.tensor for place in reading.places.values()]
@@ -148,7 +149,7 @@ def _ran(
     for layer in LAYERS[: len(reading.places)]:
         place = reading.places[layer.name]
         y = place.to_shared(layer.name, values[place.tensor])
-        ran.local[layer.name] = float(ratio(y, rounding.local(layer, params, x)).max())
+        ran.local[layer.name] = float(ratio(y, forward.local(layer, params, x)).max())
         x = y
     return ran
 

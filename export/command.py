@@ -1,4 +1,4 @@
-"""`lenet export`. What is heavy is imported where it is used, as in `lenet.cli`."""
+"""`lenet export`. What is heavy is imported where it is used, as in `lenet.commands.cli`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,13 +43,14 @@ def export(
 
     With --check: is FILE this network, with these weights? The exit code is 1 if it is not.
     """
-    from lenet import data, weights
-    from lenet.terminal import output
+    from lenet.network import weights
+    from lenet.network.digits import test_set
+    from lenet.show.terminal import output
 
     if file is not None and (exporter or folder):
         raise click.UsageError("--check judges a file and writes none: leave out --from and --out")
     params = weights.read(weights_file or weights.TRAINED)
-    images = data.test_set()[:digits].images
+    images = test_set()[:digits].images
     code = 0
     if file is not None:
         shown, code = judge(file, params, images)
@@ -65,10 +66,10 @@ def write(
     """The files of these exporters, or without names of all that are installed; what to print of them."""
     from rich.console import Group
 
-    from export import tables, write
+    from export import export_tables, write
     from lenet import ports
-    from lenet.tables import missing as not_made
-    from lenet.terminal import progress_bar
+    from lenet.show.tables import missing as not_made
+    from lenet.show.terminal import progress_bar
 
     missing = {}
     for name in names or EXPORTERS:
@@ -85,15 +86,15 @@ def write(
             progress.update(task, description=f"exporting from {name}", completed=chosen.index(name))
 
         files = write.write_files(chosen, params, folder, images, started)
-    return Group(tables.exports(files), *([not_made(missing)] if missing else []))
+    return Group(export_tables.exports(files), *([not_made(missing)] if missing else []))
 
 
 def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", int]:
     """What to print of a file, and the exit code."""
-    from export import check, tables
-    from lenet.terminal import progress_bar
+    from export import check, export_tables
+    from lenet.show.terminal import progress_bar
 
     with progress_bar() as progress:
         progress.add_task(f"judging {file}", total=None)
         found = check.check_file(file, params, images)
-    return tables.verdict(found), int(found.different)
+    return export_tables.verdict(found), int(found.different)

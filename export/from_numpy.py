@@ -1,7 +1,7 @@
 """ONNX by hand: an ONNX file is a list of nodes and a list of tensors, and nothing else.
 
-Every node is named as its layer in `lenet.spec`, and so is its output: each activation is a named
-tensor of the file. Shapes stand at the end of the line.
+Every node is named as its layer in `lenet.network.architecture`, and so is its output: each activation
+is a named tensor of the file. Shapes stand at the end of the line.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
-from export import model
-from lenet import __version__, weights
-from lenet.spec import PARAM_SHAPES
+from export import onnx_file
+from lenet import __version__
+from lenet.network import weights
+from lenet.network.architecture import PARAM_SHAPES
 
 
 def export(params: Mapping[str, np.ndarray]) -> ModelProto:
@@ -37,13 +38,13 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
         node("Relu", ["fc2"], ["relu4"], "relu4"),
         node("Gemm", ["relu4", "logits.weight", "logits.bias"], ["logits"], "logits", transB=1),  # 10
     ]
-    image, logits = model.interface()
+    image, logits = onnx_file.interface()
     tensors = [numpy_helper.from_array(params[name], name) for name in PARAM_SHAPES]
     graph = helper.make_graph(nodes, "lenet", [image], [logits], tensors)
     proto = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", model.OPSET)],
+        opset_imports=[helper.make_opsetid("", onnx_file.OPSET)],
         producer_name="lenet",
         producer_version=__version__,
     )
-    return model.finish(proto, params, f"lenet {__version__}, by hand")
+    return onnx_file.finish(proto, params, f"lenet {__version__}, by hand")

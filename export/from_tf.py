@@ -14,8 +14,8 @@ import tensorflow as tf
 import tf2onnx
 from onnx import ModelProto
 
-from export import model
-from lenet import weights
+from export import onnx_file
+from lenet.network import weights
 from lenet_tf.model import LeNet
 from lenet_tf.weights import load_params
 
@@ -29,12 +29,12 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
     weights.check(params)
     network = LeNet()
     load_params(network, dict(params))
-    nhwc = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=model.INPUT)
+    nhwc = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=onnx_file.INPUT)
     # `from_keras` knows Keras 2 alone; a function of the model is what it would trace anyway.
     traced = tf.function(
-        lambda image: {model.OUTPUT: network(image)}, input_signature=[nhwc], autograph=False
+        lambda image: {onnx_file.OUTPUT: network(image)}, input_signature=[nhwc], autograph=False
     )
     proto, _ = tf2onnx.convert.from_function(
-        traced, input_signature=[nhwc], opset=model.OPSET, inputs_as_nchw=[model.INPUT]
+        traced, input_signature=[nhwc], opset=onnx_file.OPSET, inputs_as_nchw=[onnx_file.INPUT]
     )
-    return model.finish(proto, params, f"tf2onnx {tf2onnx.__version__}, tensorflow {tf.__version__}")
+    return onnx_file.finish(proto, params, f"tf2onnx {tf2onnx.__version__}, tensorflow {tf.__version__}")

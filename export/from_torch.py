@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from onnx import ModelProto
 
-from export import model
-from lenet import weights
-from lenet.spec import IMAGE_SHAPE
+from export import onnx_file
+from lenet.network import weights
+from lenet.network.architecture import IMAGE_SHAPE
 from lenet_torch.model import LeNet
 from lenet_torch.weights import load_params
 
@@ -32,13 +32,13 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
             (example,),
             dynamo=True,
             verbose=False,
-            input_names=[model.INPUT],
-            output_names=[model.OUTPUT],
-            opset_version=model.OPSET,
-            dynamic_shapes=({0: model.BATCH},),
+            input_names=[onnx_file.INPUT],
+            output_names=[onnx_file.OUTPUT],
+            opset_version=onnx_file.OPSET,
+            dynamic_shapes=({0: onnx_file.BATCH},),
         )
     assert program is not None  # None belongs to the old exporter, which writes the file itself
-    return model.finish(program.model_proto, params, f"torch {torch.__version__}, torch.onnx.export")
+    return onnx_file.finish(program.model_proto, params, f"torch {torch.__version__}, torch.onnx.export")
 
 
 @contextmanager

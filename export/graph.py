@@ -16,9 +16,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.model import describe, inputs, one_line
+from export.onnx_file import describe, inputs, one_line
 from lenet.errors import LenetError
-from lenet.spec import (
+from lenet.network.architecture import (
     ACTIVATION_SHAPES,
     IMAGE_SHAPE,
     LAYERS,

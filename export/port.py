@@ -8,7 +8,7 @@ import numpy as np
 from onnx import ModelProto
 
 from export.graph import read_graph
-from export.model import checksum, with_outputs
+from export.onnx_file import checksum, with_outputs
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
 from lenet.ports import Arrays

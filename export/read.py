@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from export.graph import read_graph
-from export.model import read_file
-from lenet import weights
+from export.onnx_file import read_file
 from lenet.errors import LenetError
+from lenet.network import weights
 
 
 def read_params(path: Path | str) -> dict[str, np.ndarray]:

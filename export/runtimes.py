@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 import numpy as np
 from onnx import ModelProto
 
-from export.model import inputs, one_line, with_batch
+from export.onnx_file import inputs, one_line, with_batch
 from lenet.errors import LenetError
 
 Arrays = dict[str, np.ndarray]

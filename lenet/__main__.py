@@ -1,5 +1,5 @@
 """`python -m lenet` is `lenet`."""
 
-from lenet.cli import main
+from lenet.commands.cli import main
 
 main()

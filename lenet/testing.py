@@ -14,12 +14,12 @@ process. A failure's message is what `lenet check` prints: the place, the mistak
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lenet import check_report
-from lenet.check import Checked, check_port
 from lenet.diagnose import diagnose
-from lenet.own_port import OwnPort
+from lenet.diagnose.own_file.interface import OwnPort
+from lenet.diagnose.own_file.process import Checked, check_port
+from lenet.diagnose.probe_inputs import standard
 from lenet.ports import Port
-from lenet.probes import standard
+from lenet.show import check_report
 
 
 def assert_same_network(

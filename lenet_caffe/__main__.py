@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from lenet import ports, weights
+from lenet import ports
 from lenet.commands import options
 from lenet.errors import MissingFramework
+from lenet.network import weights
 
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lenet import weights
 from lenet.errors import LenetError
 from lenet.files import write_atomically
-from lenet.spec import PARAM_SHAPES
+from lenet.network import weights
+from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.model import DEPLOY
 from lenet_caffe.schema import NetParameter, read_binary, read_text
 from lenet_caffe.train import SOLVER

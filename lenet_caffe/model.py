@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from lenet.errors import LenetError
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet_caffe.schema import NetParameter, read_text
 
 DEPLOY = Path(__file__).with_name("deploy.prototxt")  # the layers are there

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lenet.errors import LenetError
-from lenet.spec import PARAM_SHAPES
+from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.model import LeNet
 from lenet_caffe.schema import BlobProto
 

@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX would set 1, and Tenso
 
 import numpy as np
 
-from lenet.quiet import stderr_held
+from lenet.ports.quiet import stderr_held
 
 with stderr_held():  # it warns of an accelerator that it was not built for
     import jax
@@ -17,8 +17,8 @@ with stderr_held():  # it warns of an accelerator that it was not built for
     jax.devices()
 
 from lenet import ports
+from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
-from lenet.recipe import Recipe
 from lenet_jax.model import LeNet, activations, init
 from lenet_jax.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
 from lenet_jax.weights import (

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lenet.recipe import Recipe
+from lenet.network.recipe import Recipe
 from lenet_jax.model import LeNet
 from lenet_jax.weights import named_parameters
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet_jax.model import LeNet
 
 CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # what `flatten` flattens

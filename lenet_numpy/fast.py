@@ -32,8 +32,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike
 
-from lenet.recipe import Recipe
-from lenet.spec import ACTIVATION_SHAPES, CLASSES, PARAM_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, PARAM_SHAPES
+from lenet.network.recipe import Recipe
 from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entropy_backward
 from lenet_numpy.train import SGD
 

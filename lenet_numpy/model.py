@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lenet.spec import PARAM_SHAPES
+from lenet.network.architecture import PARAM_SHAPES
 from lenet_numpy.layers import (
     Array,
     Cache,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from lenet import ports
+from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
-from lenet.recipe import Recipe
 from lenet_numpy import fast, model, train
 from lenet_numpy.layers import Array
 from lenet_numpy.train import SGD, get_velocity

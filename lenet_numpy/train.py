@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lenet.recipe import Recipe
+from lenet.network.recipe import Recipe
 from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entropy_backward
 from lenet_numpy.model import LeNet
 from lenet_numpy.weights import named_parameters

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from lenet.recipe import Recipe
+from lenet.network.recipe import Recipe
 from lenet_tf.model import LeNet
 from lenet_tf.weights import named_parameters
 

@@ -9,7 +9,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"  # TensorFlow imports Keras, whatever
 
 import numpy as np
 
-from lenet.quiet import stderr_held
+from lenet.ports.quiet import stderr_held
 
 with stderr_held():  # the runtime greets on the file descriptor, whatever the log level
     import tensorflow.compat.v1 as tf
@@ -17,8 +17,8 @@ with stderr_held():  # the runtime greets on the file descriptor, whatever the l
     tf.config.list_logical_devices()
 
 from lenet import ports
+from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
-from lenet.recipe import Recipe
 from lenet_tf1.model import LeNet, activations
 from lenet_tf1.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
 from lenet_tf1.weights import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from lenet.recipe import Recipe
+from lenet.network.recipe import Recipe
 from lenet_tf1.model import LeNet
 from lenet_tf1.weights import named_parameters
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet_tf1.model import LeNet
 
 CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # what `flatten` flattens

@@ -11,8 +11,8 @@ from pytensor.tensor import TensorVariable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from lenet import ports
+from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
-from lenet.recipe import Recipe
 from lenet_theano.model import LeNet, activations
 from lenet_theano.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
 from lenet_theano.weights import (

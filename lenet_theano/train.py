@@ -8,7 +8,7 @@ from pytensor.gradient import pullback
 from pytensor.tensor import TensorVariable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
-from lenet.recipe import Recipe
+from lenet.network.recipe import Recipe
 from lenet_theano.layers import softmax_cross_entropy
 from lenet_theano.model import LeNet
 from lenet_theano.weights import named_parameters

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lenet import ports
 from lenet.errors import MissingFramework
+from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
-from lenet.recipe import Recipe
 from lenet_torch.model import LeNet, activations
 from lenet_torch.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
 from lenet_torch.weights import (

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD
 
-from lenet.recipe import Recipe
+from lenet.network.recipe import Recipe
 from lenet_torch.model import LeNet
 from lenet_torch.weights import named_parameters
 

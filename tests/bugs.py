@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import numpy as np
 
+from lenet.diagnose.probe_inputs import Observed, Probes, observe
+from lenet.network.architecture import LAYERS, Affine, Conv, Flatten, Layer, ReLU
 from lenet.ports import Arrays, open_port
-from lenet.probes import Observed, Probes, observe
-from lenet.spec import LAYERS, Affine, Conv, Flatten, Layer, ReLU
 from lenet_numpy import layers
 from tests.planted import affine
 

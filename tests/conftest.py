@@ -31,11 +31,12 @@ import hypothesis
 import numpy as np
 import pytest
 
-from lenet import ports, weights
-from lenet.data import Digits, test_set
+from lenet import ports
 from lenet.errors import MissingFramework
-from lenet.memory import keep_freed
+from lenet.network import weights
+from lenet.network.digits import Digits, test_set
 from lenet.ports import Port
+from lenet.ports.memory import keep_freed
 
 keep_freed()  # 10,000 digits pass through every port
 

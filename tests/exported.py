@@ -3,7 +3,8 @@
 import onnx
 
 from export.port import EXPORTERS, exported
-from lenet import ports, weights
+from lenet import ports
+from lenet.network import weights
 from tests.conftest import unavailable
 
 MODES = [name for name in ports.names(forward_only=True) if name.startswith("onnx:")]

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from lenet import data, weights
+from lenet.network import digits, weights
+from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Port, framework, open_port
-from lenet.recipe import Batch, Recipe
 from tests.helpers import BATCH
 
 CALLS = ("activations", "step")
@@ -45,7 +45,7 @@ def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def returned(port: Port, call: str, few: data.Digits) -> dict[str, np.ndarray]:
+def returned(port: Port, call: str, few: digits.Digits) -> dict[str, np.ndarray]:
     """All that a call gives, from the shared weights."""
     port.load(weights.read())
     if call == "activations":
@@ -68,7 +68,7 @@ def switches() -> dict[str, str]:
 
 
 def main(names: list[str]) -> None:
-    few, ports, found = data.test_set()[:BATCH], [], defaultdict(list)
+    few, ports, found = digits.test_set()[:BATCH], [], defaultdict(list)
 
     def ask(port: Port, call: str) -> None:
         found[f"{port.name} {port.dtype} {call}"].append(fingerprint(returned(port, call, few)))

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from lenet.spec import LAYERS, Affine
-from lenet.weights import Params
+from lenet.network.architecture import LAYERS, Affine
+from lenet.network.weights import Params
 
 SINGLE = (24, -149)  # significant bits, and the exponent of the smallest subnormal
 DOUBLE = (53, -1074)
@@ -26,7 +26,7 @@ def ternary_params(seed: int, signs: tuple[int, ...] = (-1, 0, 0, 1)) -> Params:
 
 
 def pixels16(count: int, seed: int) -> np.ndarray:
-    """Random images (count, 1, 28, 28) float32 with the 16 levels of `lenet.exact.coarsen`."""
+    """Random images (count, 1, 28, 28) float32 with the 16 levels of `lenet.reference.exact.coarsen`."""
     return (np.random.default_rng(seed).integers(0, 16, (count, 1, 28, 28)) / 16).astype(np.float32)
 
 

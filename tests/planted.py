@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lenet.network.architecture import LAYERS, Affine, Conv, Layer
 from lenet.ports import Arrays, Port, open_port
-from lenet.spec import LAYERS, Affine, Conv, Layer
 from lenet_numpy import layers
 from lenet_numpy.port import Port as NumpyPort
 

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 from threadpoolctl import threadpool_info
 
-from lenet import bench as timing
-from lenet import plots, tables
-from lenet.bench import TASK_FLOPS, Bench, Stopwatch, Timing, bench
+from lenet.compare import speed as timing
+from lenet.compare.speed import TASK_FLOPS, Bench, Stopwatch, Timing, bench
 from lenet.errors import LenetError
-from lenet.recipe import Batch, Recipe
+from lenet.network.recipe import Batch, Recipe
+from lenet.show import plots, tables
 from lenet_numpy.port import Port as NumpyPort
 from tests.helpers import one_line
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from lenet import compare as judge
-from lenet import exact, weights
-from lenet.bits import equal_bits, right
 from lenet.compare import compare
+from lenet.compare import layer_by_layer as judge
+from lenet.compare.exact_bits import equal_bits, right
 from lenet.errors import LenetError
-from lenet.spec import LAYERS, Affine, Conv
+from lenet.network import weights
+from lenet.network.architecture import LAYERS, Affine, Conv
+from lenet.reference import exact
 from tests.planted import Planted, affine, bfloat16, numpy_port
 
 EXACT = weights.read(exact.EXACT)

@@ -8,10 +8,19 @@ import pytest
 from google.protobuf import descriptor_pool, text_format
 from numpy.testing import assert_array_equal
 
-from lenet import data, rounding
 from lenet.errors import LenetError
-from lenet.recipe import Recipe
-from lenet.spec import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Conv, Linear, MaxPool
+from lenet.network import digits
+from lenet.network.architecture import (
+    ACTIVATION_SHAPES,
+    IMAGE_SHAPE,
+    LAYERS,
+    PARAM_SHAPES,
+    Conv,
+    Linear,
+    MaxPool,
+)
+from lenet.network.recipe import Recipe
+from lenet.reference import forward
 from lenet_caffe.schema import NetParameter, SolverParameter, parse_schema, read_text
 from lenet_caffe.train import SGD, SOLVER, learning_rate, read_solver
 from lenet_numpy import train as by_recipe
@@ -181,7 +190,7 @@ def test_train_val_is_deploy_between_the_databases_and_the_loss(deploy, train_va
 
 def test_caffes_scaling_differs_in_the_last_bit_of_126_grey_values():
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    ours = data.scale(pixels).ravel()
+    ours = digits.scale(pixels).ravel()
     caffes = pixels.ravel() * np.float32(1 / 255)
     apart = np.abs(ours.view(np.int32) - caffes.view(np.int32))
     assert ((apart == 1).sum(), apart.max()) == (126, 1)
@@ -199,7 +208,7 @@ def test_the_solver_is_the_recipe():
     assert [n * 100 for n in solver.test_iter] == [10_000]
     assert solver.test_interval * recipe.epochs == steps
     for step in (0, steps // 2 - 1, steps // 2, steps - 1):
-        rate, u = recipe.rate(step, steps), rounding.unit_roundoff("float32")
+        rate, u = recipe.rate(step, steps), forward.unit_roundoff("float32")
         # base_lr and gamma are rounded to float32, two factors (1 + u); their product in float64 hardly.
         assert abs(learning_rate(solver, step) - rate) <= rate * ((1 + u) ** 2 - 1)
     assert learning_rate(solver, steps // 2) < learning_rate(solver, steps // 2 - 1) / 9

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lenet import ports, rounding, weights
-from lenet.bench import Stopwatch, bench
-from lenet.compare import compare, ratio
+from lenet import ports
+from lenet.compare import compare
+from lenet.compare.speed import Stopwatch, bench
 from lenet.errors import LenetError, MissingFramework
-from lenet.exact import EXACT, coarsen
+from lenet.network import weights
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Unsupported
-from lenet.recipe import Batch, Recipe
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.reference import forward
+from lenet.reference.distance import ratio
+from lenet.reference.exact import EXACT, coarsen
 from tests.helpers import one_line
 
 
@@ -36,7 +39,7 @@ def test_every_layer_is_rounding(port, params, digits):
 def test_exact_weights_give_the_same_bits(port, digits):
     params, images = weights.read(EXACT), coarsen(digits.images[:20])
     port.load(params)
-    expected = rounding.reference(params, images)  # no sum of these weights rounds, in float32 or here
+    expected = forward.reference(params, images)  # no sum of these weights rounds, in float32 or here
     assert_array_equal(port.logits(images), expected["logits"].value)
     for layer, found in port.activations(images).items():
         assert_array_equal(found, expected[layer].value, err_msg=layer)
@@ -45,7 +48,7 @@ def test_exact_weights_give_the_same_bits(port, digits):
 @pytest.mark.parametrize("batch", [7, 1, 64])
 def test_the_batch_is_free_and_outputs_have_the_shapes_of_the_table(port, params, digits, batch):
     images = digits.images[:batch]
-    expected, outputs = rounding.reference(params, images), port.activations(images)
+    expected, outputs = forward.reference(params, images), port.activations(images)
     assert list(outputs) == list(ACTIVATION_SHAPES)
     for layer, bounded in expected.items():
         assert (outputs[layer].shape, outputs[layer].dtype) == (bounded.value.shape, np.float32)
@@ -68,8 +71,8 @@ def test_other_weights_are_taken(port, params, digits):
     others = dict(params) | {"logits.bias": params["logits.bias"] + 1}
     port.load(others)
     logits = port.logits(digits.images[:1])
-    assert ratio(logits, rounding.reference(others, digits.images[:1])["logits"]).max() <= 1
-    assert ratio(logits, rounding.reference(params, digits.images[:1])["logits"]).min() > 1
+    assert ratio(logits, forward.reference(others, digits.images[:1])["logits"]).max() <= 1
+    assert ratio(logits, forward.reference(params, digits.images[:1])["logits"]).min() > 1
 
 
 def test_what_the_port_cannot_do_is_refused_with_the_reason(port, digits):

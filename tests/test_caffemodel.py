@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 from numpy.testing import assert_array_equal
 
-from lenet import ports, weights
+from lenet import ports
 from lenet.errors import LenetError
-from lenet.spec import PARAM_SHAPES
+from lenet.network import weights
+from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.schema import NetParameter
 from lenet_caffe.train import SOLVER
 from tests.helpers import one_line

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenet import exact
-from lenet.certificate import (
+from lenet.errors import LenetError
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet.network.recipe import Recipe, initial_params
+from lenet.reference import exact
+from lenet.reference.certificate import (
     BatchCertificate,
     RangeCertificate,
     certify,
@@ -18,10 +21,7 @@ from lenet.certificate import (
     certify_range,
     certify_step,
 )
-from lenet.dyadic import Dyadic, TooWide, add, dyadic
-from lenet.errors import LenetError
-from lenet.recipe import Recipe, initial_params
-from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet.reference.dyadic import Dyadic, TooWide, add, dyadic
 from lenet_numpy import layers
 from tests.grids import DOUBLE, SINGLE, evaluate, nearest, pixels16, ternary_params
 from tests.helpers import one_line
@@ -269,7 +269,7 @@ def test_chunks_do_not_change_it(monkeypatch):
     params, images = ternary_params(1), pixels16(7, 1)
     whole = certify(params, images)
     seen: list[int] = []
-    monkeypatch.setattr("lenet.certificate.CHUNK", 3)
+    monkeypatch.setattr("lenet.reference.certificate.CHUNK", 3)
     assert certify(params, images, progress=seen.append) == whole
     assert seen == [3, 3, 1]
 

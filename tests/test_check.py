@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lenet import check_report
-from lenet.check import Checked, check_file
-from lenet.mistakes import FORWARD
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.diagnose.mistakes import FORWARD
+from lenet.diagnose.own_file.process import Checked, check_file
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.show import check_report
 from lenet.testing import explained
 from tests.planted import Planted, flipped_kernel
 
@@ -248,7 +248,7 @@ def test_what_the_file_started_ends_with_it(checked, tmp_path):
 
 def test_an_orphan_ends_itself(tmp_path):
     (tmp_path / "my_port.py").write_text("import time\ntime.sleep(100)")
-    command = [sys.executable, "-m", "lenet.check_child", "my_port.py", tmp_path, "0.1"]
+    command = [sys.executable, "-m", "lenet.diagnose.own_file.child", "my_port.py", tmp_path, "0.1"]
     assert subprocess.run(list(map(str, command)), cwd=tmp_path, timeout=60).returncode == 1
     assert "my_port.py" in (tmp_path / "where").read_text()
 

@@ -18,14 +18,17 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from lenet import __version__, data, exact_training, ports, tables, training, weights
-from lenet.certificate import certify_range
-from lenet.cli import cli
+from lenet import __version__, ports
+from lenet.commands.cli import cli
 from lenet.errors import LenetError
-from lenet.exact import EXACT, pixel_values
-from lenet.ports import Framework
-from lenet.recipe import Recipe, initial_params
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.network import digits as mnist
+from lenet.network import weights
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.network.recipe import Recipe, initial_params
+from lenet.ports import Framework, exact_training, training
+from lenet.reference.certificate import certify_range
+from lenet.reference.exact import EXACT, pixel_values
+from lenet.show import tables
 from tests.planted import Planted, affine, flipped_kernel, numpy_port
 
 LENET = str(Path(sys.executable).with_name("lenet"))
@@ -329,7 +332,7 @@ def ghost(monkeypatch) -> None:
         "ghost": Framework("lenet_ghost.port", "ghost_framework", extra="ghosts"),
         "single": Framework("lenet_numpy.port", "numpy", dtypes=("float32",)),
     }
-    monkeypatch.setattr(ports, "FRAMEWORKS", lines)
+    monkeypatch.setattr("lenet.ports.registry.FRAMEWORKS", lines)
 
 
 @pytest.mark.usefixtures("ghost")
@@ -459,7 +462,9 @@ def test_output_that_cannot_show_a_letter_is_no_traceback(arguments, lenet):
 
 def driver(patch: str, *arguments: str) -> list[str]:
     """A command that runs `lenet` after a patch."""
-    code = f"import sys; sys.argv[1:] = {list(arguments)}; {patch}; from lenet.cli import main; main()"
+    code = (
+        f"import sys; sys.argv[1:] = {list(arguments)}; {patch}; from lenet.commands.cli import main; main()"
+    )
     return [sys.executable, "-c", code]
 
 
@@ -473,7 +478,7 @@ def test_warnings_of_frameworks_do_not_reach_the_output(tmp_path):
 
 
 MINI = (
-    "import lenet.data as d; few = d.test_set()[:500]; "
+    "import lenet.network.digits as d; few = d.test_set()[:500]; "
     "d.test_set = lambda: few; d.training_set = lambda folder=None: few"
 )
 
@@ -500,10 +505,10 @@ def test_ctrl_c_in_training_leaves_a_checkpoint_and_exits_130(tmp_path):
 
 
 @pytest.fixture
-def mini(monkeypatch, digits) -> data.Digits:
+def mini(monkeypatch, digits) -> mnist.Digits:
     """The first 300 test digits in the place of the training set, the next 200 in that of the test set."""
-    monkeypatch.setattr(data, "training_set", lambda folder=None: digits[:300])
-    monkeypatch.setattr(data, "test_set", lambda: digits[300:500])
+    monkeypatch.setattr(mnist, "training_set", lambda folder=None: digits[:300])
+    monkeypatch.setattr(mnist, "test_set", lambda: digits[300:500])
     return digits[:300]
 
 
@@ -576,7 +581,7 @@ def test_train_refuses_an_unwritable_out_before_it_reads_the_digits(in_process, 
     def read(folder=None):
         raise AssertionError("read before the output was checked")
 
-    monkeypatch.setattr(data, "training_set", read)
+    monkeypatch.setattr(mnist, "training_set", read)
     assert "cannot be written" in failed(in_process("train", "numpy", "--out", "nowhere/x"))
 
 
@@ -667,7 +672,7 @@ def test_data_goes_to_the_folder_named_by_option_or_environment(in_process, tmp_
         (tmp_path / "file.gz").write_bytes(b"1234")
         return [tmp_path / "file.gz"]
 
-    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(mnist, "download", download)
     monkeypatch.setenv("LENET_DATA", "from-environment")
     assert "from-environment: 60,000 training digits, verified" in in_process("data").stdout
     assert "file.gz  4 bytes" in in_process("data", "--data", "from-option").stdout
@@ -678,7 +683,7 @@ def test_data_that_cannot_be_had_is_one_line(in_process, monkeypatch):
     def download(folder):
         raise LenetError("no mirror\ngave it")
 
-    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(mnist, "download", download)
     assert failed(in_process("data", "--data", "x")) == "error: no mirror gave it\n"
 
 

@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from lenet import compare as judge
-from lenet.compare import compare, outputs_problem, ulps
+from lenet.compare import compare, outputs_problem
+from lenet.compare import layer_by_layer as judge
 from lenet.errors import LenetError
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.reference.distance import ulps
 from lenet.testing import explained
 from tests.planted import MISTAKES, Planted, affine, numpy_port
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenet import data
-from lenet.data import Digits, check_images, check_labels, read_idx, scale
 from lenet.errors import LenetError
+from lenet.network import digits as mnist
+from lenet.network.digits import Digits, check_images, check_labels, read_idx, scale
 from tests.helpers import one_line
 
 IMAGES = "t10k-images-idx3-ubyte.gz"
@@ -62,10 +62,10 @@ def test_the_training_set_is_looked_for_in_the_argument_then_the_variable_then_t
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("LENET_DATA", raising=False)
-    assert data.training_folder().name == "lenet"
+    assert mnist.training_folder().name == "lenet"
     monkeypatch.setenv("LENET_DATA", str(tmp_path / "variable"))
-    assert data.training_folder() == tmp_path / "variable"
-    assert data.training_folder(tmp_path / "argument") == tmp_path / "argument"
+    assert mnist.training_folder() == tmp_path / "variable"
+    assert mnist.training_folder(tmp_path / "argument") == tmp_path / "argument"
 
 
 # --- scale -------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(
         LenetError, match=r"train-images-idx3-ubyte\.gz: not there; `lenet data` fetches it, --data"
     ):
-        data.training_set(tmp_path)
+        mnist.training_set(tmp_path)
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path):

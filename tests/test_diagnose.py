@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lenet.diagnose import diagnose
+from lenet.diagnose.probe_inputs import Observed, observe_port, standard
 from lenet.errors import LenetError
 from lenet.ports import names
-from lenet.probes import Observed, observe_port, standard
 from tests import bugs
 from tests.bugs import FORWARD, conv, elementwise, output, pool, seen, weights
 from tests.helpers import one_line

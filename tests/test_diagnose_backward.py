@@ -5,8 +5,8 @@ import pytest
 
 import lenet_numpy.layers as layers
 from lenet.diagnose import diagnose
+from lenet.diagnose.probe_inputs import Observed, observe_port, standard
 from lenet.ports import open_port
-from lenet.probes import Observed, observe_port, standard
 from lenet_numpy.port import Port as NumpyPort
 from tests.bugs import patched, seen_patched
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-import lenet.forward
+import lenet.diagnose.forward_pass
 from lenet.diagnose import diagnose
-from lenet.gradients import cross_entropy
-from lenet.mistakes import FORWARD
-from lenet.mistakes.network import compose
+from lenet.diagnose.explain import Count
+from lenet.diagnose.mistakes import FORWARD
+from lenet.diagnose.mistakes.wrong_forward import compose
+from lenet.diagnose.probe_inputs import Observed, observe, observe_port, standard
 from lenet.ports import open_port
-from lenet.probes import Observed, observe, observe_port, standard
-from lenet.rounding import Bounded
-from lenet.search import Count
+from lenet.reference.backward import cross_entropy
+from lenet.reference.forward import Bounded
 from tests import bugs
 from tests.bugs import biases, conv, elementwise, image, output, seen, seen_patched, tf32, weights
 from tests.test_diagnose_backward import DLOGITS, LINEAR, LOSS, Stepped, handed_on, rule, softmax_of
@@ -31,7 +31,7 @@ def _no_pairs(monkeypatch):
     def refuse(segment):
         raise AssertionError("no two mistakes give such a shape: why search?")
 
-    monkeypatch.setattr(lenet.forward, "pair_matches", refuse)
+    monkeypatch.setattr(lenet.diagnose.forward_pass, "pair_matches", refuse)
 
 
 @pytest.mark.usefixtures("_no_pairs")
@@ -102,8 +102,8 @@ def test_a_slight_scale_is_no_pair_of_mistakes_with_wide_bounds():
     scaled = seen(PROBES, {"fc2": output(lambda z: z * np.float32(1.037))}, only=["logits"])
     one = next(m for m in FORWARD if m.kind.name == "each image standardised")
     two = next(m for m in FORWARD if m.kind.name == "Mish for ReLU" and len(m.stages) == 4)
-    starts = tuple(lenet.forward._exact(probe.images) for probe in PROBES.forward)
-    segment = lenet.forward._segment(PROBES, scaled, "", "logits", starts, {})
+    starts = tuple(lenet.diagnose.forward_pass._exact(probe.images) for probe in PROBES.forward)
+    segment = lenet.diagnose.forward_pass._segment(PROBES, scaled, "", "logits", starts, {})
     assert not segment.is_right
     changes = compose(one.changes, two.changes)
     assert not (segment.explains(changes) and segment.proves(changes))
@@ -124,7 +124,9 @@ def test_weights_rounded_once_more_are_the_same_network():
 
 
 def test_a_small_mistake_is_no_rounding(monkeypatch):
-    monkeypatch.setattr("lenet.pairs.PAIR_SECONDS", 0.0)  # what it is called is not asked here
+    monkeypatch.setattr(
+        "lenet.diagnose.two_mistakes.PAIR_SECONDS", 0.0
+    )  # what it is called is not asked here
     slightly = {"fc1": weights(lambda w: w * np.float32(1 + 2.0**-11))}
     assert not diagnose(PROBES, seen(PROBES, slightly, ["logits"])).ok
 

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lenet import diff, ports
+from lenet import ports
+from lenet.show import side_by_side
 
 EAGER = [name for name in ports.names() if ":" not in name]
 PAIRS = list(permutations(EAGER, 2))
-folders = cache(diff.compare_folders)
+folders = cache(side_by_side.compare_folders)
 
 
 def source(path: str | None) -> list[str]:
     """The lines of a file of the repository."""
     assert path is not None
-    return (Path(diff.__file__).parents[1] / path).read_text(encoding="utf-8").splitlines()
+    return (Path(__file__).parents[1] / path).read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize(("a", "b"), PAIRS)
@@ -112,7 +113,7 @@ def test_sections_are_definitions_methods_and_assignments_with_their_comments_an
             pass
         ''')
     lines = text.splitlines()
-    shown = {name: [lines[i] for i in where] for name, where in diff.sections(text).items()}
+    shown = {name: [lines[i] for i in where] for name, where in side_by_side.sections(text).items()}
     assert list(shown) == ["", "(K, L)", "M", "f", "C", "C.g", "C.h"]
     assert shown[""] == lines[:3]
     assert shown["(K, L)"] == ["# why K", "K, L = 1, 2"]
@@ -138,7 +139,7 @@ def test_sections_are_definitions_methods_and_assignments_with_their_comments_an
     ],
 )
 def test_lines_align_by_the_words_they_share(a, b, rows):
-    found = diff.align(a, b)
+    found = side_by_side.align(a, b)
     if rows == [(0, None), (1, 0), (None, 1)]:
         assert found in (rows, [(None, 0), (0, 1), (1, None)])  # either of the two equal lines will do
     else:
@@ -147,18 +148,22 @@ def test_lines_align_by_the_words_they_share(a, b, rows):
 
 def test_lines_with_less_than_a_third_in_common_are_not_matched():
     b = ["super().init(", "[", "layers.ReLU(dtype, kind, name)"]
-    assert diff.align(["self.params = zeros(dtype, shape, table)"], b) == [(0, 0), (None, 1), (None, 2)]
+    assert side_by_side.align(["self.params = zeros(dtype, shape, table)"], b) == [
+        (0, 0),
+        (None, 1),
+        (None, 2),
+    ]
 
 
 def test_alignment_prefers_equal_lines_to_similar_ones():
-    assert diff.align(["x = f(a, b, c)"], ["x = f(a, b, d)", "x = f(a, b, c)"]) == [(None, 0), (0, 1)]
+    assert side_by_side.align(["x = f(a, b, c)"], ["x = f(a, b, d)", "x = f(a, b, c)"]) == [(None, 0), (0, 1)]
 
 
 def two_files(tmp_path, left, right):
     for side, text in (("left", left), ("right", right)):
         (tmp_path / side).mkdir()
         (tmp_path / side / "f.py").write_text(text)
-    return diff._compare_files("f.py", tmp_path / "left" / "f.py", tmp_path / "right" / "f.py")
+    return side_by_side._compare_files("f.py", tmp_path / "left" / "f.py", tmp_path / "right" / "f.py")
 
 
 def test_marks_tell_same_different_and_one_sided_lines(tmp_path):
@@ -196,7 +201,7 @@ def test_changed_words_are_those_that_the_other_line_lacks_at_that_place(tmp_pat
 def test_terminal_rendering_keeps_to_the_width_and_loses_no_word(width):
     files = folders("torch", "tf")
     console = Console(width=width, file=io.StringIO(), record=True, color_system=None)
-    console.print(diff.render(files, width))
+    console.print(side_by_side.render(files, width))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= width
     assert "model.py" in text
@@ -204,14 +209,14 @@ def test_terminal_rendering_keeps_to_the_width_and_loses_no_word(width):
         for file in files:
             for path in (file.left, file.right):
                 assert all(line.strip() in text for line in source(path) if len(line) < 90)
-    assert ("12 " in text) == (width >= diff.WIDE) or width < diff.WIDE
+    assert ("12 " in text) == (width >= side_by_side.WIDE) or width < side_by_side.WIDE
 
 
 def test_equal_lines_recede_and_different_ones_are_marked():
     console = Console(
         width=120, file=io.StringIO(), record=True, force_terminal=True, color_system="standard"
     )
-    console.print(diff.render(folders("torch", "tf"), 120))
+    console.print(side_by_side.render(folders("torch", "tf"), 120))
     plain = {
         re.sub(r"\x1b\[[\d;]*m", "", line): line for line in console.export_text(styles=True).splitlines()
     }
@@ -254,7 +259,7 @@ class Page(HTMLParser):
 
 def test_page_holds_every_line_of_both_sides_and_loads_nothing():
     files = folders("numpy", "tf")
-    page = Page(diff.to_html(files, "numpy", "tf"))
+    page = Page(side_by_side.to_html(files, "numpy", "tf"))
     assert page.open == []
     assert page.loads == []
     for cells, side in ((page.cells[::2], "left"), (page.cells[1::2], "right")):
@@ -264,7 +269,7 @@ def test_page_holds_every_line_of_both_sides_and_loads_nothing():
 
 
 def test_page_is_made_for_light_and_dark_and_escapes_the_source():
-    html = diff.to_html(folders("torch", "tf"), "torch", "tf")
+    html = side_by_side.to_html(folders("torch", "tf"), "torch", "tf")
     assert "prefers-color-scheme: dark" in html
     assert "@import" not in html
     assert "url(" not in html
@@ -274,5 +279,5 @@ def test_page_is_made_for_light_and_dark_and_escapes_the_source():
 
 @pytest.mark.parametrize(("a", "b"), [("numpy", "tf"), ("tf", "numpy")])
 def test_page_names_the_file_that_one_side_lacks(a, b):
-    html = diff.to_html(folders(a, b), a, b)
+    html = side_by_side.to_html(folders(a, b), a, b)
     assert "lenet_numpy/layers.py has no counterpart: only in lenet_numpy." in html

@@ -1,4 +1,4 @@
-"""`lenet.data.download` against a real server on this machine: right content or none."""
+"""`lenet.network.digits.download` against a real server on this machine: right content or none."""
 
 import gzip
 import hashlib
@@ -12,9 +12,9 @@ import numpy as np
 import pooch
 import pytest
 
-from lenet import data
-from lenet.data import download
 from lenet.errors import LenetError
+from lenet.network import digits
+from lenet.network.digits import download
 from tests.helpers import one_line
 from tests.test_data import idx
 
@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
     for name, content in CONTENTS.items():
-        monkeypatch.setitem(data.CHECKSUMS, name, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(digits.CHECKSUMS, name, hashlib.sha256(content).hexdigest())
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

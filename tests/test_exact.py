@@ -5,14 +5,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lenet import data, exact, ports, weights
-from lenet.certificate import certify, certify_backward, certify_range, certify_step
-from lenet.compare import CHUNK, RUN
-from lenet.dyadic import dyadic
+from lenet import ports
+from lenet.compare.layer_by_layer import CHUNK, RUN
 from lenet.errors import LenetError
-from lenet.exact import EXACT, Difference, coarsen, first_difference, pixel_values
-from lenet.recipe import Batch, Recipe
-from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv
+from lenet.network import digits, weights
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine, Conv
+from lenet.network.recipe import Batch, Recipe
+from lenet.reference import exact
+from lenet.reference.certificate import certify, certify_backward, certify_range, certify_step
+from lenet.reference.dyadic import dyadic
+from lenet.reference.exact import EXACT, Difference, coarsen, first_difference, pixel_values
 from lenet_numpy.layers import conv2d
 from tests.grids import pixels16, ternary_params
 from tests.helpers import BATCH, one_line
@@ -26,7 +28,7 @@ SLOW = 200  # digits for onnx's reference evaluator, which pools in Python: minu
 def shipped():
     """The exact weights, their pixels' shift, and the 10,000 digits as they take them."""
     params, metadata = weights.read_with_metadata(EXACT)
-    return params, metadata, coarsen(data.test_set().images)
+    return params, metadata, coarsen(digits.test_set().images)
 
 
 @cache
@@ -73,7 +75,7 @@ def test_the_certificate_holds_for_every_image_and_so_for_every_digit():
 def test_the_exact_weights_read_at_least_99_percent_of_the_digits():
     _, metadata, images = shipped()
     predictions = np.concatenate([chunk["logits"].argmax(axis=1) for chunk in reference()])
-    accuracy = (predictions == data.test_set().labels).mean()
+    accuracy = (predictions == digits.test_set().labels).mean()
     assert len(predictions) == len(images) == 10_000
     assert f"{accuracy:.4f}" == metadata["test_accuracy"]
     assert accuracy >= 0.99
@@ -177,7 +179,7 @@ def test_the_integers_agree_with_float64_wherever_that_is_exact():
 @pytest.mark.parametrize("shift", range(9))
 def test_coarsen_takes_each_of_the_256_pixels_to_its_level(shift):
     pixels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1)
-    levels = coarsen(data.scale(pixels), shift)
+    levels = coarsen(digits.scale(pixels), shift)
     assert levels.dtype == np.float32
     assert levels.shape == (256, 1, 1, 1)
     assert (levels[:, 0, 0, 0] * 2 ** (8 - shift) == np.arange(256) // 2**shift).all()

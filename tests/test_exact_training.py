@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lenet import exact_training, weights
-from lenet.certificate import certify_range
 from lenet.errors import LenetError
-from lenet.exact import coarsen, pixel_values
-from lenet.exact_training import Adam, ExactRecipe, to_grid, train, write_weights
-from lenet.recipe import batches, initial_params
-from lenet.spec import LAYERS, PARAM_SHAPES, Affine
+from lenet.network import weights
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine
+from lenet.network.recipe import batches, initial_params
+from lenet.ports import exact_training
+from lenet.ports.exact_training import Adam, ExactRecipe, to_grid, train, write_weights
+from lenet.reference.certificate import certify_range
+from lenet.reference.exact import coarsen, pixel_values
 from tests.helpers import one_line
 from tests.planted import numpy_port
 

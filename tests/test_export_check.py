@@ -18,7 +18,7 @@ from export.write import write_files
 from lenet import ports
 from lenet.compare import compare
 from lenet.errors import LenetError
-from lenet.spec import PARAM_SHAPES
+from lenet.network.architecture import PARAM_SHAPES
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from export.check import SAME
-from export.model import IR_VERSION, OPSET
+from export.onnx_file import IR_VERSION, OPSET
 from export.read import read_params
-from lenet import weights
-from lenet.cli import cli
+from lenet.commands.cli import cli
 from lenet.errors import LenetError
+from lenet.network import weights
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 

@@ -10,10 +10,10 @@ import pytest
 from onnx import numpy_helper
 
 import lenet
-from export.model import IR_VERSION, OPSET, finish, metadata
+from export.onnx_file import IR_VERSION, OPSET, finish, metadata
 from export.port import exporter_of
-from lenet import spec
 from lenet.errors import LenetError
+from lenet.network import architecture
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -53,7 +53,9 @@ def test_checker_and_strict_inference_accept_the_file(model):
 
 
 def test_metadata_says_weights_version_exporter_and_preprocessing(model, exporter, params):
-    digest = hashlib.sha256(b"".join(params[name].tobytes() for name in spec.PARAM_SHAPES)).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(params[name].tobytes() for name in architecture.PARAM_SHAPES)
+    ).hexdigest()
     found = metadata(model)
     assert found["weights_sha256"] == digest
     assert found["lenet"] == lenet.__version__
@@ -69,7 +71,7 @@ def test_weights_are_inside_the_one_file(model, params):
         for tensor in model.graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT
     )
-    assert stored == spec.PARAM_COUNT
+    assert stored == architecture.PARAM_COUNT
 
 
 def test_file_names_nothing_of_the_machine(model):
@@ -80,9 +82,9 @@ def test_file_names_nothing_of_the_machine(model):
 
 def test_file_by_hand_is_nodes_and_tensors_named_as_the_table():
     graph = model_of("numpy").graph
-    layers = [layer.name for layer in spec.LAYERS]
+    layers = [layer.name for layer in architecture.LAYERS]
     assert [node.name for node in graph.node] == [node.output[0] for node in graph.node] == layers
-    assert [tensor.name for tensor in graph.initializer] == list(spec.PARAM_SHAPES)
+    assert [tensor.name for tensor in graph.initializer] == list(architecture.PARAM_SHAPES)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

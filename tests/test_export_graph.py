@@ -10,12 +10,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.graph import pads_of, read_graph
-from lenet import spec
+from lenet.network import architecture
 from tests.exported import EXPORTERS, model_of, needs
 
 RNG = np.random.default_rng(3)
 # No two values alike and no bias zero, so that whatever is mixed up shows.
-PARAMS = {name: RNG.normal(size=shape).astype("f4") for name, shape in spec.PARAM_SHAPES.items()}
+PARAMS = {name: RNG.normal(size=shape).astype("f4") for name, shape in architecture.PARAM_SHAPES.items()}
 Nodes = list[onnx.NodeProto]
 
 
@@ -194,8 +194,8 @@ FOREIGN = {
 def test_exported_weights_are_read_bit_for_bit(exporter, params):
     reading = read_graph(model_of(exporter))
     assert reading.problem is None
-    assert list(reading.params) == list(spec.PARAM_SHAPES)
-    assert list(reading.places) == list(spec.ACTIVATION_SHAPES)
+    assert list(reading.params) == list(architecture.PARAM_SHAPES)
+    assert list(reading.places) == list(architecture.ACTIVATION_SHAPES)
     for name, array in params.items():
         assert reading.params[name].tobytes() == array.tobytes(), name
 
@@ -204,7 +204,7 @@ def test_exported_weights_are_read_bit_for_bit(exporter, params):
 def test_same_network_from_elsewhere_is_read_bit_for_bit(make):
     reading = read_graph(make())
     assert reading.problem is None
-    assert list(reading.places) == list(spec.ACTIVATION_SHAPES)
+    assert list(reading.places) == list(architecture.ACTIVATION_SHAPES)
     for name, array in PARAMS.items():
         assert reading.params[name].tobytes() == array.tobytes(), name
 
@@ -343,7 +343,7 @@ def test_departure_is_named_with_its_layer(layer, text, changed):
 
 def test_what_comes_before_a_departure_is_read():
     reading = read_graph(plain(relu3=op("Tanh")))
-    assert list(reading.places) == list(spec.ACTIVATION_SHAPES)[:8]
+    assert list(reading.places) == list(architecture.ACTIVATION_SHAPES)[:8]
     assert set(reading.params) == {name for name in PARAMS if name.startswith(("conv", "fc1"))}
 
 

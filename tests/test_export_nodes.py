@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from export.graph import pads_of
-from lenet.rounding import gamma, unit_roundoff
+from lenet.reference.forward import gamma, unit_roundoff
 from lenet_numpy import layers
 
 Array = np.ndarray

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from export.graph import read_graph
-from export.model import with_batch, with_outputs
+from export.onnx_file import with_batch, with_outputs
 from export.runtimes import RUNTIMES, open_runtime
-from lenet import ports, rounding, spec, weights
-from lenet.compare import compare, ratio
+from lenet import ports
+from lenet.compare import compare
 from lenet.errors import LenetError, MissingFramework
-from lenet.exact import EXACT, coarsen
+from lenet.network import architecture, weights
+from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Unsupported
-from lenet.recipe import Batch, Recipe
+from lenet.reference import forward
+from lenet.reference.distance import ratio
+from lenet.reference.exact import EXACT, coarsen
 from tests.exported import EXPORTERS, MODES, model_of, needs
 from tests.helpers import one_line
 
@@ -37,14 +40,14 @@ def test_every_mode_is_rounding(onnx_port, params, digits):
     report = compare([onnx_port], params, digits[:100]).ports[0]
     assert report.verdict == "rounding", (report.first_different, report.problem)
     assert report.same_predictions == report.digits == 100
-    assert list(report.layers) == list(spec.ACTIVATION_SHAPES)
+    assert list(report.layers) == list(architecture.ACTIVATION_SHAPES)
     assert {report.layers[n].local_ratio for n in ("relu1", "pool1", "relu2", "pool2", "flatten")} == {0.0}
 
 
 def test_exact_weights_give_the_same_bits_in_every_mode(onnx_port, digits):
     params, images = weights.read(EXACT), coarsen(digits.images[:20])
     onnx_port.load(params)
-    expected = rounding.reference(params, images)  # no sum of these weights rounds, in float32 or here
+    expected = forward.reference(params, images)  # no sum of these weights rounds, in float32 or here
     assert np.array_equal(onnx_port.logits(images), expected["logits"].value)
     for layer, found in onnx_port.activations(images).items():
         assert np.array_equal(found, expected[layer].value), layer
@@ -54,7 +57,7 @@ def test_exact_weights_give_the_same_bits_in_every_mode(onnx_port, digits):
 def test_batch_is_free(onnx_port, params, digits, batch):
     onnx_port.load(params)
     images = digits.images[:batch]
-    expected = rounding.reference(params, images)
+    expected = forward.reference(params, images)
     assert ratio(onnx_port.logits(images), expected["logits"]).max() <= 1
     outputs = onnx_port.activations(images)
     for layer, bounded in expected.items():
@@ -85,8 +88,8 @@ def test_other_weights_are_taken(params, digits, open_port):
     port.load(params)
     others = params | {"logits.bias": params["logits.bias"] + 1}
     port.load(others)
-    assert ratio(port.logits(images), rounding.reference(others, images)["logits"]).max() <= 1
-    assert ratio(port.logits(images), rounding.reference(params, images)["logits"]).min() > 1
+    assert ratio(port.logits(images), forward.reference(others, images)["logits"]).max() <= 1
+    assert ratio(port.logits(images), forward.reference(params, images)["logits"]).min() > 1
 
 
 def test_gradients_and_training_are_refused_with_the_reason(params, digits, open_port):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lenet.compare import ratio
-from lenet.gradients import decided, loss_gradients
-from lenet.recipe import Batch, Recipe
-from lenet.rounding import reference
-from lenet.spec import PARAM_SHAPES
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.recipe import Batch, Recipe
+from lenet.reference.backward import decided, loss_gradients
+from lenet.reference.distance import ratio
+from lenet.reference.forward import reference
 from lenet_numpy.fast import CHUNK, ConvPool, LeNet, Stage, windows
 from lenet_numpy.layers import conv2d, conv2d_backward, max_pool2d, max_pool2d_backward, relu, relu_backward
 from tests.helpers import frozen

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenet import bench
-from lenet.compare import ratio
+from lenet.compare import speed
 from lenet.errors import LenetError
-from lenet.rounding import reference
+from lenet.reference.distance import ratio
+from lenet.reference.forward import reference
 from tests.helpers import one_line
 from workshop.fast.__main__ import markdown
 from workshop.fast.steps import STEPS, Measured, Step, measure
@@ -45,8 +45,8 @@ def test_every_step_is_explained(step):
 
 
 def test_steps_are_measured_in_order(params, digits, monkeypatch):
-    monkeypatch.setattr(bench, "ROUND_SECONDS", 1e-4)
-    monkeypatch.setattr(bench, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(speed, "ROUND_SECONDS", 1e-4)
+    monkeypatch.setattr(speed, "SETTLE_SECONDS", 0)
     doing: list[str] = []
     some = [replace(step, digits=2) for step in STEPS[3:]]
     found, limit = measure(params, digits, rounds=2, steps=some, progress=doing.append)

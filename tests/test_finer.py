@@ -5,10 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lenet import exact
-from lenet.dyadic import dyadic
-from lenet.finer import forced_rounding, levels, refine
-from lenet.spec import LAYERS
+from lenet.compare.finer_grids import forced_rounding, levels, refine
+from lenet.network.architecture import LAYERS
+from lenet.reference import exact
+from lenet.reference.dyadic import dyadic
 from tests.grids import nearest, pixels16, ternary_params
 
 IMAGES = pixels16(50, 0)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lenet import ports, probes
-from lenet.diagnose import Verdict, diagnose
+from lenet import ports
+from lenet.diagnose import Verdict, diagnose, probe_inputs
+from lenet.diagnose.probe_inputs import Observed, Probe, Probes, observe_port
 from lenet.errors import LenetError, MissingFramework
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.network.recipe import Batch
 from lenet.ports import Arrays, Port
-from lenet.probes import Observed, Probe, Probes, observe_port
-from lenet.recipe import Batch
-from lenet.spec import ACTIVATION_SHAPES
 from tests.conftest import unavailable
 from workshop.bugs import BUGS, FAMILIES, Bug, find
 from workshop.bugs.__main__ import README, main, table
@@ -34,7 +34,7 @@ def observed(port: Port, given: Probes, until: str = "step") -> Observed:
 
     forward = until in ("image", *ACTIVATION_SHAPES)
     with np.errstate(all="ignore"):
-        seen = probes.observe(given, activations, None if forward else gradients, dtype=port.dtype)
+        seen = probe_inputs.observe(given, activations, None if forward else gradients, dtype=port.dtype)
         if until.startswith("step"):
             port.load(given.course.start)
             seen.trajectory = [port.params() for _ in port.train(given.course.batches, given.course.recipe)]
@@ -55,7 +55,7 @@ def judged(planted: Bug, given: Probes) -> Verdict:
 @cache
 def verdict(name: str) -> Verdict:
     """The verdict by the standard probes."""
-    return judged(BUGS[name], probes.standard())
+    return judged(BUGS[name], probe_inputs.standard())
 
 
 def explanations(found: Verdict) -> list[set[str]]:
@@ -93,8 +93,8 @@ def test_the_gallery_spreads_over_families_and_frameworks():
 def test_a_port_is_right_again_when_the_bug_is_gone(name):
     first = next(one for one in BUGS.values() if one.port == name)
     assert not verdict(first.name).ok
-    seen = observed(ports.open_port(name), probes.standard(), first.where)
-    assert diagnose(probes.standard(), seen).ok
+    seen = observed(ports.open_port(name), probe_inputs.standard(), first.where)
+    assert diagnose(probe_inputs.standard(), seen).ok
 
 
 RUNTIMES = [name for name in ports.names(forward_only=True) if name.startswith("onnx:numpy/")]
@@ -104,7 +104,7 @@ RUNTIMES = [name for name in ports.names(forward_only=True) if name.startswith("
 def test_no_false_alarm_on_a_port_that_only_runs(name, open_port):
     """Those that differentiate and train as well: `test_diagnose.py`."""
     port = open_port(name)
-    assert diagnose(probes.standard(), observe_port(probes.standard(), port)).ok
+    assert diagnose(probe_inputs.standard(), observe_port(probe_inputs.standard(), port)).ok
 
 
 # --- weak probes -------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ WEAK: dict[str, tuple[Callable[[Probes], Probes], list[str]]] = {
     ("weak", "name"), [(weak, name) for weak, (_, names) in WEAK.items() for name in names]
 )
 def test_weak_probes_hide_what_ours_show(weak, name):
-    assert judged(BUGS[name], WEAK[weak][0](probes.standard())).ok
+    assert judged(BUGS[name], WEAK[weak][0](probe_inputs.standard())).ok
     assert not verdict(name).ok
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lenet import gradients
-from lenet.compare import ratio
-from lenet.gradients import cotangent_gradients, decided, loss_gradients
-from lenet.recipe import initial_params
+from lenet.network.recipe import initial_params
+from lenet.reference import backward as gradients
+from lenet.reference.backward import cotangent_gradients, decided, loss_gradients
+from lenet.reference.distance import ratio
 from tests.helpers import BATCH
 from tests.planted import numpy_port
 

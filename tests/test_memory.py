@@ -5,7 +5,7 @@ import sys
 
 FAULTS = """
 import resource, numpy as np
-from lenet.memory import keep_freed
+from lenet.ports.memory import keep_freed
 if {keep}: keep_freed()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def work(): [np.ones(20 << 17) for _ in range(3)]  # 20 MB each, all three alive at once
@@ -26,5 +26,5 @@ def test_pages_that_were_freed_are_not_faulted_in_again():
 
 
 def test_another_c_library_is_left_alone():
-    code = "import ctypes, lenet.memory as m; ctypes.CDLL = lambda name: object(); m.keep_freed()"
+    code = "import ctypes, lenet.ports.memory as m; ctypes.CDLL = lambda name: object(); m.keep_freed()"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from lenet import migration_tables, ports
-from lenet.migrations import (
+from lenet import ports
+from lenet.network.architecture import PARAM_COUNT
+from lenet.show.migrations import (
     FILES,
     ROOT,
     code_lines,
@@ -16,9 +17,9 @@ from lenet.migrations import (
     history,
     lines,
     migrate,
+    migration_tables,
     permutation,
 )
-from lenet.spec import PARAM_COUNT
 from tests.planted import Planted, flipped_kernel
 
 NAMES = list(folders())

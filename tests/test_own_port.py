@@ -6,10 +6,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lenet.own_port import Misused, OwnPort, to_numpy
-from lenet.probes import standard
-from lenet.recipe import Batch, Recipe
-from lenet.spec import PARAM_SHAPES
+from lenet.diagnose.own_file.interface import Misused, OwnPort, to_numpy
+from lenet.diagnose.probe_inputs import standard
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.recipe import Batch, Recipe
 from lenet.testing import assert_same_network
 from tests.planted import numpy_port
 

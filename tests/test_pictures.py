@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from rich.console import Console
 
-from lenet import data, pictures
 from lenet.errors import LenetError
+from lenet.network import digits as mnist
+from lenet.network import pictures
 from tests.helpers import one_line
 from tests.planted import numpy_port
 
@@ -40,7 +41,7 @@ def test_test_digits_drawn_black_on_white_and_large_are_still_recognised(read, d
     port.load(params)
     raw = (digits.images[:100, 0] * 255).round().astype(np.uint8)
     large = (Image.fromarray(255 - pixels).resize((280, 280), Image.Resampling.BICUBIC) for pixels in raw)
-    prepared = data.scale(np.stack([read(image).pixels for image in large]))
+    prepared = mnist.scale(np.stack([read(image).pixels for image in large]))
     assert (port.logits(prepared).argmax(axis=1) == digits.labels[:100]).all()
 
 

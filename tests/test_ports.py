@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lenet.data import Digits
 from lenet.errors import LenetError
+from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
+from lenet.network.digits import Digits
+from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Arrays, Port
-from lenet.recipe import Batch, Recipe
-from lenet.spec import ACTIVATION_SHAPES, PARAM_SHAPES
 from tests.helpers import BATCH, frozen, one_line
 
 N = BATCH

@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lenet.backward import Sample
 from lenet.diagnose import diagnose
-from lenet.mistakes import BACKWARD, FORWARD
-from lenet.mistakes.backward import Tape
-from lenet.mistakes.network import STAGES, walk
-from lenet.mistakes.optimizer import MISTAKES, Rule
+from lenet.diagnose.backward_pass import Sample
+from lenet.diagnose.explain import excluded
+from lenet.diagnose.mistakes import BACKWARD, FORWARD
+from lenet.diagnose.mistakes.optimizer import MISTAKES, Rule
+from lenet.diagnose.mistakes.wrong_backward import Tape
+from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
+from lenet.diagnose.probe_inputs import Probe, Probes, observe_port, standard
+from lenet.diagnose.training_run import Run
+from lenet.network.architecture import PARAM_SHAPES
 from lenet.ports import open_port
-from lenet.probes import Probe, Probes, observe_port, standard
-from lenet.rounding import Bounded
-from lenet.search import excluded
-from lenet.spec import PARAM_SHAPES
-from lenet.trajectory import Run
+from lenet.reference.forward import Bounded
 from tests.bugs import image, seen, weights
 
 PROBES = standard()

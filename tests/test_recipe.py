@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenet.data import Digits
-from lenet.recipe import Batch, Recipe, batches, initial_params
-from lenet.spec import PARAM_SHAPES
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.digits import Digits
+from lenet.network.recipe import Batch, Recipe, batches, initial_params
 
 COUNT = 23
 # Digit n is an image of n/255: a batch shows which digits it holds.

@@ -13,10 +13,10 @@ import pytest
 from _pytest.outcomes import Failed, Skipped
 
 from lenet import ports
-from lenet.data import Digits
 from lenet.errors import LenetError, MissingFramework
+from lenet.network.digits import Digits
+from lenet.network.recipe import Batch, Recipe
 from lenet.ports import FRAMEWORKS, Framework
-from lenet.recipe import Batch, Recipe
 from tests.helpers import one_line
 
 

@@ -10,19 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from export import from_numpy
-from lenet import weights
-from lenet.bench import Bench, Timing, read
-from lenet.cli import cli
+from lenet.commands.cli import cli
 from lenet.compare import compare
-from lenet.drift import lockstep
+from lenet.compare.speed import Bench, Timing, read
 from lenet.errors import LenetError
-from lenet.exact import EXACT
-from lenet.migrations import folders
+from lenet.network import weights
+from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS
+from lenet.network.recipe import Recipe, batches, initial_params
 from lenet.ports import open_port
-from lenet.recipe import Recipe, batches, initial_params
-from lenet.report import arrays, code, collect, render, site, strip, web
-from lenet.rounding import certified, reference
-from lenet.spec import ACTIVATION_SHAPES, LAYERS
+from lenet.ports.lockstep import lockstep
+from lenet.reference.exact import EXACT
+from lenet.reference.forward import certified, reference
+from lenet.show.migrations import folders
+from lenet.show.page import arrays, chosen_digits, code, collect, render, site, web
 from tests.helpers import one_line
 from tests.planted import Planted, flipped_kernel, numpy_port
 
@@ -96,7 +96,7 @@ def test_strip_has_every_class_first_then_the_smallest_margins(digits, params):
     port = numpy_port()
     port.load(params)
     some = digits[:80]
-    chosen = strip.choose(params, some, port, 20)
+    chosen = chosen_digits.choose(params, some, port, 20)
     first = [int(np.flatnonzero(some.labels == label)[0]) for label in range(10)]
     assert [one.index for one in chosen[:10]] == first
     logits = reference(params, some.images)["logits"]
@@ -111,7 +111,7 @@ def test_strip_has_every_class_first_then_the_smallest_margins(digits, params):
 def test_a_misclassified_digit_is_shown(digits, params):
     port = numpy_port()
     port.load(params)
-    chosen = strip.choose(params, digits[:300], port, 14)  # 247 is the first that the network misses
+    chosen = chosen_digits.choose(params, digits[:300], port, 14)  # 247 is the first that the network misses
     assert [one.index for one in chosen if one.answer != one.label] == [247]
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lenet.cli import cli
-from lenet.compare import compare, ulps
-from lenet.migrations import ROOT
-from lenet.report import web
-from lenet.rounding import reference
-from lenet.spec import ACTIVATION_SHAPES
-from lenet.tables import ratio
+from lenet.commands.cli import cli
+from lenet.compare import compare
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.reference.distance import ulps
+from lenet.reference.forward import reference
+from lenet.show.migrations import ROOT
+from lenet.show.page import web
+from lenet.show.tables import ratio
 
 PORTS = ("numpy", "torch", "tf")
 DIGITS, COUNT = 60, 12

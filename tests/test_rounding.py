@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lenet import rounding
-from lenet.compare import ratio
-from lenet.rounding import U64, Bounded
-from lenet.spec import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet.reference import forward
+from lenet.reference.distance import ratio
+from lenet.reference.forward import U64, Bounded
 from tests.planted import MISTAKES, affine
 
 AFFINE = [layer for layer in LAYERS if isinstance(layer, Affine)]
@@ -34,16 +34,16 @@ def exact(w: np.ndarray, x: np.ndarray, b: np.float32) -> Fraction:
 
 
 def test_gamma_and_unit_roundoff_are_higham_s():
-    assert rounding.unit_roundoff("float32") == 2.0**-24
-    assert rounding.unit_roundoff("float64") == U64 == 2.0**-53
-    assert rounding.gamma(4, 0.125) == 1.0  # 4u / (1 - 4u) with 4u = 1/2
+    assert forward.unit_roundoff("float32") == 2.0**-24
+    assert forward.unit_roundoff("float64") == U64 == 2.0**-53
+    assert forward.gamma(4, 0.125) == 1.0  # 4u / (1 - 4u) with 4u = 1/2
 
 
 @given(float32s((1, 7)), float32s((1, 7)), float32s((1,)), st.permutations(range(8)), st.booleans())
 def test_no_order_of_summation_leaves_the_local_bound(w, x, b, order, fused):
     """Float32 sums in any order, with each product rounded or (as in an FMA) not: against exact rationals."""
     layer = Linear("fc1", 7, 1)
-    bound = rounding.local(layer, {"fc1.weight": w, "fc1.bias": b}, x)
+    bound = forward.local(layer, {"fc1.weight": w, "fc1.bias": b}, x)
     total = np.float32(0)
     for k in order:
         if k == 7:
@@ -68,7 +68,7 @@ def test_bound_is_reached_within_a_factor_two():
     total = np.float32(0)
     for k in range(n):
         total = total + w[0, k] * x[0, k]
-    bound = rounding.local(Linear("fc1", n, 1), {"fc1.weight": w, "fc1.bias": np.zeros(1, np.float32)}, x)
+    bound = forward.local(Linear("fc1", n, 1), {"fc1.weight": w, "fc1.bias": np.zeros(1, np.float32)}, x)
     assert 0.5 < ratio(np.array([[total]]), bound).max() <= 1
 
 
@@ -76,7 +76,7 @@ def test_bound_is_reached_within_a_factor_two():
 def test_reference_convolution_is_the_definition(x, w, b):
     """Against nested loops over exact rationals, at two positions of each map."""
     layer = Conv("conv1", 3, 4, kernel=2, padding=1)
-    bound = rounding.local(layer, {"conv1.weight": w, "conv1.bias": b}, x)
+    bound = forward.local(layer, {"conv1.weight": w, "conv1.bias": b}, x)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     assert bound.value.shape == (2, 4, 6, 7)
     for p, q in ((0, 0), (3, 5)):
@@ -89,7 +89,7 @@ def test_reference_convolution_is_the_definition(x, w, b):
 def test_zeros_leave_the_bias_exact():
     layer = LAYERS[0]
     params = random_params(0)
-    bound = rounding.local(layer, params, np.zeros((1, 1, 28, 28), np.float32))
+    bound = forward.local(layer, params, np.zeros((1, 1, 28, 28), np.float32))
     assert not bound.error.any()
     np.testing.assert_array_equal(bound.value[0, :, 3, 4], params["conv1.bias"])
 
@@ -104,8 +104,8 @@ def test_relu_and_pooling_carry_errors_no_further_than_they_can_go(value, error,
     moved = value + error * direction
     for layer in LAYERS[1:3]:
         before = Bounded(value, error + 8 * U64 * (np.abs(value) + error))
-        after = rounding.step(layer, {}, before, "float32")
-        assert (np.abs(rounding.select(layer, moved) - after.value) <= after.error).all()
+        after = forward.step(layer, {}, before, "float32")
+        assert (np.abs(forward.select(layer, moved) - after.value) <= after.error).all()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
@@ -113,7 +113,7 @@ def test_end_to_end_bound_holds_on_random_nets(port_name, open_port, digits, sca
     params = random_params(7, scale)
     port = open_port(port_name)
     port.load(params)
-    expected = rounding.reference(params, digits.images[:20])
+    expected = forward.reference(params, digits.images[:20])
     for name, output in port.activations(digits.images[:20]).items():
         assert ratio(output, expected[name]).max() <= 1, name
 
@@ -122,12 +122,12 @@ def test_end_to_end_bound_holds_on_random_nets(port_name, open_port, digits, sca
 @pytest.mark.parametrize("layer", AFFINE, ids=lambda layer: layer.name)
 def test_every_planted_mistake_leaves_the_local_bound_of_every_layer(layer, mistake, params, digits):
     images = digits.images[:50]
-    expected = rounding.reference(params, images)
+    expected = forward.reference(params, images)
     names = [one.name for one in LAYERS]
     before = names[names.index(layer.name) - 1] if layer is not LAYERS[0] else None
     x = images if before is None else expected[before].value.astype(np.float32)
     w, b = params[f"{layer.name}.weight"], params[f"{layer.name}.bias"]
-    bound = rounding.local(layer, params, x)
+    bound = forward.local(layer, params, x)
     assert ratio(affine(layer, x, w, b), bound).max() <= 1
     assert ratio(mistake(layer, x, w, b), bound).max() > 1
 
@@ -135,13 +135,13 @@ def test_every_planted_mistake_leaves_the_local_bound_of_every_layer(layer, mist
 def test_certified_needs_a_margin_above_both_bounds():
     value = np.array([[1.0, 0.0, 0.5]] * 3)
     error = np.array([[0.2, 0.0, 0.2], [0.25, 0.0, 0.25], [0.2, 0.9, 0.2]])
-    assert rounding.certified(Bounded(value, error)).tolist() == [True, False, False]
+    assert forward.certified(Bounded(value, error)).tolist() == [True, False, False]
 
 
 def test_no_implementation_within_the_bound_changes_a_certified_class(params, digits):
     """The worst that the bound allows: the winner lowered, every other logit raised."""
-    logits = rounding.reference(params, digits.images[:500])["logits"]
-    sure = rounding.certified(logits)
+    logits = forward.reference(params, digits.images[:500])["logits"]
+    sure = forward.certified(logits)
     top = logits.value.argmax(axis=1)
     worst = logits.value + logits.error
     worst[np.arange(500), top] -= 2 * logits.error[np.arange(500), top]

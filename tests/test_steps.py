@@ -5,13 +5,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from lenet import drift, ports
-from lenet.compare import ratio
-from lenet.gradients import decided
-from lenet.ports import open_port
-from lenet.recipe import Batch, Recipe, batches, initial_params
-from lenet.rounding import U64, gamma
-from lenet.steps import ROUNDINGS, Step, step
+from lenet import ports
+from lenet.network.recipe import Batch, Recipe, batches, initial_params
+from lenet.ports import lockstep, open_port
+from lenet.reference.backward import decided
+from lenet.reference.distance import ratio
+from lenet.reference.forward import U64, gamma
+from lenet.reference.sgd_step import ROUNDINGS, Step, step
 from lenet_numpy.port import Port as NumpyPort
 from tests.helpers import BATCH
 
@@ -147,8 +147,8 @@ def long_run(digits):
     end = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
     spread = []
     for seed in range(3):
-        shaken = drift.shaken(port, batches(some, LONG, 0, STEPS), LONG, NOISE, seed)
-        spread.append(drift.distance(ended(port, shaken), end))
+        shaken = lockstep.shaken(port, batches(some, LONG, 0, STEPS), LONG, NOISE, seed)
+        spread.append(lockstep.distance(ended(port, shaken), end))
     return some, end, 4 * max(spread)
 
 
@@ -170,7 +170,7 @@ def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
     some, end, limit = long_run
     port = open_port(name, "float64")
     found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
-    assert drift.distance(found, end) <= limit
+    assert lockstep.distance(found, end) <= limit
     assert limit < 2**13 * U64
 
 
@@ -181,13 +181,13 @@ def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run, monkeypatch):
     for rule in (no_decay_on_biases, nesterov):
         port = Faulty(rule)
         found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
-        assert drift.distance(found, end) > 1e6 * limit
+        assert lockstep.distance(found, end) > 1e6 * limit
 
 
 def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_run):
     """Step 1 is rounding: a few u of float32. Then gates and winners near a tie fall the other way."""
     some, *_ = long_run
-    run = drift.lockstep(open_port("numpy", "float64"), [open_port("numpy", "float32")], some, LONG, 60)
+    run = lockstep.lockstep(open_port("numpy", "float64"), [open_port("numpy", "float32")], some, LONG, 60)
     apart = run.distances[:, 0]
     assert 2.0**-26 < apart[0] < 2.0**-16
     assert apart[-1] > apart[0]
@@ -196,12 +196,12 @@ def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_ru
 def test_drift_of_a_port_from_itself_is_zero(digits, long_run):
     some, *_ = long_run
     ports = [open_port("numpy", "float64") for _ in range(2)]
-    assert not drift.lockstep(ports[0], ports[1:], some, LONG, 5).distances.any()
+    assert not lockstep.lockstep(ports[0], ports[1:], some, LONG, 5).distances.any()
 
 
 def test_distance_is_relative_to_the_largest_weight():
     zero, one = {"w": np.array([0.0, 4.0])}, {"w": np.array([1.0, 4.0])}
-    assert drift.distance(one, zero) == 0.25
+    assert lockstep.distance(one, zero) == 0.25
 
 
 def test_train_resumes_velocity_between_calls(digits):

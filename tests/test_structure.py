@@ -83,9 +83,18 @@ DOCSTRINGS = {
     ("port.py", "Port"): "names the framework and its modes",
 }
 # What a folder imports beside its framework's package, NumPy and the standard library.
-SHARED = {"lenet.spec", "lenet.recipe", "lenet.errors"}  # data, constants, how to refuse: no mathematics
-HARNESS = {"lenet", "lenet.ports", "lenet.quiet"}  # port.py alone
-COMMAND = {"lenet", "lenet.ports", "lenet.files", "lenet.commands", "lenet.spec", "lenet.weights", "click"}
+SHARED = {"lenet.network.architecture", "lenet.network.recipe", "lenet.errors"}  # facts, no mathematics
+HARNESS = {"lenet", "lenet.ports", "lenet.ports.quiet"}  # port.py alone
+COMMAND = {
+    "lenet",
+    "lenet.ports",
+    "lenet.files",
+    "lenet.commands",
+    "lenet.network",
+    "lenet.network.architecture",
+    "lenet.network.weights",
+    "click",
+}
 COMMANDS = {"__main__.py", "caffemodel.py"}  # a command beside the port, and the files that it writes
 # Packages that are part of a framework: keras comes with it; Caffe's files are protobuf's.
 BESIDE = {"tensorflow": {"keras"}, "cv2": {"google"}}
@@ -212,7 +221,7 @@ def test_a_docstring_in_the_table_still_differs(file, name):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_adapter_implements_the_contract_in_its_order(folder):
     """A forward-only port leaves what it refuses to ForwardPort."""
-    classes = {n.name: n for n in tree("lenet", "ports.py").body if isinstance(n, ast.ClassDef)}
+    classes = {n.name: n for n in tree("lenet", "ports", "contract.py").body if isinstance(n, ast.ClassDef)}
     adapter = next(n for n in tree(folder, "port.py").body if getattr(n, "name", "") == "Port")
     assert isinstance(adapter, ast.ClassDef)
     base = "ForwardPort" if folder in FORWARD else "Port"
@@ -261,7 +270,7 @@ def test_what_no_framework_changes_imports_no_framework(path):
 
 def test_importing_the_package_and_the_command_loads_no_framework():
     modules = [".".join(path.with_suffix("").parts) for path in sources("lenet") if path.stem[0] != "_"]
-    assert {"lenet.ports", "lenet.cli"} <= set(modules)
+    assert {"lenet.ports.registry", "lenet.commands.cli"} <= set(modules)
     code = (
         "import sys, importlib; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
     )

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lenet import data, weights
 from lenet.compare import compare
+from lenet.network import digits as mnist
+from lenet.network import weights
+from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Port
-from lenet.recipe import Batch, Recipe
 from lenet_numpy import layers as numpy_layers
 
 ROOT = Path(__file__).parent.parent
@@ -201,7 +202,7 @@ def test_the_port_leaves_the_settings_of_pytensor_as_they_were(compiled):
 
 def answers(port: Port, *, forward: bool) -> list[str]:
     """The bits of what a float64 port gives: the logits alone, or every layer, loss, gradient and update."""
-    digits = data.test_set()[:3]
+    digits = mnist.test_set()[:3]
     port.load(weights.read())
     if forward:
         found = [port.logits(digits.images)]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from lenet import training, weights
-from lenet.data import CHECKSUMS, Digits
 from lenet.errors import LenetError
-from lenet.ports import Arrays, Port, open_port
-from lenet.recipe import Recipe, batches, initial_params
-from lenet.spec import PARAM_SHAPES
-from lenet.training import train
+from lenet.network import weights
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.digits import CHECKSUMS, Digits
+from lenet.network.recipe import Recipe, batches, initial_params
+from lenet.ports import Arrays, Port, open_port, training
+from lenet.ports.training import train
 from tests.helpers import one_line
 
 RECIPE = Recipe(seed=1, epochs=3, batch_size=16, learning_rate=0.02)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from lenet import weights
 from lenet.errors import LenetError
-from lenet.recipe import Recipe, initial_params
-from lenet.spec import PARAM_SHAPES
+from lenet.network import weights
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.recipe import Recipe, initial_params
 from tests.helpers import one_line
 
 PARAMS = initial_params(0)

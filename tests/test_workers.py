@@ -10,8 +10,8 @@ import pytest
 
 from lenet.errors import LenetError
 from lenet.ports import Unsupported
-from lenet.threads import THREADS, share_cores
-from lenet.workers import Worker
+from lenet.ports.threads import THREADS, share_cores
+from lenet.ports.workers import Worker
 from tests.helpers import one_line
 
 
@@ -93,7 +93,7 @@ def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
 
 
 def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
-    monkeypatch.setattr("lenet.workers.LAST_SECONDS", 0.1)
+    monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 0.1)
     with Worker("adder", Held, 0) as worker:
         pid = worker.call("pid")
         os.kill(pid, signal.SIGINT)

@@ -22,9 +22,9 @@ from click.testing import CliRunner
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from lenet import notebooks
-from lenet.cli import cli
+from lenet.commands.cli import cli
 from lenet.errors import LenetError
+from lenet.show import notebooks
 from tests.helpers import one_line
 from workshop import strip
 from workshop.checks import NotRight

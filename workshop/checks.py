@@ -17,16 +17,16 @@ from unittest.mock import patch
 
 import numpy as np
 
-from lenet import ports, probes
-from lenet.check import check_port
-from lenet.compare import ratio
-from lenet.data import test_set
-from lenet.diagnose import diagnose
-from lenet.findings import Finding
-from lenet.gradients import cross_entropy as softmax_bound
-from lenet.own_port import Misused, OwnPort
-from lenet.rounding import U64, Bounded
-from lenet.spec import CLASSES
+from lenet import ports
+from lenet.diagnose import diagnose, probe_inputs
+from lenet.diagnose.findings import Finding
+from lenet.diagnose.own_file.interface import Misused, OwnPort
+from lenet.diagnose.own_file.process import check_port
+from lenet.network.architecture import CLASSES
+from lenet.network.digits import test_set
+from lenet.reference.backward import cross_entropy as softmax_bound
+from lenet.reference.distance import ratio
+from lenet.reference.forward import U64, Bounded
 from lenet_numpy.layers import conv2d_definition, softmax_cross_entropy_backward
 from lenet_numpy.model import LeNet
 from lenet_numpy.train import SGD, gradients
@@ -297,7 +297,7 @@ def largest_rate(answer: Callable[..., Any]) -> str:
 @check
 def torch_forward(answer: Callable[..., Any]) -> str:
     """A forward pass of one's own, judged on the probes of `lenet check`."""
-    given = probes.standard()
+    given = probe_inputs.standard()
     try:
         verdict = diagnose(given, OwnPort(lambda *args: called(answer, *args)).observe(given))
     except Misused as error:
@@ -318,17 +318,17 @@ def to_tf(answer: Callable[..., Any]) -> str:
 
     port = ports.open_port("tf")
     with planted(answer, {"lenet_tf.weights.to_framework": adapted}):
-        verdict = diagnose(probes.standard(), forward_only(port))
+        verdict = diagnose(probe_inputs.standard(), forward_only(port))
     if not verdict.ok:
         raise NotRight(explained(verdict.findings[0]))
     return "TensorFlow computes the same network from your weights"
 
 
-def forward_only(port: ports.Port) -> probes.Observed:
+def forward_only(port: ports.Port) -> probe_inputs.Observed:
     """What a port's layers return on the probes; it need not differentiate."""
 
     def activations(params: ports.Arrays, images: Array) -> ports.Arrays:
         port.load(params)
         return port.activations(images)
 
-    return probes.observe(probes.standard(), activations)
+    return probe_inputs.observe(probe_inputs.standard(), activations)

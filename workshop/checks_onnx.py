@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from export import model
+from export import onnx_file
 from export.check import check_model
 from export.from_numpy import export
-from lenet import weights
-from lenet.data import test_set
 from lenet.errors import LenetError
-from lenet.spec import PARAM_SHAPES
+from lenet.network import weights
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.digits import test_set
 from workshop.checks import NotRight, called, check, same_form
 
 Answer = Callable[..., Any]
@@ -30,7 +30,7 @@ def head(answer: Answer) -> str:
     except TypeError as error:
         raise NotRight("that is no list of nodes: helper.make_node makes one") from error
     try:
-        model.check(whole, "ONNX's checker")
+        onnx_file.check(whole, "ONNX's checker")
     except LenetError as error:
         raise NotRight(str(error)) from error
     verdict = check_model(whole, params, test_set()[:20].images, "your file", ["onnxruntime"])

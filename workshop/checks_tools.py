@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lenet import gradients, rounding, weights
-from lenet.check import check_file
-from lenet.compare import ratio
-from lenet.data import test_set
-from lenet.exact import EXACT, coarsen
+from lenet.diagnose.own_file.process import check_file
+from lenet.network import weights
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
+from lenet.network.digits import test_set
 from lenet.ports import Port, open_port
-from lenet.spec import LAYERS, PARAM_SHAPES
+from lenet.reference import backward, forward
+from lenet.reference.distance import ratio
+from lenet.reference.exact import EXACT, coarsen
 from workshop import letters
 from workshop.bugs import find
 from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form
@@ -33,7 +34,7 @@ def dense_bound(answer: Answer) -> str:
     (_, right), *slips = _bounds(w, x, b)
     found = same_form("the bound", called(answer, w, x, b), right)
     # Two float64 evaluations of sums of D + 1 positive terms; eight roundings more for the factors.
-    apart = 2 * rounding.gamma(400 + 9, rounding.U64)
+    apart = 2 * forward.gamma(400 + 9, forward.U64)
     if (np.abs(found - right) <= apart * right).all():
         return "no float32 evaluation of a dense layer leaves this, whatever its order"
     for slip, bound in slips:
@@ -45,15 +46,15 @@ def dense_bound(answer: Answer) -> str:
 
 def _bounds(w: Array, x: Array, b: Array) -> Iterator[tuple[str, Array]]:
     """The bound of a dense layer, and after it what the usual slips make of it."""
-    d, u = w.shape[1], rounding.unit_roundoff("float32")
-    sums, g = np.abs(x) @ np.abs(w).T + np.abs(b), rounding.gamma(d + 1, u)
+    d, u = w.shape[1], forward.unit_roundoff("float32")
+    sums, g = np.abs(x) @ np.abs(w).T + np.abs(b), forward.gamma(d + 1, u)
     yield "", g * sums
     yield "|b| is missing: the sum with the bias is rounded, too", g * (sums - np.abs(b))
     yield "|w||x| it is, magnitudes before the sum: errors do not cancel", g * (np.abs(x @ w.T) + np.abs(b))
     yield "|w||x| + |b| it is, magnitudes before the sum: errors do not cancel", g * np.abs(x @ w.T + b)
-    yield "u is half the distance from 1 to the next number, 2^-24", rounding.gamma(d + 1, 2 * u) * sums
-    yield "that is float64's u, 2^-53; float32's is 2^-24", rounding.gamma(d + 1, rounding.U64) * sums
-    yield "that is γ_D: with the bias there is one rounding more", rounding.gamma(d, u) * sums
+    yield "u is half the distance from 1 to the next number, 2^-24", forward.gamma(d + 1, 2 * u) * sums
+    yield "that is float64's u, 2^-53; float32's is 2^-24", forward.gamma(d + 1, forward.U64) * sums
+    yield "that is γ_D: with the bias there is one rounding more", forward.gamma(d, u) * sums
     yield "that is (D+1)·u, without the denominator 1 − (D+1)·u: it is not quite a bound", (d + 1) * u * sums
     yield "that is one rounding: a product passes through up to D + 1 of them", u * sums
 
@@ -119,7 +120,7 @@ def operand_of_b(answer: Answer) -> str:
     w = same_form("the operand", called(answer, params["conv1.weight"]), params["conv1.weight"])
     if np.array_equal(w, params["conv1.weight"]):
         raise NotRight("your operand is what it was: B changes it")
-    ratios = ratio(conv1, rounding.local(LAYERS[0], params | {"conv1.weight": w}, x))
+    ratios = ratio(conv1, forward.local(LAYERS[0], params | {"conv1.weight": w}, x))
     if ratios.max() <= 1:
         return (
             f"all {ratios.size:,} values of B's conv1 lie within the bound (error/bound {ratios.max():.2f})"
@@ -160,12 +161,12 @@ def _patient(key: str) -> Iterator[Port]:
 def _gradient_ratios(key: str | None) -> dict[str, float]:
     """Error over bound of every gradient, in float64, of a right port or with that bug in it."""
     params, digits = weights.read(), test_set()[:20]
-    digits = digits[gradients.decided(params, digits.images)]
+    digits = digits[backward.decided(params, digits.images)]
     with find(key).planted() if key else nullcontext():
         port = open_port("numpy", "float64")
         port.load(params)
         _, found = port.gradients(digits.images, digits.labels)
-    expected = gradients.loss_gradients(params, digits.images, digits.labels).params
+    expected = backward.loss_gradients(params, digits.images, digits.labels).params
     return {name: float(ratio(found[name], expected[name]).max()) for name in found}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from lenet.data import scale
+from lenet.network.digits import scale
 
 LETTERS = {
     "A": "01110 10001 10001 11111 10001 10001 10001",

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
-from lenet.threads import THREADS
+from lenet.ports.threads import THREADS
 
 # Has PyTorch compile for each batch size, as for the first one, and not for all sizes at once.
 BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
@@ -49,13 +49,14 @@ def bench(
     import json
     from contextlib import ExitStack
 
-    from lenet import plots, tables, weights
-    from lenet.bench import TASKS
-    from lenet.bench import bench as measure
     from lenet.commands.opening import by_framework, raced_ports, wanted_ports
     from lenet.commands.racing import Away
+    from lenet.compare.speed import TASKS
+    from lenet.compare.speed import bench as measure
     from lenet.files import check_writable, write_atomically
-    from lenet.terminal import output, progress_bar
+    from lenet.network import weights
+    from lenet.show import plots, tables
+    from lenet.show.terminal import output, progress_bar
 
     if plot is not None:
         plots.check_format(plot)

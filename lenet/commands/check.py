@@ -9,7 +9,7 @@ import click
 from lenet.commands import options
 
 if TYPE_CHECKING:
-    from lenet.check import Checked
+    from lenet.diagnose.own_file.process import Checked
 
 
 class Checkable(click.ParamType):
@@ -29,7 +29,8 @@ class Checkable(click.ParamType):
 def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Print the template, and end."""
     if value:
-        click.echo(Path(__file__).parents[1].joinpath("my_port.py.txt").read_text(encoding="utf-8"), nl=False)
+        template = Path(__file__).parents[1] / "diagnose" / "own_file" / "my_port.py.txt"
+        click.echo(template.read_text(encoding="utf-8"), nl=False)
         ctx.exit()
 
 
@@ -71,11 +72,11 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
     """
     import json
 
-    from lenet import tables
-    from lenet.check_report import report
+    from lenet.diagnose.own_file.interface import Misused
     from lenet.files import check_writable, write_atomically
-    from lenet.own_port import Misused
-    from lenet.terminal import output
+    from lenet.show import tables
+    from lenet.show.check_report import report
+    from lenet.show.terminal import output
 
     to_stdout = json_file == Path("-")
     check_writable(None if to_stdout else json_file)
@@ -94,8 +95,8 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
 def run(port: Path | str, timeout: float) -> "Checked":
     """The file or port, judged behind a progress bar, above which the file's prints go by."""
     from lenet import ports
-    from lenet.check import check_file, check_port
-    from lenet.terminal import progress_bar
+    from lenet.diagnose.own_file.process import check_file, check_port
+    from lenet.show.terminal import progress_bar
 
     with progress_bar() as progress:
         task = progress.add_task(f"running {port}", total=None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
-from lenet.threads import share_cores
+from lenet.ports.threads import share_cores
 
 
 @click.command()
@@ -47,21 +47,27 @@ def compare(
 
     from rich.console import Group
 
-    from lenet import bits, data, exact, tables, weights
     from lenet.commands.opening import open_ports
     from lenet.compare import compare as judge
+    from lenet.compare import exact_bits
     from lenet.files import check_writable, write_atomically
-    from lenet.memory import keep_freed
-    from lenet.terminal import output, progress_bar, to_svg
+    from lenet.network import weights
+    from lenet.network.digits import test_set
+    from lenet.ports.memory import keep_freed
+    from lenet.reference import exact
+    from lenet.show import tables
+    from lenet.show.terminal import output, progress_bar, to_svg
 
     to_stdout = json_file == Path("-")
     for path in (None if to_stdout else json_file, svg_file):
         check_writable(path)
     keep_freed()
     params = weights.read(weights_file or weights.TRAINED)
-    chosen = data.test_set()[:digits]
+    chosen = test_set()[:digits]
     with progress_bar() as progress, ThreadPoolExecutor(1) as beside:
-        right = beside.submit(bits.right, weights.read(exact.EXACT), chosen.images, dtype)  # beside imports
+        right = beside.submit(
+            exact_bits.right, weights.read(exact.EXACT), chosen.images, dtype
+        )  # beside imports
         opened, missing = open_ports(ports, dtype, progress)
         task = progress.add_task("judging digits", total=digits)
         result = judge(opened, params, chosen, lambda done: progress.advance(task, done), right.result())

@@ -27,24 +27,27 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
     """
     from rich.console import Group
 
-    from lenet import data, finer, tables, weights
-    from lenet import exact as integers
-    from lenet.certificate import certify_range
     from lenet.commands.opening import eager_ports, open_ports
-    from lenet.terminal import output, progress_bar
+    from lenet.compare import finer_grids
+    from lenet.network import weights
+    from lenet.network.digits import test_set
+    from lenet.reference import exact as integers
+    from lenet.reference.certificate import certify_range
+    from lenet.show import tables
+    from lenet.show.terminal import output, progress_bar
 
     if out is not None:
         if ports:
             raise click.UsageError("--train takes no PORT: exact weights are trained by NumPy")
         return train(out, folder)
     params = weights.read(integers.EXACT)
-    images = integers.coarsen(data.test_set()[:digits].images)
+    images = integers.coarsen(test_set()[:digits].images)
     levels = range(5)
     with progress_bar() as progress:
         opened, _ = open_ports(ports or eager_ports(), "float32", progress)
         task = progress.add_task("making weights finer", total=len(levels))
         seen = []
-        for level in finer.levels(opened, params, images, levels):
+        for level in finer_grids.levels(opened, params, images, levels):
             seen.append(level)
             progress.advance(task)
     certificate = certify_range(params, integers.pixel_values())
@@ -53,14 +56,14 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
 
 def train(out: Path, folder: Path | None) -> None:
     """Train exact weights by NumPy and write them."""
-    from lenet import data
-    from lenet.exact_training import ExactRecipe, train, write_weights
     from lenet.files import check_writable
+    from lenet.network.digits import training_set
     from lenet.ports import open_port
-    from lenet.terminal import output, progress_bar
+    from lenet.ports.exact_training import ExactRecipe, train, write_weights
+    from lenet.show.terminal import output, progress_bar
 
     check_writable(out)
-    recipe, port, digits = ExactRecipe(), open_port("numpy"), data.training_set(folder)
+    recipe, port, digits = ExactRecipe(), open_port("numpy"), training_set(folder)
     with progress_bar("{task.fields[seen]}") as progress:
         task = progress.add_task("training on the grid", total=recipe.steps(len(digits)), seen="")
         params = train(

@@ -6,8 +6,9 @@ import click
 @click.command("ports")
 def list_ports() -> None:
     """What is installed, and how to get the rest."""
-    from lenet import ports, tables
-    from lenet.terminal import output
+    from lenet import ports
+    from lenet.show import tables
+    from lenet.show.terminal import output
 
     rows = []
     for name in ports.names(forward_only=True):

@@ -26,21 +26,22 @@ def predict(
     """
     import numpy as np
 
-    from lenet import data, pictures, tables, weights
     from lenet.commands.opening import eager_ports, open_ports
-    from lenet.terminal import output, progress_bar
+    from lenet.network import digits, pictures, weights
+    from lenet.show import tables
+    from lenet.show.terminal import output, progress_bar
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")
     params = weights.read(weights_file or weights.TRAINED)
     subjects: list[tuple[str, np.ndarray, list[str]]] = []  # title, image (1, 28, 28), notes
     if digit is not None:
-        tests = data.test_set()
+        tests = digits.test_set()
         subjects.append((f"test digit {digit}", tests.images[digit], [f"its label is {tests.labels[digit]}"]))
     for path in images:
         picture = pictures.read(path)
         notes = ["its background is light: inverted"] if picture.inverted else []
-        subjects.append((str(path), data.scale(picture.pixels), notes))
+        subjects.append((str(path), digits.scale(picture.pixels), notes))
     with progress_bar() as progress:
         opened, _ = open_ports(ports or eager_ports(), "float32", progress)
     for model in opened:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from lenet import data, weights
-from lenet.bench import Stopwatch
 from lenet.commands.opening import open_ports
-from lenet.memory import keep_freed
-from lenet.workers import Worker
+from lenet.compare.speed import Stopwatch
+from lenet.network import digits, weights
+from lenet.ports.memory import keep_freed
+from lenet.ports.workers import Worker
 
 
 class Here(Stopwatch):
@@ -24,7 +24,7 @@ class Here(Stopwatch):
     def __init__(self, names: Sequence[str], named: bool, weights_file: Path) -> None:
         keep_freed()  # for everybody alike
         opened, self._missing = open_ports(names if named else (), "float32", Progress(disable=True), names)
-        super().__init__(opened, weights.read(weights_file), data.test_set())
+        super().__init__(opened, weights.read(weights_file), digits.test_set())
 
     def missing(self) -> dict[str, str]:
         """The ports that cannot be opened, and why."""

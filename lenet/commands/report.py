@@ -67,13 +67,16 @@ def report(
     computed now. The page is one HTML file that opens from disk and needs no network.
     """
     from export import from_numpy
-    from lenet import bench as stopwatch
-    from lenet import data, exact, tables, weights
     from lenet.commands.opening import open_ports, written_ports
+    from lenet.compare import speed as stopwatch
     from lenet.files import check_writable, write_atomically
-    from lenet.report import collect, render, web
-    from lenet.report import site as beside
-    from lenet.terminal import output, progress_bar
+    from lenet.network import weights
+    from lenet.network.digits import test_set
+    from lenet.reference import exact
+    from lenet.show import tables
+    from lenet.show.page import collect, render, web
+    from lenet.show.page import site as beside
+    from lenet.show.terminal import output, progress_bar
 
     if site is not None:
         beside.make_folder(site)
@@ -81,7 +84,7 @@ def report(
     check_writable(out)
     bench = None if bench_file is None else stopwatch.read(bench_file)
     runtime = None if web_folder is None else web.read(web_folder)
-    params, chosen = weights.read(weights.TRAINED), data.test_set()[:digits]
+    params, chosen = weights.read(weights.TRAINED), test_set()[:digits]
     with progress_bar() as progress:
         first = [name for name in written_ports() if ":" not in name]
         opened, missing = open_ports(ports, "float32", progress, first)

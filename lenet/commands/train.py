@@ -11,9 +11,9 @@ from lenet.commands import options
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from lenet.data import Digits
+    from lenet.network.digits import Digits
+    from lenet.network.recipe import Recipe
     from lenet.ports import Port
-    from lenet.recipe import Recipe
 
 
 @click.command()
@@ -77,16 +77,16 @@ def train_one(
     port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, recipe: dict[str, Any]
 ) -> None:
     """Train one port and write its weights, checkpoints beside them."""
-    from lenet import data, training
     from lenet.files import check_writable
-    from lenet.ports import open_port
-    from lenet.recipe import Recipe
-    from lenet.terminal import output, progress_bar
+    from lenet.network.digits import test_set, training_set
+    from lenet.network.recipe import Recipe
+    from lenet.ports import open_port, training
+    from lenet.show.terminal import output, progress_bar
 
     target = out or Path(f"{port.replace(':', '-')}.safetensors")
     checkpoint = target.with_name(f"{target.name}.checkpoint")
     check_writable(target)
-    settings, chosen, tests = Recipe(**recipe), data.training_set(folder)[:digits], data.test_set()
+    settings, chosen, tests = Recipe(**recipe), training_set(folder)[:digits], test_set()
     with progress_bar("{task.fields[seen]}") as progress:
         task = progress.add_task(f"importing {port}", total=settings.steps(len(chosen)), seen="")
         model = open_port(port, dtype)
@@ -109,15 +109,18 @@ def compare_training(
     names: tuple[str, ...], steps: int, folder: Path | None, out: Path, recipe: dict[str, Any]
 ) -> None:
     """Train ports alike in both dtypes; plot and print how far they drift from NumPy in float64."""
-    from lenet import data, drift, plots, ports, tables
+    from lenet import ports
     from lenet.commands.opening import eager_ports, open_ports
     from lenet.files import check_writable
-    from lenet.recipe import Recipe
-    from lenet.terminal import output, progress_bar
+    from lenet.network.digits import test_set, training_set
+    from lenet.network.recipe import Recipe
+    from lenet.ports import lockstep
+    from lenet.show import plots, tables
+    from lenet.show.terminal import output, progress_bar
 
     plots.check_format(out)
     check_writable(out)
-    chosen = data.test_set() if folder is None else data.training_set(folder)
+    chosen = test_set() if folder is None else training_set(folder)
     settings = Recipe(**recipe | {"schedule": "drop", "epochs": 1})
     per_epoch = settings.steps(len(chosen))
     settings = Recipe(**recipe | {"schedule": "drop", "epochs": -(-steps // per_epoch)})
@@ -129,7 +132,7 @@ def compare_training(
             if (model.name, dtype) != ("numpy", "float64")  # the reference
         ]
         task = progress.add_task("training in lockstep", total=steps)
-        run = drift.lockstep(
+        run = lockstep.lockstep(
             ports.open_port("numpy", "float64"),
             opened,
             chosen,
@@ -146,7 +149,7 @@ def follow_training(
     model: "Port", recipe: "Recipe", digits: "Digits", tests: "Digits", progress: "Progress"
 ) -> Callable[[int, float], None]:
     """What is called after each step: shows the loss, and after each epoch but the last the accuracy."""
-    from lenet import training
+    from lenet.ports import training
 
     task, steps = progress.task_ids[0], recipe.steps(len(digits))
     accuracy = ""

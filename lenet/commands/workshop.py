@@ -16,8 +16,8 @@ def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
 
     Without N: what each asks, and how long it takes. With N: open that one in JupyterLab (Ctrl-C ends it).
     """
-    from lenet import notebooks, tables
-    from lenet.terminal import output
+    from lenet.show import notebooks, tables
+    from lenet.show.terminal import output
 
     found = notebooks.find()
     by_number = {one.number: one for one in found}

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from lenet.diagnose import diagnose
+from lenet.diagnose.probe_inputs import observe_port, standard
 from lenet.errors import LenetError
 from lenet.files import write_atomically
-from lenet.probes import observe_port, standard
 from workshop.bugs import BUGS, Bug, find
 
 README = Path(__file__).parent / "README.md"

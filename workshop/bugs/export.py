@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from export.model import OUTPUT, with_outputs
+from export.onnx_file import OUTPUT, with_outputs
 from export.runtimes import open_runtime
-from lenet.spec import ACTIVATION_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES
 from workshop.bugs.gallery import Wrong, bug, issue
 
 Spoil = Callable[[ModelProto], None]

@@ -32,7 +32,7 @@ class Bug:
         patches: the function that is replaced: "lenet_numpy.model.conv2d".
         story: what the programmer meant, or how it came about; one sentence.
         where: where the diagnosis must find it first: "conv2", "loss", "gradient of conv1.weight", "step 4".
-        named: how the catalogue (`lenet.mistakes`) calls it.
+        named: how the catalogue (`lenet.diagnose.mistakes`) calls it.
         coincides: what else explains it on the standard probes: an ambiguity that the diagnosis reports.
         case: URL of a reported case, or "".
         dtype: what the port computes in.

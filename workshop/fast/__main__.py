@@ -14,7 +14,7 @@ import click
 
 from lenet.commands.options import FILE, Failure
 from lenet.errors import LenetError
-from lenet.threads import THREADS
+from lenet.ports.threads import THREADS
 
 if TYPE_CHECKING:
     from workshop.fast.steps import Measured
@@ -96,16 +96,18 @@ def main(threads: int, rounds: int, page: Path | None, plot: Path | None) -> Non
 
 def run(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None:
     """Measure, and write what was asked for."""
-    from lenet import data, plots, tables, weights
     from lenet.files import check_writable, write_atomically
-    from lenet.terminal import output, progress_bar
+    from lenet.network import weights
+    from lenet.network.digits import test_set
+    from lenet.show import plots, tables
+    from lenet.show.terminal import output, progress_bar
     from workshop.fast.steps import STEPS, measure
 
     if plot is not None:
         plots.check_format(plot)
     for path in (page, plot):
         check_writable(path)
-    params, digits = weights.read(), data.test_set()
+    params, digits = weights.read(), test_set()
     with progress_bar() as progress:
         task = progress.add_task("", total=len(STEPS) + rounds)
         found, limit = measure(

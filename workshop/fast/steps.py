@@ -11,11 +11,11 @@ from statistics import median
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lenet.bench import TASK_FLOPS, calls_in_a_round, large_product, product_flops, seconds_per_call
-from lenet.compare import ratio
-from lenet.data import Digits
+from lenet.compare.speed import TASK_FLOPS, calls_in_a_round, large_product, product_flops, seconds_per_call
 from lenet.errors import LenetError
-from lenet.rounding import reference
+from lenet.network.digits import Digits
+from lenet.reference.distance import ratio
+from lenet.reference.forward import reference
 from lenet_numpy import fast
 from lenet_numpy.layers import conv2d, conv2d_definition, max_pool2d, max_pool2d_definition
 

@@ -1,0 +1,180 @@
+"""What every exporter's file has in common: interface, opset, metadata, checks; and reading a file.
+
+    image   float32 [batch, 1, 28, 28]  ->  logits  float32 [batch, 10]
+
+with a symbolic batch. Opset and IR version are stated here alone.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper, shape_inference
+
+from lenet import __version__
+from lenet.errors import LenetError
+from lenet.network.architecture import CLASSES, IMAGE_SHAPE, PARAM_SHAPES
+
+# The newest opset that all three exporters write (tf2onnx stops at 18, PyTorch's starts there), in
+# the IR version published with it (ONNX 1.13, 2022): any runtime since then reads the files.
+OPSET = 18
+IR_VERSION = 8
+
+INPUT, OUTPUT, BATCH = "image", "logits", "batch"
+PREPROCESSING = (
+    "pixels / 255 as float32, in [0, 1]; NCHW [batch, 1, 28, 28]; white ink (1.0) on black paper (0.0), "
+    "the digit centred as in MNIST. logits are not probabilities: softmax makes them so, argmax is the digit."
+)
+
+
+def checksum(params: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the weights: their float32 bytes, little-endian, shared layout, table order."""
+    digest = hashlib.sha256()
+    for name in PARAM_SHAPES:
+        digest.update(np.ascontiguousarray(params[name], dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def interface() -> tuple[ValueInfoProto, ValueInfoProto]:
+    """Input and output of every file."""
+    return (
+        helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [BATCH, *IMAGE_SHAPE]),
+        helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [BATCH, CLASSES]),
+    )
+
+
+def finish(model: ModelProto, params: Mapping[str, np.ndarray], exporter: str) -> ModelProto:
+    """A copy of what an exporter made, with our interface, IR version and metadata, checked.
+
+    Notes that an exporter left for itself (PyTorch's stack traces, with the paths of this machine)
+    are dropped: they say nothing about the network.
+
+    Raises:
+        LenetError: the checker or strict shape inference refuses the graph.
+    """
+    model = _copy(model)
+    model.ir_version = IR_VERSION
+    for noted in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del noted.metadata_props[:]
+    for values, own in zip((model.graph.input, model.graph.output), interface(), strict=True):
+        _name_batch(values, own)
+    metadata = {
+        "weights_sha256": checksum(params),
+        "lenet": __version__,
+        "exporter": exporter,
+        "preprocessing": PREPROCESSING,
+    }
+    helper.set_model_props(model, metadata)
+    check(model, exporter)
+    return model
+
+
+def metadata(model: ModelProto) -> dict[str, str]:
+    """The strings in the file's header."""
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
+def check(model: ModelProto, source: str) -> None:
+    """ONNX's own checker, in full, and shape inference that forgives nothing.
+
+    Raises:
+        LenetError: one line with the first complaint.
+    """
+    try:
+        checker.check_model(model, full_check=True)
+        shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        for tensor in model.graph.initializer:
+            numpy_helper.to_array(tensor)  # the checker overlooks data too long for the shape
+    except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
+        raise LenetError(f"{source}: not a valid ONNX model: {one_line(error)}") from error
+
+
+def read_file(path: Path) -> ModelProto:
+    """An ONNX file, with its external data if it has some, checked.
+
+    Raises:
+        LenetError: there is no such file, it is not ONNX, truncated, invalid, of an opset newer than
+            the installed `onnx` knows, or its external data is missing.
+    """
+    if not path.is_file():
+        raise LenetError(f"{path}: no such ONNX file; `lenet export` writes some")
+    try:
+        model = onnx.load(path, format="protobuf")  # whatever the file is called
+    except DecodeError as error:
+        raise LenetError(f"{path}: not an ONNX file, or a truncated one ({one_line(error)})") from error
+    except (OSError, checker.ValidationError, ValueError) as error:  # external data raises the latter two
+        raise LenetError(f"{path}: cannot be read: {one_line(error)}") from error
+    if not model.graph.node:
+        raise LenetError(f"{path}: not an ONNX file: it holds no graph")
+    newest = onnx.defs.onnx_opset_version()
+    for opset in model.opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version > newest:
+            raise LenetError(f"{path}: opset {opset.version}, newer than the {newest} of the installed onnx")
+    check(model, str(path))
+    return model
+
+
+def inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """The graph's inputs; before IR version 4 the weights are listed among them, and left out here."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def describe(value: ValueInfoProto) -> str:
+    """An input or output as a reader writes it: image float32 [batch, 1, 28, 28]."""
+    tensor = value.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type) if tensor.elem_type else "of no type"
+    dims = [dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim]
+    return f"{value.name} {dtype} [{', '.join(dims)}]"
+
+
+def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
+    """A copy in which the named intermediate values are outputs too.
+
+    Raises:
+        LenetError: the type of one cannot be inferred.
+    """
+    try:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise LenetError(f"shapes cannot be inferred: {one_line(error)}") from error
+    known = {value.name: value for value in inferred.graph.value_info}
+    model = _copy(model)
+    present = {value.name for value in (*model.graph.input, *model.graph.output)}
+    model.graph.output.extend(known[name] for name in dict.fromkeys(tensors) if name not in present)
+    return model
+
+
+def with_batch(model: ModelProto, batch: int) -> ModelProto:
+    """A copy whose batch is fixed, for runtimes that take a symbolic one wrongly."""
+    model = _copy(model)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch  # a oneof: this clears the symbol
+    del model.graph.value_info[:]  # stated for the symbolic batch
+    return model
+
+
+def one_line(error: Exception) -> str:
+    """An error's first line that says something, as the libraries' texts run over many."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0]
+
+
+def _name_batch(values: Sequence[ValueInfoProto], own: ValueInfoProto) -> None:
+    """Call the exporter's symbolic batch ours; all else must be as in `own` already."""
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        if dims and dims[0].dim_param:
+            dims[0].dim_param = BATCH
+    found = [describe(value) for value in values]
+    if found != [describe(own)]:
+        raise LenetError(f"the exporter made {'; '.join(found)}, not {describe(own)}")
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy

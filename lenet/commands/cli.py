@@ -1,0 +1,61 @@
+"""The `lenet` command. Loads no framework, so that `--help` answers at once."""
+
+import sys
+from contextlib import suppress
+
+import click
+
+from export.command import export
+from lenet import __version__
+from lenet.commands import options
+from lenet.commands.bench import bench
+from lenet.commands.check import check
+from lenet.commands.compare import compare
+from lenet.commands.data import fetch_data
+from lenet.commands.diff import diff
+from lenet.commands.exact import exact
+from lenet.commands.migrations import migrations
+from lenet.commands.ports import list_ports
+from lenet.commands.predict import predict
+from lenet.commands.report import report
+from lenet.commands.train import train
+from lenet.commands.workshop import workshop
+from lenet.ports.quiet import hide_warnings
+
+
+@click.group(
+    cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="lenet", message="%(prog)s %(version)s")
+def cli() -> None:
+    """One LeNet, written once per framework. Are the ports the same mathematics?
+
+    `lenet compare` answers that; `lenet ports` lists the ports.
+    """
+
+
+for command in (
+    compare,
+    check,
+    diff,
+    exact,
+    migrations,
+    train,
+    bench,
+    report,
+    predict,
+    export,
+    list_ports,
+    fetch_data,
+    workshop,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    hide_warnings()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # not a file of its own
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    cli(prog_name="lenet")

@@ -1,0 +1,53 @@
+"""With exact weights there is one right answer, to the bit: which ports give it?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lenet.errors import LenetError
+from lenet.reference.certificate import certify_range
+from lenet.reference.exact import coarsen, forward, pixel_values, unequal_bits
+
+Array = np.ndarray
+RUN = 500  # digits at once
+
+
+@dataclass(frozen=True)
+class Right:
+    """Exact weights, images on their grid (N, 1, 28, 28), and the one right answer (N, 10)."""
+
+    params: Mapping[str, Array]
+    images: Array
+    logits: Array
+
+
+def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") -> Right:
+    """The answer, computed in integers. No port takes part: it can be done while frameworks are imported.
+
+    Args:
+        params: exact weights.
+        images: (N, 1, 28, 28) as `lenet.network.digits` reads them; coarsened here.
+        dtype: of the answer, which both can hold.
+
+    Raises:
+        LenetError: the weights are not exact in float32 for every image.
+    """
+    certificate = certify_range(params, pixel_values())
+    if certificate.broken:
+        raise LenetError(f"these weights are not exact: {certificate.broken.problem}")
+    images = coarsen(images)
+    with threadpool_limits(1):  # a second thread would spin beside the imports
+        runs = [forward(params, images[start : start + RUN]) for start in range(0, len(images), RUN)]
+    return Right(params, images, np.concatenate([run["logits"].to_float(dtype) for run in runs]))
+
+
+def equal_bits(want: Array, got: Array) -> int:
+    """How many values are the one that they can be, to the bit; none where shape or dtype are others.
+
+    The sign of a zero does not count, as in `lenet.reference.exact.first_difference`.
+    """
+    if (got.shape, got.dtype) != (want.shape, want.dtype):
+        return 0
+    return got.size - int(unequal_bits(want, got).sum())

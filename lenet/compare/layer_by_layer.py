@@ -1,0 +1,365 @@
+"""Runs ports on the same digits and judges each layer: rounding, or a different function."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lenet.compare.exact_bits import Right, equal_bits
+from lenet.errors import LenetError
+from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LAYERS
+from lenet.network.digits import Digits
+from lenet.ports import Arrays, Port
+from lenet.reference import forward
+from lenet.reference.distance import absolute_error, over, ratio, ulps
+from lenet.reference.forward import Bounded
+
+# Digits that a port is given at once. A call into a framework costs more than a digit; but what is larger
+# than 32 MB, as conv1's float32 patches of 428 digits are, glibc maps anew each time, and every page faults.
+RUN = 400
+CHUNK = 50  # digits judged at once: what is computed of a chunk stays in cache
+QUEUE = 2 * RUN // CHUNK  # chunks waiting to be judged
+
+
+@dataclass
+class LayerReport:
+    """How far one layer's output is from the reference, over all digits.
+
+    Attributes:
+        max_abs_error: largest |port − reference|.
+        local_ratio: largest error/bound given the port's own input to the layer.
+        end_to_end_ratio: largest error/bound given the image.
+        values, equal_values: how many there were; how many equal the reference rounded to the
+            port's dtype.
+        max_ulps: largest distance from that, in representable numbers; huge near zero.
+        worst: (digit, index in the activation, port's value, expected value) of `local_ratio`.
+    """
+
+    max_abs_error: float = 0.0
+    local_ratio: float = 0.0
+    end_to_end_ratio: float = 0.0
+    values: int = 0
+    equal_values: int = 0
+    max_ulps: int = 0
+    worst: tuple[int, tuple[int, ...], float, float] | None = None
+
+    @property
+    def bit_equal(self) -> float:
+        """Share of values that equal the reference rounded to the port's dtype."""
+        return self.equal_values / self.values
+
+    def merge(self, other: "LayerReport") -> None:
+        """Add what was seen on other digits."""
+        if self.worst is None or other.local_ratio > self.local_ratio:
+            self.worst = other.worst
+        self.local_ratio = max(self.local_ratio, other.local_ratio)
+        self.end_to_end_ratio = max(self.end_to_end_ratio, other.end_to_end_ratio)
+        self.max_abs_error = max(self.max_abs_error, other.max_abs_error)
+        self.max_ulps = max(self.max_ulps, other.max_ulps)
+        self.values += other.values
+        self.equal_values += other.equal_values
+
+    def to_json(self) -> dict:
+        """As in `lenet compare --json`."""
+        return {
+            "max_abs_error": self.max_abs_error,
+            "local_ratio": self.local_ratio,
+            "end_to_end_ratio": self.end_to_end_ratio,
+            "bit_equal": self.bit_equal,
+            "max_ulps": self.max_ulps,
+        }
+
+    @property
+    def different(self) -> bool:
+        """Whether some value lies outside what rounding allows."""
+        return not (self.local_ratio <= 1 and self.end_to_end_ratio <= 1)
+
+
+@dataclass
+class PortReport:
+    """The verdict on one port in one mode.
+
+    Attributes:
+        digits, correct, same_predictions: how many there were, how many the port classifies as labelled,
+            and as the reference does.
+        problem: a wrong name, shape or dtype of its outputs; None if nothing is wrong.
+        bits_equal: how many of its logits have the right bits with exact weights; None if that was not asked.
+        layers: in order of execution; empty where there is a problem.
+    """
+
+    name: str
+    version: str
+    dtype: str
+    digits: int = 0
+    correct: int = 0
+    same_predictions: int = 0
+    problem: str | None = None
+    bits_equal: int | None = None
+    layers: dict[str, LayerReport] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of digits that the port classifies as labelled."""
+        return self.correct / self.digits
+
+    @property
+    def first_different(self) -> str | None:
+        """The first layer, in order of execution, that rounding does not explain."""
+        return next((name for name, layer in self.layers.items() if layer.different), None)
+
+    @property
+    def worst_layer(self) -> tuple[str, float]:
+        """The layer with the largest error/bound, and that; there must be layers."""
+        ratios = {name: max(one.local_ratio, one.end_to_end_ratio) for name, one in self.layers.items()}
+        name = max(ratios, key=lambda name: ratios[name])
+        return name, ratios[name]
+
+    @property
+    def verdict(self) -> str:
+        """ "rounding" or "different"."""
+        return "different" if self.problem or self.first_different else "rounding"
+
+    def to_json(self) -> dict:
+        """As in `lenet compare --json`."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "dtype": self.dtype,
+            "accuracy": self.accuracy,
+            "same_predictions": self.same_predictions,
+            "bits_equal": self.bits_equal,
+            "verdict": self.verdict,
+            "first_different": self.first_different,
+            "problem": self.problem,
+            "layers": {name: layer.to_json() for name, layer in self.layers.items()},
+        }
+
+
+@dataclass
+class Comparison:
+    """Ports judged on the same digits: how many, how many of them certified, and each verdict."""
+
+    digits: int
+    certified: int
+    ports: list[PortReport]
+
+    @property
+    def logits(self) -> int:
+        """How many logits each port returned."""
+        return CLASSES * self.digits
+
+    def to_json(self) -> dict:
+        """As in `lenet compare --json`."""
+        return {
+            "digits": self.digits,
+            "certified": self.certified,
+            "logits": self.logits,
+            "ports": [report.to_json() for report in self.ports],
+        }
+
+
+def compare(
+    ports: list[Port],
+    params: Mapping[str, np.ndarray],
+    digits: Digits,
+    progress: Callable[[int], None] = lambda done: None,
+    right: Right | None = None,
+) -> Comparison:
+    """Judge every port against the float64 reference, chunk by chunk.
+
+    Ports run one after the other in the calling thread, as frameworks expect; what they returned is
+    judged in other threads meanwhile.
+
+    Args:
+        ports: opened; `params` are loaded here. All of one dtype.
+        params: shared weights.
+        digits: at least one.
+        progress: called with the number of digits judged since the last call.
+        right: what the same digits give with exact weights; `bits_equal` stays None without.
+
+    Raises:
+        LenetError: there is nothing to compare, or a port refuses the weights.
+    """
+    if not ports or not len(digits):
+        raise LenetError("nothing to compare: give at least one installed port and one digit")
+    for port in ports:
+        port.load(params)
+    result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[Future[_Judged]] = deque()
+        for start in range(0, len(digits), RUN):
+            run = slice(start, start + RUN)
+            for job in _run(ports, params, digits[run], start):
+                waiting.append(pool.submit(job))
+            if right is not None:
+                _count_bits(ports, right, run, result)
+                for port in ports:
+                    port.load(params)
+            while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
+                judged = waiting.popleft().result()
+                _merge(result, judged)
+                progress(judged.digits)
+    return result
+
+
+def _count_bits(ports: list[Port], right: Right, run: slice, result: Comparison) -> None:
+    for port, report in zip(ports, result.ports, strict=True):
+        port.load(right.params)
+        equal = equal_bits(right.logits[run], port.logits(right.images[run]))
+        report.bits_equal = equal + (report.bits_equal or 0)
+
+
+def _run(
+    ports: list[Port], params: Mapping[str, np.ndarray], digits: Digits, start: int
+) -> Iterator[Callable[[], "_Judged"]]:
+    """Give the ports these digits; yields what is left to do, a chunk at a time."""
+    dtype = ports[0].dtype
+    outputs = [(port.activations(digits.images), port.logits(digits.images)) for port in ports]
+    problems = [outputs_problem(*output, len(digits), dtype) for output in outputs]
+    for first in range(0, len(digits), CHUNK):
+        part = slice(first, first + CHUNK)
+        chunks = [
+            None if problem else ({name: y[part] for name, y in activations.items()}, logits[part])
+            for (activations, logits), problem in zip(outputs, problems, strict=True)
+        ]
+        yield partial(_judge, params, digits[part], chunks, problems, dtype, start + first)
+
+
+def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: str) -> str | None:
+    """What is wrong with a port's outputs before any value is looked at, in one line; None if nothing.
+
+    Names, shapes and dtypes must be the network's: nothing is broadcast or cast in order to agree.
+    """
+    if activations.keys() != ACTIVATION_SHAPES.keys():
+        missing, unknown = (
+            ACTIVATION_SHAPES.keys() - activations.keys(),
+            activations.keys() - ACTIVATION_SHAPES.keys(),
+        )
+        return f"activations missing: {sorted(missing)}, unknown: {sorted(unknown)}"
+    for name, array in [*activations.items(), ("logits", logits)]:
+        shape = (count, *ACTIVATION_SHAPES[name])
+        if array.shape != shape or array.dtype != dtype:
+            return f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
+    return None
+
+
+@dataclass
+class _Judged:
+    """A chunk's contribution: digits, certified digits, and for each port what `PortReport` sums up."""
+
+    digits: int
+    certified: int
+    correct: list[int]
+    same: list[int]
+    problems: list[str | None]
+    layers: list[dict[str, LayerReport]]
+
+
+def _judge(
+    params: Mapping[str, np.ndarray],
+    chunk: Digits,
+    outputs: list[tuple[Arrays, np.ndarray] | None],
+    problems: list[str | None],
+    dtype: str,
+    start: int,
+) -> _Judged:
+    expected = forward.reference(params, chunk.images, dtype)
+    best = expected["logits"].value.argmax(axis=1)
+    judged = _Judged(len(chunk), int(forward.certified(expected["logits"]).sum()), [], [], problems, [])
+    for output in outputs:
+        predictions, layers = np.full(len(chunk), -1), {}
+        if output:
+            activations, logits = output
+            predictions = logits.argmax(axis=1)
+            layers = judge_layers(params, chunk.images, activations, logits, expected, dtype, start)
+        judged.correct.append(int((predictions == chunk.labels).sum()))
+        judged.same.append(int((predictions == best).sum()))
+        judged.layers.append(layers)
+    return judged
+
+
+def judge_layers(
+    params: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    activations: Arrays,
+    logits: np.ndarray,
+    expected: dict[str, Bounded],
+    dtype: str,
+    start: int = 0,
+) -> dict[str, LayerReport]:
+    """What is said of each layer that a port returned for some digits.
+
+    Args:
+        params: shared weights.
+        images: of the digits.
+        activations, logits: the port's, of names, shapes and dtypes that `outputs_problem` lets pass.
+        expected: `lenet.reference.forward.reference` of the same digits.
+        dtype: of the port.
+        start: the number of the first digit.
+    """
+    reports, x = {}, images
+    for layer in LAYERS:
+        y, end_to_end = activations[layer.name], expected[layer.name]
+        own = end_to_end if x is images else forward.local(layer, params, x, dtype)
+        reports[layer.name] = _report(y, own, end_to_end, start)
+        x = y
+    # the forward pass alone may be fused otherwise than the one that shows every layer
+    alone = float(ratio(logits, expected["logits"]).max())
+    reports["logits"].end_to_end_ratio = max(reports["logits"].end_to_end_ratio, alone)
+    return reports
+
+
+def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
+    error = absolute_error(y, end_to_end.value)
+    largest = float(error.max())
+    whole = over(error, end_to_end.error, largest)
+    if own is end_to_end:
+        local = np.fmax(whole, 0, out=whole)
+    elif not own.error.any() and np.array_equal(y, own.value):
+        local = np.zeros((1,) * y.ndim)  # what rounds nothing is right, as it nearly always is
+    else:
+        local = ratio(y, own)
+    digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
+    equal_values, max_ulps = _bits(y, end_to_end.value.astype(y.dtype))
+    return LayerReport(
+        max_abs_error=largest,
+        local_ratio=float(local[digit, *index]),
+        end_to_end_ratio=float(np.fmax.reduce(whole, axis=None, initial=0)),
+        values=y.size,
+        equal_values=equal_values,
+        max_ulps=max_ulps,
+        worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
+    )
+
+
+def _bits(y: np.ndarray, expected: np.ndarray) -> tuple[int, int]:
+    """How many values are equal, and the largest distance of the others in ulps."""
+    integer = f"i{y.itemsize}"
+    a, b = np.ascontiguousarray(y).view(integer), expected.view(integer)
+    apart = a - b  # floats of one sign lie as their bits do, or the other way round
+    equal = y.size - int(np.count_nonzero(apart))
+    signs = a ^ b
+    if signs.min() >= 0:
+        return equal, max(int(apart.max()), -int(apart.min()))
+    crossed = signs < 0  # one on each side of zero
+    apart[crossed] = 0
+    y, expected = y[crossed], expected[crossed]
+    equal += int(np.count_nonzero(y == expected))  # zeros
+    return equal, max(int(apart.max()), -int(apart.min()), int(ulps(y, expected).max()))
+
+
+def _merge(result: Comparison, judged: _Judged) -> None:
+    result.digits += judged.digits
+    result.certified += judged.certified
+    for i, report in enumerate(result.ports):
+        report.digits += judged.digits
+        report.correct += judged.correct[i]
+        report.same_predictions += judged.same[i]
+        report.problem = report.problem or judged.problems[i]
+        for name, layer in judged.layers[i].items():
+            report.layers.setdefault(name, LayerReport()).merge(layer)

@@ -1,0 +1,274 @@
+"""How long a forward pass and a training step take: every port on the same digits, in one run.
+
+Each port is timed in its best form: compiled where its mode compiles, without a record of gradients
+where none are asked for, on a batch that already lies in the framework's own layout and memory, and
+until the result is there. `lenet bench` gives each framework a process of its own (lenet/commands/racing.py):
+in one process, threads and allocators of the others slow NumPy down by a third or more. The limit is what
+NumPy's BLAS would need if the network's arithmetic were one large product of matrices, measured between the
+ports, in the same rounds.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, prod
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from lenet.errors import LenetError
+from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS
+from lenet.network.digits import Digits
+from lenet.network.recipe import Recipe
+from lenet.ports import FRAMEWORKS, Port
+from lenet.reference.backward import cross_entropy
+from lenet.reference.distance import ratio
+from lenet.reference.forward import Bounded, reference
+
+ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
+SETTLE_SECONDS = 0.3  # pools of threads spin on when their work is done, and would slow the next side
+SQUARE = 1024  # rows of the matrices whose product measures the BLAS: 4 MB each
+TASKS = ("forward", "train")
+
+# The gradient of a product is two products of its size, one for each factor; nothing asks for that of
+# the images.
+_FIRST = 2 * LAYERS[0].terms * prod(ACTIVATION_SHAPES[LAYERS[0].name])
+TASK_FLOPS = {"forward": FLOPS, "train": 3 * FLOPS - _FIRST}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median microseconds per digit; None where the port cannot do the task."""
+
+    port: str
+    version: str
+    task: str
+    batch: int
+    microseconds: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All timings of a run, and what they are compared with.
+
+    Attributes:
+        gflops: of a float32 product of two large matrices by NumPy's BLAS: the best of all rounds.
+    """
+
+    threads: int
+    rounds: int
+    gflops: float
+    timings: list[Timing]
+
+    def fastest(self, task: str, batch: int) -> float:
+        """Microseconds per digit of the fastest port; infinite where none can."""
+        return min(
+            (row.microseconds or inf for row in self.timings if (row.task, row.batch) == (task, batch)),
+            default=inf,
+        )
+
+    def limit(self, task: str) -> float:
+        """Microseconds per digit that the network's arithmetic alone would take at `gflops`."""
+        return TASK_FLOPS[task] / self.gflops / 1e3
+
+    def to_json(self) -> dict[str, Any]:
+        """As the README describes it."""
+        return {
+            "threads": self.threads,
+            "rounds": self.rounds,
+            "sgemm_gflops": self.gflops,
+            "limit": {task: self.limit(task) for task in TASKS},
+            "timings": [
+                {
+                    "port": row.port,
+                    "version": row.version,
+                    "task": row.task,
+                    "batch": row.batch,
+                    "microseconds_per_digit": row.microseconds,
+                    "over_fastest": row.microseconds and row.microseconds / self.fastest(row.task, row.batch),
+                    "over_limit": row.microseconds and row.microseconds / self.limit(row.task),
+                }
+                for row in self.timings
+            ],
+        }
+
+
+def read(path: Path) -> Bench:
+    """What `lenet bench --json` wrote.
+
+    Raises:
+        LenetError: the file cannot be read, or is not such a file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        timings = [
+            Timing(
+                str(row["port"]),
+                str(row["version"]),
+                str(row["task"]),
+                int(row["batch"]),
+                None if row["microseconds_per_digit"] is None else float(row["microseconds_per_digit"]),
+            )
+            for row in found["timings"]
+        ]
+        made = Bench(int(found["threads"]), int(found["rounds"]), float(found["sgemm_gflops"]), timings)
+    except OSError as error:
+        raise LenetError(
+            f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise LenetError(f"{path}: not what `lenet bench --json` writes; make it anew") from error
+    numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]
+    if not timings or not all(0 < number < inf for number in numbers):
+        raise LenetError(f"{path}: no timings, or one that is no time; `lenet bench --json` makes it anew")
+    return made
+
+
+class Stopwatch:
+    """Times the ports of one process.
+
+    Args:
+        ports: opened; `params` are loaded when one is to be timed.
+        params: shared weights.
+        digits: as many as the largest batch.
+    """
+
+    def __init__(self, ports: Sequence[Port], params: Mapping[str, np.ndarray], digits: Digits) -> None:
+        self.params, self.digits = params, digits
+        self._ports = {port.name: port for port in ports}
+        self._runs: dict[str, tuple[Callable[[], object], int]] = {}
+
+    def versions(self) -> dict[str, str]:
+        """Of the framework of each port."""
+        return {name: port.version for name, port in self._ports.items()}
+
+    def prepare(self, name: str, task: str, size: int) -> bool:
+        """Check what the port returns on so many digits; whether it can do the task at all.
+
+        Raises:
+            LenetError: it does not compute the network, or its loss.
+        """
+        call = _prepare(task, self._ports[name], self.params, self.digits[:size])
+        if call is not None:
+            self._runs[name] = call, calls_in_a_round(call)
+        return call is not None
+
+    def seconds(self, name: str) -> float:
+        """For one call of what was prepared last, over a round."""
+        return seconds_per_call(*self._runs[name])
+
+
+class Watch(Protocol):
+    """A `Stopwatch`, here or in another process."""
+
+    def versions(self) -> dict[str, str]: ...
+
+    def prepare(self, name: str, task: str, size: int) -> bool: ...
+
+    def seconds(self, name: str) -> float: ...
+
+
+def bench(
+    watches: Sequence[Watch],
+    order: Sequence[str],
+    sizes: Sequence[int] = (1, 16, 64, 256, 1000),
+    rounds: int = 5,
+    threads: int = 1,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> Bench:
+    """Time "forward" and "train" (one SGD step) at each batch size.
+
+    What each port returns is checked against the bound before it is timed. Rounds are interleaved, every
+    port in each, so that a slow moment of the machine falls on all; the median of the rounds is kept.
+
+    Args:
+        watches: who stand beside the ports.
+        order: names of ports; those that no watch knows are left out.
+        threads: as told to the frameworks before they were imported; noted down.
+        progress: called (rounds + 1) times for each task and size, with what comes next.
+
+    Raises:
+        LenetError: a port does not compute the network, or its loss.
+    """
+    known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
+    ports = {name: known[name] for name in order if name in known}
+    timings, product = [], large_product(threads)
+    peaks = [1 / seconds_per_call(product, 1)]  # the first call makes its threads
+    for size in sizes:
+        for task in TASKS:
+            progress(f"{task} of {size}: starting")
+            taken = {name: list[float]() for name, (_, w) in ports.items() if w.prepare(name, task, size)}
+            for number in range(rounds):
+                progress(f"{task} of {size}: round {number + 1}")
+                for name, seconds in taken.items():
+                    seconds.append(ports[name][1].seconds(name))
+                peaks.append(1 / seconds_per_call(product, 1))
+            for name, (version, _) in ports.items():
+                microseconds = median(taken[name]) / size * 1e6 if name in taken else None
+                timings.append(Timing(name, version, task, size, microseconds))
+    return Bench(threads, rounds, max(peaks) * product_flops() / 1e9, timings)
+
+
+def _prepare(
+    task: str, port: Port, params: Mapping[str, np.ndarray], some: Digits
+) -> Callable[[], object] | None:
+    """What the clock is to stand beside, checked; None where the port cannot do it.
+
+    A training step is at rate zero, so that every one is like the first.
+    """
+    if task == "train" and FRAMEWORKS[port.name.partition(":")[0]].forward_only:
+        return None
+    port.load(params)
+    inputs = port.inputs(some.images)
+    logits = reference(params, some.images, port.dtype)["logits"]
+    if task == "forward":
+        _check(port, port.forward(inputs), logits)
+        return lambda: port.forward(inputs)
+    list(port.train([], Recipe()))  # sets the optimizer up
+    targets = port.targets(some.labels)
+    loss, _ = cross_entropy(logits, some.labels, port.dtype)
+    _check(port, np.array([port.one_step(inputs, targets, 0.0)]), loss)
+    return lambda: port.one_step(inputs, targets, 0.0)
+
+
+def _check(port: Port, found: np.ndarray, expected: Bounded) -> None:
+    if ratio(found, expected).max() > 1:
+        raise LenetError(f"{port.name} computes another function: `lenet compare` says where")
+
+
+def calls_in_a_round(call: Callable[[], object]) -> int:
+    """How often to call for ROUND_SECONDS; what compiles in a first call has been called before."""
+    call()
+    return max(1, round(ROUND_SECONDS / seconds_per_call(call, 1)))
+
+
+def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
+    """For one call, over so many, once the threads of whoever ran before have gone to sleep."""
+    time.sleep(SETTLE_SECONDS)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def product_flops() -> int:
+    """Operations of `large_product`."""
+    return 2 * SQUARE**3
+
+
+def large_product(threads: int | None = None) -> Callable[[], object]:
+    """A product of two large float32 matrices, by so many threads if told: the environment may have said it
+    too late for NumPy.
+    """
+    a, out = np.ones((SQUARE, SQUARE), np.float32), np.empty((SQUARE, SQUARE), np.float32)
+    pools = ThreadpoolController()
+
+    def product() -> None:
+        with pools.limit(limits=threads):
+            np.matmul(a, a, out=out)
+
+    return product

@@ -1,0 +1,229 @@
+"""Loss and gradients of a port, judged, and the first wrong one explained."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lenet.diagnose.explain import PAIR_SECONDS, Count, excluded
+from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.forward_pass import rounded_layers
+from lenet.diagnose.mistakes import BACKWARD
+from lenet.diagnose.mistakes.base import Kind, case
+from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
+from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
+from lenet.diagnose.probe_inputs import Observed, Probes
+from lenet.errors import LenetError
+from lenet.network.architecture import PARAM_SHAPES
+from lenet.reference.forward import Array, Bounded
+
+Changes = Mapping[str, Callable]
+
+ACCUMULATED = Kind(
+    "gradients accumulated across calls",
+    "The gradients of earlier batches are still in the buffers: each call adds to them.",
+    "Zero the gradients before each backward pass: optimizer.zero_grad().",
+    case("karpathy/llm.c", 548),
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One probe: its forward pass, and what the port returned."""
+
+    tape: Tape
+    seen: Mapping[str, Array]
+
+    @cached_property
+    def right(self) -> Passed:
+        """What is right, in order of execution; see `walk_back`."""
+        return list(walk_back(self.tape, {}))
+
+    def changed(self, changes: Changes) -> Iterator[tuple[str, Bounded]]:
+        """What is handed out under `changes`."""
+        return walk_again(self.tape, changes, self.right)
+
+    def wrong(self) -> Iterator[tuple[str, Bounded]]:
+        """What was seen and is outside its bound, in order of execution."""
+        for key, value, _ in self.right:
+            if key in self.seen and not agrees(self.seen[key], value):
+                yield key, value
+
+    @cached_property
+    def first_wrong(self) -> str | None:
+        """The first value that is outside its bound."""
+        return next((key for key, _ in self.wrong()), None)
+
+    def explained(self, changes: Changes, until: str | None = None) -> bool:
+        """Whether all that was seen lies within the bounds of the backward pass so changed.
+
+        Args:
+            changes: by stage.
+            until: the last value to look at; None for all.
+        """
+        with np.errstate(all="ignore"):
+            for key, value in self.changed(changes):
+                if key in self.seen and not agrees(self.seen[key], value):
+                    return False
+                if key == until:
+                    break
+        return True
+
+    def differs(self, changes: Changes) -> bool:
+        """Whether these bounds leave some right value out."""
+        right = {key: value for key, value, _ in self.right}
+        with np.errstate(all="ignore"):
+            return any(excluded(value, right[key]).any() for key, value in self.changed(changes))
+
+    def proved(self, changes: Changes) -> bool:
+        """Whether, in the loss or some gradient, these bounds leave the right value out at most of those seen
+        to depart from it."""
+        right = {key: value for key, value, _ in self.right}
+        with np.errstate(all="ignore"):
+            for key, value in self.changed(changes):
+                if key in self.seen:
+                    count = Count()
+                    count.add(self.seen[key], value, right[key], self.tape.dtype)
+                    if count.most:
+                        return True
+        return False
+
+
+def agrees(seen: Array, expected: Bounded) -> bool:
+    """Whether every value lies within its bound. An expected NaN stands for "not finite": anything may
+    come of it in an array, but a loss must not be finite."""
+    if seen.shape != expected.value.shape:
+        return False
+    nothing = np.isnan(expected.value)
+    if nothing.any():
+        return seen.ndim > 0 or not np.isfinite(seen)
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(seen - expected.value) <= expected.error).all())
+
+
+def findings(probes: Probes, observed: Observed) -> list[Finding]:
+    """The first wrong one of loss and gradients, explained; nothing if all are right.
+
+    Raises:
+        LenetError: a gradient is of no parameter of the network.
+    """
+    samples = _samples(probes, observed, {})
+    if any(sample.first_wrong for sample in samples) and rounded_layers(probes, observed):
+        samples = _samples(probes, observed, ROUNDED)  # the backward pass begins where the forward pass ended
+    wrong = [(key, value, sample) for sample in samples for key, value in sample.wrong()]
+    if not wrong:
+        return []
+    order = list(dict.fromkeys(key for key, _, _ in samples[0].right))
+    key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
+    where = "loss" if key == "loss" else f"gradient of {key}"
+    wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # what is right refutes little
+    explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
+    causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
+    return [
+        Finding(
+            where,
+            _evidence(where, sample.seen[key], expected),
+            causes[0] if causes else (),
+            tuple(causes[1:]),
+            _APART if len(causes) > 1 else "",
+        )
+    ]
+
+
+_APART = "gradients of every parameter, and the loss, on batches of other sizes"
+
+Explanation = list[tuple[Kind, tuple[str, ...]]]
+
+
+def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sample]:
+    """Those probes whose gradients were handed out, behind a forward pass with `changes`."""
+    samples = []
+    for probe in probes.backward:
+        if probe.name not in observed.gradients:
+            continue
+        loss, gradients = observed.gradients[probe.name]
+        if unknown := gradients.keys() - PARAM_SHAPES.keys():
+            raise LenetError(f"no parameter is called {min(unknown)!r}; expected {', '.join(PARAM_SHAPES)}")
+        seen = {key: np.asarray(g).astype(np.float64) for key, g in gradients.items()}
+        if loss is not None:
+            seen["loss"] = np.asarray(loss, np.float64)
+        tape = Tape.record(probe.params, probe.images, probe.labels, observed.dtype, changes)
+        samples.append(Sample(tape, seen))
+    return samples
+
+
+def _explained(samples: list[Sample], changes: Changes) -> bool:
+    try:
+        return all(s.explained(changes) for s in samples) and any(s.proved(changes) for s in samples)
+    except ValueError:
+        return False
+
+
+def _singles(samples: list[Sample]) -> list[Explanation]:
+    return [[(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)]
+
+
+def _pairs(samples: list[Sample]) -> list[Explanation]:
+    """Two mistakes at different stages. The first wrong value has one of them behind it, alone: what does
+    not explain all up to there is the first of no pair."""
+    deadline = time.thread_time() + PAIR_SECONDS
+    found: list[Explanation] = []
+    for one in [m for m in BACKWARD if _explained_so_far(samples, m.changes)]:
+        for two in BACKWARD:
+            if time.thread_time() > deadline:
+                return found
+            if one.kind == two.kind or set(one.stages) & set(two.stages):
+                continue
+            if _explained(samples, compose(one.changes, two.changes)):
+                found.append([(one.kind, one.stages), (two.kind, two.stages)])
+    return found
+
+
+def _explained_so_far(samples: list[Sample], changes: Changes) -> bool:
+    """Whether each sample is explained up to its first wrong value."""
+    try:
+        return all(s.explained(changes, s.first_wrong) for s in samples)
+    except ValueError:
+        return False
+
+
+def _accumulated(samples: list[Sample]) -> list[Explanation]:
+    """Whether each probe's gradients hold those of the probes before it as well."""
+    totals: dict[str, Bounded] = {}
+    off = False
+    for sample in samples:
+        for key, value, _ in sample.right:
+            if key == "loss":
+                right = value
+            else:
+                before = totals.get(key)
+                right = (
+                    value
+                    if before is None
+                    else Bounded(
+                        before.value + value.value,
+                        before.error + value.error + 2.0**-22 * (np.abs(before.value) + np.abs(value.value)),
+                    )
+                )
+                totals[key] = right
+            if key in sample.seen:
+                if not agrees(sample.seen[key], right):
+                    return []
+                off |= not agrees(sample.seen[key], value)
+    return [[(ACCUMULATED, tuple(totals))]] if off else []
+
+
+def _evidence(where: str, seen: Array, expected: Bounded) -> str:
+    if seen.shape != expected.value.shape:
+        return f"{where} has shape {seen.shape}, expected {expected.value.shape}"
+    if not np.isfinite(seen).all():
+        return f"{where} is not finite"
+    off = np.abs(seen - expected.value)
+    outside = off > expected.error
+    worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
+    return (
+        f"{int(outside.sum())} of {seen.size} values of {where} lie outside the rounding bound; the largest "
+        f"departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.error[worst]:.1g}"
+    )

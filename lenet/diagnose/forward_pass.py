@@ -1,0 +1,248 @@
+"""The forward pass of a port, judged layer by layer, and each wrong layer explained."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lenet.diagnose.explain import (
+    Match,
+    Sample,
+    Segment,
+    fits,
+    generic,
+    single_matches,
+    stages_between,
+    tells_apart,
+)
+from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.mistakes.precision import FLOAT64, single
+from lenet.diagnose.mistakes.wrong_forward import Change, Changes
+from lenet.diagnose.probe_inputs import Observed, Probes
+from lenet.diagnose.two_mistakes import pair_matches
+from lenet.errors import LenetError
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.reference.forward import Array, Bounded, reference
+
+
+def findings(probes: Probes, observed: Observed) -> list[Finding]:
+    """Every wrong place of the forward pass, in order of execution.
+
+    Raises:
+        LenetError: a layer's name is unknown, or the probes were not all answered alike.
+    """
+    layers = observed_layers(probes, observed)
+    if not (layers or observed.gradients or observed.trajectory):
+        raise LenetError("nothing to judge: the port handed out no layer, no gradient and no training step")
+    found: list[Finding] = []
+    place, pending = "", dict[str, Change]()
+    starts = tuple(_exact(probe.images) for probe in probes.forward)
+    for k, name in enumerate(layers):
+        if problem := _shapeless(probes, observed, name):
+            found.append(Finding(name, problem))
+            break  # no layer can be fed what has other axes, or no digits
+        segment = _segment(probes, observed, place, name, starts, pending)
+        place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
+        starts = tuple(_exact(sample.seen) for sample in segment.samples)
+        if segment.is_right:
+            found += _widened(probes, observed, name, found)
+            continue
+        finite = all(np.isfinite(start.value).all() for start in starts)
+        matches = single_matches(segment)
+        if not matches and segment.could_round:
+            found += _widened(probes, observed, name, found)
+            continue
+        if not matches and finite and segment.mendable:
+            matches = pair_matches(segment)
+        matches = _that_go_on(matches, probes, observed, name, layers[k + 1 :])
+        found.append(_finding(segment, matches))
+        if matches:
+            pending = {**pending, **matches[0].pending}
+            starts = tuple(_exact(start) for start in matches[0].starts)
+        if not finite:
+            break  # nothing can be judged behind a NaN
+    return found
+
+
+def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
+    """Of a forward pass without findings, the layers that are right only if granted more roundings."""
+    place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
+    for name in observed_layers(probes, observed):
+        segment = _segment(probes, observed, place, name, starts, {})
+        place, starts = name, tuple(_exact(sample.seen) for sample in segment.samples)
+        if not segment.is_right:
+            found.append(name)
+    return found
+
+
+def notes(probes: Probes, observed: Observed) -> list[str]:
+    """What is worth knowing of a right forward pass, and no mistake."""
+    said = dict[str, None]()
+    for name in rounded_layers(probes, observed):
+        said[ROUNDED_ONCE_MORE.format(name=name)] = None
+    for probe in probes.asked:
+        if probe.judged or probe.name not in observed.activations:
+            continue
+        right = reference(probe.params, probe.images, observed.dtype)
+        for name, array in observed.activations[probe.name].items():
+            value, seen = right[name].value, np.asarray(array)
+            small = (np.abs(value) < np.finfo(observed.dtype).tiny) & (np.abs(value) > right[name].error)
+            if seen.shape == value.shape and small.any() and not seen[small].any():
+                said[FLUSHED] = None
+    return list(said)
+
+
+ROUNDED_ONCE_MORE = (
+    "{name} departs by no more than roundings may be, where no sum rounds: its weights or products were "
+    "computed by way of other numbers (weight norm, a fast convolution)"
+)
+FLUSHED = "denormals, numbers below 1.2e-38, are taken for zero: no weights or pixels in use are so small"
+
+
+def observed_layers(probes: Probes, observed: Observed) -> list[str]:
+    """The layers handed out on every probe, in order of execution."""
+    answers = [observed.activations.get(probe.name, {}) for probe in probes.forward]
+    unknown = {name for answer in answers for name in answer} - ACTIVATION_SHAPES.keys()
+    if unknown:
+        raise LenetError(f"no layer is called {min(unknown)!r}; expected {', '.join(ACTIVATION_SHAPES)}")
+    return [name for name in ACTIVATION_SHAPES if all(name in answer for answer in answers)]
+
+
+def _shapeless(probes: Probes, observed: Observed, name: str) -> str:
+    """What is wrong with a layer that has another number of axes, or no digits, in one line."""
+    for probe in probes.forward:
+        shape, wanted = observed.activations[probe.name][name].shape, ACTIVATION_SHAPES[name]
+        if len(shape) != len(wanted) + 1 or not shape[0]:
+            return f"{name} has shape {shape}, expected {(len(probe.images), *wanted)}"
+    return ""
+
+
+def _exact(values: Array) -> Bounded:
+    wide = np.asarray(values).astype(np.float64)
+    return Bounded(wide, np.zeros(wide.shape))
+
+
+def _segment(
+    probes: Probes,
+    observed: Observed,
+    place: str,
+    target: str,
+    starts: tuple[Bounded, ...],
+    pending: Changes,
+) -> Segment:
+    samples = tuple(
+        Sample(x, observed.activations[probe.name][target].astype(np.float64), _wide(probe.params))
+        for probe, x in zip(probes.forward, starts, strict=True)
+    )
+    return Segment(stages_between(place, target), samples, observed.dtype, pending)
+
+
+def _wide(params: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: w.astype(np.float64) for name, w in params.items()}
+
+
+def _that_go_on(
+    matches: list[Match], probes: Probes, observed: Observed, name: str, rest: list[str]
+) -> list[Match]:
+    """Of several explanations, those that make the next observed layers right, as far as one of them has
+    a claim on them; if none does, all without a claim."""
+    claimed = [stage for match in matches for stage in match.pending]
+    last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
+    good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]
+    return good or [match for match in matches if not match.pending]
+
+
+def _reached(layer: str, stages: list[str]) -> bool:
+    order = list(ACTIVATION_SHAPES)
+    return all(order.index(stage) <= order.index(layer) for stage in stages)
+
+
+def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: list[str]) -> bool:
+    """Whether these layers are right behind such a mistake."""
+    starts, pending = tuple(_exact(start) for start in match.starts), match.pending
+    for after in rest:
+        segment = _segment(probes, observed, name, after, starts, pending)
+        if not segment.is_right:
+            return False
+        starts = tuple(_exact(sample.seen) for sample in segment.samples)
+        pending = {stage: c for stage, c in pending.items() if stage not in segment.stages}
+        name = after
+    return True
+
+
+def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding]) -> list[Finding]:
+    """Whether a layer of a float32 port is right and has more digits than float32, the first time."""
+    if observed.dtype != "float32" or any(f.causes and f.causes[0].name == FLOAT64.name for f in before):
+        return []
+    for probe in probes.forward:
+        values = observed.activations[probe.name][name]
+        if values.dtype == np.float64 and (single(values) != values).any():
+            evidence = f"{name} is float64, and its values do not fit into float32"
+            return [Finding(name, evidence, (Diagnosis.of(FLOAT64, (name,)),))]
+    return []
+
+
+def _finding(segment: Segment, matches: list[Match]) -> Finding:
+    evidence = _evidence(segment)
+    if not matches:
+        return Finding(segment.target, evidence)
+    first, *others = (tuple(Diagnosis.of(kind, where) for kind, where in match.kinds) for match in matches)
+    places = {_first_place(segment, match) for match in matches}
+    where = places.pop() if len(places) == 1 else segment.target
+    return Finding(where, evidence, first, tuple(others), _apart(segment, matches) if others else "")
+
+
+def _first_place(segment: Segment, match: Match) -> str:
+    """The first stage of the segment that an explanation touches."""
+    inside = {name for _, stages in match.kinds for name in stages}
+    return next((name for name in segment.stages if name in inside), segment.target)
+
+
+def _evidence(segment: Segment) -> str:
+    """What was seen at the target, in one line."""
+    for sample, states in zip(segment.samples, segment.right, strict=True):
+        seen, name = sample.seen, segment.target
+        if not np.isfinite(seen).all():
+            return f"{name} holds {int((~np.isfinite(seen)).sum())} values that are no finite numbers"
+        if len(states) <= len(segment.stages):
+            return f"{name} has shape {seen.shape}, behind a layer whose shape does not fit"
+        expected = states[-1]
+        if seen.shape != expected.value.shape:
+            return f"{name} has shape {seen.shape}, expected {expected.value.shape}"
+        if not fits(seen, expected, segment.dtype):
+            off = np.abs(seen - expected.value)
+            outside = off > expected.error
+            worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
+            return (
+                f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; the "
+                f"largest departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
+                f"± {expected.error[worst]:.1g}{_coarser(segment)}"
+            )
+    return f"{segment.target} is within rounding"
+
+
+def _coarser(segment: Segment) -> str:
+    """What else is known of a departure, and names no mistake."""
+    coarse = replace(segment, dtype="float32")
+    within = segment.dtype == "float64" and coarse.is_right
+    return "; all lie within float32's: something was computed in float32" if within else ""
+
+
+def _apart(segment: Segment, matches: list[Match]) -> str:
+    """What input tells the first two explanations apart: found by trying."""
+    one, two = matches[0].changes, matches[1].changes
+    random = generic(segment)
+    if not one or not two:
+        return "the layers that follow, if they are handed out"
+    if tells_apart(random, one, two):
+        weights_only = generic(segment)
+        given = weights_only.samples[0]
+        own = segment.samples[0]
+        images = Sample(own.x, given.seen, given.params)
+        if tells_apart(Segment(segment.stages, (images,), segment.dtype, segment.base), one, two):
+            return "the same images with random weights"
+        pixels = Sample(given.x, given.seen, own.params)
+        if tells_apart(Segment(segment.stages, (pixels,), segment.dtype, segment.base), one, two):
+            return "random images with the same weights"
+        return "random images with random weights"
+    return "nothing that is handed out here: both are the same function; hand out the layers between"

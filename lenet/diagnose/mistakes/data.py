@@ -1,0 +1,256 @@
+"""Mistakes before the first layer: how a pixel became a number, and where it stands."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lenet.diagnose.mistakes.base import Family, Kind, case
+from lenet.diagnose.mistakes.wrong_forward import Call, after, moved
+from lenet.reference.forward import Array, Bounded, gamma
+
+FAMILY = Family()
+IMAGE = ("image",)
+SCALING = case("deepinsight/insightface", 2508)
+MEAN_STD = case("onnx/onnx", 1440)
+TURNED = case("tensorflow/datasets", 812)
+FLIPPED = case("chrischute/real-nvp", 5)
+SCRAMBLED = case("triton-inference-server/server", 2971)
+
+
+def linear(factor: float, offset: float) -> Callable[[Bounded, Call], Bounded]:
+    """factor · x + offset: constants rounded, three operations, in whatever order they are written."""
+
+    def change(x: Bounded, call: Call) -> Bounded:
+        size = abs(factor) * np.abs(x.value) + abs(offset)
+        return Bounded(factor * x.value + offset, abs(factor) * x.error + 6 * call.u * size)
+
+    return change
+
+
+SCALES: tuple[tuple[str, str, str, float, float], ...] = (
+    (
+        "pixels not divided by 255",
+        "Pixels run from 0 to 255, and should run from 0 to 1.",
+        SCALING,
+        255.0,
+        0.0,
+    ),
+    ("pixels divided by 255 twice", "Pixels in 0 to 1 are divided by 255 once more.", SCALING, 1 / 255, 0.0),
+    ("pixels divided by 256", "Pixels are divided by 256, not by 255.", SCALING, 255 / 256, 0.0),
+    ("pixels multiplied by 256", "Pixels run from 0 to 256.", SCALING, 256.0, 0.0),
+    ("pixels divided by 256 twice", "Pixels in 0 to 1 are divided by 256.", SCALING, 1 / 256, 0.0),
+    ("pixels inverted", "Ink is 0 and paper 1; MNIST has it the other way round.", SCALING, -1.0, 1.0),
+    (
+        "pixels normalised",
+        "MNIST's mean 0.1307 is subtracted and its deviation 0.3081 divided by; these weights want 0 to 1.",
+        MEAN_STD,
+        1 / 0.3081,
+        -0.1307 / 0.3081,
+    ),
+    (
+        "pixels normalised as ImageNet's",
+        "ImageNet's mean 0.485 is subtracted and its deviation 0.229 divided by; these weights want 0 to 1.",
+        MEAN_STD,
+        1 / 0.229,
+        -0.485 / 0.229,
+    ),
+    (
+        "pixels normalised as Fashion-MNIST's",
+        "The mean 0.2860 is subtracted and the deviation 0.3530 divided by; these weights want 0 to 1.",
+        MEAN_STD,
+        1 / 0.353,
+        -0.286 / 0.353,
+    ),
+    ("pixels divided by the deviation", "Pixels are divided by 0.3081.", MEAN_STD, 1 / 0.3081, 0.0),
+    ("pixels scaled to −1..1", "Pixels run from −1 to 1, and should run from 0 to 1.", MEAN_STD, 2.0, -1.0),
+    ("mean subtracted", "MNIST's mean 0.1307 is subtracted.", MEAN_STD, 1.0, -0.1307),
+    ("pixels centred at 0.5", "0.5 is subtracted from every pixel.", MEAN_STD, 1.0, -0.5),
+)
+for _name, _text, _case, _factor, _offset in SCALES:
+    FAMILY.add(
+        IMAGE, Kind(_name, _text, "Scale once: pixel / 255, float32.", _case), after(linear(_factor, _offset))
+    )
+
+
+def _rolled(a: Array, rows: int, columns: int) -> Array:
+    return np.roll(a, (rows, columns), axis=(2, 3))
+
+
+def _shifted(a: Array, rows: int, columns: int) -> Array:
+    padded = np.pad(a, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    height, width = a.shape[2:]
+    return padded[:, :, 1 - rows : 1 - rows + height, 1 - columns : 1 - columns + width]
+
+
+STEPS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+STEPS |= {f"{a} and {b}": (STEPS[a][0], STEPS[b][1]) for a in ("up", "down") for b in ("left", "right")}
+PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
+    ("image transposed", "Rows and columns are exchanged.", TURNED, lambda a: a.swapaxes(2, 3)),
+    ("image flipped left to right", "Left and right are exchanged.", FLIPPED, lambda a: a[..., ::-1]),
+    ("image flipped upside down", "The first row is the last.", FLIPPED, lambda a: a[:, :, ::-1]),
+    ("image turned by 180 degrees", "The last pixel is the first.", TURNED, lambda a: a[:, :, ::-1, ::-1]),
+    (
+        "image turned by 90 degrees",
+        "The image is turned counter-clockwise.",
+        TURNED,
+        lambda a: np.rot90(a, 1, (2, 3)),
+    ),
+    (
+        "image turned by 270 degrees",
+        "The image is turned clockwise.",
+        TURNED,
+        lambda a: np.rot90(a, 3, (2, 3)),
+    ),
+    *(
+        (
+            f"image shifted by one pixel {name}",
+            f"The image stands one pixel too far {name}, zeros behind it.",
+            case("pytorch/vision", 2950),
+            lambda a, step=step: _shifted(a, *step),
+        )
+        for name, step in STEPS.items()
+    ),
+    *(
+        (
+            f"image rolled by one pixel {name}",
+            f"The pixels stand one too far {name}, those that fall off come in on the other side.",
+            case("pytorch/vision", 2950),
+            lambda a, step=step: _rolled(a, *step),
+        )
+        for name, step in STEPS.items()
+    ),
+    (
+        "pixels off by one in the file",
+        "Every pixel stands one place too late: the file was read with an offset.",
+        SCRAMBLED,
+        lambda a: np.roll(a.reshape(len(a), -1), 1, axis=1).reshape(a.shape),
+    ),
+)
+for _name, _text, _case, _change in PLACES:
+    FAMILY.add(
+        IMAGE,
+        Kind(
+            _name, _text, "Hand the pixels over as they are: rows from the top, columns from the left.", _case
+        ),
+        after(lambda x, call, change=_change: moved(x, change)),
+    )
+
+
+def standardised(x: Bounded, call: Call, axes: tuple[int, ...], least: float) -> Bounded:
+    """(x − mean) / max(deviation, least) over `axes`: n pixels, so that mean and deviation are right to
+    γ_{n+8}, of the mean of |x| and of the deviation with what the mean's error adds to it."""
+    n = int(np.prod([x.value.shape[axis] for axis in axes]))
+    mean = x.value.mean(axis=axes, keepdims=True)
+    spread = np.maximum(x.value.std(axis=axes, keepdims=True), least)
+    g = gamma(n + 8, call.u)
+    mean_error = g * np.abs(x.value).mean(axis=axes, keepdims=True) + x.error.max(axis=axes, keepdims=True)
+    value = (x.value - mean) / spread
+    share = 2 * g + 2 * mean_error / spread  # relative, of the deviation
+    error = (x.error + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
+    return Bounded(value, (error + share * np.abs(value)) / (1 - share))
+
+
+for _name, _text, _axes, _least in (
+    (
+        "each image standardised",
+        "Each image has its own mean subtracted and deviation divided by.",
+        1,
+        1 / 28,
+    ),
+    ("the batch standardised", "The batch's own mean is subtracted and its deviation divided by.", 0, 0.0),
+):
+    FAMILY.add(
+        IMAGE,
+        Kind(_name, _text, "Scale once: pixel / 255, float32; no statistics of the data at hand.", MEAN_STD),
+        after(
+            lambda x, call, first=_axes, least=_least: standardised(x, call, tuple(range(first, 4)), least)
+        ),
+        whole_batch=not _axes,
+    )
+
+BATCH: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
+    ("digits in reverse order", "The batch comes out in reverse order.", lambda a: a[::-1]),
+    (
+        "first digit for the whole batch",
+        "Every row is the first digit's.",
+        lambda a: np.repeat(a[:1], len(a), 0),
+    ),
+    ("digits off by one", "Every row is its neighbour's.", lambda a: np.roll(a, 1, axis=0)),
+    (
+        "batch mixed into the pixels",
+        "The batch axis was taken for an axis of pixels by a reshape: every image holds parts of several.",
+        lambda a: a.transpose(1, 2, 3, 0).reshape(a.shape),
+    ),
+)
+for _name, _text, _change in BATCH:
+    FAMILY.add(
+        IMAGE,
+        Kind(_name, _text, "Keep the first axis: one row for each digit, in order.", SCRAMBLED),
+        after(lambda x, call, change=_change: moved(x, change)),
+        whole_batch=True,
+    )
+
+
+@FAMILY.after(
+    IMAGE,
+    Kind(
+        "bytes of the pixels swapped",
+        "The four bytes of each float are in the other order: big-endian data read as little-endian.",
+        "Name the byte order when reading: np.dtype('>f4'), then astype(np.float32).",
+        SCRAMBLED,
+    ),
+)
+def _(x: Bounded, call: Call) -> Bounded:
+    swapped = x.value.astype(np.float32).byteswap().astype(np.float64)
+    number = np.isfinite(swapped)  # some pixels become none
+    return Bounded(np.where(number, swapped, 0), np.where(number, x.error, np.inf))
+
+
+@FAMILY.after(
+    IMAGE,
+    Kind(
+        "pixels made black and white",
+        "Every pixel is 0 or 1.",
+        "Keep the gray values: pixel / 255 in float32, no integer division.",
+        SCALING,
+    ),
+)
+def _(x: Bounded, call: Call) -> Bounded:
+    return Bounded((x.value > 0.5).astype(np.float64), x.error)
+
+
+@FAMILY.after(
+    IMAGE,
+    Kind(
+        "pixels divided as integers",
+        "Pixels below 255 became 0: an integer division.",
+        "Divide floats: pixels.astype(np.float32) / 255.",
+        SCALING,
+    ),
+)
+def _(x: Bounded, call: Call) -> Bounded:
+    return Bounded(np.floor(x.value), x.error)
+
+
+def as_bytes(x: Bounded, call: Call, whole: Callable[[Array], Array], divisor: float) -> Bounded:
+    """whole(255 · x) / divisor, the product rounded as the port's dtype rounds it: x is known exactly."""
+    product = x.value.astype(call.dtype) * np.dtype(call.dtype).type(255)
+    value = whole(product.astype(np.float64)) / divisor
+    return Bounded(value, np.where(x.error == 0, 2 * call.u * np.abs(value), np.inf))
+
+
+for _whole, _name, _text in (
+    (np.trunc, "cut off", "255 · x is cut off to a byte: some pixels lose one grey level."),
+    (np.rint, "rounded", "255 · x is rounded to a byte: what is no multiple of 1/255 moves."),
+):
+    for _divisor, _then in ((255.0, ""), (256.0, " and divided by 256"), (1.0, " and not divided by 255")):
+        FAMILY.add(
+            IMAGE,
+            Kind(
+                f"pixels {_name} to bytes{_then}",
+                _text,
+                "Keep pixels in float32; where bytes must be, round, and divide by 255 again.",
+                case("pytorch/vision", 8141),
+            ),
+            after(lambda x, call, whole=_whole, by=_divisor: as_bytes(x, call, whole, by)),
+        )

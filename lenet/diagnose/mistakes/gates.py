@@ -1,0 +1,167 @@
+"""Mistakes on the way back through ReLU and pooling, and where nothing goes back at all."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from lenet.diagnose.mistakes.base import Family, Kind, Mistake, case
+from lenet.diagnose.mistakes.gradients import BIASES, POSITIONS, WEIGHTS
+from lenet.diagnose.mistakes.wrong_backward import BackCall, right_input
+from lenet.diagnose.mistakes.wrong_forward import after, instead, moved, of_type
+from lenet.network.architecture import LAYERS, Affine, MaxPool, ReLU
+from lenet.reference.forward import Array, Bounded, window_taps
+
+FAMILY = Family()
+RELUS = tuple(f"{name}.input" for name in reversed(of_type(ReLU)))
+POOLS = tuple(f"{name}.input" for name in reversed(of_type(MaxPool)))
+TIES = case("Theano/Theano", 5248)
+
+
+def zero(y: Bounded) -> Bounded:
+    """Nothing comes through."""
+    return Bounded(np.zeros_like(y.value), np.zeros_like(y.value))
+
+
+# --- ReLU and pooling --------------------------------------------------------------------------
+
+FAMILY.add(
+    RELUS,
+    Kind(
+        "ReLU's gate missing in the backward pass",
+        "The cotangent passes where ReLU returned zero.",
+        "dx = dy * (x > 0).",
+        case("keras-team/keras", 9664),
+    ),
+    instead(lambda call: call.d),
+)
+FAMILY.add(
+    RELUS,
+    Kind(
+        "ReLU applied to the cotangent",
+        "The gate looks at the sign of the cotangent, not of the input.",
+        "dx = dy * (x > 0), with x from the forward pass.",
+        case("keras-team/keras", 9664),
+    ),
+    instead(lambda call: Bounded(np.maximum(call.d.value, 0), call.d.error)),
+)
+FAMILY.add(
+    RELUS,
+    Kind(
+        "ReLU's gate open at zero",
+        "The cotangent passes where the input is exactly zero.",
+        "dx = dy * (x > 0): zero at zero.",
+        case("keras-team/keras", 9664),
+    ),
+    instead(
+        lambda call: Bounded(
+            call.d.value * (call.x.value >= 0),
+            np.where(call.x.value >= 0, call.d.error, right_input(call).error),
+        )
+    ),
+)
+
+
+def tied(call: BackCall, share: Callable[[Array], Array]) -> Bounded:
+    """Every position that equals its window's maximum is rewarded by `share` of the number of them."""
+    assert isinstance(call.layer, MaxPool)
+    size = call.layer.size
+    taps = np.stack(window_taps(call.x.value, size))
+    wins = taps == taps.max(axis=0)
+    factor = share(wins.sum(axis=0))
+    base = right_input(call)
+    value, error = np.zeros(call.x.value.shape), base.error.copy()
+    for k, (v, e) in enumerate(zip(window_taps(value, size), window_taps(error, size), strict=True)):
+        v[...] = np.where(wins[k], call.d.value * factor, 0)
+        e[...] = np.where(wins[k], np.maximum(e, call.d.error * factor + 2 * call.u * np.abs(v)), e)
+    return Bounded(value, error)
+
+
+def _everywhere(call: BackCall, factor: float) -> Bounded:
+    value, error = np.zeros(call.x.value.shape), np.zeros(call.x.value.shape)
+    assert isinstance(call.layer, MaxPool)
+    for v, e in zip(window_taps(value, call.layer.size), window_taps(error, call.layer.size), strict=True):
+        v[...], e[...] = factor * call.d.value, factor * call.d.error
+    return Bounded(value, error)
+
+
+def _winner_from_the_end(call: BackCall) -> Bounded:
+    def turned(a: Array) -> Array:
+        return a[:, :, ::-1, ::-1]
+
+    back = right_input(
+        replace(call, x=moved(call.x, turned), d=moved(call.d, turned), images=turned(call.images))
+    )
+    return moved(back, turned)
+
+
+WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
+    (
+        "ties rewarded to all winners",
+        "Where several values of a window are the largest, each gets the whole cotangent.",
+        lambda call: tied(call, lambda count: np.ones(count.shape)),
+    ),
+    (
+        "ties split among winners",
+        "Where several values of a window are the largest, they share the cotangent.",
+        lambda call: tied(call, lambda count: 1 / count),
+    ),
+    (
+        "ties won by the last",
+        "Where several values of a window are the largest, the last in row order wins.",
+        _winner_from_the_end,
+    ),
+    (
+        "pooling gradient to the whole window",
+        "Every position of a window gets the cotangent.",
+        lambda call: _everywhere(call, 1.0),
+    ),
+    (
+        "pooling gradient spread as an average",
+        "Every position gets a quarter: the gradient of average pooling.",
+        lambda call: _everywhere(call, 0.25),
+    ),
+)
+for _name, _text, _how in WINNERS:
+    FAMILY.add(
+        POOLS,
+        Kind(_name, _text, "One winner for each window: the first largest in row order.", TIES),
+        instead(_how),
+    )
+
+# --- frozen and detached -----------------------------------------------------------------------
+
+STOPPED = case("pytorch/pytorch", 47175)
+for _layer in of_type(Affine):
+    FAMILY.mistakes.append(
+        Mistake(
+            Kind(
+                f"{_layer} frozen",
+                f"The gradients of {_layer} are zero, those of the layers before it are right.",
+                f"Let {_layer} take part: requires_grad=True, trainable=True, in the optimizer's list.",
+                STOPPED,
+            ),
+            {f"{_layer}.{part}": after(lambda g, call: zero(g)) for part in ("weight", "bias")},
+        )
+    )
+for _layer in [name for name in reversed(of_type(Affine)) if name != LAYERS[0].name]:
+    FAMILY.add(
+        [f"{_layer}.input"],
+        Kind(
+            f"detached before {_layer}",
+            f"No gradient goes back through {_layer}: every layer before it has gradients of zero.",
+            "Keep the graph whole: no detach(), .numpy(), stop_gradient or no_grad in the forward pass.",
+            STOPPED,
+        ),
+        after(lambda g, call: zero(g)),
+    )
+FAMILY.add(
+    BIASES,
+    Kind("bias gradient missing", "The bias has a gradient of zero.", "Sum dy into db.", POSITIONS),
+    after(lambda g, call: zero(g)),
+)
+FAMILY.add(
+    WEIGHTS,
+    Kind("weight gradient missing", "The weights have a gradient of zero.", "dw = Σ dy · x.", POSITIONS),
+    after(lambda g, call: zero(g)),
+)

@@ -1,0 +1,320 @@
+"""Mistakes of the backward pass: where gradients go, what is added up, who is left out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from lenet.diagnose.mistakes.base import Family, Kind, case
+from lenet.diagnose.mistakes.precision import FORMATS, rounded
+from lenet.diagnose.mistakes.wrong_backward import BackCall, right_bias, right_input
+from lenet.diagnose.mistakes.wrong_forward import after, before, instead, moved, of_type
+from lenet.network.architecture import Affine, Conv, Linear
+from lenet.reference.forward import Array, Bounded, cover, gamma
+
+FAMILY = Family()
+WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Affine)))
+BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Affine)))
+CONV_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Conv)))
+CONV_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Conv)))
+DENSE_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Linear)))
+DENSE_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Linear)))
+GROUPS = (
+    WEIGHTS + BIASES,
+    CONV_WEIGHTS + CONV_BIASES,
+    DENSE_WEIGHTS + DENSE_BIASES,
+    WEIGHTS,
+    BIASES,
+    *((f"{name}.weight", f"{name}.bias") for name in reversed(of_type(Affine))),
+)
+CONV_INPUTS = ("conv2.input",)  # nothing lies before conv1
+
+INPUT = case("parasdahal/deepnet", 8)
+COL2IM = case("ravin-d-27/PyDeepFlow", 85)
+BUFFER = case("LBANN/lbann", 1022)
+
+
+def times(y: Bounded, factor: float, u: float) -> Bounded:
+    """Times a factor, one rounding more."""
+    value = factor * y.value
+    return Bounded(value, abs(factor) * y.error * (1 + 2 * u) + 2 * u * np.abs(value))
+
+
+# --- convolution -------------------------------------------------------------------------------
+
+
+def _with_kernel(call: BackCall, change: Callable[[Array], Array]) -> Bounded:
+    return right_input(replace(call, w=np.ascontiguousarray(change(call.w))))
+
+
+KERNELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
+    (
+        "kernel not turned in the input gradient",
+        "The cotangent is correlated with the kernel as it is; it has to be turned by 180 degrees.",
+        lambda w: w[:, :, ::-1, ::-1],
+    ),
+    (
+        "kernel transposed in the input gradient",
+        "Height and width of the kernel are exchanged on the way back.",
+        lambda w: w.swapaxes(2, 3),
+    ),
+    (
+        "input channels reversed in the input gradient",
+        "The gradients of the input channels come in reverse order.",
+        lambda w: w[:, ::-1],
+    ),
+    (
+        "kernel flipped upside down in the input gradient",
+        "The kernel is flipped along its height on the way back.",
+        lambda w: w[:, :, ::-1],
+    ),
+    (
+        "kernel flipped left to right in the input gradient",
+        "The kernel is flipped along its width on the way back.",
+        lambda w: w[..., ::-1],
+    ),
+)
+for _name, _text, _change in KERNELS:
+    FAMILY.add(
+        CONV_INPUTS,
+        Kind(
+            _name,
+            _text,
+            "dx is the full correlation of dy with the kernel turned by 180 degrees, summed over outputs.",
+            INPUT,
+        ),
+        instead(lambda call, change=_change: _with_kernel(call, change)),
+    )
+
+
+def overwritten(call: BackCall, last: bool) -> Bounded:
+    """col2im that sets instead of adding: of each pixel's contributions only the last written is left."""
+    layer, w, d = call.layer, call.w, call.d
+    assert isinstance(layer, Conv)
+    k, (n, _, rows, columns) = layer.kernel, d.value.shape
+    shape = (n, layer.in_channels, rows + k - 1, columns + k - 1)
+    value, size, carried = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    positions = list(np.ndindex(k, k))
+    for i, j in positions if last else positions[::-1]:
+        kernel = w[:, :, i, j]
+        for target, a, b in (
+            (value, d.value, kernel),
+            (size, np.abs(d.value), np.abs(kernel)),
+            (carried, d.error, np.abs(kernel)),
+        ):
+            target[:, :, i : i + rows, j : j + columns] = np.einsum("nopq,oc->ncpq", a, b)
+    terms = layer.out_channels
+    error = carried + gamma(terms + 2, call.u) * (size + carried)
+    p = layer.padding
+    full = Bounded(value, error * cover(terms))
+    return moved(full, lambda a: a[:, :, p : a.shape[2] - p, p : a.shape[3] - p])
+
+
+for _last, _name in ((True, "last"), (False, "first")):
+    FAMILY.add(
+        CONV_INPUTS,
+        Kind(
+            f"col2im keeps the {_name} overlap",
+            f"Overlapping patches overwrite each other: of a pixel's contributions only the {_name} is left.",
+            "Add in col2im: `dx[...] += dcols[...]`, or np.add.at.",
+            COL2IM,
+        ),
+        instead(lambda call, last=_last: overwritten(call, last)),
+    )
+
+
+FAMILY.add(
+    CONV_INPUTS,
+    Kind(
+        "only the first output map in the input gradient",
+        "The input gradient comes from the first output map alone.",
+        "Sum over all output maps.",
+        INPUT,
+    ),
+    instead(lambda call: right_input(replace(call, w=_first_map(call.w)))),
+)
+
+
+def _first_map(w: Array) -> Array:
+    kept = np.zeros_like(w)
+    kept[:1] = w[:1]
+    return kept
+
+
+# --- gradients handed out ----------------------------------------------------------------------
+
+LAYOUT = case("pytorch/pytorch", 129834)
+LAYOUTS: tuple[tuple[tuple[str, ...], str, str, Callable[[Array], Array]], ...] = (
+    (
+        CONV_WEIGHTS,
+        "weight gradient flipped",
+        "The kernel's gradient is turned by 180 degrees.",
+        lambda g: g[:, :, ::-1, ::-1],
+    ),
+    (
+        CONV_WEIGHTS,
+        "weight gradient with height and width swapped",
+        "The kernel's gradient has its spatial axes exchanged.",
+        lambda g: g.swapaxes(2, 3),
+    ),
+    (
+        CONV_WEIGHTS,
+        "weight gradient in HWIO",
+        "The kernel's gradient is in H, W, I, O order.",
+        lambda g: g.transpose(2, 3, 1, 0),
+    ),
+    (
+        CONV_WEIGHTS,
+        "weight gradient reshaped from HWIO",
+        "The kernel's gradient was reshaped from HWIO to OIHW.",
+        lambda g: g.transpose(2, 3, 1, 0).reshape(g.shape),
+    ),
+    (
+        DENSE_WEIGHTS,
+        "weight gradient transposed",
+        "The gradient is (in, out); the weights are (out, in).",
+        lambda g: g.T,
+    ),
+    (
+        DENSE_WEIGHTS,
+        "weight gradient reshaped, not transposed",
+        "The gradient was reshaped from (in, out).",
+        lambda g: g.T.reshape(g.shape),
+    ),
+    (
+        WEIGHTS,
+        "output order of the weight gradient reversed",
+        "The rows of the gradient are in reverse order.",
+        lambda g: g[::-1],
+    ),
+)
+for _on, _name, _text, _view in LAYOUTS:
+    FAMILY.add(
+        _on,
+        Kind(_name, _text, "Hand gradients out in the layout of their parameter.", LAYOUT),
+        after(lambda g, call, view=_view: moved(g, view)),
+    )
+
+
+def first_digits(call: BackCall, count: int) -> BackCall:
+    """The first digits of the batch alone."""
+    cut = [Bounded(a.value[:count], a.error[:count]) for a in (call.x, call.d)]
+    return replace(call, x=cut[0], d=cut[1])
+
+
+FAMILY.add_groups(
+    GROUPS,
+    Kind(
+        "gradient of the first digit alone",
+        "The gradient is not summed over the batch: only its first digit counts.",
+        "Sum over the batch axis.",
+        BUFFER,
+    ),
+    before(lambda call: first_digits(call, 1)),
+)
+FAMILY.add_groups(
+    GROUPS,
+    Kind(
+        "gradient of the last digit alone",
+        "The gradient is overwritten for each digit of the batch: only the last one counts.",
+        "Add up over the batch: `+=`.",
+        BUFFER,
+    ),
+    before(
+        lambda call: replace(
+            call,
+            x=Bounded(call.x.value[-1:], call.x.error[-1:]),
+            d=Bounded(call.d.value[-1:], call.d.error[-1:]),
+        )
+    ),
+)
+# All of them negated, or scaled by the batch size, is a mistake of the loss.
+PARTS: tuple[tuple[str, ...], ...] = (*((one,) for one in GROUPS[0]), *GROUPS[1:])
+for _factor, _name, _text in (
+    (2.0, "gradient doubled", "The gradient is added to its buffer twice."),
+    (0.5, "gradient halved", "The gradient is half of what it should be."),
+    (-1.0, "gradient negated", "The gradient has the wrong sign."),
+):
+    FAMILY.add_sets(
+        PARTS if _factor < 0 else (GROUPS[0], *PARTS),
+        Kind(_name, _text, "Compute it once, from a buffer of zeros.", BUFFER),
+        after(lambda g, call, f=_factor: times(g, f, call.u)),
+    )
+for _name, _text, _power in (
+    ("gradient times the batch size", "The gradient of this parameter is scaled by N once too often.", 1),
+    (
+        "gradient divided by the batch size once more",
+        "The gradient of this parameter has 1/N once too often.",
+        -1,
+    ),
+):
+    FAMILY.add_sets(
+        PARTS,
+        Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
+        after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),
+    )
+
+TF32 = case("intel/torch-xpu-ops", 2400)
+for _name, _bits, _grid in FORMATS:
+    if "cut" in _name and not _name.startswith("TF32"):
+        continue
+    FAMILY.add_groups(
+        (WEIGHTS, CONV_WEIGHTS, DENSE_WEIGHTS),
+        Kind(
+            f"weight gradient from operands in {_name}",
+            f"Inputs and cotangents are rounded to {_name} ({_bits} significant bits) before the products of "
+            "the weight gradient; the forward pass is right.",
+            "Ask for full float32 products in the backward pass as well: allow_tf32=False, no autocast.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid), d=rounded(call.d, grid))),
+    )
+
+# --- biases ------------------------------------------------------------------------------------
+
+POSITIONS = case("HomericIntelligence/Odyssey", 2949)
+
+
+def _at_one_position(call: BackCall, index: int) -> Bounded:
+    d = call.d
+    return right_bias(replace(call, d=moved(d, lambda a: a.reshape(*a.shape[:2], -1)[:, :, [index], None])))
+
+
+def _per_position(call: BackCall) -> Bounded:
+    terms = len(call.d.value)
+    size = (np.abs(call.d.value) + call.d.error).sum(axis=0)
+    return Bounded(call.d.value.sum(axis=0), call.d.error.sum(axis=0) + gamma(terms + 1, call.u) * size)
+
+
+def _positions(call: BackCall) -> int:
+    return call.d.value[0, 0].size
+
+
+BIAS_GRADIENTS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
+    (
+        "bias gradient not summed over positions",
+        "There is one gradient for each position, of shape (O, P, Q).",
+        _per_position,
+    ),
+    (
+        "bias gradient of one position",
+        "Only the first position of each map counts.",
+        lambda call: _at_one_position(call, 0),
+    ),
+    (
+        "bias gradient averaged over positions",
+        "The positions are averaged, not summed.",
+        lambda call: times(right_bias(call), 1 / _positions(call), call.u),
+    ),
+    (
+        "bias gradient summed over rows only",
+        "Only the first column of each map counts.",
+        lambda call: right_bias(replace(call, d=moved(call.d, lambda a: a[..., :1]))),
+    ),
+)
+for _name, _text, _how in BIAS_GRADIENTS:
+    FAMILY.add(
+        CONV_BIASES,
+        Kind(_name, _text, "db = dy.sum(axis=(0, 2, 3)): over the batch and all positions.", POSITIONS),
+        instead(_how),
+    )

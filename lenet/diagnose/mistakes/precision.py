@@ -1,0 +1,268 @@
+"""Mistakes of precision: operands, results or sums in a coarser format than the port claims.
+
+Where operands are rounded to p bits and sums then kept in float32, the rounded operands are known
+exactly, so that float32's own bound applies: the test is as sharp as for the right layer. Where a
+*result* is rounded to a coarse format, the bound is that format's, which admits the right value too; the
+evidence is then that every value lies on the coarse grid, where the right values do not.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from lenet.diagnose.mistakes.base import Family, Kind, case
+from lenet.diagnose.mistakes.wrong_forward import (
+    Call,
+    Change,
+    Compute,
+    Gridded,
+    after,
+    before,
+    instead,
+    of_type,
+    right,
+)
+from lenet.network.architecture import LAYERS, Affine, Conv, Flatten, Linear, MaxPool, ReLU
+from lenet.reference.forward import Array, Bounded, gamma
+
+FAMILY = Family()
+AFFINE = of_type(Affine)
+GROUPS = (AFFINE, of_type(Conv), of_type(Linear))  # cuDNN has a switch of its own, and so has cuBLAS
+SELECTING = of_type(ReLU, MaxPool, Flatten)
+Format = Callable[[Array], Array]
+
+TF32 = case("pytorch/pytorch", 107514)
+WIDE = case("geomstats/geomstats", 775)
+
+
+def to_bits(x: Array, bits: int, whole: Callable[[Array], Array] = np.rint) -> Array:
+    """x with `bits` significant bits, by `np.rint` (nearest, ties to even) or `np.trunc`."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(whole(np.ldexp(mantissa, bits)), exponent - bits)
+
+
+def away(x: Array) -> Array:
+    """Nearest integer, ties away from zero, as GPUs convert to TF32."""
+    return np.trunc(x + np.copysign(0.5, x))
+
+
+def half(x: Array) -> Array:
+    """Nearest float16, with its short range: subnormal below 2^-14, infinite from 65520 on."""
+    with np.errstate(over="ignore"):
+        return x.astype(np.float16).astype(np.float64)
+
+
+# Significant bits with the hidden one: TF32 has float32's exponent and float16's mantissa.
+FORMATS: tuple[tuple[str, int, Format], ...] = (
+    ("TF32", 11, lambda x: to_bits(x, 11)),
+    ("TF32", 11, lambda x: to_bits(x, 11, away)),
+    ("TF32, cut off", 11, lambda x: to_bits(x, 11, np.trunc)),
+    ("bfloat16", 8, lambda x: to_bits(x, 8)),
+    ("bfloat16, cut off", 8, lambda x: to_bits(x, 8, np.trunc)),
+    ("float16", 11, half),
+)
+
+
+def rounded(x: Bounded, grid: Format) -> Bounded:
+    """x in a coarse format. Rounding is monotone: an x within e of its value is rounded to a number between
+    those that x − e and x + e are rounded to, which are mostly one and the same."""
+    value = grid(x.value)
+    with np.errstate(invalid="ignore"):  # infinite in float16
+        spread = np.maximum(grid(x.value + x.error) - value, value - grid(x.value - x.error))
+    return Bounded(value, np.where(x.error == 0, 0.0, spread))
+
+
+def _operands(call: Call, grid: Format) -> Call:
+    return replace(call, x=rounded(call.x, grid), w=grid(call.w))
+
+
+def _result(y: Bounded, bits: int, grid: Format) -> Bounded:
+    found = rounded(y, grid)
+    return Gridded(found.value, found.error, grid, lambda x: to_bits(x, bits - 1))
+
+
+def _narrow(bits: int, grid: Format) -> Change:
+    """Operands and result in a coarse format, sums wider."""
+
+    def change(compute: Compute) -> Compute:
+        def narrow(call: Call) -> Bounded:
+            operands = _operands(call, grid)
+            return _result(compute(replace(operands, b=grid(call.b))), bits, grid)
+
+        return narrow
+
+    return change
+
+
+def _narrow_twice(bits: int, grid: Format, cut: Format) -> Change:
+    """Operands in a coarse format, the product brought to it by `cut`, and its sum with the bias rounded."""
+
+    def change(compute: Compute) -> Compute:
+        def narrow(call: Call) -> Bounded:
+            product = rounded(compute(replace(_operands(call, grid), b=np.zeros(call.b.shape))), cut)
+            value = product.value + grid(call.b).reshape(-1, *[1] * (product.value.ndim - 2))
+            once = call.u * (np.abs(value) + product.error)  # the addition, in the port's own dtype
+            return _result(Bounded(value, product.error + once), bits, grid)
+
+        return narrow
+
+    return change
+
+
+def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
+    """The whole layer in a format of `bits` bits: γ_{n+1} with its unit roundoff."""
+    operands = _operands(call, grid)
+    operands = replace(operands, b=grid(call.b))
+    y = right(operands)
+    size = right(
+        replace(
+            operands,
+            w=np.abs(operands.w),
+            b=np.abs(operands.b),
+            x=Bounded(np.abs(operands.x.value) + operands.x.error, np.zeros(operands.x.value.shape)),
+        )
+    ).value
+    n = call.layer.terms + 2
+    underflow = n * float(np.finfo(np.float16).smallest_subnormal)
+    error = y.error + gamma(n, unit) * size + underflow
+    return Gridded(grid(y.value), error, grid, lambda x: to_bits(x, bits - 1))
+
+
+for _name, _bits, _grid in FORMATS:
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"operands in {_name}",
+            f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
+            "Ask for full float32 products: allow_tf32=False, precision='highest', no autocast.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: _operands(call, grid)),
+    )
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"weights in {_name}",
+            f"The weights are rounded to {_name} ({_bits} significant bits); inputs are not.",
+            "Keep the weights in float32.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, w=grid(call.w))),
+    )
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"inputs in {_name}",
+            f"The layer's inputs are rounded to {_name} ({_bits} significant bits); its weights are not.",
+            "Keep activations in float32.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid))),
+    )
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"parameters in {_name}",
+            f"Weights and biases are rounded to {_name} ({_bits} significant bits); inputs are not.",
+            "Keep the parameters in float32.",
+            TF32,
+        ),
+        before(lambda call, grid=_grid: replace(call, w=grid(call.w), b=grid(call.b))),
+    )
+    if _name.startswith("TF32"):
+        continue  # a format of operands alone: nothing is stored or added in it
+    _coarse = Kind(
+        f"result in {_name}",
+        f"The layer's output is rounded to {_name} ({_bits} significant bits).",
+        "Keep activations in float32.",
+        TF32,
+    )
+    _rounds = after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid))
+    for _stage in SELECTING:  # as operands of the next layer it is the same function
+        FAMILY.add([_stage], _coarse, _rounds, told_by=_stage)
+    FAMILY.add_groups(GROUPS, _coarse, _rounds, tier=1)
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"operands and result in {_name}",
+            f"The layer runs in {_name}: operands and result are rounded to it, sums are wider.",
+            "Switch off autocast and mixed precision; load the model in float32.",
+            TF32,
+        ),
+        _narrow(_bits, _grid),
+        tier=1,
+    )
+    _unit = 2.0 ** (1 - _bits if "cut" in _name else -_bits)
+    FAMILY.add(
+        [layer.name for layer in LAYERS if isinstance(layer, Affine) and (layer.terms + 2) * _unit < 1],
+        Kind(
+            f"everything in {_name}",
+            f"The layer runs in {_name}, its sums as well: each addition rounds to {_bits} bits.",
+            "Load the model in float32, or ask for float32 accumulation.",
+            TF32,
+        ),
+        instead(lambda call, unit=_unit, bits=_bits, grid=_grid: _sums(call, unit, bits, grid)),
+        tier=2,
+    )
+
+# TensorFlow's matrix product in bfloat16 cuts its result off on some CPUs.
+for _name, _bits, _grid, _product in (
+    ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8)),
+    ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8, np.trunc)),
+    ("float16", 11, half, half),
+):
+    FAMILY.add_groups(
+        GROUPS,
+        Kind(
+            f"operands, product and result in {_name}",
+            f"The layer runs in {_name}: operands are rounded to it, the product, and its sum with the bias.",
+            "Switch off mixed precision: Keras' policy 'float32', not 'mixed_bfloat16' or 'mixed_float16'.",
+            case("keras-team/keras", 19332),
+        ),
+        _narrow_twice(_bits, _grid, _product),
+        tier=1,
+    )
+
+
+for _name, _whole in (("cut off to integers", np.trunc), ("rounded to integers", np.rint)):
+    FAMILY.add(
+        AFFINE,
+        Kind(
+            f"result {_name}",
+            f"The layer's output is {_name}: it was cast to an integer type.",
+            "Keep activations in float32: no astype(int), no integer output type.",
+            WIDE,
+        ),
+        after(lambda y, call, whole=_whole: rounded(y, whole)),
+    )
+
+
+def single(x: Array) -> Array:
+    """Nearest float32."""
+    return x.astype(np.float32).astype(np.float64)
+
+
+@FAMILY.instead(
+    AFFINE,
+    Kind(
+        "float32 in a float64 port",
+        "The layer is computed or stored in float32, and the port claims float64.",
+        "Cast the weights and the images to float64 before they are used.",
+        WIDE,
+    ),
+)
+def _(call: Call) -> Bounded:
+    if call.dtype == "float32":
+        raise ValueError("the port claims no more than float32")
+    y = right(replace(call, dtype="float32"))
+    error = y.error + 2.0**-24 * np.abs(y.value)
+    return Gridded(single(y.value), error, single, lambda x: to_bits(x, 23))
+
+
+FLOAT64 = Kind(
+    "float64 where float32 was meant",
+    "The values have more digits than float32 holds: something widened them, such as a NumPy default.",
+    "Make weights, images and constants float32: np.float32(...), dtype=np.float32.",
+    WIDE,
+)

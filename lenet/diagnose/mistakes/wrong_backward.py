@@ -1,0 +1,248 @@
+"""The right loss and backward pass as functions that a mistake can change, with their rounding bounds.
+
+As `lenet.diagnose.mistakes.wrong_forward`, for the other direction. The stages, in order of execution, are
+"loss", then for each layer from the last to the first "<layer>.weight" and "<layer>.bias" (the gradients
+handed out) and "<layer>.input" (the cotangent handed on).
+
+Where float arithmetic leaves a ReLU's gate or a window's winner open, the cotangent there counts as
+unknown: its bound is its own size. Nothing need be decided beforehand, and on exact weights all is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lenet.diagnose.mistakes.wrong_forward import Changes, walk
+from lenet.network.architecture import LAYERS, Affine, Conv, Layer, MaxPool, ReLU
+from lenet.reference.backward import (
+    bias_gradient,
+    cross_entropy,
+    input_gradient,
+    send_back,
+    weight_gradient,
+    winner_decided,
+)
+from lenet.reference.forward import Array, Bounded, unit_roundoff, window_taps
+
+NONE: Changes = {}
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """The loss about to be computed: logits (N, 10) and labels (N,)."""
+
+    logits: Bounded
+    labels: Array
+    dtype: str
+
+    @property
+    def u(self) -> float:
+        """The port's unit roundoff."""
+        return unit_roundoff(self.dtype)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The mean loss, and its cotangent (N, 10) for the logits."""
+
+    value: Bounded
+    d: Bounded
+
+
+@dataclass(frozen=True)
+class BackCall:
+    """One layer's backward step about to be computed.
+
+    Attributes:
+        layer: its geometry.
+        x: its input in the forward pass.
+        d: the cotangent of its output.
+        w: its weights, float64; empty where it has none.
+        images: of the batch (two windows that see the same pixels may tie without harm).
+        dtype: of the port.
+    """
+
+    layer: Layer
+    x: Bounded
+    d: Bounded
+    w: Array
+    images: Array
+    dtype: str
+
+    @property
+    def u(self) -> float:
+        """The port's unit roundoff."""
+        return unit_roundoff(self.dtype)
+
+
+Part = Callable[[BackCall], Bounded]
+
+
+def right_loss(call: LossCall) -> Loss:
+    """Mean softmax cross-entropy."""
+    return Loss(*cross_entropy(call.logits, call.labels, call.dtype))
+
+
+def right_weight(call: BackCall) -> Bounded:
+    """Gradient of the layer's weights."""
+    assert isinstance(call.layer, Affine)
+    return weight_gradient(call.layer, call.x, call.d, call.u)
+
+
+def right_bias(call: BackCall) -> Bounded:
+    """Gradient of the layer's biases."""
+    assert isinstance(call.layer, Affine)
+    return bias_gradient(call.layer, call.d, call.u)
+
+
+def right_input(call: BackCall) -> Bounded:
+    """Cotangent of the layer's input."""
+    layer, x, d = call.layer, call.x, call.d
+    if isinstance(layer, Affine):
+        return input_gradient(layer, call.w, d, call.u)
+    back = Bounded(send_back(layer, x.value, d.value), send_back(layer, x.value, d.error))
+    if not x.error.any():
+        return back
+    size = np.abs(d.value) + d.error
+    if isinstance(layer, ReLU):
+        open_gate = (np.abs(x.value) <= x.error) & (x.error > 0)
+        return Bounded(back.value, np.where(open_gate, size, back.error))
+    if isinstance(layer, MaxPool):
+        return Bounded(back.value, _open_winners(call, layer, size, back.error))
+    return back
+
+
+def _open_winners(call: BackCall, layer: MaxPool, size: Array, error: Array) -> Array:
+    """The error with every position that may win an undecided window unknown."""
+    x = call.x
+    open_window = ~winner_decided(x, call.images, layer.size, *_sees(layer))
+    values, errors = (np.stack(window_taps(a, layer.size)) for a in (x.value, x.error))
+    lowest = (values - errors).max(axis=0)
+    result = error.copy()
+    for k, tap in enumerate(window_taps(result, layer.size)):
+        tap[...] = np.where(open_window & (values[k] + errors[k] >= lowest), size, tap)
+    return result
+
+
+def _sees(pool: MaxPool) -> tuple[int, int, int]:
+    """Side of what an input of this pooling sees of the image, distance of neighbours, padding; pixels."""
+    field, jump, padding = 1, 1, 0
+    for layer in LAYERS:
+        if layer is pool:
+            break
+        if isinstance(layer, Conv):
+            field, padding = field + (layer.kernel - 1) * jump, padding + layer.padding * jump
+        if isinstance(layer, MaxPool):
+            field, jump = field + (layer.size - 1) * jump, jump * layer.size
+    return field, jump, padding
+
+
+PARTS: dict[str, Part] = {"weight": right_weight, "bias": right_bias, "input": right_input}
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A batch after its forward pass: what the backward pass starts from.
+
+    Attributes:
+        params: shared weights, float64.
+        inputs: by layer, its input; "loss" has the logits.
+        labels, images: of the batch.
+        dtype: of the port.
+    """
+
+    params: Mapping[str, Array]
+    inputs: Mapping[str, Bounded]
+    labels: Array
+    images: Array
+    dtype: str
+
+    @classmethod
+    def record(
+        cls,
+        params: Mapping[str, Array],
+        images: Array,
+        labels: Array,
+        dtype: str,
+        changes: Changes = NONE,
+    ) -> "Tape":
+        """The right forward pass, or as `changes` has it."""
+        wide = {name: w.astype(np.float64) for name, w in params.items()}
+        x, inputs = Bounded(images.astype(np.float64), np.zeros(images.shape)), {}
+        for layer in LAYERS:
+            inputs[layer.name] = x
+            x = walk([layer.name], x, wide, dtype, changes)
+        return cls(wide, inputs | {"loss": x}, labels, images, dtype)
+
+    def call(self, layer: Layer, d: Bounded) -> BackCall:
+        """The right call of a layer's backward step."""
+        w = self.params.get(f"{layer.name}.weight", np.empty(0))
+        return BackCall(layer, self.inputs[layer.name], d, w, self.images, self.dtype)
+
+
+def walk_back(
+    tape: Tape, changes: Mapping[str, Callable], start: tuple[int, Bounded] | None = None
+) -> Iterator[tuple[str, Bounded, Bounded]]:
+    """What is handed out, in order of execution: ("loss", value, its cotangent), then for each affine
+    layer ("<layer>.weight", gradient, d) and ("<layer>.bias", gradient, d), d the layer's own cotangent.
+
+    Args:
+        tape: the forward pass.
+        changes: by stage.
+        start: a position in the reversed layers and the cotangent of its output, to begin there.
+    """
+    if start is None:
+        compute = changes["loss"](right_loss) if "loss" in changes else right_loss
+        loss = compute(LossCall(tape.inputs["loss"], tape.labels, tape.dtype))
+        yield "loss", loss.value, loss.d
+        start = 0, loss.d
+    first, d = start
+    for layer in LAYERS[::-1][first:]:
+        call = tape.call(layer, d)
+        if isinstance(layer, Affine):
+            yield f"{layer.name}.weight", _part(call, "weight", changes), d
+            yield f"{layer.name}.bias", _part(call, "bias", changes), d
+        if layer is not LAYERS[0]:
+            d = _part(call, "input", changes)
+
+
+Passed = list[tuple[str, Bounded, Bounded]]  # what `walk_back` handed out
+
+
+def walk_again(tape: Tape, changes: Mapping[str, Callable], right: Passed) -> Iterator[tuple[str, Bounded]]:
+    """What `walk_back` hands out under `changes`, without the cotangents.
+
+    Nothing is computed again that is as in the `right` pass: all before the first change of a cotangent, but
+    the gradients that are changed themselves.
+    """
+    if "loss" in changes:
+        yield from ((key, value) for key, value, _ in walk_back(tape, changes))
+        return
+    backwards = LAYERS[::-1]
+    first = min((position(key) for key in changes if key.endswith(".input")), default=len(backwards))
+    at = 0
+    for key, value, d in right:
+        if position(key) > first:
+            break
+        at = max(0, position(key))
+        if key in changes:
+            value = _part(tape.call(backwards[at], d), key.rpartition(".")[2], changes)
+        yield key, value
+    if first < len(backwards):
+        d = next(d for key, _, d in right if position(key) == at)
+        start = at + 1, _part(tape.call(backwards[at], d), "input", changes)
+        yield from ((key, value) for key, value, _ in walk_back(tape, changes, start))
+
+
+def _part(call: BackCall, part: str, changes: Mapping[str, Callable]) -> Bounded:
+    key, compute = f"{call.layer.name}.{part}", PARTS[part]
+    return changes[key](compute)(call) if key in changes else compute(call)
+
+
+def position(key: str) -> int:
+    """Where a stage stands in the reversed layers; -1 for the loss."""
+    if key == "loss":
+        return -1
+    names = [layer.name for layer in LAYERS[::-1]]
+    return names.index(key.rpartition(".")[0])

@@ -1,0 +1,230 @@
+"""The right network as functions that a mistake can change, with its rounding bound.
+
+Each layer is a `Compute`: a `Call` (its input, its parameters, its geometry) in, the float64 value and
+bound out. A mistake is a `Change`, from the right `Compute` to the wrong one: `before` alters what the
+layer is given, `after` what it returned, `instead` replaces it. Changes compose, so that two mistakes in
+one layer are one change after the other, and a mistake's bound is the right layer's own.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lenet.network.architecture import LAYERS, Affine, Conv, Layer
+from lenet.reference import forward
+from lenet.reference.forward import Array, Bounded
+
+IMAGE = Layer("image")  # what stands before the first layer: data mistakes happen there
+STAGES: dict[str, Layer] = {layer.name: layer for layer in (IMAGE, *LAYERS)}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One layer about to be computed.
+
+    Attributes:
+        layer: its geometry.
+        x: its input, with the error carried in.
+        params: all shared weights, float64.
+        dtype: of the port.
+        w, b: its own weights and biases; empty arrays where it has none.
+        stride: of a convolution.
+    """
+
+    layer: Layer
+    x: Bounded
+    params: Mapping[str, Array]
+    dtype: str
+    w: Array
+    b: Array
+    stride: int = 1
+
+    @property
+    def u(self) -> float:
+        """The port's unit roundoff."""
+        return forward.unit_roundoff(self.dtype)
+
+    def feed(self, change: Callable[[Array], Array]) -> "Call":
+        """The same call on an input of which `change` moves or drops values."""
+        return replace(self, x=moved(self.x, change))
+
+    def geometry(self, padding: int) -> "Call":
+        """The same call of a convolution with another padding."""
+        assert isinstance(self.layer, Conv)
+        return replace(self, layer=replace(self.layer, padding=padding))
+
+
+Compute = Callable[[Call], Bounded]
+Change = Callable[[Any], Any]  # a Compute to a Compute; backward, a `Part` to a `Part`
+Changes = Mapping[str, Change]
+
+
+@dataclass(frozen=True)
+class Gridded(Bounded):
+    """A value of a coarse format: within the bound, and left alone by rounding to that format.
+
+    Attributes:
+        grid: rounds to the format.
+        coarser: rounds to half of its numbers: where that leaves everything alone as well, nothing was
+            seen of the format itself (small integers are numbers of every format).
+    """
+
+    grid: Callable[[Array], Array]
+    coarser: Callable[[Array], Array]
+
+
+def moved(x: Bounded, change: Callable[[Array], Array]) -> Bounded:
+    """Values moved, dropped or replaced by zero, their errors with them."""
+    return Bounded(change(x.value), change(x.error))
+
+
+def before(alter: Callable[..., Any]) -> Change:
+    """The layer computes rightly what it was wrongly given."""
+    return lambda compute: lambda call: compute(alter(call))
+
+
+def after(alter: Callable[..., Any]) -> Change:
+    """The layer's right output is spoilt."""
+    return lambda compute: lambda call: alter(compute(call), call)
+
+
+def instead(wrong: Callable[..., Any]) -> Change:
+    """Something else stands in the layer's place."""
+    return lambda compute: wrong
+
+
+def right(call: Call) -> Bounded:
+    """The layer as it should be."""
+    if call.layer is IMAGE:
+        return call.x
+    if not isinstance(call.layer, Affine):
+        return forward.step(call.layer, {}, call.x, call.dtype)
+    y = exact(call) if never_rounds(call) else rounded(call)
+    return moved(y, lambda a: a[:, :, :: call.stride, :: call.stride]) if call.stride > 1 else y
+
+
+def rounded(call: Call) -> Bounded:
+    """Wx + b with its bound."""
+    assert isinstance(call.layer, Affine)
+    name = call.layer.name
+    params = {f"{name}.weight": call.w, f"{name}.bias": call.b}
+    return forward.affine(call.layer, params, call.x, call.dtype)
+
+
+# Every sum with its roundings, also where none is due: weights, or products, that were computed by way of
+# other numbers (weight norm, a fast convolution).
+ROUNDED: Changes = {name: instead(rounded) for name, layer in STAGES.items() if isinstance(layer, Affine)}
+
+
+def exact(call: Call) -> Bounded:
+    """Wx + b where nothing rounds, in float64 no more than in the port's dtype."""
+    assert isinstance(call.layer, Affine)
+    y = forward.linear_map(call.layer, call.w, call.x.value)
+    y = y + call.b.reshape(-1, *[1] * (y.ndim - 2))
+    return Bounded(y, np.zeros(y.shape))
+
+
+def walk(
+    stages: Iterable[str], x: Bounded, params: Mapping[str, Array], dtype: str, changes: Changes
+) -> Bounded:
+    """x through the stages named, each as it should be or as `changes` has it.
+
+    Raises:
+        ValueError: shapes do not fit: the network so changed does not exist.
+    """
+    for name in stages:
+        compute = changes[name](right) if name in changes else right
+        x = compute(call_of(name, x, params, dtype))
+    return x
+
+
+def call_of(name: str, x: Bounded, params: Mapping[str, Array], dtype: str) -> Call:
+    """The right call of a stage."""
+    none = np.empty(0)
+    w, b = params.get(f"{name}.weight", none), params.get(f"{name}.bias", none)
+    return Call(STAGES[name], x, params, dtype, w, b)
+
+
+def compose(*changes: Changes) -> Changes:
+    """Several mistakes at once; in one layer the first is the outermost."""
+    together: dict[str, Change] = {}
+    for one in changes:
+        for name, change in one.items():
+            inner = together.get(name)
+            together[name] = change if inner is None else _both(inner, change)
+    return together
+
+
+def _both(outer: Change, inner: Change) -> Change:
+    return lambda compute: outer(inner(compute))
+
+
+def never_rounds(call: Call) -> bool:
+    """Whether no sum of an affine layer can round: `lenet.reference.certificate`'s claim, by a cruder bound.
+
+    With x, w and b on dyadic grids, every partial sum is a multiple of the finer of the products' and
+    the biases' grid, and at most max_o Σ|w_o| · max|x| + max|b|: if that is below 2^p of the multiple,
+    float arithmetic of p bits returns every one of them as it is.
+    """
+    if call.x.error.any() or not call.x.value.size:
+        return False
+    x_bits = grid_bits(call.x.value)
+    if x_bits is None:
+        return False
+    w_bits, b_bits = (_kept_bits(call, part, a) for part, a in (("weight", call.w), ("bias", call.b)))
+    if w_bits is None or b_bits is None:
+        return False
+    load = np.abs(call.w).reshape(len(call.w), -1).sum(axis=1).max() * np.abs(call.x.value).max()
+    grid = max(x_bits + w_bits, b_bits)
+    return bool((load + np.abs(call.b).max(initial=0)) * 2.0**grid < 0.5 / call.u)
+
+
+_KEPT: dict[int, tuple[weakref.ref, int | None]] = {}  # of parameters, which are asked for again and again
+
+
+def _kept_bits(call: Call, part: str, a: Array) -> int | None:
+    """`grid_bits`, remembered where `a` is the parameter itself."""
+    if a is not call.params.get(f"{call.layer.name}.{part}"):
+        return grid_bits(a)
+    owner, bits = _KEPT.get(id(a), (None, None))
+    if owner is None or owner() is not a:
+        bits = grid_bits(a)
+        _KEPT[id(a)] = weakref.ref(a), bits
+    return bits
+
+
+def grid_bits(a: Array) -> int | None:
+    """The smallest k for which 2^k · a is integer everywhere; None above 60, or where a is not finite."""
+    bits = _bits(a.ravel()[:: max(1, a.size // 256)])  # a quick look: most arrays are on no grid
+    if bits is None or bits > 60:
+        return None
+    lifted = a * 2.0**bits
+    if not (np.rint(lifted) == lifted).all():
+        bits = _bits(a)
+    return bits if bits is not None and bits <= 60 else None
+
+
+def _bits(a: Array) -> int | None:
+    """By the lowest bit set in each 53-bit significand."""
+    a = a[a != 0]
+    if not a.size:
+        return -60
+    if not np.isfinite(a).all():
+        return None
+    mantissa, exponent = np.frexp(a)
+    units = np.ldexp(mantissa, 53).astype(np.int64)
+    lowest = np.frexp((units & -units).astype(np.float64))[1] - 1
+    return int((53 - exponent - lowest).max())
+
+
+def convolutions() -> tuple[str, ...]:
+    """Names of the convolutions, in order."""
+    return tuple(layer.name for layer in LAYERS if isinstance(layer, Conv))
+
+
+def of_type(*types: type[Layer]) -> tuple[str, ...]:
+    """Names of the layers of these types, in order."""
+    return tuple(layer.name for layer in LAYERS if isinstance(layer, types))

@@ -1,0 +1,273 @@
+"""Anybody's port: plain functions that know nothing of this project, taken as they come.
+
+They are given NumPy arrays of their own, in the dtype that they claim, and may return whatever NumPy
+can read: tensors of any framework, nested lists, numbers. A wrong shape or dtype is left as it is, since
+it is evidence. What cannot be read at all is refused in one line.
+"""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from lenet.diagnose.probe_inputs import Observed, Probes, observe
+from lenet.errors import LenetError
+from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
+from lenet.network.recipe import Batch, Recipe
+from lenet.ports import Arrays
+
+FUNCTIONS = {
+    "activations": "activations(params, images)",
+    "gradients": "gradients(params, images, labels)",
+    "train": "train(params, batches, recipe)",
+}
+DTYPES = ("float32", "float64")
+
+
+class Misused(LenetError):
+    """The functions do not keep to the interface: there is nothing to judge."""
+
+
+class OwnPort:
+    """Functions as `lenet.diagnose.probe_inputs.observe` wants them, around those that somebody wrote.
+
+    Args:
+        activations: (params, images) to {layer: array}, or to the logits alone.
+        gradients: (params, images, labels) to (loss, {parameter: array}), if there is one.
+        train: (params, batches, recipe) to the parameters after one step for each batch, if there is.
+        dtype: what they claim to compute in.
+        layers: their names of layers (or parameters) to ours; None leaves one out.
+        tell: is called with phase=NAME before each call of a function, and with note=TEXT.
+
+    Attributes:
+        notes: what they do beside returning arrays, and should not.
+
+    Raises:
+        Misused: one is no function, or a name stands for no layer.
+    """
+
+    def __init__(
+        self,
+        activations: Callable[..., Any] | None,
+        gradients: Callable[..., Any] | None = None,
+        train: Callable[..., Any] | None = None,
+        dtype: str = "float32",
+        layers: Mapping[str, str | None] | None = None,
+        tell: Callable[..., None] = lambda **event: None,
+    ) -> None:
+        given = {"activations": activations, "gradients": gradients, "train": train}
+        self.functions = {name: function for name, function in given.items() if function is not None}
+        if activations is None:
+            raise Misused(f"there is no function {FUNCTIONS['activations']}")
+        for name, function in self.functions.items():
+            if not callable(function):
+                raise Misused(f"{name} is {describe(function)}, expected a function {FUNCTIONS[name]}")
+        if dtype not in DTYPES:
+            raise Misused(f"DTYPE is {dtype!r}, expected {' or '.join(map(repr, DTYPES))}")
+        if not isinstance(layers, Mapping | None):
+            raise Misused(f"LAYERS is {describe(layers)}, expected a dict {{your name: ours}}")
+        self.dtype, self.layers = dtype, dict(layers or {})
+        for name, ours in self.layers.items():
+            if ours is not None and ours not in {*ACTIVATION_SHAPES, *PARAM_SHAPES}:
+                known = [*ACTIVATION_SHAPES, *PARAM_SHAPES]
+                raise Misused(f"LAYERS maps {name!r} to {ours!r}, expected one of {', '.join(known)}")
+        self.notes: list[str] = []
+        self._tell = tell
+        self._repeated = False
+
+    def observe(self, probes: Probes, follow: Callable[[str, Arrays], None] | None = None) -> Observed:
+        """Run the functions on every probe; `follow` is called with each answer and whose it is."""
+
+        def followed(name: str) -> Callable[..., Any] | None:
+            def call(*arguments: Any) -> Any:
+                answer = getattr(self, name)(*arguments)
+                if follow is not None:
+                    follow(name, _flat(answer))
+                return answer
+
+            return call if name in self.functions else None
+
+        first = followed("activations")
+        assert first is not None  # as the constructor found
+        return observe(probes, first, followed("gradients"), followed("train"), self.dtype)
+
+    def activations(self, params: Arrays, images: np.ndarray) -> Arrays:
+        """{layer: array} by our names; called twice the first time, since nothing may change between."""
+        found = self._layers(self._call("activations", params, images))
+        for name, array in found.items():
+            wanted = (len(images), *ACTIVATION_SHAPES[name])
+            if array.ndim != len(wanted):  # another size is evidence, another number of axes none
+                raise Misused(f"activations returned {name!r} of shape {array.shape}, expected {wanted}")
+        if not self._repeated:
+            self._repeated = True
+            again = self._layers(self._call("activations", params, images))
+            self._compare(found, again)
+        return found
+
+    def gradients(
+        self, params: Arrays, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float | None, Arrays]:
+        """The loss, None if it was not handed out, and {parameter: gradient} by our names."""
+        returned = self._call("gradients", params, images, labels)
+        if isinstance(returned, Mapping):
+            returned = None, returned
+        if not (
+            isinstance(returned, tuple | list) and len(returned) == 2 and isinstance(returned[1], Mapping)
+        ):
+            raise Misused(f"gradients returned {describe(returned)}, expected (loss, {{parameter: array}})")
+        loss, grads = returned
+        if loss is None and not grads:
+            raise Misused("gradients returned neither a loss nor any gradient")
+        if loss is not None:
+            loss = to_numpy(loss, "the loss of gradients")
+            if loss.size != 1:
+                raise Misused(f"the loss of gradients has shape {loss.shape}, expected one number: the mean")
+            loss = float(loss.reshape(()))
+        without = [str(name) for name, grad in grads.items() if grad is None]
+        if without:  # as frameworks say of what the loss does not depend on
+            self._note(f"gradients returned None for {', '.join(without)}: taken for zeros")
+        filled = {name: self._zeros(name) if grad is None else grad for name, grad in grads.items()}
+        return loss, self._named("gradients", filled, list(PARAM_SHAPES))
+
+    def train(self, params: Arrays, batches: list[Batch], recipe: Recipe) -> Arrays:
+        """The parameters after the steps, by our names."""
+        returned = self._call("train", params, batches, recipe)
+        if not isinstance(returned, Mapping):
+            raise Misused(f"train returned {describe(returned)}, expected {{parameter: array}}")
+        found = self._named("train", returned, list(PARAM_SHAPES))
+        if missing := PARAM_SHAPES.keys() - found.keys():
+            raise Misused(f"train returned no {min(missing)!r}, expected every parameter after the steps")
+        return found
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """What the function returns, given copies of its own; a note if it writes into them."""
+        given, kept = ([self._own(argument) for argument in arguments] for _ in "12")
+        before, after = _arrays(kept), _arrays(given)  # before the call: it may put others into the dict
+        self._tell(phase=name)
+        returned = self.functions[name](*given)
+        for (word, ours), (_, theirs) in zip(before, after, strict=True):
+            if not np.array_equal(ours, theirs) and (name, word) != ("train", "params"):  # those it may
+                self._note(f"{name} writes into the {word} that it is given; only here each call has its own")
+        return returned
+
+    def _own(self, argument: Any) -> Any:
+        """A copy in the claimed dtype; labels and recipe stay as they are."""
+        if isinstance(argument, Mapping):
+            return {name: array.astype(self.dtype) for name, array in argument.items()}
+        if isinstance(argument, list):
+            return [Batch(self._own(b.images), b.labels.copy(), b.rate) for b in argument]
+        if isinstance(argument, np.ndarray):
+            return argument.astype(self.dtype if argument.dtype.kind == "f" else argument.dtype)
+        return argument
+
+    def _layers(self, returned: Any) -> Arrays:
+        if isinstance(returned, Mapping):
+            found = self._named("activations", returned, list(ACTIVATION_SHAPES))
+            if not found:
+                raise Misused("activations returned no layer at all, expected at least 'logits'")
+            return found
+        expected = "a dict {layer: array}, or the logits as one array"
+        return {"logits": to_numpy(returned, "what activations returned", expected)}
+
+    def _named(self, what: str, returned: Mapping[Any, Any], known: list[str]) -> Arrays:
+        found: Arrays = {}
+        for name, value in returned.items():
+            ours = self._ours(name)
+            if ours is None:
+                continue
+            if ours not in known:
+                raise Misused(f"{what} returned {_unknown(ours, known)}")
+            if ours in found:
+                raise Misused(f"{what} returned {ours!r} twice: LAYERS gives one name to two arrays")
+            found[ours] = to_numpy(value, f"{what}()[{name!r}]")
+        return found
+
+    def _ours(self, name: Any) -> Any:
+        """Our name: of "my conv" itself, or of the layer before the dot in "my conv.weight"."""
+        head, dot, tail = str(name).rpartition(".")
+        if name not in self.layers and dot and head in self.layers:
+            layer = self.layers[head]
+            return None if layer is None else f"{layer}.{tail}"
+        return self.layers.get(name, name)
+
+    def _zeros(self, name: Any) -> np.ndarray:
+        return np.zeros(PARAM_SHAPES.get(self._ours(name), ()), self.dtype)
+
+    def _compare(self, one: Arrays, two: Arrays) -> None:
+        for name, array in one.items():
+            other = two.get(name, np.empty(0))
+            if array.shape != other.shape or not np.array_equal(
+                array, other, equal_nan=array.dtype.kind == "f"
+            ):
+                self._note(
+                    f"activations, called twice alike, returns another {name}: dropout left on, or "
+                    "something kept from call to call"
+                )
+                return
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            self._tell(note=text)
+
+
+def to_numpy(value: Any, what: str, expected: str = "an array of numbers") -> np.ndarray:
+    """Any framework's tensor, list or number as a NumPy array of floats, integers or booleans.
+
+    Raises:
+        Misused: it is none.
+    """
+    try:
+        if hasattr(value, "detach"):  # PyTorch: off its history and its device
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds each of its values
+                value = value.float()
+        array = np.asarray(value)
+        if array.dtype.kind == "V" or array.dtype == np.longdouble:  # bfloat16 and the like by ml_dtypes
+            array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise Misused(f"{what} is {describe(value)}, expected {expected} ({reason})") from error
+    if array.dtype.kind not in "fiub":
+        raise Misused(f"{what} is {describe(value)}, expected {expected}")
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def describe(value: Any) -> str:
+    """What somebody returned, in a few words: "None", "a tuple of 3"."""
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}"
+    if isinstance(value, tuple | list):
+        return f"a {kind} of {len(value)}"
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _unknown(name: Any, known: list[str]) -> str:
+    close = get_close_matches(str(name), known, 1)
+    if close:
+        mapping = f"LAYERS = {{{name!r}: {close[0]!r}}}"
+        return f"{name!r}, which is unknown; did you mean {close[0]!r}? {mapping} says so"
+    return (
+        f"{name!r}, which is unknown; known are {', '.join(known)}; LAYERS = {{{name!r}: …}} maps it to one "
+        "of them, or to None to leave it out"
+    )
+
+
+def _arrays(arguments: list[Any]) -> list[tuple[str, np.ndarray]]:
+    """Every array that is handed over, and what it belongs to."""
+    params, data, *labels = arguments
+    images = [batch.images for batch in data] if isinstance(data, list) else [data]
+    found = [("params", array) for array in params.values()] + [("images", array) for array in images]
+    return found + [("labels", array) for array in labels if isinstance(array, np.ndarray)]
+
+
+def _flat(answer: Any) -> Arrays:
+    """An answer as arrays alone; the loss stands beside its gradients as "loss"."""
+    if isinstance(answer, tuple):
+        loss, grads = answer
+        return grads if loss is None else {**grads, "loss": np.array(loss)}
+    return answer

@@ -1,0 +1,188 @@
+"""MNIST: the 10,000 test digits ship with the package; the 60,000 training digits are fetched.
+
+Every file is IDX, gzipped, and verified by the SHA-256 of its decompressed content, since mirrors
+compress the same content differently.
+"""
+
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from lenet.errors import LenetError
+from lenet.network.architecture import CLASSES, IMAGE_SHAPE
+
+BUNDLED = Path(__file__).parent
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+CHECKSUMS = {
+    "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images (N, 1, 28, 28) float32 in [0, 1] and labels (N,) int64 in 0..9."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice | np.ndarray) -> "Digits":
+        return Digits(self.images[index], self.labels[index])
+
+
+def scale(pixels: np.ndarray) -> np.ndarray:
+    """uint8 pixels (..., 28, 28), 0 to 255, to float32 images (..., 1, 28, 28) in [0, 1].
+
+    The one place where pixels are scaled: a single float32 division, correctly rounded by IEEE 754.
+    """
+    return pixels[..., None, :, :].astype(np.float32) / np.float32(255)
+
+
+def test_set() -> Digits:
+    """The 10,000 test digits that ship with the package."""
+    return _read_pair(BUNDLED, "t10k")
+
+
+def training_set(folder: Path | None = None) -> Digits:
+    """The 60,000 training digits from `folder`, else `$LENET_DATA`, else the `lenet data` cache.
+
+    Raises:
+        LenetError: the files are not there, damaged, or not MNIST's.
+    """
+    return _read_pair(training_folder(folder), "train")
+
+
+def training_folder(folder: Path | None = None) -> Path:
+    """Where the training set is looked for: `folder`, else `$LENET_DATA`, else the user's cache."""
+    if folder is not None:
+        return folder
+    if "LENET_DATA" in os.environ:
+        return Path(os.environ["LENET_DATA"])
+    import pooch
+
+    return Path(pooch.os_cache("lenet"))
+
+
+def download(folder: Path, mirrors: tuple[str, ...] = MIRRORS) -> list[Path]:
+    """Fetch what `folder` lacks of the training set; each file is verified, then renamed into place.
+
+    Raises:
+        LenetError: no mirror gave the right content, or `folder` cannot be written.
+    """
+    names = [name for name in CHECKSUMS if name.startswith("train")]
+    return [_fetch(name, folder, mirrors) for name in names]
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """One gzipped IDX file of unsigned bytes, as an array of the shape in its header.
+
+    IDX (yann.lecun.com/exdb/mnist): two zero bytes, a type code (8: unsigned byte), the number of
+    axes, each axis as a big-endian uint32, then the bytes in row-major order.
+
+    Raises:
+        LenetError: the file is missing, truncated, of another type, or its checksum is not MNIST's.
+    """
+    content = _read_gzip(path)
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise LenetError(f"{path}: not an IDX file of unsigned bytes (magic {content[:4].hex()})")
+    axes = content[3]
+    header = 4 + 4 * axes
+    shape = tuple(int(n) for n in np.frombuffer(content[4:header], ">u4")) if len(content) >= header else ()
+    if len(shape) != axes or len(content) != header + prod(shape):
+        raise LenetError(f"{path}: truncated or padded ({len(content)} bytes for shape {shape})")
+    wanted = CHECKSUMS.get(path.name)
+    if wanted and hashlib.sha256(content).hexdigest() != wanted:
+        raise LenetError(f"{path}: content is not MNIST's (SHA-256 differs); `lenet data` fetches it anew")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def check_images(images: np.ndarray, dtype: str = "float32") -> None:
+    """Refuse anything but a batch of images: (N ≥ 1, 1, 28, 28), `dtype`, every value in [0, 1].
+
+    Raises:
+        LenetError: one line saying what was found and what is expected.
+    """
+    if images.shape[1:] != IMAGE_SHAPE:
+        raise LenetError(f"images have shape {images.shape}, expected (N, 1, 28, 28)")
+    if len(images) == 0:
+        raise LenetError("the batch is empty: give at least one image")
+    if images.dtype != dtype:
+        raise LenetError(f"images are {images.dtype}, expected {dtype}")
+    if not (images.min() >= 0 and images.max() <= 1):  # a NaN fails this too
+        raise LenetError(
+            "images must lie in [0, 1] with no NaN: divide pixels by 255 (lenet.network.digits.scale)"
+        )
+
+
+def check_labels(labels: np.ndarray, count: int) -> None:
+    """Refuse anything but `count` integer labels in 0..9.
+
+    Raises:
+        LenetError: one line saying what was found and what is expected.
+    """
+    if labels.shape != (count,):
+        raise LenetError(f"labels have shape {labels.shape}, expected ({count},): one for each image")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise LenetError(f"labels are {labels.dtype}, expected integers")
+    if count and not (labels.min() >= 0 and labels.max() < CLASSES):
+        raise LenetError(f"labels must lie in 0..{CLASSES - 1}, got {labels.min()}..{labels.max()}")
+
+
+def _read_pair(folder: Path, prefix: str) -> Digits:
+    images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
+    labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz")
+    return Digits(scale(images), labels.astype(np.int64))
+
+
+def _read_gzip(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except FileNotFoundError as error:
+        raise LenetError(f"{path}: not there; `lenet data` fetches it, --data names its folder") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise LenetError(f"{path}: not a whole gzip file ({error}); `lenet data` fetches it anew") from error
+
+
+def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
+    import pooch
+    import requests
+
+    target = folder / name
+    if target.is_file():
+        with suppress(LenetError):  # a damaged copy is fetched anew, and replaced only by a good one
+            read_idx(target)
+            return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        workplace = tempfile.TemporaryDirectory(dir=folder, prefix=".download-")
+    except OSError as error:
+        raise LenetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    failures = []
+    with workplace as temporary:
+        for mirror in mirrors:
+            part = Path(temporary) / name
+            try:
+                pooch.HTTPDownloader(progressbar=True)(mirror + name, str(part), None)
+                read_idx(part)
+            except (requests.RequestException, OSError, ValueError, LenetError) as error:
+                failures.append(f"{mirror} ({type(error).__name__})")
+            else:
+                part.replace(target)
+                return target
+    raise LenetError(f"{name}: no mirror gave it: {', '.join(failures)}; --data takes a folder that has it")

@@ -1,0 +1,188 @@
+"""The contract of a port: what every implementation of the network can be asked, whatever its framework."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from lenet.errors import LenetError
+from lenet.network import weights
+from lenet.network.architecture import CLASSES, PARAM_SHAPES
+from lenet.network.digits import check_images, check_labels
+from lenet.network.recipe import Batch, Recipe
+from lenet.ports import registry
+
+Arrays = dict[str, np.ndarray]
+
+
+class Unsupported(LenetError):
+    """A port was asked for what its registry line says that it cannot do."""
+
+
+class Port(ABC):
+    """One implementation in one framework, in one mode and one dtype.
+
+    The public methods check what they are given and speak NumPy in the shared layout: images
+    (N, 1, 28, 28) in [0, 1], labels (N,) integers, parameters as in
+    `lenet.network.architecture.PARAM_SHAPES`. They all raise LenetError for anything else. An adapter
+    (`lenet_*/port.py`) implements the methods that begin with an underscore.
+    """
+
+    _optimizer: Any = None
+
+    def __init__(self, name: str, dtype: str = "float32") -> None:
+        self.name = name
+        self.mode = name.partition(":")[2]
+        self.dtype = dtype
+        line = registry.FRAMEWORKS[name.partition(":")[0]]
+        if dtype not in line.dtypes:
+            raise Unsupported(f"port {name!r} computes in {' and '.join(line.dtypes)} alone, not {dtype}")
+        self.version = line.version
+        self._setup()
+
+    def load(
+        self, params: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Take shared weights, float32 or the port's dtype; the velocity starts at zero, or as given."""
+        checked = self._checked(params)
+        at_rest = {name: np.zeros_like(array) for name, array in checked.items()}
+        self._start = at_rest if velocity is None else self._checked(velocity)
+        self._optimizer = None
+        self._load(checked)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The forward pass as a user runs it: (N, 10)."""
+        return self._logits(self._images(images))
+
+    def activations(self, images: np.ndarray) -> Arrays:
+        """The output of every layer: {name: array}, as in `lenet.network.architecture.ACTIVATION_SHAPES`."""
+        return self._activations(self._images(images))
+
+    def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
+        """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+        checked = self._images(images)
+        return self._gradients(checked, self._labels(labels, len(images)))
+
+    def backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        """d(sum(cotangent · logits)) / d(parameter), for a cotangent (N, 10)."""
+        checked = self._images(images)
+        if cotangent.shape != (len(images), CLASSES):
+            raise LenetError(f"cotangent has shape {cotangent.shape}, expected ({len(images)}, {CLASSES})")
+        return self._backward(checked, cotangent.astype(self.dtype))
+
+    def train(self, batches: Iterable[Batch], recipe: Recipe) -> Iterator[float]:
+        """One SGD step for each batch, from the current weights and velocity; yields each loss."""
+        self._optimizer = self._make_optimizer(recipe, self.velocity())
+        for batch in batches:
+            images = self._images(batch.images)
+            yield self._train_step(images, self._labels(batch.labels, len(images)), batch.rate)
+
+    def params(self) -> Arrays:
+        """The current parameters, copied out in the shared layout."""
+        return self._params()
+
+    def velocity(self) -> Arrays:
+        """The current momentum buffers, copied out in the shared layout; zeros before any step."""
+        if self._optimizer is None:
+            return {name: array.copy() for name, array in self._start.items()}
+        return self._velocity()
+
+    # What a stopwatch may stand beside: batches already in the framework's layout and memory, no checks.
+
+    def inputs(self, images: np.ndarray) -> Any:
+        """Images for `forward` and `one_step`, in the framework's own layout and memory."""
+        return self._inputs(self._images(images))
+
+    def targets(self, labels: np.ndarray) -> Any:
+        """Labels for `one_step`, likewise."""
+        return self._targets(self._labels(labels, len(labels)))
+
+    def forward(self, inputs: Any) -> np.ndarray:
+        """The logits (N, 10) of a batch from `inputs`; computed to the end when it returns."""
+        return self._forward(inputs)
+
+    def one_step(self, inputs: Any, targets: Any, rate: float) -> float:
+        """One SGD step on a batch from `inputs` and `targets`, after `train` has set the optimizer up."""
+        return self._step(inputs, targets, rate)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        return self._forward(self._inputs(images))
+
+    def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
+        return self._step(self._inputs(images), self._targets(labels), rate)
+
+    def _checked(self, params: Mapping[str, np.ndarray]) -> Arrays:
+        dtypes = {str(array.dtype) for array in params.values()}
+        weights.check(params, dtype=self.dtype if dtypes == {self.dtype} else "float32")
+        return {name: params[name].astype(self.dtype) for name in PARAM_SHAPES}
+
+    def _images(self, images: np.ndarray) -> np.ndarray:
+        check_images(images, dtype=self.dtype if images.dtype == self.dtype else "float32")
+        return images.astype(self.dtype, copy=False)
+
+    def _labels(self, labels: np.ndarray, count: int) -> np.ndarray:
+        check_labels(labels, count)
+        return labels.astype(np.int64, copy=False)  # the one type of integer that all frameworks take
+
+    @abstractmethod
+    def _setup(self) -> None: ...
+
+    @abstractmethod
+    def _load(self, params: Arrays) -> None: ...
+
+    @abstractmethod
+    def _inputs(self, images: np.ndarray) -> Any: ...
+
+    @abstractmethod
+    def _targets(self, labels: np.ndarray) -> Any: ...
+
+    @abstractmethod
+    def _forward(self, inputs: Any) -> np.ndarray: ...
+
+    @abstractmethod
+    def _activations(self, images: np.ndarray) -> Arrays: ...
+
+    @abstractmethod
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]: ...
+
+    @abstractmethod
+    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays: ...
+
+    @abstractmethod
+    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any: ...
+
+    @abstractmethod
+    def _step(self, inputs: Any, targets: Any, rate: float) -> float: ...
+
+    @abstractmethod
+    def _params(self) -> Arrays: ...
+
+    @abstractmethod
+    def _velocity(self) -> Arrays: ...
+
+
+class ForwardPort(Port):
+    """A port that runs the network but cannot differentiate it; its registry line says why."""
+
+    def _targets(self, labels: np.ndarray) -> Any:
+        self._refuse("training")
+
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
+        self._refuse("gradients")
+
+    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        self._refuse("gradients")
+
+    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any:
+        self._refuse("training")
+
+    def _step(self, inputs: Any, targets: Any, rate: float) -> float:
+        self._refuse("training")
+
+    def _velocity(self) -> Arrays:
+        self._refuse("training")
+
+    def _refuse(self, what: str) -> NoReturn:
+        reason = registry.FRAMEWORKS[self.name.partition(":")[0]].forward_only
+        raise Unsupported(f"port {self.name!r} has no {what}: {reason}")

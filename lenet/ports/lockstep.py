@@ -1,0 +1,65 @@
+"""How far ports that train alike drift apart, step by step, from rounding alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lenet.network.digits import Digits
+from lenet.network.recipe import Batch, Recipe, batches, initial_params
+from lenet.ports.contract import Arrays, Port
+
+
+@dataclass(frozen=True)
+class Lockstep:
+    """A training run of several ports, step by step.
+
+    Attributes:
+        losses: (steps, 1 + len(ports)), the reference's first: of each step's batch, before the step.
+        distances: (steps, len(ports)): after each step, each port's `distance` from the reference's weights.
+    """
+
+    losses: np.ndarray
+    distances: np.ndarray
+
+
+def lockstep(
+    reference: Port,
+    ports: Sequence[Port],
+    digits: Digits,
+    recipe: Recipe,
+    steps: int,
+    progress: Callable[[], None] = lambda: None,
+) -> Lockstep:
+    """Train everybody from the recipe's initial weights on the same batches, step by step together."""
+    everybody = [reference, *ports]
+    for port in everybody:
+        port.load(initial_params(recipe.seed))
+    runs = [port.train(batches(digits, recipe, 0, steps), recipe) for port in everybody]
+    losses, rows = [], []
+    for step in zip(*runs, strict=True):
+        losses.append(step)
+        weights = reference.params()
+        rows.append([distance(port.params(), weights) for port in ports])
+        progress()
+    return Lockstep(np.array(losses), np.array(rows))
+
+
+def distance(params: Arrays, reference: Arrays) -> float:
+    """Largest difference of two weights, relative to the largest weight of its own array."""
+    return max(float(np.abs(params[name] - w).max() / np.abs(w).max()) for name, w in reference.items())
+
+
+def shaken(port: Port, batches: Iterator[Batch], recipe: Recipe, noise: float, seed: int) -> Iterator[float]:
+    """Train, and move every weight by a random ±`noise` (relative to its array's largest) after each step.
+
+    A model of rounding that may be worse than any real one: what it drifts bounds what a port may.
+    """
+    rng = np.random.default_rng(seed)
+    for batch in batches:
+        yield from port.train([batch], recipe)
+        moved = {
+            name: w + noise * np.abs(w).max() * rng.choice([-1.0, 1.0], w.shape)
+            for name, w in port.params().items()
+        }
+        port.load(moved, port.velocity())

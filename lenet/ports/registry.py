@@ -1,0 +1,162 @@
+"""The ports that there are, and what each needs. A framework is imported only when its port is opened."""
+
+import gc
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lenet.errors import LenetError, MissingFramework
+
+if TYPE_CHECKING:
+    from lenet.ports.contract import Port
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A registry line: where the port lives, its modes, and the package that it needs.
+
+    Attributes:
+        needs: further packages that a part of a mode's name ("torch" in "torch/onnxruntime") imports.
+        dtypes: what its ports compute in.
+        forward_only: why they cannot differentiate or train; empty where they do the whole contract.
+    """
+
+    module: str
+    package: str
+    modes: tuple[str, ...] = ("",)
+    extra: str = ""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    forward_only: str = ""
+
+    @property
+    def install(self) -> str:
+        """The line that installs what is missing."""
+        return f"pip install -e '.[{self.extra}]'" if self.extra else f"pip install {self.package}"
+
+    @property
+    def version(self) -> str:
+        """The version that is installed; cv2 comes in distributions of four other names."""
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            return importlib.metadata.version(importlib.metadata.packages_distributions()[self.package][0])
+
+
+FRAMEWORKS = {
+    "numpy": Framework("lenet_numpy.port", "numpy", ("", "fast")),
+    "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
+    "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
+    "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
+    "tf1": Framework("lenet_tf1.port", "tensorflow"),
+    "theano": Framework("lenet_theano.port", "pytensor", extra="history"),
+    "caffe": Framework(
+        "lenet_caffe.port",
+        "cv2",
+        extra="history",
+        dtypes=("float32",),
+        forward_only="OpenCV imports Caffe's network for inference; Caffe itself trained it",
+    ),
+    "onnx": Framework(
+        "export.port",
+        "onnx",
+        tuple(
+            f"{exporter}/{runtime}"
+            for exporter in ("numpy", "torch", "tf")
+            for runtime in ("onnxruntime", "onnxruntime-all", "reference", "opencv")
+        ),
+        extra="export",
+        needs={
+            "torch": ("torch", "onnxscript"),
+            "tf": ("tensorflow", "tf2onnx"),
+            "onnxruntime": ("onnxruntime",),
+            "onnxruntime-all": ("onnxruntime",),
+            "opencv": ("cv2",),
+        },
+        dtypes=("float32",),
+        forward_only="an ONNX file holds the forward pass in float32, and these runtimes only run it",
+    ),
+}
+
+
+def names(*, forward_only: bool = False) -> list[str]:
+    """Every port and mode: "numpy", "torch", "torch:compile", …
+
+    Args:
+        forward_only: whether to list as well those that do not differentiate or train.
+    """
+    return [
+        f"{name}:{mode}" if mode else name
+        for name, line in FRAMEWORKS.items()
+        for mode in line.modes
+        if forward_only or not line.forward_only
+    ]
+
+
+def modes(name: str) -> list[str]:
+    """The port of that name; where there is none, every mode of the framework: "onnx" names twelve."""
+    known = names(forward_only=True)
+    return [name] if name in known else [one for one in known if one.partition(":")[0] == name]
+
+
+def framework(name: str) -> Framework:
+    """The registry line of a port and mode.
+
+    Raises:
+        LenetError: there is no such port.
+    """
+    known = names(forward_only=True)
+    if name not in known:
+        raise LenetError(f"unknown port {name!r}; known: {', '.join(known)}")
+    return FRAMEWORKS[name.partition(":")[0]]
+
+
+def missing(name: str) -> list[str]:
+    """What the port and mode needs and Python does not find (nothing is imported)."""
+    line = framework(name)
+    parts = name.partition(":")[2].split("/")
+    needed = [line.package, *(package for part in parts for package in line.needs.get(part, ()))]
+    return [package for package in needed if importlib.util.find_spec(package) is None]
+
+
+def installed(name: str) -> bool:
+    """Whether all that the port and mode needs can be found (nothing is imported)."""
+    return not missing(name)
+
+
+def open_port(name: str, dtype: str = "float32") -> "Port":
+    """The port of that name, its framework imported, without weights.
+
+    Raises:
+        LenetError: there is no such port; MissingFramework: its framework is not installed;
+            Unsupported: it does not compute in `dtype`.
+    """
+    line = framework(name)
+    if packages := missing(name):
+        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {line.install}")
+    try:
+        with _no_garbage_collected():
+            module = importlib.import_module(line.module)
+    except (ImportError, OSError) as error:
+        raise MissingFramework(
+            f"port {name!r}: {line.package} does not import ({error}); {line.install}"
+        ) from error
+    return module.Port(name, dtype)
+
+
+@contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """For imports: TensorFlow's makes a million objects that stay, and a fifth of its time goes into looking
+    for garbage among them, again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

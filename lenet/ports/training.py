@@ -1,0 +1,145 @@
+"""Training any port by a recipe: the loop, checkpoints, and what is recorded beside the weights."""
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from lenet import __version__
+from lenet.errors import LenetError
+from lenet.files import write_atomically
+from lenet.network import weights
+from lenet.network.digits import CHECKSUMS, Digits
+from lenet.network.recipe import Recipe, batches, initial_params
+from lenet.ports.contract import Arrays, Port
+
+
+@dataclass
+class Checkpoint:
+    """Where a run stands after `step` steps: parameters and velocity in the shared layout."""
+
+    step: int
+    params: Arrays
+    velocity: Arrays
+
+
+@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges the loss tells, in one line
+def train(
+    port: Port,
+    digits: Digits,
+    recipe: Recipe,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> list[float]:
+    """Train `port` from the recipe's initial weights, or from where `checkpoint` stopped.
+
+    After each epoch the state is written to `checkpoint`, whole or not at all; a run that goes on
+    from it sees the same batches and ends in the same weights as one that was never interrupted.
+
+    Args:
+        port: opened; its weights are replaced.
+        digits: to train on.
+        recipe: of the run.
+        checkpoint: file of an interrupted run of the same port and recipe, or where to put one.
+        progress: called after each step with the number of steps done and the loss before the step.
+
+    Returns:
+        the loss of every step made by this call.
+
+    Raises:
+        LenetError: there are no digits; the checkpoint is damaged, of another run, or cannot be
+            written; or the loss is no longer finite.
+    """
+    if not len(digits):
+        raise LenetError("no digits to train on: give at least one")
+    run = _identity(port, digits, recipe)
+    state = Checkpoint(0, initial_params(recipe.seed), {})
+    if checkpoint is not None and checkpoint.exists():
+        state = read_checkpoint(checkpoint, run, port.dtype)
+    port.load(state.params, state.velocity or None)
+    steps = recipe.steps(len(digits))
+    per_epoch = steps // recipe.epochs
+    losses: list[float] = []
+    for start in range(state.step, steps, per_epoch):
+        for loss in port.train(batches(digits, recipe, start, start + per_epoch), recipe):
+            step = state.step + len(losses) + 1
+            if not np.isfinite(loss):
+                raise LenetError(f"the loss is {loss} at step {step}: lower the learning rate")
+            losses.append(loss)
+            progress(step, loss)
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, port, start + per_epoch, run)
+    return losses
+
+
+def write_checkpoint(path: Path, port: Port, step: int, run: str) -> None:
+    """Everything that the rest of the run depends on, in one safetensors file."""
+    arrays = {f"params/{name}": array for name, array in port.params().items()}
+    arrays |= {f"velocity/{name}": array for name, array in port.velocity().items()}
+    write_atomically(path, save(arrays, {"run": run, "step": str(step)}))
+
+
+def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
+    """The state in `path`, refused unless it is whole, in `dtype`, and belongs to the same `run`.
+
+    Raises:
+        LenetError: the file is damaged, or of another port, recipe or training set.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, TypeError) as error:
+        raise LenetError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
+    if metadata.get("run") != run:
+        raise LenetError(f"{path}: checkpoint of another run; delete it, or choose another --out")
+    params, velocity = (
+        {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+        for kind in ("params/", "velocity/")
+    )
+    for half in (params, velocity):
+        weights.check(half, dtype, source=str(path))
+    return Checkpoint(int(metadata["step"]), params, velocity)
+
+
+def record(port: Port, recipe: Recipe, digits: Digits, accuracy: float) -> dict[str, str]:
+    """What a reader needs to make the weights again: kept in the weights file's metadata."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {
+        "port": port.name,
+        "recipe": recipe.to_json(),
+        "training_digits": str(len(digits)),
+        "training_images_sha256": CHECKSUMS["train-images-idx3-ubyte.gz"],
+        "test_accuracy": f"{accuracy:.4f}",
+        "lenet": __version__,
+        "framework": port.version,
+        "numpy": np.__version__,
+        "blas": f"{blas['name']} {blas['version']}",
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def _identity(port: Port, digits: Digits, recipe: Recipe) -> str:
+    return json.dumps([port.name, port.dtype, len(digits), recipe.to_json()])
+
+
+def write_weights(path: Path, port: Port, metadata: dict[str, str]) -> None:
+    """The port's weights as shared weights, rounded to float32 if it trained in float64."""
+    weights.write(path, {name: w.astype(np.float32) for name, w in port.params().items()}, metadata)
+
+
+def accuracy(port: Port, digits: Digits) -> float:
+    """The share of `digits` that the port classifies as labelled."""
+    size = 1000
+    starts = range(0, len(digits), size)
+    right = [
+        (port.logits(part.images).argmax(axis=1) == part.labels).sum()
+        for part in (digits[start : start + size] for start in starts)
+    ]
+    return float(sum(right)) / len(digits)

@@ -1,0 +1,114 @@
+"""What `lenet check` and `lenet.testing` print of a port."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lenet.diagnose import Diagnosis, Finding
+from lenet.diagnose.own_file.process import Checked
+from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
+from lenet.show.tables import BAD, FAINT, GOOD, count
+
+COLUMNS = 80  # of a text that no terminal is asked for
+
+
+def report(checked: Checked) -> RenderableType:
+    """The verdict, each wrong place with its cause, what was judged and what not."""
+    parts: list[RenderableType] = [heading(checked), ""]
+    if checked.verdict is not None:
+        for found in checked.verdict.findings:
+            parts += [finding(found, checked), ""]
+    if checked.failure is not None:
+        parts += [Padding(Text(line), (0, 0, 0, 2)) for line in checked.failure.lines] + [""]
+    return Group(*parts, scope(checked), "")
+
+
+def text(checked: Checked) -> str:
+    """`report` without colours, 80 columns wide."""
+    console = Console(width=COLUMNS, color_system=None, markup=False, highlight=False, emoji=False)
+    with console.capture() as captured:
+        console.print(report(checked))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def heading(checked: Checked) -> Text:
+    """The answer in one line."""
+    first = checked.verdict.first if checked.verdict else None
+    said = Text(f"{checked.source}: ", "bold", overflow="fold")
+    if first:
+        said.append(f"different at {first}", BAD)
+    if checked.failure is not None:
+        during = checked.failure.during
+        said.append(f"{', and ' if first else ''}failed {'at' if during == 'import' else 'in'} {during}", BAD)
+    if checked.summary == "ok":
+        said.append("ok", f"bold {GOOD}")
+        said.append(f", the same network up to {checked.observed.dtype} rounding")
+    return said
+
+
+def finding(found: Finding, checked: Checked) -> RenderableType:
+    """One wrong place: what was seen, which mistake it is, what to do."""
+    rows = _rows()
+    rows.add_row(Text(found.where, BAD), found.evidence)
+    if not found.known:
+        rows.add_row("mistake", Text("unknown: none of the catalogue gives these values", "bold"))
+        rows.add_row("", _behind(found.where, checked))
+    for index, causes in enumerate((found.causes, *found.alternatives)):
+        for number, cause in enumerate(causes):
+            heading = "and" if number else "or" if index else "mistake"
+            _explain(rows, heading, cause, found.where)
+    if found.apart:
+        rows.add_row("told apart", f"by {found.apart}")
+    return rows
+
+
+def _behind(where: str, checked: Checked) -> str:
+    """What bounds the place of an unknown mistake."""
+    layers = ["the images", *checked.judged["layers"]]
+    if where not in layers:
+        return ""
+    before = layers[layers.index(where) - 1]
+    return f"It lies behind {before}: {where} was judged from the port's own {before.removeprefix('the ')}."
+
+
+def _explain(rows: Table, heading: str, cause: Diagnosis, where: str) -> None:
+    places = "" if cause.where == (where,) else f" ({', '.join(cause.where)})"
+    rows.add_row(heading, Text(f"{cause.name}{places}", "bold"))
+    rows.add_row("", cause.explanation)
+    rows.add_row("remedy", cause.remedy)
+    if cause.case:
+        rows.add_row("reported", Text(cause.case, overflow="fold"))
+
+
+def scope(checked: Checked) -> RenderableType:
+    """What was judged, what was not and why, and what else is worth knowing."""
+    rows = _rows()
+    rows.add_row(Text("judged", FAINT), ", ".join(_judged(checked)) or "nothing")
+    for why, names in checked.unjudged.items():
+        rows.add_row(Text("not judged", FAINT), f"{', '.join(names)}: {why}")
+    for note in (*(checked.verdict.notes if checked.verdict else ()), *checked.notes):
+        rows.add_row(Text("note", "yellow"), note)
+    return rows
+
+
+def _judged(checked: Checked) -> Iterable[str]:
+    judged = checked.judged
+    for what, thing in (("layers", "layer"), ("gradients", "gradient")):
+        names, every = judged[what], ACTIVATION_SHAPES if what == "layers" else PARAM_SHAPES
+        if names:
+            few = f" ({', '.join(names)})" if len(names) <= 3 else f" of {len(every)}"
+            yield count(len(names), thing) + ("" if len(names) == len(every) else few)
+        if what == "layers" and judged["loss"]:
+            yield "loss"
+    if judged["steps"]:
+        yield f"{judged['steps']} training steps"
+
+
+def _rows() -> Table:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(min_width=10, no_wrap=True)
+    rows.add_column(overflow="fold")
+    return rows

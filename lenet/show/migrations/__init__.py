@@ -1,0 +1,202 @@
+"""What changes from port to port, and what does not.
+
+Layouts are found by sending numbered arrays through the ports' own `weights.py`, lines are counted in
+the sources, outputs are hashed; only what no code can tell, above all history, is written down, in
+`history.toml`, and the tests hold against the frameworks what they can of it.
+"""
+
+import ast
+import hashlib
+import importlib
+import itertools
+import tokenize
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenet.network import weights
+from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, PARAM_SHAPES
+from lenet.network.digits import test_set
+from lenet.ports import FRAMEWORKS, Port, installed, open_port
+from lenet.reference.exact import EXACT, coarsen
+
+FILES = ("model.py", "weights.py", "train.py", "port.py")
+HISTORY = Path(__file__).with_name("history.toml")
+ROOT = HISTORY.parents[3]
+DIGITS = 100  # whose logits are hashed
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of a framework, and of the framework alone; one table of `history.toml`.
+
+    Attributes:
+        framework, released, by: its name; the year of its first public release; whose it was.
+        stood_for: what it changed for those who ported to it.
+        padding: how a convolution is told to pad.
+        gradients: who computes them.
+        graph: when the network exists as a graph.
+        parameters: how they are held and updated.
+        momentum: the rule of its own SGD, "none" where it has no optimizer.
+        weight_decay: what its own optimizer means by it.
+        initialization: of a layer whose user says nothing.
+    """
+
+    framework: str
+    released: int
+    by: str
+    stood_for: str
+    padding: str
+    gradients: str
+    graph: str
+    parameters: str
+    momentum: str
+    weight_decay: str
+    initialization: str
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """In which order the axes lie inside the framework, where the shared ones are NCHW, OIHW, (out, in).
+
+    Attributes:
+        images: of the input.
+        kernels: of a convolution's weights.
+        dense: of a dense layer's weights.
+        flatten: of the axes of pool2, flattened for fc1, the last one running fastest.
+    """
+
+    images: str
+    kernels: str
+    dense: str
+    flatten: str
+
+
+def folders() -> dict[str, str]:
+    """Each framework's folder, by the name of its port, oldest framework first, without the exporters."""
+    found = {name: line.module.partition(".")[0] for name, line in FRAMEWORKS.items() if name in history()}
+    return dict(sorted(found.items(), key=lambda item: history()[item[0]].released))
+
+
+@cache
+def history() -> dict[str, History]:
+    """What `history.toml` says, by the name of the port."""
+    tables = tomllib.loads(HISTORY.read_text(encoding="utf-8"))
+    return {name: History(**table) for name, table in tables.items()}
+
+
+def layouts(name: str) -> Layouts:
+    """Found by what the port's own `weights.py` does to arrays of numbers, no two alike.
+
+    Raises:
+        ValueError: an array was not just permuted.
+    """
+    module = importlib.import_module(f"{folders()[name]}.weights")
+    images, kernel, dense = _numbered(3, *IMAGE_SHAPE), *map(_parameter, ("conv2.weight", "fc2.weight"))
+    fc1 = _parameter("fc1.weight")
+    moved = _array(module.to_framework("fc1.weight", fc1))
+    inputs = moved if moved.shape == fc1.shape else moved.T
+    return Layouts(
+        images=permutation("NCHW", images, _array(module.images_to_framework(images))),
+        kernels=permutation("OIHW", kernel, _array(module.to_framework("conv2.weight", kernel))),
+        dense=permutation(("out", "in"), dense, _array(module.to_framework("fc2.weight", dense))),
+        flatten=permutation("CHW", fc1[0].reshape(ACTIVATION_SHAPES["pool2"]), inputs[0]),
+    )
+
+
+def permutation(axes: str | tuple[str, ...], shared: np.ndarray, found: np.ndarray) -> str:
+    """The order of `axes` in `found`, which holds the numbers of `shared`, perhaps flattened.
+
+    Raises:
+        ValueError: no order of the axes gives it.
+    """
+    for order in itertools.permutations(range(shared.ndim)):
+        candidate = shared.transpose(order)
+        if found.shape not in (candidate.shape, (shared.size,)):
+            continue
+        if np.array_equal(candidate.reshape(found.shape), found):
+            names = [axes[axis] for axis in order]
+            return "".join(names) if isinstance(axes, str) else f"({', '.join(names)})"
+    raise ValueError(f"{found.shape} is no permutation of {shared.shape}")
+
+
+def lines(name: str) -> dict[str, int]:
+    """Lines of code in each of the port's files, and under "beside" in all others of its folder."""
+    folder = ROOT / folders()[name]
+    beside = [path for path in folder.iterdir() if path.is_file() and path.name not in FILES]
+    return {file: code_lines(folder / file) for file in FILES} | {"beside": sum(map(code_lines, beside))}
+
+
+def code_lines(path: Path) -> int:
+    """Lines that are not empty and no comment, nor, in Python, a docstring."""
+    if path.suffix != ".py":
+        stripped = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return sum(bool(line) and not line.startswith(("#", "//")) for line in stripped)
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    silent |= {tokenize.ENDMARKER, tokenize.ENCODING}
+    with path.open("rb") as file:
+        tokens = [token for token in tokenize.tokenize(file.readline) if token.type not in silent]
+    code = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
+            code -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(code)
+
+
+def parameter_count(port: Port) -> int:
+    """As the port holds them after loading: counted in what it hands back."""
+    return sum(array.size for array in port.params().values())
+
+
+def fingerprint(port: Port) -> str:
+    """SHA-256 of the logits of the first test digits with exact weights: the same for every right port.
+
+    The sign of a zero is left out, as in `lenet.reference.exact.first_difference`.
+    """
+    port.load(weights.read(EXACT))
+    logits = port.logits(coarsen(test_set()[:DIGITS].images))
+    return hashlib.sha256((logits + 0.0).astype("<f4").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A port among the others; what needs its framework is None where that is not installed."""
+
+    name: str
+    history: History
+    lines: dict[str, int]
+    modes: tuple[str, ...]
+    layouts: Layouts | None = None
+    parameters: int | None = None
+    fingerprint: str | None = None
+
+
+def migrate(name: str) -> Migration:
+    """What is true of one port; its framework is imported if it is installed."""
+    modes = tuple(f"{name}:{mode}" if mode else name for mode in FRAMEWORKS[name].modes)
+    known = Migration(name, history()[name], lines(name), modes)
+    if not installed(name):
+        return known
+    port = open_port(name)
+    mark = fingerprint(port)
+    values = {field.name: getattr(known, field.name) for field in fields(known)}
+    found = {"layouts": layouts(name), "parameters": parameter_count(port), "fingerprint": mark}
+    return Migration(**values | found)
+
+
+def _parameter(name: str) -> np.ndarray:
+    return _numbered(*PARAM_SHAPES[name])
+
+
+def _array(value: Any) -> np.ndarray:
+    """A framework's own array as NumPy's: Caffe's blobs are messages of a shape and a list."""
+    return np.reshape(value.data, value.shape.dim) if hasattr(value, "HasField") else np.asarray(value)
+
+
+def _numbered(*shape: int) -> np.ndarray:
+    """Float32, no two alike: integers are exact below 2^24."""
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)

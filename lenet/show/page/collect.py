@@ -1,0 +1,168 @@
+"""Everything that the page says, computed: no number is written down anywhere."""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lenet.compare import Comparison, LayerReport, compare, exact_bits, judge_layers, outputs_problem
+from lenet.errors import LenetError
+from lenet.network.digits import Digits
+from lenet.network.recipe import Recipe
+from lenet.ports import FRAMEWORKS, Port, open_port
+from lenet.ports.lockstep import Lockstep, lockstep
+from lenet.reference.certificate import RangeCertificate, certify_range
+from lenet.reference.exact import pixel_values
+from lenet.reference.forward import Bounded, reference
+from lenet.show.migrations import Layouts, folders, layouts
+from lenet.show.page.arrays import Values, joined, stack
+from lenet.show.page.chosen_digits import Chosen, choose
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One digit of the strip, and what each port makes of it: "port", "layer" → numbers."""
+
+    chosen: Chosen
+    pixels: np.ndarray
+    answers: dict[str, int]
+    layers: dict[str, dict[str, dict]]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page; the pixels are (28, 28) bytes in base64."""
+        return {
+            "index": self.chosen.index,
+            "label": self.chosen.label,
+            "answer": self.chosen.answer,
+            "margin": self.chosen.margin,
+            "pixels": base64.b64encode(self.pixels.tobytes()).decode(),
+            "answers": self.answers,
+            "layers": self.layers,
+        }
+
+
+@dataclass(frozen=True)
+class Training:
+    """A short run of every port that can train, from one initialization on the same batches."""
+
+    recipe: Recipe
+    names: list[str]
+    run: Lockstep
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page is made of."""
+
+    comparison: Comparison
+    shown: list[Shown]
+    values: Values
+    certificate: RangeCertificate
+    training: Training | None
+    layouts: dict[str, Layouts]
+
+
+def collect(
+    ports: Sequence[Port],
+    params: Mapping[str, np.ndarray],
+    exact: Mapping[str, np.ndarray],
+    digits: Digits,
+    count: int,
+    steps: int,
+    progress: Progress = lambda doing, done: None,
+) -> Report:
+    """Judge the ports on all `digits`, look into `count` of them, train `steps` steps.
+
+    Args:
+        ports: opened, float32.
+        params: trained weights.
+        exact: exact weights.
+        digits: the first test digits.
+        count: digits in the strip.
+        steps: of the training run.
+        progress: called with what is being done and how much of `work` is done since the last call.
+
+    Raises:
+        LenetError: a port's outputs cannot be judged.
+    """
+    right = exact_bits.right(exact, digits.images)
+    found = compare(list(ports), params, digits, lambda done: progress("judging digits", done), right)
+    for report in found.ports:
+        if report.problem:
+            raise LenetError(f"{report.name}: {report.problem}")
+    shown, values = look(ports, params, digits, count, progress)
+    training = train(ports, digits, steps, progress)
+    axes = {port.name: layouts(port.name) for port in ports if port.name in folders()}
+    return Report(found, shown, values, certify_range(exact, pixel_values()), training, axes)
+
+
+def work(digits: int, count: int, steps: int) -> int:
+    """How much `progress` adds up to."""
+    return digits + count + steps
+
+
+def look(
+    ports: Sequence[Port],
+    params: Mapping[str, np.ndarray],
+    digits: Digits,
+    count: int,
+    progress: Progress = lambda doing, done: None,
+) -> tuple[list[Shown], Values]:
+    """The digits of the strip, one at a time through every port: each value, and what is said of it."""
+    for port in ports:
+        port.load(params)
+    progress("choosing digits", 0)
+    chosen = choose(params, digits, ports[0], count)
+    outputs: list[list[np.ndarray]] = [[] for _ in ports]
+    shown, expected = [], []
+    with threadpool_limits(1):
+        for one in chosen:
+            image = digits.images[one.index : one.index + 1]
+            expected.append(reference(params, image))
+            answers, layers = {}, {}
+            for port, kept in zip(ports, outputs, strict=True):
+                activations, logits = port.activations(image), port.logits(image)
+                if problem := outputs_problem(activations, logits, 1, port.dtype):
+                    raise LenetError(f"{port.name}: {problem}")
+                judged = judge_layers(params, image, activations, logits, expected[-1], port.dtype, one.index)
+                answers[port.name] = int(logits.argmax())
+                layers[port.name] = {
+                    name: _numbers(report, activations[name], expected[-1][name])
+                    for name, report in judged.items()
+                }
+                kept.append(joined(activations))
+            pixels = (image[0, 0] * 255).round().astype(np.uint8)
+            shown.append(Shown(one, pixels, answers, layers))
+            progress("looking into digits", 1)
+    return shown, stack(expected, outputs)
+
+
+def _numbers(report: LayerReport, found: np.ndarray, expected: Bounded) -> dict[str, Any]:
+    """As in the JSON of `lenet compare`, and the bound of the value that is furthest off."""
+    worst = np.abs(found - expected.value).argmax()
+    return report.to_json() | {"bound": float(expected.error.flat[worst])}
+
+
+def train(
+    ports: Sequence[Port], digits: Digits, steps: int, progress: Progress = lambda doing, done: None
+) -> Training | None:
+    """Every port that can train, in lockstep with NumPy in float64; None if no port can."""
+    able = [port for port in ports if not FRAMEWORKS[port.name.partition(":")[0]].forward_only]
+    if not able:
+        return None
+    epochs = -(-steps // Recipe(epochs=1).steps(len(digits)))
+    recipe = Recipe(epochs=epochs, schedule="cosine")
+    run = lockstep(
+        open_port("numpy", "float64"),
+        able,
+        digits,
+        recipe,
+        steps,
+        lambda: progress("training in lockstep", 1),
+    )
+    return Training(recipe, [f"{port.name} {port.dtype}" for port in able], run)

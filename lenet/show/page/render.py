@@ -1,0 +1,141 @@
+"""The page out of what was collected."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lenet.compare.speed import Bench
+from lenet.network.architecture import (
+    ACTIVATION_SHAPES,
+    FLOPS,
+    LAYERS,
+    PARAM_COUNT,
+    Affine,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+)
+from lenet.ports.lockstep import Lockstep
+from lenet.show import plots
+from lenet.show.migrations import Layouts, folders, history
+from lenet.show.page import arrays, code, drawing
+from lenet.show.page.collect import Report, Training
+from lenet.show.page.web import HOW, Runtime
+from lenet.show.side_by_side import templates
+from lenet.show.tables import ratio, strict_json
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def page(
+    report: Report,
+    bench: Bench | None,
+    onnx: bytes,
+    web: Runtime | None,
+    links: Mapping[str, str] | None = None,
+) -> str:
+    """The whole HTML.
+
+    Args:
+        report: what was collected.
+        bench: read from a file of `lenet bench --json`; without it the page says how to make one.
+        onnx: the network as an ONNX file, for the canvas.
+        web: onnxruntime-web; without it the page says how to get it.
+        links: of pages beside this one where it is published: address → title.
+    """
+    names = [one.name for one in report.comparison.ports]
+    shown = list(dict.fromkeys(name.partition(":")[0] for name in names))
+    return (
+        templates()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            style=(ASSETS / "report.css").read_text(encoding="utf-8"),
+            script=(ASSETS / "report.js").read_text(encoding="utf-8"),
+            data=script_json(data(report)),
+            arrays=arrays.pack(report.values),
+            stations=drawing.stations(),
+            layers=[(layer, drawing.describe(layer)) for layer in LAYERS],
+            drawing=(ASSETS / "draw.js").read_text(encoding="utf-8"),
+            ports=names,
+            beside=("torch", "tf") if {"torch", "tf"} <= set(names) else (names[0], names[-1]),
+            axes=lambda name, layer: axes(report.layouts.get(name), layer),
+            written=folders(),
+            history=history(),
+            called=code.called,
+            pairs=code.pairs([name for name in shown if name in folders()]),
+            parameters=PARAM_COUNT,
+            flops=FLOPS,
+            ratio=ratio,
+            plots=pictures(report.training, bench),
+            apart=apart(report.training),
+            bench=bench,
+            onnx=base64.b64encode(onnx).decode(),
+            web=web,
+            how=HOW,
+            links=links or {},
+        )
+    )
+
+
+def data(report: Report) -> dict[str, Any]:
+    """What the script shows: `comparison` is the JSON of `lenet compare`."""
+    return {
+        "layers": [
+            {"name": layer.name, "shape": ACTIVATION_SHAPES[layer.name], "sums": isinstance(layer, Affine)}
+            for layer in LAYERS
+        ],
+        "ports": [one.name for one in report.comparison.ports],
+        "digits": [one.to_json() for one in report.shown],
+        "comparison": report.comparison.to_json(),
+    }
+
+
+def script_json(value: object) -> str:
+    """JSON that may stand in a <script>: no "<" in it."""
+    return json.dumps(strict_json(value), allow_nan=False).replace("<", "\\u003c")
+
+
+def axes(layouts: Layouts | None, layer: Layer) -> str:
+    """In which order the framework holds what the layer is about; "" where it was not run."""
+    if layouts is None:
+        return ""
+    match layer:
+        case Conv():
+            return f"{layouts.images}, kernels {layouts.kernels}"
+        case Linear():
+            return layouts.dense
+        case Flatten():
+            return layouts.flatten
+    return layouts.images if len(ACTIVATION_SHAPES[layer.name]) == 3 else "as they are"
+
+
+def apart(training: Training | None) -> tuple[float, float, float] | None:
+    """Of the training run: first loss, last loss, and the most that two ports' losses differ by."""
+    if training is None:
+        return None
+    losses = training.run.losses
+    return float(losses[0, 0]), float(losses[-1, 0]), float((losses.max(axis=1) - losses.min(axis=1)).max())
+
+
+def pictures(training: Training | None, bench: Bench | None) -> dict[str, str]:
+    """Every plot as the address of an SVG that it holds itself."""
+    found = {"timeline": _svg(lambda path: plots.timeline(path, history()))}
+    if training is not None:
+        run: Lockstep = training.run
+        everybody = ["numpy float64", *training.names]
+        found["losses"] = _svg(lambda path: plots.losses(path, everybody, run.losses))
+        found["drift"] = _svg(lambda path: plots.drift(path, training.names, run.distances, None))
+    if bench is not None:
+        found["bench"] = _svg(lambda path: plots.bench(path, bench))
+    return found
+
+
+def _svg(draw: Callable[[Path], None]) -> str:
+    with TemporaryDirectory() as folder:
+        draw(path := Path(folder, "plot.svg"))
+        return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()

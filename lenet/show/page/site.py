@@ -1,0 +1,90 @@
+"""The pages beside the report where it is published: sources side by side, migrations, the workshop."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+from lenet.errors import LenetError
+from lenet.show import side_by_side
+from lenet.show.migrations import ROOT, Migration, folders, migrate
+from lenet.show.migrations import migration_tables as tables
+
+ASSETS = Path(__file__).parent / "assets"
+WORKSHOP = ROOT / "workshop"
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Each framework beside the next one in history, and the two that most people move between."""
+    return [*pairwise(folders()), ("torch", "tf")]
+
+
+def pages(progress: Callable[[str], None] = lambda doing: None) -> dict[str, tuple[str, str]]:
+    """File name → title, HTML. Frameworks that are installed are run."""
+    found = {}
+    for a, b in pairs():
+        progress(f"comparing {a} and {b}")
+        found[f"{a}-{b}.html"] = f"{a} → {b}", side_by_side.to_html(side_by_side.compare_folders(a, b), a, b)
+    migrations = []
+    for name in folders():
+        progress(f"running {name}")
+        migrations.append(migrate(name))
+    found["migrations.html"] = "migrations, measured", _migrations(migrations)
+    if lessons := workshop():
+        found["workshop.html"] = "the workshop", _page("The workshop", "", [("", ["file", "what"], lessons)])
+    return found
+
+
+def count() -> int:
+    """How often `pages` calls `progress`."""
+    return len(pairs()) + len(folders())
+
+
+def workshop() -> list[list[str]]:
+    """Each notebook and each README of the workshop, with its first heading; none in an installed package."""
+    files = sorted([*WORKSHOP.glob("*.ipynb"), *WORKSHOP.rglob("*.md")])
+    return [[str(path.relative_to(ROOT)), heading(path)] for path in files]
+
+
+def heading(path: Path) -> str:
+    """The first Markdown heading of a text or a notebook; "" if it has none."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        try:
+            cells = json.loads(text)["cells"]
+            text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        except (ValueError, KeyError, TypeError) as error:
+            raise LenetError(f"{path}: not a notebook; restore it") from error
+    return next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), "")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of the site.
+
+    Raises:
+        LenetError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LenetError(f"{path}: cannot be made ({error.strerror}); choose another place") from error
+
+
+def _migrations(found: list[Migration]) -> str:
+    who = [
+        [one.name, one.history.framework, str(one.history.released), one.history.by, one.history.stood_for]
+        for one in found
+    ]
+    parts = [("Frameworks", ["port", "framework", "since", "by", "what it stood for"], who)]
+    parts += [
+        (title, ["port", *columns], tables.rows(found, columns)) for title, columns in tables.SECTIONS.items()
+    ]
+    parts.append(("Lines of code, without comments and docstrings", tables.SIZES, tables.size_rows(found)))
+    parts.append(("What did not change", tables.INVARIANT, tables.invariant_rows(found)))
+    return _page("The migration, measured", tables.verdict(found).capitalize(), parts)
+
+
+def _page(title: str, told: str, parts: list[tuple[str, list[str], list[list[str]]]]) -> str:
+    style = (ASSETS / "report.css").read_text(encoding="utf-8")
+    template = side_by_side.templates().get_template("tables.html.jinja")
+    return template.render(title=title, told=told, parts=parts, style=style)

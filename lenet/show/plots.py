@@ -1,0 +1,190 @@
+"""Plots, as files: made with matplotlib, readable on a projector."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet.compare.speed import Bench
+from lenet.errors import LenetError
+from lenet.files import write_atomically
+from lenet.reference.forward import unit_roundoff
+from lenet.show.migrations import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def check_format(path: Path) -> None:
+    """Refuse, before any work is done, a file name that says no format that can be written.
+
+    Raises:
+        LenetError: the suffix is not one of FORMATS.
+    """
+    if path.suffix.lstrip(".") not in FORMATS:
+        raise LenetError(f"{path}: a plot is written as {', '.join(FORMATS)}; end the name in one of them")
+
+
+def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None) -> None:
+    """Distance from the reference run against the step, one line per port and dtype.
+
+    Args:
+        path: to write, in the format of its suffix.
+        names: "torch float32", …, one per column.
+        distances: (steps, len(names)), as in `lenet.ports.lockstep.Lockstep`.
+        drop: the step before which the learning rate fell; marked.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    frameworks = list(dict.fromkeys(name.split()[0] for name in names))
+    steps = np.arange(1, len(distances) + 1)
+    for name, column in zip(names, distances.T, strict=True):
+        framework, dtype = name.split()
+        axes.plot(
+            steps,
+            np.where(column > 0, column, np.nan),
+            color=f"C{frameworks.index(framework)}",
+            linestyle="-" if dtype == "float32" else "--",
+            linewidth=2,
+            label=name,
+        )
+    for dtype in sorted({name.split()[1] for name in names}):
+        axes.axhline(unit_roundoff(dtype), color="grey", linewidth=0.8)
+        axes.annotate(
+            f"u of {dtype}", (steps[-1], unit_roundoff(dtype)), ha="right", va="bottom", color="grey"
+        )
+    if drop is not None and drop < len(steps):
+        axes.axvline(drop, color="grey", linewidth=0.8, linestyle=":")
+        axes.annotate("learning rate / 10", (drop, axes.get_ylim()[1]), ha="left", va="top", color="grey")
+    axes.set(
+        yscale="log",
+        xlabel="SGD step",
+        ylabel="largest distance of a weight, relative",
+        title="The same training run, drifting apart by rounding alone",
+    )
+    axes.legend(loc="center right", frameon=False)
+    _save(figure, path)
+
+
+def losses(path: Path, names: list[str], found: np.ndarray) -> None:
+    """The loss against the step, one line per port, each thinner than the one beneath it.
+
+    Args:
+        path: to write, in the format of its suffix.
+        names: one per column.
+        found: (steps, len(names)), as in `lenet.ports.lockstep.Lockstep`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(found) + 1)
+    for i, (name, column) in enumerate(zip(names, found.T, strict=True)):
+        axes.plot(steps, column, color=f"C{i}", linewidth=2 + 2 * (len(names) - 1 - i), label=name)
+    axes.set(
+        xlabel="SGD step",
+        ylabel="loss of the step's batch",
+        title="The same run in every framework, one line under the other",
+    )
+    axes.legend(loc="upper right", frameon=False)
+    _save(figure, path)
+
+
+def timeline(path: Path, frameworks: Mapping[str, History]) -> None:
+    """The years in which frameworks appeared, from LeNet-5 on, each with what it stood for.
+
+    Args:
+        path: to write, in the format of its suffix.
+        frameworks: by the name of the port.
+    """
+    from matplotlib.figure import Figure
+
+    events = [(1998, "LeNet-5", "gradient-based learning, applied to documents", "")]
+    events += [(one.released, one.framework, one.stood_for, name) for name, one in frameworks.items()]
+    events.sort()
+    figure = Figure(figsize=(9, 0.55 * len(events) + 0.6), layout="constrained")
+    axes = figure.subplots()
+    for row, (year, framework, stood_for, name) in enumerate(events):
+        axes.plot([1998, year], [row, row], color="0.85", linewidth=1, zorder=1)
+        axes.scatter(year, row, s=60, color=f"C{row % 10}" if name else "black", zorder=2)
+        port = f"  (port {name})" if name else ""
+        axes.annotate(
+            f"{framework}, {year}{port}", (year, row), (10, 2), textcoords="offset points", weight="bold"
+        )
+        axes.annotate(stood_for, (year, row), (10, -10), textcoords="offset points", size=8, color="0.35")
+    axes.set(xlim=(1997, 2029), ylim=(len(events) - 0.4, -0.6), yticks=[])
+    axes.set_xticks(range(2000, 2021, 5))
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    _save(figure, path)
+
+
+def bench(path: Path, found: Bench) -> None:
+    """Microseconds per digit against the batch size, one line per port, one panel per task.
+
+    Args:
+        path: to write, in the format of its suffix.
+        found: what `lenet.compare.speed.bench` measured.
+    """
+    from matplotlib.figure import Figure
+
+    tasks = list(dict.fromkeys(row.task for row in found.timings))
+    ports = list(dict.fromkeys(row.port for row in found.timings))
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for axes, task in zip(panels, tasks, strict=True):
+        for number, port in enumerate(ports):
+            rows = [row for row in found.timings if (row.port, row.task) == (port, task)]
+            axes.plot(
+                [row.batch for row in rows],
+                [np.nan if row.microseconds is None else row.microseconds for row in rows],
+                color=f"C{number % 10}",
+                linestyle="-" if number < 10 else "--",
+                linewidth=3 if port == "numpy:fast" else 1.5,
+                marker="o",
+                label=port,
+            )
+        axes.axhline(found.limit(task), color="grey", linestyle=":", label="limit: the arithmetic alone")
+        sizes = sorted({row.batch for row in found.timings})
+        axes.set(xscale="log", yscale="log", xlabel="digits in a batch", title=task)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+    panels[0].set_ylabel("microseconds per digit")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    _save(figure, path)
+
+
+def steps(path: Path, times: Mapping[str, float], limit: float) -> None:
+    """Microseconds per digit of each step of the chapter on speed, as bars on a logarithmic axis.
+
+    Args:
+        path: to write, in the format of its suffix.
+        times: by the title of the step.
+        limit: of the arithmetic alone.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(times) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(times)), list(times.values()), color="C0")
+    for row, time in enumerate(times.values()):
+        axes.annotate(f"{time:,.0f}", (time, row), (4, 0), textcoords="offset points", va="center")
+    axes.axvline(limit, color="grey", linestyle=":", label="the arithmetic alone")
+    axes.set(xscale="log", xlabel="microseconds per digit", xlim=(limit / 2, max(times.values()) * 5))
+    axes.set_yticks(range(len(times)), list(times))
+    axes.invert_yaxis()
+    axes.spines[["right", "top"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    _save(figure, path)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    content = io.BytesIO()
+    kind = path.suffix.lstrip(".")
+    figure.savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    write_atomically(path, content.getvalue())

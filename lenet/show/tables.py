@@ -1,0 +1,367 @@
+"""What the commands print: tables and sentences, made with rich."""
+
+import re
+from collections.abc import Mapping
+from math import isfinite
+
+import numpy as np
+from rich import box
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lenet.compare import Comparison, LayerReport, PortReport
+from lenet.compare.finer_grids import Level
+from lenet.compare.speed import Bench
+from lenet.reference.certificate import RangeCertificate
+
+GOOD, BAD, FAINT = "green", "bold red", "dim"
+
+
+def comparison(result: Comparison) -> RenderableType:
+    """One row per port and mode, and beneath it what the verdict means."""
+    table = new_table(
+        f"{count(result.digits, 'MNIST test digit')} in {result.ports[0].dtype}, judged against float64",
+        "port",
+        "version",
+        ">accuracy",
+        f">same\nanswers\nof {result.digits:,}",
+        ">error/bound\nworst layer",
+        f">same bits\nof {result.logits:,}",
+        "verdict",
+    )
+    for report in result.ports:
+        table.add_row(
+            report.name.replace("/", "/\n"),  # exporter and runtime
+            _version(report),
+            f"{report.accuracy:.2%}",
+            Text(f"{report.same_predictions:,}", "" if report.same_predictions == report.digits else BAD),
+            _worst(report),
+            "—" if report.bits_equal is None else f"{report.bits_equal:,}",
+            verdict(report),
+        )
+    return Group(table, "", explanation(result), "")
+
+
+def _version(report: PortReport) -> str:
+    """Without "+cpu" and the like; each of several on a line."""
+    return re.sub(r"\+[\w.]+", "", report.version).replace("/", "/\n").replace(" ", "\n")
+
+
+def layers(report: PortReport) -> RenderableType:
+    """One row per layer of one port."""
+    table = new_table(
+        f"{report.name}, layer by layer",
+        "layer",
+        ">largest\nerror",
+        ">error/bound\nlocal",
+        ">end to\nend",
+        ">bit-equal\nvalues",
+        ">largest distance\nin ulps",
+        "verdict",
+    )
+    for name, layer in report.layers.items():
+        table.add_row(
+            name,
+            f"{layer.max_abs_error:.2e}",
+            ratio(layer.local_ratio),
+            ratio(layer.end_to_end_ratio),
+            f"{layer.bit_equal:.1%}",
+            f"{layer.max_ulps:,}" if layer.max_ulps < 10**9 else f"{layer.max_ulps:.1e}",
+            Text("different", BAD) if layer.different else Text("rounding", GOOD),
+        )
+    return Group(table, "")
+
+
+def explanation(result: Comparison) -> RenderableType:
+    """The verdicts in sentences: of all ports within rounding at once, of each other one by itself."""
+    dtype = result.ports[0].dtype
+    different = [report for report in result.ports if report.verdict == "different"]
+    same = [report.name for report in result.ports if report.verdict == "rounding"]
+    sentences = Table.grid(padding=(0, 2))
+    if same:
+        sentences.add_row(
+            Text("rounding", GOOD),
+            f"{', '.join(same) if different else 'every port'}: no value of any layer is further from the "
+            f"exact one than {dtype} rounding can put it (error/bound at most 1): the same mathematics, "
+            "added up in another order.",
+        )
+    for report in different:
+        sentences.add_row(Text("different", BAD), f"{report.name}: {_why(report)}")
+    sentences.add_row(
+        Text("certified", "bold"),
+        f"{result.certified:,} of {count(result.digits, 'digit')}: the best class leads by more than "
+        f"rounding can take away, so that every right {dtype} implementation gives the same answer.",
+    )
+    for name, sentence in _bits(result).items():
+        sentences.add_row(Text(name, "bold"), sentence)
+    return sentences
+
+
+def _bits(result: Comparison) -> dict[str, str]:
+    """What the ports within rounding did with exact weights, where that was asked."""
+    asked = [r for r in result.ports if r.verdict == "rounding" and r.bits_equal is not None]
+    others = [r for r in asked if r.bits_equal != result.logits]
+    where = f"with exact weights, so coarse that no {result.ports[0].dtype} sum can round,"
+    if not asked:
+        return {}
+    if not others:
+        every = "every port" if len(asked) == len(result.ports) else ", ".join(r.name for r in asked)
+        return {
+            "same bits": f"{every}, every digit, every bit: {where} all logits are equal to the last bit."
+        }
+    found = ", ".join(f"{r.name} ({r.bits_equal:,} of {result.logits:,})" for r in others)
+    return {
+        "other bits": f"{found}: {where} a right implementation of these very sums returns the one right "
+        "value. This is arithmetic of another kind: fewer bits in the operands, Winograd, an FFT."
+    }
+
+
+def verdict(report: PortReport) -> Text:
+    """ "rounding" in green, or where it is different, in red."""
+    if report.verdict == "rounding":
+        return Text("rounding", GOOD)
+    place = "in its outputs" if report.problem else f"at {report.first_different}"
+    return Text(f"different {place}", BAD)
+
+
+def ratio(value: float) -> str:
+    """An error over its bound in few characters."""
+    if not isfinite(value):
+        return "∞"
+    return f"{value:.3f}" if value < 100 else f"{value:,.0f}" if value < 1e7 else f"{value:.1e}"
+
+
+def count(number: int, thing: str) -> str:
+    """ "1 digit", "10,000 digits"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def strict_json(value: object) -> object:
+    """`value` with null for what JSON has no number for: a NaN or an infinity."""
+    if isinstance(value, dict):
+        return {key: strict_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [strict_json(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def missing(ports: dict[str, str]) -> RenderableType:
+    """Ports that were left out, and the line that installs each."""
+    lines = [Text.assemble(("not run  ", "yellow"), problem, overflow="fold") for problem in ports.values()]
+    return Group(*lines, "")
+
+
+def ports(rows: list[tuple[str, str, str | None, str]]) -> RenderableType:
+    """Each port: its name, the package it runs in, the version if that is installed, how to install it."""
+    table = new_table(None, "port", "runs in", "installed", "how to install it")
+    for name, package, version, install in rows:
+        table.add_row(
+            name,
+            package,
+            Text(version, GOOD) if version else Text("no", BAD),
+            Text(install, FAINT if version else "", no_wrap=True),
+        )
+    return table
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax of each row of (N, 10) logits, in float64: e^(z − max z) / Σ e^(z − max z)."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def prediction(title: str, picture: Text, chances: dict[str, np.ndarray], notes: list[str]) -> RenderableType:
+    """A digit's picture beside the probability (10,) that each port gives to each class."""
+    table = new_table(None, "class", *(f">{name}" for name in chances), "")
+    guesses = {name: int(p.argmax()) for name, p in chances.items()}
+    every = np.array(list(chances.values()))
+    for digit, column in enumerate(every.T):
+        table.add_row(
+            str(digit),
+            *(f"{p:.4%}" for p in column),
+            "━" * round(10 * column.mean()),
+            style=GOOD if digit in guesses.values() else FAINT,
+        )
+    answers = Table.grid(padding=(0, 2))
+    answers.add_row("predicted", _guessed(guesses))
+    if len(every) > 1:
+        spread = (every.max(axis=0) - every.min(axis=0)).max()
+        notes = [*notes, f"the ports' probabilities differ by at most {spread:.1e}"]
+    for note in notes:
+        answers.add_row("", note, style=FAINT)
+    heading = Text(title, "bold", overflow="fold")
+    return Group(heading, "", Columns([picture, table], padding=(0, 3)), "", answers, "")
+
+
+def _guessed(guesses: dict[str, int]) -> Text:
+    """What the ports answer, in one word if they agree."""
+    agreed = set(guesses.values())
+    if len(agreed) > 1:
+        return Text(", ".join(f"{digit} by {name}" for name, digit in guesses.items()), BAD)
+    by = "by every port" if len(guesses) > 1 else f"by {next(iter(guesses))}"
+    return Text.assemble((str(agreed.pop()), f"bold {GOOD}"), f" {by}")
+
+
+def _why(report: PortReport) -> str:
+    if report.problem:
+        return report.problem
+    name = report.first_different
+    layer = report.layers[name] if name else LayerReport()
+    if layer.local_ratio <= 1 or layer.worst is None:
+        return (
+            f"the error that {name} ends with is {ratio(layer.end_to_end_ratio)} times its bound, although "
+            "no layer by itself exceeds its own: its forward pass is not the one that shows the layers."
+        )
+    digit, index, found, expected = layer.worst
+    return (
+        f"{name} is another function. Digit {digit}, value {list(index)}: found {found:.7g}, "
+        f"expected {expected:.7g}; that is {ratio(layer.local_ratio)} times what rounding can explain."
+    )
+
+
+def _worst(report: PortReport) -> str:
+    if not report.layers:
+        return "—"
+    name, most = report.worst_layer
+    return f"{name} {ratio(most)}"
+
+
+def new_table(title: str | None, *columns: str) -> Table:
+    """A table of these columns; ">" before a heading aligns it right; only the first and last may wrap."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in columns:
+        table.add_column(
+            heading.removeprefix(">"),
+            justify="right" if heading.startswith(">") else "left",
+            no_wrap=heading not in (columns[0], columns[-1]),
+            overflow="fold",
+        )
+    return table
+
+
+def drift(names: list[str], distances: np.ndarray) -> RenderableType:
+    """Distance from the reference run after a few of the steps, one column per port and dtype."""
+    last = len(distances)
+    shown = sorted({step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step < last} | {last})
+    columns = [">" + "\n".join(name.split()) for name in names]
+    table = new_table("largest distance of a weight from NumPy in float64, relative", ">step", *columns)
+    for step in shown:
+        table.add_row(str(step), *(f"{distance:.1e}" for distance in distances[step - 1]))
+    return table
+
+
+def bench(found: Bench) -> RenderableType:
+    """For each task one row per port, one column per batch size; the fastest of a column in green."""
+    threads = count(found.threads, "thread")
+    sizes = list(dict.fromkeys(row.batch for row in found.timings))
+    parts: list[RenderableType] = []
+    for task in dict.fromkeys(row.task for row in found.timings):
+        times = {(row.port, row.batch): row.microseconds for row in found.timings if row.task == task}
+        table = new_table(
+            f"{task}: microseconds per digit, {threads}\n× fastest port, × limit",
+            "port",
+            *(f">batch\n{size:,}" for size in sizes),
+        )
+        for port in dict.fromkeys(row.port for row in found.timings):
+            cells = [_timing(found, task, size, times[port, size]) for size in sizes]
+            table.add_row(port.replace("/", "/\n"), *cells)
+        table.add_row("limit", *[f"{found.limit(task):.1f}"] * len(sizes))
+        parts += [table, ""]
+    told = (
+        "limit: the arithmetic alone, as one large float32 product by NumPy's BLAS: "
+        f"{found.gflops:.0f} GFLOP/s in this run."
+    )
+    return Group(*parts, told, "")
+
+
+def steps(times: Mapping[str, float], limit: float, threads: int) -> RenderableType:
+    """One row per step of the chapter on speed: microseconds per digit, and over the limit."""
+    table = new_table(
+        f"microseconds per digit, {count(threads, 'thread')}", "step", ">µs", ">× faster", ">× limit"
+    )
+    before = None
+    for title, time in times.items():
+        gain = "" if before is None else f"{_short(before / time)}×"
+        table.add_row(title, _short(time), gain, f"{_short(time / limit)}×")
+        before = time
+    table.add_row("the arithmetic alone", _short(limit), "", "")
+    return Group(table, "")
+
+
+def _timing(found: Bench, task: str, batch: int, time: float | None) -> Text:
+    if time is None:
+        return Text("-")
+    fastest, limit = found.fastest(task, batch), found.limit(task)
+    text = f"{_short(time)}\n{_short(time / fastest)}× {_short(time / limit)}×"
+    return Text(text, GOOD if time == fastest else "")
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+
+
+def certificate(found: RangeCertificate) -> RenderableType:
+    """One row per layer that sums: how many bits its sums can need, and how many are left."""
+    table = new_table(
+        "exact weights: the most that any partial sum can be, for every image there is",
+        "layer",
+        ">multiples of",
+        ">largest sum\nof magnitudes",
+        ">bits",
+        ">float32 has",
+        ">left",
+    )
+    for entry in found.sums:
+        table.add_row(
+            entry.name,
+            f"2^{entry.exponent}",
+            f"{entry.bound:,}",
+            f"{entry.bits:.2f}",
+            str(entry.limit),
+            Text(f"{entry.limit - entry.bits:.2f}", GOOD if entry.holds else BAD),
+        )
+    told = (
+        "proven: no sum rounds, in any order, so that every right implementation returns the same bits."
+        if found.holds
+        else f"not exact: {found.broken and found.broken.problem}"
+    )
+    return Group(table, "", told, "")
+
+
+def finer(levels: list[Level], ports: list[str]) -> RenderableType:
+    """One row per level: weights that have so many more bits, and what becomes of the sums."""
+    table = new_table(
+        f"the same weights made finer, on {count(levels[0].certificate.digits, 'digit')}",
+        ">bits\nadded",
+        ">bits that\nsums need",
+        "proven\nexact",
+        "first rounding\nthat is forced",
+        f">logits of {levels[0].logits:,}\non which ports differ",
+        "first difference",
+    )
+    for level in levels:
+        apart = {name: found for name, found in level.apart.items() if found}
+        name, first = next(iter(apart.items()), ("", None))
+        table.add_row(
+            f"+{level.bits}",
+            f"{level.certificate.bits:.2f}",
+            Text("yes", GOOD) if level.certificate.holds else Text("no", BAD),
+            f"{level.forced.layer}, digit {level.forced.where[0]}" if level.forced else "none",
+            f"{level.unequal:,}",
+            f"{name} at {first.name}, digit {first.where[0]}" if first else "none",
+        )
+    told = (
+        f"ports: {', '.join(ports)}. A bit more in every weight is a bit more in the sums of each of five "
+        "layers. Where no rounding is forced, ports can still differ: in the order of their sums."
+    )
+    return Group(table, "", told)

@@ -22,6 +22,7 @@ from workshop.checks import NotRight, NotYet, called, check, explained, filled_i
 
 Array = np.ndarray
 Answer = Callable[..., Any]
+PATIENTS = {"A": "permuted-again", "B": "tf32-by-default", "C": "col2im-overwrites"}  # of notebook 7
 
 # --- 06 rounding or bug ------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ def first_different(answer: Answer) -> str:
 @check
 def flatten_of_a(answer: Answer) -> str:
     """Patient A's flatten, to the bit."""
-    with _patient("37") as port:
+    with _patient(PATIENTS["A"]) as port:
         seen = port.activations(test_set()[:20].images)
     pool2, expected = seen["pool2"], seen["flatten"]
     found = same_form("flatten", called(answer, pool2), expected)
@@ -114,7 +115,7 @@ def flatten_of_a(answer: Answer) -> str:
 def operand_of_b(answer: Answer) -> str:
     """What patient B multiplies: judged by the rounding bound of the convolution of such operands."""
     images, params = test_set()[:20].images, weights.read()
-    with _patient("88") as port:
+    with _patient(PATIENTS["B"]) as port:
         conv1 = port.activations(images)["conv1"]
     x = same_form("the operand", called(answer, images), images)
     w = same_form("the operand", called(answer, params["conv1.weight"]), params["conv1.weight"])
@@ -135,7 +136,12 @@ def operand_of_b(answer: Answer) -> str:
 @check
 def between(answer: Answer) -> str:
     """The layers between which the backward pass goes wrong, for a right port and for planted bugs."""
-    cases = {None: None, "47": ("conv1", "conv2"), "51": ("conv2", "fc1"), "52": ("fc2", "logits")}
+    cases = {
+        None: None,
+        PATIENTS["C"]: ("conv1", "conv2"),
+        "pooling-gradient-averaged": ("conv2", "fc1"),
+        "gate-on-the-wrong-side": ("fc2", "logits"),
+    }
     for bug, expected in cases.items():
         ratios = _gradient_ratios(bug)
         found = answer(ratios)

@@ -1,9 +1,9 @@
 """`python -m workshop.bugs`: a wrong port to find the mistake in, without its answer.
 
-python -m workshop.bugs                what there is: a number, the framework, the family
-python -m workshop.bugs 17             what is wrong there, as `lenet check` sees it, but not why
-python -m workshop.bugs 17 --answer    the mistake, its story, and what the diagnosis says
-python -m workshop.bugs --table        write README.md anew
+python -m workshop.bugs                           list all: name, port, family
+python -m workshop.bugs relu-in-place             what is wrong there, as `lenet check` sees it, but not why
+python -m workshop.bugs relu-in-place --answer    the mistake, its story, and what the diagnosis says
+python -m workshop.bugs --table                   write README.md anew
 """
 
 from pathlib import Path
@@ -26,53 +26,55 @@ holds this table to what it finds. To find them yourself, do not read on: `pytho
 
 A link leads to a reported case of the same mistake. "or": what the diagnosis cannot tell apart, and says so.
 
-| # | family | port | bug | detected at | named as | story |
+| name | family | port | bug | detected at | named as | story |
 |---|---|---|---|---|---|---|
 """
 
 
 def table() -> str:
     """The text of README.md."""
-    rows = [_row(number, one) for number, one in enumerate(BUGS.values(), 1)]
+    rows = [_row(one) for one in BUGS.values()]
     return HEAD.format(count=len(BUGS)) + "".join(rows)
 
 
-def _row(number: int, one: Bug) -> str:
-    name = f"[{one.name}]({one.case})" if one.case else one.name
+def _row(one: Bug) -> str:
+    title = f"[{one.title}]({one.case})" if one.case else one.title
     named = " or ".join((one.named, *one.coincides))
     dtype = "" if one.dtype == "float32" else f" {one.dtype}"
-    return f"| {number} | {one.family} | {one.port}{dtype} | {name} | {one.where} | {named} | {one.story} |\n"
+    cells = (f"`{one.name}`", one.family, f"{one.port}{dtype}", title, one.where, named, one.story)
+    return f"| {' | '.join(cells)} |\n"
 
 
 @click.command()
-@click.argument("key", required=False, metavar="[NUMBER|NAME]")
+@click.argument("name", required=False)
 @click.option("--answer", is_flag=True, help="Tell the mistake, its story, and the diagnosis.")
 @click.option("--table", "write", is_flag=True, help="Write the gallery's README.md anew.")
-def main(key: str | None, answer: bool, write: bool) -> None:
-    """Ports with one planted mistake each. Without a number: what there is."""
+def main(name: str | None, answer: bool, write: bool) -> None:
+    """Ports with one planted mistake each. Without NAME: a list of all."""
     try:
         if write:
             write_atomically(README, table())
-        elif key is None:
-            for number, one in enumerate(BUGS.values(), 1):
-                click.echo(f"{number:3}  {one.port:23} {one.family}")
+        elif name is None:
+            for one in BUGS.values():
+                click.echo(f"{one.name:26} {one.port:23} {one.family}")
         else:
-            _judge(key, answer)
+            _judge(name, answer)
     except LenetError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _judge(key: str, answer: bool) -> None:
+def _judge(name: str, answer: bool) -> None:
     try:
-        one = find(key)
+        one = find(name)
     except LenetError as error:
-        raise click.UsageError(str(error)) from error
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from error
     with one.planted() as port:
         verdict = diagnose(standard(), observe_port(standard(), port))
     for finding in verdict.findings:
         click.echo(f"{finding.where}: {finding.evidence}")
     if answer:
-        click.echo(f"\n{one.name}, in {one.patches}. {one.story}\n\n{verdict}")
+        click.echo(f"\n{one.title}, in {one.patches}. {one.story}\n\n{verdict}")
         for cause in verdict.diagnoses:
             click.echo(f"{cause.explanation} {cause.remedy} {cause.case}".rstrip())
     raise SystemExit(1)

@@ -17,7 +17,7 @@ TORCH = "lenet_torch.port.images_to_framework"
     named="pixels not divided by 255",
     case=issue("deepinsight/insightface", 2508),
 )
-def _(right, images):
+def pixels_0_to_255(right, images):
     return right(images * 255)
 
 
@@ -30,7 +30,7 @@ def _(right, images):
     named="pixels normalised",
     case=issue("onnx/onnx", 1440),
 )
-def _(right, images):
+def normalised_by_habit(right, images):
     return (right(images) - 0.1307) / 0.3081
 
 
@@ -43,7 +43,7 @@ def _(right, images):
     named="pixels inverted",
     case=issue("deepinsight/insightface", 2508),
 )
-def _(right, images):
+def ink_and_paper(right, images):
     return right(1 - images)
 
 
@@ -55,7 +55,7 @@ def _(right, images):
     where="image",
     named="pixels divided as integers",
 )
-def _(right, images):
+def integer_division(right, images):
     pixels = np.rint(images * 255).astype(np.uint8)
     return right((pixels // 255).astype(images.dtype))
 
@@ -69,7 +69,7 @@ def _(right, images):
     named="image transposed",
     case=issue("tensorflow/datasets", 812),
 )
-def _(right, images):
+def emnist_orientation(right, images):
     return right(images.swapaxes(2, 3))
 
 
@@ -82,7 +82,7 @@ def _(right, images):
     named="image flipped left to right",
     case=issue("chrischute/real-nvp", 5),
 )
-def _(right, images):
+def flip_left_on(right, images):
     return right(images).flip(-1)
 
 
@@ -95,7 +95,7 @@ def _(right, images):
     named="image shifted by one pixel right",
     case=issue("pytorch/vision", 2950),
 )
-def _(right, images):
+def resampled_off_by_one(right, images):
     moved = np.zeros_like(images)
     moved[..., 1:] = images[..., :-1]
     return right(moved)
@@ -109,7 +109,7 @@ def _(right, images):
     where="image",
     named="pixels off by one in the file",
 )
-def _(right, images):
+def header_as_pixels(right, images):
     return right(np.roll(images.reshape(len(images), -1), 1, axis=1).reshape(images.shape))
 
 
@@ -122,7 +122,7 @@ def _(right, images):
     named="labels too large by one",
     case=issue("pytorch/vision", 2630),
 )
-def _(right, logits, labels):
+def labels_from_one(right, logits, labels):
     return right(logits, (labels + 1) % 10)
 
 
@@ -134,5 +134,5 @@ def _(right, logits, labels):
     where="loss",
     named="labels of the neighbour",
 )
-def _(right, logits, labels):
+def labels_rolled(right, logits, labels):
     return right(logits, labels.roll(1))

@@ -31,7 +31,7 @@ class ByName:
         return self.activations(images)[OUTPUT]
 
 
-def onnx_bug(name: str, **entry: Any) -> Callable[[Spoil], Wrong]:
+def onnx_bug(title: str, **entry: Any) -> Callable[[Spoil], Wrong]:
     """A bug that changes the file written by hand (`export.from_numpy`), in place."""
 
     def register(spoil: Spoil) -> Wrong:
@@ -41,8 +41,8 @@ def onnx_bug(name: str, **entry: Any) -> Callable[[Spoil], Wrong]:
             spoil(copy)
             return ByName(copy, runtime)
 
-        wrong.__module__ = spoil.__module__
-        return bug(name, "onnx:numpy/onnxruntime", "export.port.Opened", **entry)(wrong)
+        wrong.__module__, wrong.__name__ = spoil.__module__, spoil.__name__
+        return bug(title, "onnx:numpy/onnxruntime", "export.port.Opened", **entry)(wrong)
 
     return register
 
@@ -76,7 +76,7 @@ def change_tensor(model: ModelProto, name: str, change: Callable[[np.ndarray], n
     named="padding one too far to the lower right",
     case=issue("keras-team/keras", 16363),
 )
-def _(model):
+def pads_order(model):
     set_attribute(node_of(model, "conv1"), "pads", [3, 3, 1, 1])
 
 
@@ -87,7 +87,7 @@ def _(model):
     named="average pooling for max pooling",
     case=issue("d2l-ai/d2l-en", 1362),
 )
-def _(model):
+def average_pool(model):
     node_of(model, "pool2").op_type = "AveragePool"
 
 
@@ -98,7 +98,7 @@ def _(model):
     named="weights reshaped, not transposed",
     case=issue("pytorch/pytorch", 129834),
 )
-def _(model):
+def gemm_without_transb(model):
     set_attribute(node_of(model, "fc1"), "transB", 0)
     change_tensor(model, "fc1.weight", lambda w: w.reshape(w.shape[::-1]))
 
@@ -109,7 +109,7 @@ def _(model):
     where="conv2",
     named="bias missing",
 )
-def _(model):
+def initializer_dropped(model):
     del node_of(model, "conv2").input[2]
 
 
@@ -120,7 +120,7 @@ def _(model):
     named="flattened in HWC order",
     case=issue("onnx/onnx-tensorflow", 289),
 )
-def _(model):
+def nhwc_graph(model):
     before = helper.make_node("Transpose", ["pool2"], ["turned"], perm=[0, 2, 3, 1])
     node_of(model, "flatten").input[0] = "turned"
     model.graph.node.insert([node.name for node in model.graph.node].index("flatten"), before)
@@ -132,7 +132,7 @@ def _(model):
     where="logits",
     named="softmax in the model",
 )
-def _(model):
+def softmax_in_file(model):
     node_of(model, "logits").output[0] = "scores"
     model.graph.node.append(helper.make_node("Softmax", ["scores"], ["logits"], axis=1))
 
@@ -143,7 +143,7 @@ def _(model):
     where="relu3",
     named="leaky ReLU (0.01) for ReLU",
 )
-def _(model):
+def leaky_relu(model):
     node_of(model, "relu3").op_type = "LeakyRelu"
 
 
@@ -153,7 +153,7 @@ def _(model):
     where="relu2",
     named="ReLU6 for ReLU",
 )
-def _(model):
+def relu_as_clip(model):
     node = node_of(model, "relu2")
     node.op_type = "Clip"
     node.input.extend(["zero", "six"])
@@ -168,7 +168,7 @@ def _(model):
     named="pixels divided by 255 twice",
     case=issue("deepinsight/insightface", 2508),
 )
-def _(model):
+def preprocessing_twice(model):
     model.graph.initializer.append(helper.make_tensor("scale", TensorProto.FLOAT, [], [255.0]))
     node_of(model, "conv1").input[0] = "scaled"
     model.graph.node.insert(0, helper.make_node("Div", ["image", "scale"], ["scaled"]))
@@ -181,7 +181,7 @@ def _(model):
     named="weights in float16",
     coincides=("weights in TF32", "parameters in TF32"),
 )
-def _(model):
+def weights_quantised(model):
     change_tensor(model, "fc1.weight", lambda w: w.astype(np.float16))
     node_of(model, "fc1").input[1] = "widened"
     cast = helper.make_node("Cast", ["fc1.weight"], ["widened"], to=TensorProto.FLOAT)

@@ -20,7 +20,7 @@ TF_WEIGHTS = "lenet_tf.weights.to_framework"
     named="flipped kernel",
     case=issue("keras-team/keras", 3015),
 )
-def _(right, x, w, b, **geometry):
+def true_convolution(right, x, w, b, **geometry):
     return right(x, w[:, :, ::-1, ::-1], b, **geometry)
 
 
@@ -33,7 +33,7 @@ def _(right, x, w, b, **geometry):
     named="kernel height and width swapped",
     case=issue("hyseob/PyMDNet", 3),
 )
-def _(right, name, array):
+def axes_reversed(right, name, array):
     return array.T if name == "conv1.weight" else right(name, array)
 
 
@@ -46,7 +46,7 @@ def _(right, name, array):
     named="kernel OIHW read as HWIO",
     case=issue("Selen-Suyue/DensePolicy2D", 3),
 )
-def _(right, name, array):
+def kernel_reshaped(right, name, array):
     return array.reshape(right(name, array).shape) if name == "conv2.weight" else right(name, array)
 
 
@@ -59,7 +59,7 @@ def _(right, name, array):
     named="kernel HWIO read as OIHW",
     case=issue("hyseob/PyMDNet", 3),
 )
-def _(right, name, array):
+def kernel_viewed(right, name, array):
     value = right(name, array)
     return value.permute(2, 3, 1, 0).reshape(value.shape) if name == "conv2.weight" else value
 
@@ -73,7 +73,7 @@ def _(right, name, array):
     named="only the first input channel",
     case=issue("LazaroHurtado/micrograd-rs", 31),
 )
-def _(right, x, w, b, **geometry):
+def gray_images_only(right, x, w, b, **geometry):
     return right(x[:, :1], w[:, :1], b, **geometry)
 
 
@@ -85,7 +85,7 @@ def _(right, x, w, b, **geometry):
     where="conv2",
     named="mean over input channels",
 )
-def _(right, x, w, b, **geometry):
+def channels_averaged(right, x, w, b, **geometry):
     return right(x, w / w.dtype.type(w.shape[1]), b, **geometry)
 
 
@@ -98,7 +98,7 @@ def _(right, x, w, b, **geometry):
     named="padding at the top and left only",
     case=issue("keras-team/keras", 16363),
 )
-def _(right, x, w, b, *, padding=0):
+def padded_on_one_side(right, x, w, b, *, padding=0):
     return right(np.pad(x, ((0, 0), (0, 0), (2 * padding, 0), (2 * padding, 0))), w, b)
 
 
@@ -111,7 +111,7 @@ def _(right, x, w, b, *, padding=0):
     named="reflect padding",
     case=issue("google/flax", 963),
 )
-def _(right, dtype):
+def reflected_border(right, dtype):
     import torch
 
     model = right(dtype)
@@ -131,7 +131,7 @@ def _(right, dtype):
     named="average pooling for max pooling",
     case=issue("d2l-ai/d2l-en", 1362),
 )
-def _(right, dtype):
+def lenet5_pooling(right, dtype):
     from torch import nn
 
     model = right(dtype)
@@ -148,7 +148,7 @@ def _(right, dtype):
     named="3×3 pooling with padding 1",
     case=issue("d2l-ai/d2l-en", 1270),
 )
-def _(right, dtype):
+def alexnet_pooling(right, dtype):
     from torch import nn
 
     model = right(dtype)
@@ -164,7 +164,7 @@ def _(right, dtype):
     where="pool1",
     named="subsampled, not pooled",
 )
-def _(right, x, *, size, stride):
+def strided_slice(right, x, *, size, stride):
     return x[:, :, ::stride, ::stride], right(x, size=size, stride=stride)[1]
 
 
@@ -177,7 +177,7 @@ def _(right, x, *, size, stride):
     named="ReLU missing",
     case=issue("intel/ipex-llm", 2411),
 )
-def _(right, dtype):
+def relu_forgotten(right, dtype):
     from torch import nn
 
     model = right(dtype)
@@ -194,7 +194,7 @@ def _(right, dtype):
     named="tanh for ReLU",
     case=issue("ChawDoe/LeNet5-MNIST-PyTorch", 9),
 )
-def _(right, dtype):
+def lenet5_activation(right, dtype):
     from torch import nn
 
     model = right(dtype)
@@ -210,7 +210,7 @@ def _(right, dtype):
     where="relu1",
     named="leaky ReLU (0.3) for ReLU",
 )
-def _(right, **options):
+def leaky_by_default(right, **options):
     from keras.layers import LeakyReLU
 
     return LeakyReLU(**options)
@@ -224,7 +224,7 @@ def _(right, **options):
     where="conv1",
     named="handed out after ReLU",
 )
-def _(right, dtype):
+def relu_in_place(right, dtype):
     model = right(dtype)
     for name, layer in model.named_children():
         if name.startswith("relu"):
@@ -244,7 +244,7 @@ def _(right, dtype):
     named="fc1 expects maps in HWC order",
     case=issue("gzuidhof/nn-transfer", 16),
 )
-def _(right, name, array):
+def channels_last_weights(right, name, array):
     return array.T if name == "fc1.weight" else right(name, array)
 
 
@@ -257,7 +257,7 @@ def _(right, name, array):
     named="flattened in HWC order",
     case=issue("gzuidhof/nn-transfer", 17),
 )
-def _(right, dtype):
+def permuted_again(right, dtype):
     from torch import nn
 
     class ChannelsLast(nn.Module):
@@ -278,7 +278,7 @@ def _(right, dtype):
     named="weights reshaped, not transposed",
     case=issue("Selen-Suyue/DensePolicy2D", 3),
 )
-def _(right, name, array):
+def dense_reshaped(right, name, array):
     return array.reshape(right(name, array).shape) if name == "fc2.weight" else right(name, array)
 
 
@@ -291,7 +291,7 @@ def _(right, name, array):
     named="bias missing",
     case=issue("amoudgl/pygoturn", 12),
 )
-def _(right, model, params):
+def biases_not_loaded(right, model, params):
     right(model, {name: w if name.endswith("weight") else w * 0 for name, w in params.items()})
 
 
@@ -303,7 +303,7 @@ def _(right, model, params):
     where="fc1",
     named="bias added twice",
 )
-def _(right, x, w, b):
+def bias_added_twice(right, x, w, b):
     y, cache = right(x, w, b)
     return y + b, cache
 
@@ -316,7 +316,7 @@ def _(right, x, w, b):
     where="conv1",
     named="first bias for every output",
 )
-def _(right, x, w, b, **geometry):
+def one_bias_for_all(right, x, w, b, **geometry):
     return right(x, w, np.full_like(b, b[0]), **geometry)
 
 
@@ -329,7 +329,7 @@ def _(right, x, w, b, **geometry):
     named="bias of fc2",
     case="https://github.com/PaddlePaddle/PaDiff/blob/develop/docs/FAQs.md",
 )
-def _(right, model, params):
+def paired_by_order(right, model, params):
     right(model, params | {"logits.bias": params["fc2.bias"][:10]})
 
 
@@ -342,7 +342,7 @@ def _(right, model, params):
     named="output halved",
     case=issue("kbreininger/tutorial-dlframework", 3),
 )
-def _(right, x, w, b):
+def dropout_scale(right, x, w, b):
     y, cache = right(x, w, b)
     return (y / 2 if len(w) == 84 else y), cache
 
@@ -356,7 +356,7 @@ def _(right, x, w, b):
     named="ReLU on the logits",
     case=issue("intel/ipex-llm", 2411),
 )
-def _(right, x, w, b):
+def relu_on_logits(right, x, w, b):
     y, cache = right(x, w, b)
     return (np.maximum(y, 0) if len(w) == 10 else y), cache
 
@@ -370,5 +370,5 @@ def _(right, x, w, b):
     named="softmax in the model",
     case=issue("keras-team/keras", 6143),
 )
-def _(right, units, **options):
+def probabilities_for_logits(right, units, **options):
     return right(units, activation="softmax" if units == 10 else None, **options)

@@ -1,16 +1,18 @@
 """What a bug of the gallery is: one function of a right port, replaced by one that is wrong.
 
-    @bug("flipped kernel", "numpy", "lenet_numpy.model.conv2d", ...)
-    def _(right, x, w, b, **geometry):
+    @bug("true convolution", "numpy", "lenet_numpy.model.conv2d", ...)
+    def true_convolution(right, x, w, b, **geometry):
         return right(x, w[:, :, ::-1, ::-1], b, **geometry)
 
-The decorated function is the wrong one. It is handed the right one, and then the arguments of the call.
+The decorated function is the wrong one. It is handed the right one, and then the arguments of the call. Its
+name, with hyphens, is the bug's name: "true-convolution". It must not change, since notebooks use it.
 Frameworks are imported inside: the gallery can be listed without any of them.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
 from unittest.mock import patch
@@ -27,7 +29,8 @@ class Bug:
     """A port with exactly one mistake.
 
     Attributes:
-        name: a few words.
+        name: the key, as in `python -m workshop.bugs NAME`.
+        title: a few words.
         port: the right port that it is planted in, as in `lenet ports`.
         patches: the function that is replaced: "lenet_numpy.model.conv2d".
         story: what the programmer meant, or how it came about; one sentence.
@@ -40,6 +43,7 @@ class Bug:
     """
 
     name: str
+    title: str
     port: str
     patches: str
     story: str
@@ -76,7 +80,7 @@ BUGS: dict[str, Bug] = {}
 
 
 def bug(
-    name: str,
+    title: str,
     port: str,
     patches: str,
     *,
@@ -90,9 +94,10 @@ def bug(
     """Put the decorated function into the gallery; arguments as in `Bug`."""
 
     def register(wrong: Wrong) -> Wrong:
+        name = wrong.__name__.replace("_", "-")
         if name in BUGS:
             raise ValueError(f"two bugs are called {name!r}")
-        BUGS[name] = Bug(name, port, patches, story, where, named, coincides, case, dtype, wrong)
+        BUGS[name] = Bug(name, title, port, patches, story, where, named, coincides, case, dtype, wrong)
         return wrong
 
     return register
@@ -103,14 +108,14 @@ def issue(repository: str, number: int) -> str:
     return f"https://github.com/{repository}/issues/{number}"
 
 
-def find(key: str) -> Bug:
-    """The bug of that name or number (from 1).
+def find(name: str) -> Bug:
+    """The bug of that name.
 
     Raises:
-        LenetError: there is none.
+        LenetError: there is none; the text gives the nearest names.
     """
-    if key in BUGS:
-        return BUGS[key]
-    if key.isdigit() and 1 <= int(key) <= len(BUGS):
-        return list(BUGS.values())[int(key) - 1]
-    raise LenetError(f"no bug is called {key!r}: give a number from 1 to {len(BUGS)}, or a name of the table")
+    if name in BUGS:
+        return BUGS[name]
+    near = get_close_matches(name, BUGS, cutoff=0.4)
+    known = f"nearest: {', '.join(near)}" if near else "`python -m workshop.bugs` lists them"
+    raise LenetError(f"no bug is called {name!r}; {known}")

@@ -19,7 +19,7 @@ TORCH = "lenet_torch.port.gradients"
     named="kernel not turned in the input gradient",
     case=issue("parasdahal/deepnet", 8),
 )
-def _(right, dy, cache):
+def kernel_not_turned(right, dy, cache):
     cols, w, *rest = cache
     return right(dy, (cols, w[:, :, ::-1, ::-1], *rest))
 
@@ -33,7 +33,7 @@ def _(right, dy, cache):
     named="col2im keeps the last overlap",
     case=issue("ravin-d-27/PyDeepFlow", 85),
 )
-def _(right, dy, cache):
+def col2im_overwrites(right, dy, cache):
     dx, dw, db = right(dy, cache)
     w, (rows, columns) = cache[1], dy.shape[2:]
     dx = np.zeros_like(dx)
@@ -51,7 +51,7 @@ def _(right, dy, cache):
     named="bias gradient averaged over positions",
     case=issue("HomericIntelligence/Odyssey", 2949),
 )
-def _(right, dy, cache):
+def bias_gradient_averaged(right, dy, cache):
     dw, _ = right(dy, cache)
     return dw, dy.mean(axis=(2, 3)).sum(axis=0)
 
@@ -65,7 +65,7 @@ def _(right, dy, cache):
     named="ties rewarded to all winners",
     case=issue("Theano/Theano", 5248),
 )
-def _(right, dy, cache):
+def every_winner_takes_all(right, dy, cache):
     x, y, size, _ = cache  # windows do not overlap
 
     def spread(a):
@@ -83,7 +83,7 @@ def _(right, dy, cache):
     named="ties split among winners",
     case=issue("tensorflow/tensorflow", 4886),
 )
-def _(right, dtype):
+def pooling_by_reduce_max(right, dtype):
     from torch import nn
 
     class ReduceMax(nn.Module):
@@ -103,7 +103,7 @@ def _(right, dtype):
     where="gradient of conv2.weight",
     named="pooling gradient spread as an average",
 )
-def _(right, dy, cache):
+def pooling_gradient_averaged(right, dy, cache):
     size = cache[2]
     return (dy / dy.dtype.type(size**2)).repeat(size, axis=2).repeat(size, axis=3)
 
@@ -116,7 +116,7 @@ def _(right, dy, cache):
     where="gradient of fc2.weight",
     named="ReLU applied to the cotangent",
 )
-def _(right, dy, cache):
+def gate_on_the_wrong_side(right, dy, cache):
     return np.maximum(dy, 0)
 
 
@@ -128,7 +128,7 @@ def _(right, dy, cache):
     where="gradient of fc2.weight",
     named="ReLU's gate missing in the backward pass",
 )
-def _(right, dy, cache):
+def gate_left_out(right, dy, cache):
     return dy
 
 
@@ -141,7 +141,7 @@ def _(right, dy, cache):
     named="gradient of the last digit alone",
     case=issue("LBANN/lbann", 1022),
 )
-def _(right, dy, cache):
+def gradient_overwritten(right, dy, cache):
     dx, _, _ = right(dy, cache)
     _, dw, db = right(dy[-1:], (cache[0][-1:], cache[1]))
     return dx, dw, db
@@ -155,7 +155,7 @@ def _(right, dy, cache):
     where="gradient of conv2.weight",
     named="detached before fc1",
 )
-def _(right, model, images, labels):
+def features_detached(right, model, images, labels):
     import torch
 
     x = images
@@ -175,7 +175,7 @@ def _(right, model, images, labels):
     where="gradient of fc2.weight",
     named="weight gradient missing",
 )
-def _(right, model, images, labels):
+def weight_detached(right, model, images, labels):
     import torch
 
     loss, gradient = right(model, images, labels)
@@ -191,7 +191,7 @@ def _(right, model, images, labels):
     named="gradients accumulated across calls",
     case=issue("karpathy/llm.c", 548),
 )
-def _(right, model, images, labels):
+def zero_grad_forgotten(right, model, images, labels):
     import torch
 
     loss = torch.nn.functional.cross_entropy(model(images), labels)
@@ -208,6 +208,6 @@ def _(right, model, images, labels):
     named="weight gradient reshaped from HWIO",
     case=issue("Selen-Suyue/DensePolicy2D", 3),
 )
-def _(right, name, value):
+def gradient_reshaped(right, name, value):
     shared = right(name, value)
     return value.reshape(shared.shape) if name == "conv2.weight" else shared

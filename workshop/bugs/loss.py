@@ -18,7 +18,7 @@ TORCH = "lenet_torch.train.F.cross_entropy"
     named="softmax applied twice",
     case=issue("tflearn/tflearn", 562),
 )
-def _(right, logits, labels):
+def softmax_twice(right, logits, labels):
     return right(logits.softmax(dim=1), labels)
 
 
@@ -31,7 +31,7 @@ def _(right, logits, labels):
     named="1e-08 added to probabilities",
     case=issue("tensorflow/tensorflow", 41595),
 )
-def _(right, logits, labels):
+def epsilon_in_the_log(right, logits, labels):
     import torch
     from torch.nn.functional import nll_loss
 
@@ -47,7 +47,7 @@ def _(right, logits, labels):
     named="probabilities clipped at 1e-07 and normalised again",
     case=issue("keras-team/keras", 17634),
 )
-def _(right, model, images, labels):
+def keras_default_loss(right, model, images, labels):
     import keras
     import tensorflow as tf
 
@@ -67,7 +67,7 @@ def _(right, model, images, labels):
     where="loss",
     named="probability without its logarithm",
 )
-def _(right, logits, labels):
+def nll_of_probabilities(right, logits, labels):
     from torch.nn.functional import nll_loss
 
     return nll_loss(logits.softmax(dim=1), labels)
@@ -81,7 +81,7 @@ def _(right, logits, labels):
     where="loss",
     named="logits taken for log-probabilities",
 )
-def _(right, logits, labels):
+def nll_of_logits(right, logits, labels):
     from torch.nn.functional import nll_loss
 
     return nll_loss(logits, labels)
@@ -95,7 +95,7 @@ def _(right, logits, labels):
     where="loss",
     named="label smoothing",
 )
-def _(right, logits, labels):
+def smoothed_labels(right, logits, labels):
     return right(logits, labels, label_smoothing=0.1)
 
 
@@ -108,7 +108,7 @@ def _(right, logits, labels):
     named="loss summed over the batch",
     case=issue("PreferredAI/cornac", 537),
 )
-def _(right, logits, labels):
+def sum_for_mean(right, logits, labels):
     return right(logits, labels, reduction="sum")
 
 
@@ -120,7 +120,7 @@ def _(right, logits, labels):
     where="loss",
     named="loss averaged over the classes",
 )
-def _(right, labels, logits):
+def mean_over_a_matrix(right, labels, logits):
     import tensorflow as tf
 
     return -tf.one_hot(labels, 10, dtype=logits.dtype) * tf.nn.log_softmax(logits)
@@ -135,7 +135,7 @@ def _(right, labels, logits):
     named="gradients divided by the batch size twice",
     case=issue("bhanML/Co-teaching", 4),
 )
-def _(right, cache):
+def divided_twice(right, cache):
     dlogits = right(cache)
     return dlogits / len(dlogits)
 
@@ -149,7 +149,7 @@ def _(right, cache):
     named="gradients summed over the batch",
     case=issue("pytorch/pytorch", 10148),
 )
-def _(right, cache):
+def mean_in_the_loss_alone(right, cache):
     dlogits = right(cache)
     return dlogits * len(dlogits)
 
@@ -163,7 +163,7 @@ def _(right, cache):
     named="maximum over the batch in softmax",
     case=issue("manassharma07/crysx_nn", 7),
 )
-def _(right, logits, labels):
+def maximum_along_batch(right, logits, labels):
     return right(logits - logits.max(axis=0), labels)
 
 
@@ -176,7 +176,7 @@ def _(right, logits, labels):
     named="softmax without its shift",
     case=issue("zackchase/mxnet-the-straight-dope", 3),
 )
-def _(right, logits, labels):
+def softmax_as_in_the_book(right, logits, labels):
     exponentials = np.exp(logits)
     totals = exponentials.sum(axis=1, keepdims=True)
     losses = np.log(totals[:, 0]) - logits[np.arange(len(labels)), labels]
@@ -192,7 +192,7 @@ def _(right, logits, labels):
     named="probabilities clipped at 1e-12 in the loss",
     case=issue("keras-team/keras", 17634),
 )
-def _(right, logits, labels):
+def clipped_in_the_loss(right, logits, labels):
     _, cache = right(logits, labels)
     picked = cache[0][np.arange(len(labels)), labels]
     return -np.log(np.clip(picked, 1e-12, 1 - 1e-12)).mean(), cache

@@ -20,7 +20,7 @@ TORCH_STEP, TORCH_SGD = "lenet_torch.port.train_step", "lenet_torch.train.SGD"
     named="learning rate inside the velocity",
     case=issue("pytorch/pytorch", 1099),
 )
-def _(right, model, optimizer, images, labels, rate):
+def rate_in_the_velocity(right, model, optimizer, images, labels, rate):
     loss, gradient = gradients(model, images, labels)
     for name, w in model.params.items():
         v = optimizer.velocity[name]
@@ -38,7 +38,7 @@ def _(right, model, optimizer, images, labels, rate):
     named="learning rate inside the velocity",
     case=issue("pytorch/pytorch", 1099),
 )
-def _(right, model, optimizer, images, labels, rate):
+def keras_sgd(right, model, optimizer, images, labels, rate):
     from lenet_tf.train import gradients as of_tf
     from lenet_tf.weights import named_parameters
 
@@ -59,7 +59,7 @@ def _(right, model, optimizer, images, labels, rate):
     named="momentum dampened",
     case=issue("HIPS/autograd", 289),
 )
-def _(right, parameters, **options):
+def dampening(right, parameters, **options):
     return right(parameters, dampening=options["momentum"], **options)
 
 
@@ -72,7 +72,7 @@ def _(right, parameters, **options):
     named="Nesterov momentum",
     case=issue("ml-explore/mlx", 87),
 )
-def _(right, parameters, **options):
+def nesterov(right, parameters, **options):
     return right(parameters, nesterov=True, **options)
 
 
@@ -84,7 +84,7 @@ def _(right, parameters, **options):
     where="step 2",
     named="momentum missing",
 )
-def _(right, parameters, **options):
+def default_momentum(right, parameters, **options):
     return right(parameters, **options | {"momentum": 0})
 
 
@@ -97,7 +97,7 @@ def _(right, parameters, **options):
     named="decoupled weight decay",
     case=issue("leondgarse/Keras_insightface", 5),
 )
-def _(right, model, optimizer, images, labels, rate):
+def adamw_decay(right, model, optimizer, images, labels, rate):
     import torch
 
     decay = rate * optimizer.defaults["weight_decay"]
@@ -119,7 +119,7 @@ def _(right, model, optimizer, images, labels, rate):
     named="weight decay twice as large",
     case=issue("mlcommons/hpc", 22),
 )
-def _(right, model, recipe, velocity):
+def l2_without_half(right, model, recipe, velocity):
     return right(model, replace(recipe, weight_decay=2 * recipe.weight_decay), velocity)
 
 
@@ -132,7 +132,7 @@ def _(right, model, recipe, velocity):
     named="no weight decay on biases",
     case=issue("thtrieu/qclass_dl", 3),
 )
-def _(right, model, optimizer, images, labels, rate):
+def biases_not_decayed(right, model, optimizer, images, labels, rate):
     loss, gradient = gradients(model, images, labels)
     for name, w in model.params.items():
         v, decay = optimizer.velocity[name], optimizer.weight_decay if name.endswith("weight") else 0
@@ -150,7 +150,7 @@ def _(right, model, optimizer, images, labels, rate):
     named="learning rate doubled for biases",
     case=issue("amoudgl/pygoturn", 12),
 )
-def _(right, model, optimizer, images, labels, rate):
+def caffe_bias_rate(right, model, optimizer, images, labels, rate):
     loss = right(model, optimizer, images, labels, rate)
     for name, v in optimizer.velocity.items():
         if name.endswith("bias"):
@@ -167,7 +167,7 @@ def _(right, model, optimizer, images, labels, rate):
     named="learning rate one step late",
     case=issue("cjlin1/simpleNN", 3),
 )
-def _(right, model, optimizer, images, labels, rate):
+def schedule_a_step_late(right, model, optimizer, images, labels, rate):
     loss = right(model, optimizer, images, labels, optimizer.param_groups[0]["lr"])
     optimizer.param_groups[0]["lr"] = rate
     return loss
@@ -181,7 +181,7 @@ def _(right, model, optimizer, images, labels, rate):
     where="step 5",
     named="learning rate never drops",
 )
-def _(right, model, optimizer, images, labels, rate):
+def rate_traced_once(right, model, optimizer, images, labels, rate):
     if not hasattr(optimizer, "traced"):
         optimizer.traced = rate
     return right(model, optimizer, images, labels, optimizer.traced)
@@ -195,7 +195,7 @@ def _(right, model, optimizer, images, labels, rate):
     where="step 5",
     named="velocity reset at a rate drop",
 )
-def _(right, model, optimizer, images, labels, rate):
+def new_optimizer_at_the_drop(right, model, optimizer, images, labels, rate):
     if rate != optimizer.param_groups[0]["lr"]:
         optimizer.state.clear()
     return right(model, optimizer, images, labels, rate)
@@ -209,7 +209,7 @@ def _(right, model, optimizer, images, labels, rate):
     where="step 1",
     named="velocity one step late",
 )
-def _(right, model, optimizer, images, labels, rate):
+def velocity_updated_last(right, model, optimizer, images, labels, rate):
     loss, gradient = gradients(model, images, labels)
     for name, w in model.params.items():
         v, decay = optimizer.velocity[name], optimizer.weight_decay * w
@@ -227,7 +227,7 @@ def _(right, model, optimizer, images, labels, rate):
     named="gradients accumulated across steps",
     case=issue("karpathy/llm.c", 548),
 )
-def _(right, optimizer):
+def zeroed_before_the_loop(right, optimizer):
     if not hasattr(optimizer, "zeroed"):
         optimizer.zeroed = True
         right(optimizer)
@@ -242,7 +242,7 @@ def _(right, optimizer):
     named="short batch dropped",
     case=issue("thuml/Autoformer", 104),
 )
-def _(right, model, optimizer, images, labels, rate):
+def drop_last(right, model, optimizer, images, labels, rate):
     return right(model, optimizer, images, labels, rate) if len(labels) == 8 else np.float32("nan")
 
 
@@ -254,7 +254,7 @@ def _(right, model, optimizer, images, labels, rate):
     where="step 1",
     named="conv2 not trained",
 )
-def _(right, parameters, **options):
+def layer_not_optimized(right, parameters, **options):
     optimizer = right(parameters, **options)
     group = optimizer.param_groups[0]
     group["params"] = [w for k, w in enumerate(group["params"]) if k not in (2, 3)]

@@ -22,7 +22,7 @@ def cut(x: np.ndarray, bits: int) -> np.ndarray:
     named="operands in TF32",
     case=issue("pytorch/pytorch", 107514),
 )
-def _(right, x, w, b, **geometry):
+def tf32_by_default(right, x, w, b, **geometry):
     return right(cut(x, 11), cut(w, 11), b, **geometry)
 
 
@@ -34,7 +34,7 @@ def _(right, x, w, b, **geometry):
     where="conv1",
     named="operands and result in bfloat16",
 )
-def _(right, model, images):
+def autocast(right, model, images):
     import torch
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -49,7 +49,7 @@ def _(right, model, images):
     where="fc1",
     named="operands, product and result in bfloat16",
 )
-def _(right, units, **options):
+def keras_mixed_precision(right, units, **options):
     return right(units, **options | {"dtype": "mixed_bfloat16"})
 
 
@@ -61,7 +61,7 @@ def _(right, units, **options):
     where="conv1",
     named="weights in bfloat16, cut off",
 )
-def _(right, name, array):
+def bfloat16_by_cutting(right, name, array):
     bits = array.view(np.uint32) & np.uint32(0xFFFF0000) if name.endswith("weight") else array
     return right(name, bits.view(np.float32))
 
@@ -75,7 +75,7 @@ def _(right, name, array):
     named="weights in float16",
     coincides=("weights in TF32", "parameters in TF32"),
 )
-def _(right, name, array):
+def half_precision_checkpoint(right, name, array):
     value = right(name, array)
     return value.half().float() if name.endswith("weight") else value
 
@@ -89,7 +89,7 @@ def _(right, name, array):
     named="float64 where float32 was meant",
     case=issue("geomstats/geomstats", 775),
 )
-def _(right, x, w, b, **geometry):
+def numpy_float64(right, x, w, b, **geometry):
     return right(x, w, b.astype(np.float64), **geometry)
 
 
@@ -102,6 +102,6 @@ def _(right, x, w, b, **geometry):
     named="float32 in a float64 port",
     dtype="float64",
 )
-def _(right, x, w, b):
+def float32_in_float64(right, x, w, b):
     y, _ = right(*(a.astype(np.float32) for a in (x, w, b)))
     return y.astype(np.float64), (x, w)

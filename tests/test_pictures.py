@@ -13,6 +13,7 @@ from rich.console import Console
 from lenet.errors import LenetError
 from lenet.network import digits as mnist
 from lenet.network import pictures
+from lenet.show import drawn_digit
 from tests.helpers import one_line
 from tests.planted import numpy_port
 
@@ -200,15 +201,15 @@ def test_blank_image_is_refused(blank, read):
 
 def lines(image, **options):
     console = Console(width=80, **options)
-    return [line.plain for line in pictures.draw(image, console).split()], console
+    return [line.plain for line in drawn_digit.draw(image, console).split()], console
 
 
 def test_picture_without_colour_is_ascii_of_two_pixels_a_character(digits):
     drawn, _ = lines(digits.images[0], color_system=None)
     assert [len(line) for line in drawn] == [28] * 14
-    assert set("".join(drawn)) <= set(pictures.SHADES)
+    assert set("".join(drawn)) <= set(drawn_digit.SHADES)
     pairs = digits.images[0, 0].reshape(14, 2, 28).sum(axis=1)
-    darkness = np.array([[pictures.SHADES.index(c) for c in line] for line in drawn])
+    darkness = np.array([[drawn_digit.SHADES.index(c) for c in line] for line in drawn])
     assert darkness.max() > 6
     assert (
         np.diff(darkness.flat[np.argsort(pairs, axis=None)]) >= 0
@@ -221,7 +222,7 @@ def test_picture_in_colour_is_half_blocks_in_the_digits_own_greys(environment, d
     console = Console(
         force_terminal=True, color_system="truecolor", _environ=environment, legacy_windows=False
     )
-    text = pictures.draw(digits.images[0], console)
+    text = drawn_digit.draw(digits.images[0], console)
     if environment:
         assert "▀" not in text.plain
         return

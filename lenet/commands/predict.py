@@ -29,6 +29,7 @@ def predict(
     from lenet.commands.opening import eager_ports, open_ports
     from lenet.network import digits, pictures, weights
     from lenet.show import tables
+    from lenet.show.drawn_digit import draw
     from lenet.show.terminal import output, progress_bar
 
     if bool(images) == (digit is not None):
@@ -51,4 +52,4 @@ def predict(
     chances = {name: tables.probabilities(values) for name, values in logits.items()}
     for i, (title, image, notes) in enumerate(subjects):
         here = {name: values[i] for name, values in chances.items()}
-        console.print(tables.prediction(title, pictures.draw(image, console), here, notes))
+        console.print(tables.prediction(title, draw(image, console), here, notes))

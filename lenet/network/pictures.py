@@ -1,4 +1,4 @@
-"""Image files to digits as MNIST has them, and digits to the terminal."""
+"""Reads image files as digits in the form that MNIST has them."""
 
 import warnings
 from dataclasses import dataclass
@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
 
 from lenet.errors import LenetError
 from lenet.network.architecture import IMAGE_SHAPE
@@ -18,7 +15,6 @@ MAX_PIXELS = 50_000_000
 BOX = 20  # MNIST's digits fit a 20×20 box inside their 28×28
 NOISE = 1 / 8  # of the strongest contrast: below it lie paper, shadows and JPEG artefacts, not ink
 FAINTEST = 32  # grey levels out of 255 between background and ink, below which an image counts as blank
-SHADES = " .:-=+*#%@"
 
 
 @dataclass(frozen=True)
@@ -46,29 +42,6 @@ def read(path: Path) -> Picture:
     if contrast.max() < FAINTEST:
         raise LenetError(f"{path}: blank: nothing stands out from its background; draw a darker digit")
     return Picture(_centre(_fit(_crop(contrast))), inverted)
-
-
-def draw(image: np.ndarray, console: Console) -> Text:
-    """An image (1, 28, 28) in [0, 1] as 14 lines of 28 characters, two pixels above each other in each.
-
-    Half blocks in grey where `console` shows colour and Unicode, else ASCII shades.
-    """
-    levels = (image[0] * 255).round().astype(int)
-    plain = console.color_system is None or console.no_color or console.options.ascii_only
-    lines = []
-    for upper, lower in zip(levels[::2], levels[1::2], strict=True):
-        line = Text(no_wrap=True)
-        for above, below in zip(upper, lower, strict=True):
-            if plain:
-                line.append(SHADES[(above + below) * (len(SHADES) - 1) // 510])
-            else:
-                line.append("▀", Style(color=_grey(above), bgcolor=_grey(below)))
-        lines.append(line)
-    return Text("\n").join(lines)
-
-
-def _grey(level: int) -> str:
-    return f"rgb({level},{level},{level})"
 
 
 def _read_grey(path: Path) -> np.ndarray:

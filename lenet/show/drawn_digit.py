@@ -1,0 +1,31 @@
+"""Draws a digit with the characters of a terminal."""
+
+import numpy as np
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+SHADES = " .:-=+*#%@"
+
+
+def draw(image: np.ndarray, console: Console) -> Text:
+    """An image (1, 28, 28) in [0, 1] as 14 lines of 28 characters, two pixels above each other in each.
+
+    Half blocks in grey where `console` shows colour and Unicode, else ASCII shades.
+    """
+    levels = (image[0] * 255).round().astype(int)
+    plain = console.color_system is None or console.no_color or console.options.ascii_only
+    lines = []
+    for upper, lower in zip(levels[::2], levels[1::2], strict=True):
+        line = Text(no_wrap=True)
+        for above, below in zip(upper, lower, strict=True):
+            if plain:
+                line.append(SHADES[(above + below) * (len(SHADES) - 1) // 510])
+            else:
+                line.append("▀", Style(color=_grey(above), bgcolor=_grey(below)))
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def _grey(level: int) -> str:
+    return f"rgb({level},{level},{level})"

@@ -1,0 +1,298 @@
+"""The house, read from the source: imports run one way, names tell modules apart, folders are small.
+
+Each rule is a function that takes the root of a tree and returns its breaches, so that a planted breach in
+a tree of a few files shows that it can fail.
+"""
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lenet.commands.cli import cli
+from lenet.ports import FRAMEWORKS
+
+ROOT = Path(__file__).parent.parent
+# A part of `lenet` imports parts of a lower floor, and itself. `compare` and `diagnose` share a floor, so
+# neither imports the other.
+FLOORS = {
+    "": 0,  # `lenet` itself: its version
+    "errors": 0,
+    "files": 1,
+    "network": 2,
+    "reference": 3,
+    "ports": 4,
+    "compare": 5,
+    "diagnose": 5,
+    "show": 6,
+    "testing": 7,
+    "commands": 7,
+    "__main__": 8,
+}
+WITH_EXPORT = {"commands"}  # the only part that imports `export`
+PARALLEL = ("model", "weights", "train", "port")  # the same files in every port
+FOR_PORTS = ("lenet.network", "lenet.errors")  # all of `lenet` that a port's model, weights and train see
+FRAMEWORK = {
+    "torch",
+    "tensorflow",
+    "keras",
+    "jax",
+    "flax",
+    "pytensor",
+    "theano",
+    "cv2",
+    "onnx",
+    "onnxruntime",
+}
+TERMINAL = {"rich", "click"}
+# Why two modules have the same file name. Whoever adds a line should rather find a better name.
+FAMILY = "a family of mistakes: its entries in the catalogue, and its planted ports in the gallery"
+SAME_NAME = {
+    "data": FAMILY,
+    "gradients": FAMILY,
+    "loss": FAMILY,
+    "optimizer": FAMILY,
+    "precision": FAMILY,
+    "forward": "the forward pass in float64, and the gallery's family of mistakes in it",
+    "layers": "the layers of a port that writes them out: NumPy's and Theano's, side by side",
+}
+KEYED = {"lenet/commands", "lenet/diagnose/mistakes"}  # one file per subcommand or family, looked up by name
+MOST = 10  # entries of a folder that a reader must choose from
+
+
+def imported(path: Path) -> set[str]:
+    """Every module, and every name of a module, that the file imports: `from a import b` gives `a.b`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def inside(module: str, packages: Iterable[str]) -> bool:
+    """Whether the module is one of these, or part of one."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def part(name: str) -> str:
+    """The part of `lenet` that a name belongs to: "network" of `lenet.network.weights`."""
+    first = name.split(".")[1] if "." in name else ""
+    return "" if first == "__version__" else first
+
+
+def sources(root: Path, *folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((root / folder).rglob("*.py"))
+
+
+def ports(root: Path) -> list[str]:
+    return sorted(path.name for path in root.glob("lenet_*") if path.is_dir())
+
+
+# --- the rules ---------------------------------------------------------------------------------
+
+
+def against_the_order(root: Path) -> list[str]:
+    """Imports of `lenet` that run upwards, or across a floor."""
+    found = []
+    for path in sources(root, "lenet"):
+        where = path.relative_to(root / "lenet").with_suffix("").parts[0]
+        own = "" if where == "__init__" else where
+        for name in sorted(imported(path)):
+            package, other = name.partition(".")[0], part(name)
+            if package == "lenet":
+                wrong = other != own and FLOORS.get(other, 99) >= FLOORS.get(own, -1)
+            elif package == "export":
+                wrong = own not in WITH_EXPORT
+            else:
+                wrong = package in ("workshop", "tests", *ports(root))
+            if wrong:
+                found.append(f"{path.relative_to(root)}: {name}")
+    return found
+
+
+def ports_that_see_more(root: Path) -> list[str]:
+    """Imports of `lenet` in a port's model, weights or train beyond the network and its errors."""
+    return [
+        f"{path.relative_to(root)}: {name}"
+        for folder in ports(root)
+        for path in sources(root, folder)
+        if path.stem in ("model", "weights", "train")
+        for name in sorted(imported(path))
+        if inside(name, ["lenet"]) and not inside(name, FOR_PORTS)
+    ]
+
+
+def network_beyond_facts(root: Path) -> list[str]:
+    """Frameworks, and what draws on a terminal, imported by the network."""
+    return [
+        f"{path.relative_to(root)}: {name}"
+        for path in sources(root, "lenet/network")
+        for name in sorted(imported(path))
+        if inside(name, FRAMEWORK | TERMINAL)
+    ]
+
+
+def shared_names(root: Path, subcommands: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Modules with the same file name, by that name."""
+    found: dict[str, list[str]] = {}
+    for path in sources(root, "lenet", *ports(root), "export", "workshop"):
+        folder = str(path.relative_to(root).parent)
+        if path.stem in ("__init__", "__main__", "port"):
+            continue
+        if (path.stem in PARALLEL and folder in ports(root)) or (
+            folder == "lenet/commands" and path.stem in subcommands
+        ):
+            continue
+        found.setdefault(path.stem, []).append(str(path.relative_to(root)))
+    return {stem: paths for stem, paths in found.items() if len(paths) > 1}
+
+
+def crowded(root: Path) -> list[str]:
+    """Folders of `lenet` with more entries than a reader can choose from."""
+    folders = [root / "lenet", *(path for path in (root / "lenet").rglob("*") if path.is_dir())]
+    found = []
+    for folder in sorted(folders):
+        name = str(folder.relative_to(root))
+        entries = [path for path in folder.iterdir() if path.stem[:2] != "__"]
+        if "__pycache__" not in name and name not in KEYED and len(entries) > MOST:
+            found.append(f"{name}: {len(entries)}")
+    return found
+
+
+# --- this house keeps them ---------------------------------------------------------------------
+
+
+def test_imports_run_one_way():
+    assert against_the_order(ROOT) == []
+    assert {part(f"lenet.{path.stem}") for path in (ROOT / "lenet").iterdir()} - {
+        "__init__",
+        "__pycache__",
+    } == (FLOORS.keys() - {""})
+
+
+def test_a_port_sees_the_network_alone():
+    assert ports_that_see_more(ROOT) == []
+    assert set(ports(ROOT)) >= {
+        line.module.partition(".")[0] for line in FRAMEWORKS.values() if line.module.startswith("lenet_")
+    }
+
+
+def test_the_network_is_facts():
+    assert network_beyond_facts(ROOT) == []
+
+
+def test_no_two_modules_share_a_name_but_for_a_reason():
+    """A reason of the table that is no longer needed fails too."""
+    assert shared_names(ROOT, cli.commands).keys() == SAME_NAME.keys()
+    families = [
+        paths for stem, paths in shared_names(ROOT, cli.commands).items() if SAME_NAME[stem] == FAMILY
+    ]
+    assert {Path(path).parent for paths in families for path in paths} == {
+        Path("lenet/diagnose/mistakes"),
+        Path("workshop/bugs"),
+    }
+
+
+def test_no_folder_is_crowded():
+    assert crowded(ROOT) == []
+
+
+# --- each rule can fail ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def house(tmp_path) -> Callable[[str, str], Path]:
+    """A tree in which all is well, with one more file."""
+    well = {
+        "lenet/__init__.py": "__version__ = '1'\n",
+        "lenet/errors.py": "",
+        "lenet/network/recipe.py": "import numpy\nfrom lenet.errors import LenetError\n",
+        "lenet/compare/speed.py": "from lenet.network import recipe\n",
+        "lenet/diagnose/findings.py": "from lenet import __version__\nfrom lenet.network import recipe\n",
+        "lenet/commands/speed_up.py": "from export import write\nfrom lenet.compare import speed\n",
+        "lenet_numpy/model.py": "from lenet.network import recipe\n",
+        "lenet_torch/model.py": "import torch\nfrom lenet.errors import LenetError\n",
+        "export/write.py": "from lenet.commands import options\n",
+        "workshop/checks.py": "",
+    }
+
+    def built(file: str, text: str) -> Path:
+        for name, content in (well | {file: text}).items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        return tmp_path
+
+    return built
+
+
+def test_a_house_in_order_has_no_breach(house):
+    root = house("lenet/errors.py", "")
+    for rule in (against_the_order, ports_that_see_more, network_beyond_facts, crowded):
+        assert rule(root) == []
+    assert shared_names(root) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("lenet/network/digits.py", "from lenet.reference.forward import reference"),
+        ("lenet/network/digits.py", "from lenet import compare"),
+        ("lenet/reference/forward.py", "def f():\n    import lenet.ports.contract"),
+        ("lenet/compare/bits.py", "from lenet.diagnose import findings"),
+        ("lenet/diagnose/explain.py", "from lenet.compare.speed import ratio"),
+        ("lenet/show/tables.py", "from lenet.commands import options"),
+        ("lenet/show/tables.py", "from export import write"),
+        ("lenet/ports/registry.py", "import lenet_numpy.model"),
+        ("lenet/commands/learn.py", "from workshop import checks"),
+        ("lenet/errors.py", "from lenet.files import write"),
+        ("lenet/attic.py", "from lenet.network import recipe"),
+    ],
+)
+def test_an_import_against_the_order_is_seen(house, file, text):
+    breaches = against_the_order(house(file, text))
+    assert [breach.partition(":")[0] for breach in breaches] == [file]
+
+
+@pytest.mark.parametrize("file", ["model", "weights", "train"])
+@pytest.mark.parametrize(
+    "text", ["from lenet import ports", "import lenet.reference.forward", "import lenet"]
+)
+def test_a_port_that_sees_more_is_seen(house, file, text):
+    root = house(f"lenet_torch/{file}.py", text)
+    assert [breach.partition(":")[0] for breach in ports_that_see_more(root)] == [f"lenet_torch/{file}.py"]
+
+
+@pytest.mark.parametrize("text", ["import torch", "from jax import numpy", "from rich.table import Table"])
+def test_a_network_beyond_facts_is_seen(house, text):
+    root = house("lenet/network/weights/__init__.py", f"def f():\n    {text}")
+    assert len(network_beyond_facts(root)) == 1
+
+
+@pytest.mark.parametrize(
+    "file", ["workshop/speed.py", "export/recipe.py", "lenet_torch/checks.py", "export/model.py"]
+)
+def test_a_shared_name_is_seen(house, file):
+    root = house(file, "")
+    if file == "export/model.py":  # a port's file is parallel in a port's folder alone
+        root = house("workshop/model.py", "")
+    assert shared_names(root).keys() == {Path(file).stem}
+
+
+def test_a_subcommand_may_have_the_name_of_what_it_runs(house):
+    root = house("lenet/commands/speed.py", "")
+    assert shared_names(root).keys() == {"speed"}
+    assert shared_names(root, ["speed"]) == {}
+
+
+@pytest.mark.parametrize(("folder", "seen"), [("show/page", True), ("show", True), ("commands", False)])
+def test_a_crowded_folder_is_seen(house, folder, seen):
+    for k in range(MOST):
+        root = house(f"lenet/{folder}/module{k}.py", "")
+    assert crowded(root) == []
+    root = house(f"lenet/{folder}/one_more.toml", "")
+    assert crowded(root) == ([f"lenet/{folder}: {MOST + 1}"] if seen else [])

@@ -57,13 +57,13 @@ def judge(
 
     Args:
         graph: the reference.
-        values: what the candidate was given and what it returned, by the graph's names: all inputs, and any other
-            tensors. Read one at a time, each at most twice; may load lazily.
+        values: what the candidate was given and what it returned, by the graph's names: all inputs, and any
+            other tensors. Read one at a time; may load lazily.
         sample: judge so many values of each tensor, chosen at random by its name; None: all.
         progress: called with each tensor's name when it has been judged.
 
     Raises:
-        UserError: names that the graph has not, an input that is missing, wrong dtypes, wrong shapes of inputs.
+        UserError: a name that the graph has not, a missing input, a wrong dtype, a wrong shape of an input.
     """
     check_names(graph, values)
     walk = _Walk(graph, values, sample)
@@ -270,8 +270,9 @@ def _compared(
     if chosen:
         assert sample is not None
         points = _points(rng, seen.shape, sample)
-        expected = sampled(operator, points, bounded)
-        found = seen[points]
+        some = sampled(operator, points, bounded)
+        assert isinstance(some, Bounded)
+        expected, found = some, seen[points]
     else:
         expected = _whole(operator, output, bounded)
         if expected.shape != seen.shape:

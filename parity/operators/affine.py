@@ -67,8 +67,8 @@ class Window:
         """Where the window at each of M positions looks in an unpadded input of these spatial sizes.
 
         Returns:
-            an index array for each axis, broadcasting to (M, kernel...), cut off at the borders; and a mask of
-            that shape, false in the padding.
+            an index array for each axis, broadcasting to (M, kernel...), cut off at the borders; and a mask
+            of that shape, false in the padding.
         """
         indices, inside = [], np.ones((1,) * (1 + len(self.kernel)), bool)
         for axis, (position, size) in enumerate(zip(positions, shape, strict=True)):

@@ -59,7 +59,7 @@ class Operator(ABC):
         return 1
 
     def shared(self, *inputs: Any) -> int:
-        """How many output values share one reduction (a mean, say), so that their errors are not independent."""
+        """How many output values share one reduction (a mean, say): their errors are not independent."""
         return 1
 
     def forms(self) -> tuple["Operator", ...]:

@@ -43,6 +43,10 @@ class Bounded(Number):
         return self.value.shape
 
     @property
+    def comparable(self) -> Array:
+        return self.value
+
+    @property
     def bound(self) -> Array:
         """The error as an array, zeros where there is none."""
         return np.zeros(self.shape) if self.error is None else self.error

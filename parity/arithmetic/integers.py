@@ -1,11 +1,12 @@
 """Exact arithmetic: every finite float is an integer times a power of two.
 
-Arrays of integers on a common grid are added and multiplied in int64, whose own overflow is excluded beforehand
-in Python's integers. Nothing rounds; what cannot be computed so is refused.
+Arrays of integers on a common grid are added and multiplied in int64, whose own overflow is excluded
+beforehand in Python's integers. Nothing rounds; what cannot be computed so is refused.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import NoReturn
 
 import numpy as np
@@ -79,17 +80,20 @@ class Integers(Number):
     def dot(
         self, other: "Integers", bias: "Integers | None" = None, products: int | None = None
     ) -> "Integers":
-        rows = np.abs(self.units).sum(axis=-1, dtype=object) if self.units.size else np.zeros(1, object)
-        rows = np.atleast_1d(rows * other.peak())
-        load, exponent = int(rows.max()), self.exponent + other.exponent
+        rows = self._row_loads() * other.peak()
+        exponent = self.exponent + other.exponent
+        load = int(rows.max(initial=0))
         check_width(load, exponent, _unit(rows))
         y = Integers(_product(self.units, other.units, load), exponent)
         return y if bias is None else y + bias
 
+    def _row_loads(self) -> Array:
+        """Σ|a| over the last axis, as Python integers."""
+        narrow = self.peak() * max(1, self.shape[-1]) < 1 << 63
+        return np.abs(self.units).sum(axis=-1, dtype=np.int64 if narrow else object).astype(object)
+
     def sum(self, axes: Axes) -> "Integers":
-        terms = self.units.size // max(
-            1, np.prod([n for k, n in enumerate(self.shape) if k not in axes], dtype=int)
-        )
+        terms = prod(self.shape[axis] for axis in axes)
         check_width(self.peak() * terms, self.exponent)
         return Integers(self.units.sum(axis=axes, keepdims=True), self.exponent)
 
@@ -193,4 +197,4 @@ def _product(a: Array, b: Array, load: int) -> Array:
 
 def _unit(rows: Array) -> tuple[int, ...]:
     """Index of the largest sum among the output units, the last axis."""
-    return (int(rows.reshape(-1, rows.shape[-1]).argmax() % rows.shape[-1]),)
+    return (int(rows.argmax() % rows.shape[-1]),) if rows.size else ()

@@ -68,7 +68,7 @@ class Number(ABC):
     @property
     @abstractmethod
     def comparable(self) -> Array:
-        """The values as NumPy numbers in the same order of size, for decisions: which is the largest, which positive."""
+        """The values as NumPy numbers, up to a positive factor, for decisions: which is the largest."""
 
     @abstractmethod
     def move(self, rearrange: Move) -> Self:

@@ -1,0 +1,1 @@
+"""Rounding or a bug, and which bug? Judges a port of any network against its graph."""

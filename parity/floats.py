@@ -1,0 +1,103 @@
+"""Facts about floating point: formats, unit roundoff, and how far a number of roundings can add up."""
+
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+
+Array = np.ndarray
+U64 = 2.0**-53  # unit roundoff of float64, in which references and bounds are themselves evaluated
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format.
+
+    Attributes:
+        name: as NumPy and ONNX call it; "tf32" is the format to which NVIDIA's tensor cores cut float32.
+        digits: p, bits of the significand with the leading one.
+        lowest: exponent e of the smallest normal number 2^e.
+        dtype: the NumPy type that holds it.
+    """
+
+    name: str
+    digits: int
+    lowest: int
+    dtype: np.dtype
+
+    @property
+    def u(self) -> float:
+        """Unit roundoff: half the distance from 1 to the next larger number; 2^-24 in float32."""
+        return 2.0**-self.digits
+
+    @property
+    def smallest(self) -> float:
+        """The smallest subnormal number."""
+        return 2.0 ** (self.lowest - self.digits + 1)
+
+    @property
+    def tiny(self) -> float:
+        """The smallest normal number."""
+        return 2.0**self.lowest
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number."""
+        return float((2 - 2.0 ** (1 - self.digits)) * 2.0 ** (1 - self.lowest))
+
+    def round(self, x: Array) -> Array:
+        """x to the nearest numbers of this format, ties to even, as `dtype`; overflow gives infinity."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.name != "tf32":
+                return np.asarray(x).astype(self.dtype)
+            bits = np.asarray(x, np.float32).view(np.uint32)
+            half = ((bits >> 13) & 1) + 0xFFF
+            rounded = ((bits + half) & np.uint32(0xFFFFE000)).view(np.float32)
+            return np.where(np.isfinite(x), rounded, np.asarray(x, np.float32))
+
+
+FLOAT16 = Format("float16", 11, -14, np.dtype(np.float16))
+BFLOAT16 = Format("bfloat16", 8, -126, np.dtype(ml_dtypes.bfloat16))
+TF32 = Format("tf32", 11, -126, np.dtype(np.float32))
+FLOAT32 = Format("float32", 24, -126, np.dtype(np.float32))
+FLOAT64 = Format("float64", 53, -1022, np.dtype(np.float64))
+FORMATS = {one.name: one for one in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}  # those that an array can have
+
+
+def format_of(array: Array) -> Format | None:
+    """The format of an array's numbers; None where they are no floats (integers, booleans, strings)."""
+    return FORMATS.get(array.dtype.name)
+
+
+def gamma(k: int, u: float) -> float:
+    """γ_k = k·u / (1 − k·u), the relative error that k roundings can add up to; infinite from k·u = 1 on.
+
+    N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 3.1.
+    """
+    return k * u / (1 - k * u) if k * u < 1 else np.inf
+
+
+def cover(n: int) -> float:
+    """A factor above the relative error of a bound that is evaluated in float64 through sums of n terms."""
+    return 1 + 4 * (n + 8) * U64
+
+
+def ulps(a: Array, b: Array) -> Array:
+    """Distance between arrays of one format, counted in representable numbers (uint64)."""
+    x, y = _ordinal(a).astype(np.int64), _ordinal(b).astype(np.int64)
+    return np.maximum(x, y).view(np.uint64) - np.minimum(x, y).view(np.uint64)  # exact modulo 2^64
+
+
+def _ordinal(x: Array) -> Array:
+    """Floats as integers in the same order, neighbours one apart, both zeros 0."""
+    bits = np.ascontiguousarray(x).view(f"i{x.itemsize}")
+    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
+
+
+def equal_bits(a: Array, b: Array) -> Array:
+    """Where values of one dtype and shape are equal to the bit; zeros of either sign are, and so are NaNs."""
+    if a.dtype.kind in "biuSUO":
+        return np.asarray(a == b)
+    bits = f"u{a.itemsize}"
+    same = np.ascontiguousarray(a).view(bits) == np.ascontiguousarray(b).view(bits)
+    return same | ((a == 0) & (b == 0)) | (np.isnan(a) & np.isnan(b))

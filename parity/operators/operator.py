@@ -1,0 +1,114 @@
+"""What an operator is: its function stated once, for every arithmetic, and all else that is known of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.errors import Unjudged
+
+Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index makes them
+Inputs = Sequence[Number | None]  # None: an optional input that is not given
+
+
+@dataclass(frozen=True)
+class Operator(ABC):
+    """One operator. Its fields are its attributes, named and defaulting as in the ONNX standard."""
+
+    TYPE: ClassVar[str]  # "Conv"
+    # For attributes that change no value (a hint for training): name and why they may be ignored.
+    IGNORED: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
+        """The operator of an ONNX node.
+
+        Args:
+            attributes: those given, as Python values: numbers, strings, tuples, arrays.
+            opset: version of the standard that the graph keeps to.
+            inputs: how many the node has.
+
+        Raises:
+            Unjudged: an attribute is none of this operator's.
+        """
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in attributes.items() if name not in cls.IGNORED}
+        if unknown := sorted(given.keys() - known):
+            raise Unjudged(f"{cls.TYPE} with attribute {unknown[0]}")
+        return cls(**given)
+
+    @abstractmethod
+    def evaluate(self, *inputs: Any) -> Number | tuple[Number, ...]:
+        """The output, or all outputs in order, in the arithmetic of the inputs.
+
+        Raises:
+            Unjudged: no bound is known for inputs of this kind.
+        """
+
+    def sample(self, points: Points, *inputs: Any) -> Number:
+        """(M,): the first output at M points, if possible at a cost that does not grow with its size."""
+        first = self.evaluate(*inputs)
+        whole = first[0] if isinstance(first, tuple) else first
+        return whole.move(lambda a: a[points])
+
+    def terms(self, *inputs: Any) -> int:
+        """How many input values one output value is made of, about: what a sample of one value costs."""
+        return 1
+
+    def shared(self, *inputs: Any) -> int:
+        """How many output values share one reduction (a mean, say): their errors are not independent."""
+        return 1
+
+    def forms(self) -> tuple["Operator", ...]:
+        """All right ways to evaluate it whose bounds differ, the usual one first."""
+        return (self,)
+
+    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
+        """Cotangents of the inputs, for that of the output; None where none is asked for.
+
+        Raises:
+            Unjudged: no backward pass is known.
+        """
+        raise Unjudged(f"the backward pass of {self.TYPE}")
+
+
+Kind = TypeVar("Kind", bound=Operator)
+OPERATORS: dict[str, type[Operator]] = {}
+
+
+def register(cls: type[Kind]) -> type[Kind]:
+    """Make an operator known to the readers of graphs, under its TYPE."""
+    OPERATORS[cls.TYPE] = cls
+    return cls
+
+
+class Elementwise(Operator):
+    """Each output value depends on one value of each input, which are broadcast against one another."""
+
+    def sample(self, points: Points, *inputs: Any) -> Number:
+        shape = np.broadcast_shapes(*(x.shape for x in inputs if x is not None))
+        result = self.evaluate(*(None if x is None else at(x, shape, points) for x in inputs))
+        return result[0] if isinstance(result, tuple) else result
+
+
+def at(x: Number, shape: Sequence[int], points: Points) -> Number:
+    """(M,): x, broadcast to `shape`, at points of that shape."""
+    own = points[len(shape) - x.ndim :]
+    index = tuple(0 * axis if size == 1 else axis for axis, size in zip(own, x.shape, strict=True))
+    count = len(points[0]) if points else 1
+    return x.move(lambda a: a[index] if index else np.broadcast_to(a, (count,)))
+
+
+def plain_values(x: Number, what: str) -> Array:
+    """The values of an input that decides about positions (indices, shapes), which must be known exactly.
+
+    Raises:
+        Unjudged: the candidate's own values of it are not known.
+    """
+    if isinstance(x, Bounded) and x.error is not None and x.error.any():
+        raise Unjudged(f"{what} that was not recorded")
+    assert isinstance(x, Bounded | Looped)
+    return x.value

@@ -1,0 +1,142 @@
+"""What is said of a candidate: of each tensor, and of all."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# From the best to the worst; "unjudged" says nothing and so is no part of the order.
+ORDER = ("equal", "rounding", "undecided", "coarse", "different")
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The value furthest outside, in units of its bound: where it is, what was found, what was expected."""
+
+    index: tuple[int, ...]
+    found: float
+    expected: float
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """The verdict on one recorded tensor, judged from the candidate's own values before it.
+
+    Attributes:
+        tensor, node, op: their names in the graph.
+        sources: the recorded tensors, inputs of the graph among them, from which it was computed.
+        verdict: one of `ORDER`, or "unjudged".
+        ratio: largest error over worst case; 0 where nothing is wrong, infinite where nothing may be.
+        loop_ratio: RMS error over that of the plain loop; NaN where there is no such loop.
+        values, equal: how many were judged; how many of them are the correctly rounded reference.
+        max_abs_error: largest |candidate − reference|.
+        worst: where `ratio` is; None where nothing was compared.
+        blind_below: the smallest relative change of the weights that would have been seen at this tensor.
+        proven: whether the worst case is smaller than the values, so that it says something.
+        note: what else is worth knowing, one line: why it is unjudged, which form fits, what overflowed.
+    """
+
+    tensor: str
+    node: str
+    op: str
+    sources: tuple[str, ...] = ()
+    verdict: str = "unjudged"
+    ratio: float = 0.0
+    loop_ratio: float = float("nan")
+    values: int = 0
+    equal: int = 0
+    max_abs_error: float = 0.0
+    worst: Worst | None = None
+    blind_below: float = float("nan")
+    proven: bool = True
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `parity judge --json`."""
+        worst = None
+        if self.worst is not None:
+            worst = {
+                "index": list(self.worst.index),
+                "found": finite(self.worst.found),
+                "expected": finite(self.worst.expected),
+            }
+        return {
+            "tensor": self.tensor,
+            "node": self.node,
+            "op": self.op,
+            "from": list(self.sources),
+            "verdict": self.verdict,
+            "ratio": finite(self.ratio),
+            "loop_ratio": finite(self.loop_ratio),
+            "values": self.values,
+            "equal": self.equal,
+            "max_abs_error": finite(self.max_abs_error),
+            "worst": worst,
+            "blind_below": finite(self.blind_below),
+            "proven": self.proven,
+            "note": self.note,
+            "causes": [],
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on a candidate.
+
+    Attributes:
+        tensors: every recorded tensor that a node makes, in order of execution.
+        unjudged: operator → number of its nodes that could not be judged.
+        outputs: the graph's results.
+        sample: how many values of each tensor were judged at most; None: all.
+    """
+
+    tensors: tuple[TensorReport, ...]
+    unjudged: Mapping[str, int] = field(default_factory=Counter)
+    outputs: tuple[str, ...] = ()
+    sample: int | None = None
+
+    @property
+    def judged(self) -> int:
+        """How many tensors were judged."""
+        return sum(one.verdict != "unjudged" for one in self.tensors)
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of all; "undecided" where an output is, or where nothing could be judged."""
+        found = [one.verdict for one in self.tensors if one.verdict != "unjudged"]
+        decided = [verdict for verdict in found if verdict != "undecided"]
+        worst = max(decided, key=ORDER.index, default="undecided")
+        at_the_end = any(one.verdict == "undecided" for one in self.tensors if one.tensor in self.outputs)
+        return max(worst, "undecided", key=ORDER.index) if at_the_end else worst
+
+    @property
+    def same(self) -> bool:
+        """Whether the candidate is the reference's function, as far as it was judged."""
+        return self.verdict in ("equal", "rounding")
+
+    @property
+    def first(self) -> TensorReport | None:
+        """The first tensor, in order of execution, that is not the reference's."""
+        return next((one for one in self.tensors if one.verdict in ("different", "coarse")), None)
+
+    @property
+    def missed_share(self) -> float:
+        """The share of wrong values in a tensor that is found with 99.9 % certainty: 0 if all were judged."""
+        return 0.0 if self.sample is None else 1 - 0.001 ** (1 / self.sample)
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `parity judge --json`."""
+        return {
+            "verdict": self.verdict,
+            "first": self.first.tensor if self.first else None,
+            "judged": self.judged,
+            "unjudged": dict(self.unjudged),
+            "sample": self.sample,
+            "tensors": [one.to_json() for one in self.tensors],
+            "causes": [],
+        }
+
+
+def finite(x: float) -> float | None:
+    """None for what JSON has no number for."""
+    return float(x) if abs(x) < float("inf") else None

@@ -3,8 +3,20 @@
 Shapes leave out the batch axis and are in the shared layout: (C, H, W), or (features,).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded
+from parity.graph import Declared, Graph, Node
+from parity.operators import Operator
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
+from parity.operators.shape import Flatten
 
 Shape = tuple[int, ...]
 
@@ -14,122 +26,117 @@ IMAGE_SHAPE: Shape = (1, 28, 28)
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of the table. The base class is a layer without parameters that keeps its shape."""
+    """One row of the table: an operator of `parity` and its parameters.
+
+    Attributes:
+        name: of the layer and its output.
+        operator: what it computes of its input and its parameters.
+        params: for each parameter ("weight", "bias") its shape in the shared layout, in the operator's order.
+    """
 
     name: str
+    operator: Operator
+    params: tuple[tuple[str, Shape], ...] = ()
+
+    def param_shapes(self) -> dict[str, Shape]:
+        """Parameter names ("conv1.weight") and shapes in the shared layout."""
+        return {f"{self.name}.{part}": shape for part, shape in self.params}
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of `shape`."""
-        return shape
+        x, *params = (Bounded(np.zeros(size)) for size in ((1, *shape), *(size for _, size in self.params)))
+        output = self.operator.evaluate(x, *params)
+        return (output[0] if isinstance(output, tuple) else output).shape[1:]
 
-    def param_shapes(self) -> dict[str, Shape]:
-        """Parameter names and shapes in the shared layout."""
-        return {}
+    @property
+    def affine(self) -> bool:
+        """Whether it is y = Wx + b: a convolution or a dense layer."""
+        return isinstance(self.operator, Conv | Gemm)
+
+    @property
+    def weight_shape(self) -> Shape:
+        """Shape of W, output axis first; () where there is none."""
+        return dict(self.params).get("weight", ())
 
     @property
     def terms(self) -> int:
         """Number of products summed into one output value (0: nothing is summed)."""
-        return 0
+        return prod(self.weight_shape[1:]) if self.affine else 0
+
+    @property
+    def kernel(self) -> int:
+        """Side of the square window of a convolution or a pooling."""
+        return self.operator.kernel_shape[0] if isinstance(self.operator, MaxPool) else self.weight_shape[-1]
+
+    @property
+    def padding(self) -> int:
+        """Zeros on each side of a convolution's input."""
+        return self.operator.pads[0] if isinstance(self.operator, Conv) and self.operator.pads else 0
+
+
+def conv(name: str, inputs: int, outputs: int, kernel: int, padding: int = 0) -> Layer:
+    """Cross-correlation, stride 1, square kernel, zero padding on all four sides; weights OIHW."""
+    shapes = (("weight", (outputs, inputs, kernel, kernel)), ("bias", (outputs,)))
+    return Layer(name, Conv(pads=(padding,) * 4), shapes)
+
+
+def dense(name: str, inputs: int, outputs: int) -> Layer:
+    """Dense layer; weights (out, in)."""
+    return Layer(name, Gemm(transB=1), (("weight", (outputs, inputs)), ("bias", (outputs,))))
 
 
 @dataclass(frozen=True)
-class Affine(Layer):
-    """y = Wx + b: a convolution or a dense layer."""
+class Network:
+    """Layers in a row."""
 
-    @property
-    def weight_shape(self) -> Shape:
-        """Shape of W, output axis first."""
-        raise NotImplementedError
+    layers: tuple[Layer, ...]
+    image_shape: Shape
 
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every layer's output, by name."""
+        shapes, shape = {}, self.image_shape
+        for layer in self.layers:
+            shapes[layer.name] = shape = layer.out_shape(shape)
+        return shapes
+
+    @cached_property
     def param_shapes(self) -> dict[str, Shape]:
-        return {f"{self.name}.weight": self.weight_shape, f"{self.name}.bias": self.weight_shape[:1]}
+        """Every parameter's shape in the shared layout, by name."""
+        return {name: shape for layer in self.layers for name, shape in layer.param_shapes().items()}
 
-    @property
-    def terms(self) -> int:
-        return prod(self.weight_shape[1:])
-
-
-@dataclass(frozen=True)
-class Conv(Affine):
-    """Cross-correlation, stride 1, square kernel, zero padding on all four sides."""
-
-    in_channels: int
-    out_channels: int
-    kernel: int
-    padding: int = 0
-
-    @property
-    def weight_shape(self) -> Shape:
-        return (self.out_channels, self.in_channels, self.kernel, self.kernel)  # OIHW
-
-    def out_shape(self, shape: Shape) -> Shape:
-        shrink = self.kernel - 1 - 2 * self.padding
-        return (self.out_channels, shape[1] - shrink, shape[2] - shrink)
+    def graph(self, params: Mapping[str, Array], dtype: str = "float32") -> Graph:
+        """The same network for `parity.judge`: tensors have the layers' names, the input is "image"."""
+        names = ("image", *(layer.name for layer in self.layers))
+        nodes = tuple(
+            Node(layer.name, layer.operator.TYPE, layer.operator, (before, *layer.param_shapes()), (layer.name,))
+            for before, layer in zip(names, self.layers, strict=False)
+        )
+        declared = {name: Declared(dtype, ("batch", *shape)) for name, shape in self.shapes.items()}
+        image = Declared(dtype, ("batch", *self.image_shape))
+        return Graph(nodes, {"image": image}, names[-1:], params, declared, "the network")
 
 
-@dataclass(frozen=True)
-class Linear(Affine):
-    """Dense layer."""
-
-    in_features: int
-    out_features: int
-
-    @property
-    def weight_shape(self) -> Shape:
-        return (self.out_features, self.in_features)
-
-    def out_shape(self, shape: Shape) -> Shape:
-        return (self.out_features,)
-
-
-@dataclass(frozen=True)
-class ReLU(Layer):
-    """max(x, 0)."""
-
-
-@dataclass(frozen=True)
-class MaxPool(Layer):
-    """Maximum over square windows that do not overlap."""
-
-    size: int
-
-    def out_shape(self, shape: Shape) -> Shape:
-        return (shape[0], shape[1] // self.size, shape[2] // self.size)
-
-
-@dataclass(frozen=True)
-class Flatten(Layer):
-    """(C, H, W) to (C·H·W,), the last axis running fastest."""
-
-    def out_shape(self, shape: Shape) -> Shape:
-        return (prod(shape),)
-
-
-LAYERS: tuple[Layer, ...] = (
-    Conv("conv1", in_channels=1, out_channels=6, kernel=5, padding=2),
-    ReLU("relu1"),
-    MaxPool("pool1", size=2),
-    Conv("conv2", in_channels=6, out_channels=16, kernel=5),
-    ReLU("relu2"),
-    MaxPool("pool2", size=2),
-    Flatten("flatten"),
-    Linear("fc1", in_features=400, out_features=120),
-    ReLU("relu3"),
-    Linear("fc2", in_features=120, out_features=84),
-    ReLU("relu4"),
-    Linear("logits", in_features=84, out_features=CLASSES),
+LENET = Network(
+    (
+        conv("conv1", 1, 6, kernel=5, padding=2),
+        Layer("relu1", Relu()),
+        Layer("pool1", MaxPool(kernel_shape=(2, 2), strides=(2, 2))),
+        conv("conv2", 6, 16, kernel=5),
+        Layer("relu2", Relu()),
+        Layer("pool2", MaxPool(kernel_shape=(2, 2), strides=(2, 2))),
+        Layer("flatten", Flatten()),
+        dense("fc1", 400, 120),
+        Layer("relu3", Relu()),
+        dense("fc2", 120, 84),
+        Layer("relu4", Relu()),
+        dense("logits", 84, CLASSES),
+    ),
+    IMAGE_SHAPE,
 )
-
-
-def _shapes() -> dict[str, Shape]:
-    shapes, shape = {}, IMAGE_SHAPE
-    for layer in LAYERS:
-        shapes[layer.name] = shape = layer.out_shape(shape)
-    return shapes
-
-
-ACTIVATION_SHAPES = _shapes()
-PARAM_SHAPES = {name: shape for layer in LAYERS for name, shape in layer.param_shapes().items()}
+LAYERS = LENET.layers
+ACTIVATION_SHAPES = LENET.shapes
+PARAM_SHAPES = LENET.param_shapes
 PARAM_COUNT = sum(prod(shape) for shape in PARAM_SHAPES.values())
 # A product and an addition for each term of each output; biases, ReLU and pooling are left out.
 FLOPS = sum(2 * layer.terms * prod(ACTIVATION_SHAPES[layer.name]) for layer in LAYERS)

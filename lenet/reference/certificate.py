@@ -37,20 +37,18 @@ from math import log2, prod
 import numpy as np
 
 from lenet.network import weights
-from lenet.network.architecture import IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Affine, Conv, Flatten, ReLU, Shape
+from lenet.network.architecture import IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer, Shape
 from lenet.network.digits import check_images
 from lenet.network.recipe import Recipe
-from lenet.reference.dyadic import Array, Dyadic, TooWide, common_grid, dyadic
-from lenet.reference.exact import (
-    affine,
-    bias_gradient,
-    parameters,
-    sgd_step,
-    transposed,
-    walk,
-    walk_back,
-    weight_gradient,
-)
+from lenet.reference.backward import layer_gradient
+from lenet.reference.exact import named, walk
+from lenet.reference.forward import parameters
+from lenet.reference.sgd_step import update
+from parity.arithmetic import Array, Integers, TooWide, integers
+from parity.arithmetic.integers import common_grid
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv
+from parity.operators.shape import Flatten
 
 CHUNK = 100  # digits at once
 
@@ -149,7 +147,7 @@ def certify(
     """
     _check(params, images)
     sums: dict[str, Sum] = {}
-    whole = dyadic(images, "images")
+    whole = integers(images, "images")
     for start in range(0, len(images), CHUNK):
         chunk = whole.map(whole.units[start : start + CHUNK])
         for entry in _caught(_forward_sums(params, chunk, start, dtype), dtype):
@@ -160,7 +158,7 @@ def certify(
 
 
 def certify_layer(
-    layer: Affine, w: Dyadic, b: Dyadic, x: Dyadic, dtype: str = "float32", start: int = 0
+    layer: Layer, w: Integers, b: Integers, x: Integers, dtype: str = "float32", start: int = 0
 ) -> Sum:
     """The largest Σ|w||x| + |b| of one layer over the digits of x, which count from `start`.
 
@@ -168,7 +166,10 @@ def certify_layer(
         TooWide: it could leave int64.
     """
     grid = min(w.exponent, b.exponent, x.exponent)
-    return _largest(layer.name, affine(layer, abs(w), abs(b), abs(x)), dtype, grid, start)
+    with named(layer.name):
+        magnitude = layer.operator.evaluate(abs(x), abs(w), abs(b))
+    assert isinstance(magnitude, Integers)
+    return _largest(layer.name, magnitude, dtype, grid, start)
 
 
 def certify_backward(
@@ -185,7 +186,7 @@ def certify_backward(
         dtype: the format that a port computes in.
     """
     _check(params, images)
-    forward = list(_caught(_forward_sums(params, dyadic(images, "images"), 0, dtype), dtype))
+    forward = list(_caught(_forward_sums(params, integers(images, "images"), 0, dtype), dtype))
     if not all(entry.holds for entry in forward):
         return BatchCertificate(tuple(forward), len(images))
     backward = _caught(_backward_sums(params, images, cotangent, dtype), dtype)
@@ -195,7 +196,7 @@ def certify_backward(
 def certify_step(
     params: Mapping[str, Array],
     velocity: Mapping[str, Array],
-    gradients: Mapping[str, Dyadic],
+    gradients: Mapping[str, Integers],
     recipe: Recipe,
     rate: float,
     dtype: str = "float32",
@@ -209,9 +210,10 @@ def certify_step(
 
     def sums() -> Iterator[Sum]:
         for name in PARAM_SHAPES:
-            w, v = abs(dyadic(params[name], name)), abs(dyadic(velocity[name], name))
+            w, v = abs(integers(params[name], name)), abs(integers(velocity[name], name))
             grid = min(w.exponent, v.exponent, gradients[name].exponent)
-            new_w, new_v = sgd_step(w, v, abs(gradients[name]), positive, -abs(rate), name)
+            with named(name):
+                new_w, new_v = update(w, v, abs(gradients[name]), positive, -abs(rate))
             yield _largest(f"{name}.velocity", new_v, dtype, grid)
             yield _largest(name, new_w, dtype, grid)
 
@@ -232,27 +234,34 @@ def certify_range(
         dtype: the format that a port computes in.
     """
     weights.check(params)
-    grid = dyadic(pixel_values, "pixels")
+    grid = integers(pixel_values, "pixels")
     low, high = (np.array([int(f(grid.units))], object) for f in (np.min, np.max))
     sums = tuple(_caught(_range_sums(params, low, high, grid.exponent, dtype), dtype))
     return RangeCertificate(sums, float(pixel_values.min()), float(pixel_values.max()), grid.exponent)
 
 
-def _forward_sums(params: Mapping[str, Array], images: Dyadic, start: int, dtype: str) -> Iterator[Sum]:
+def _forward_sums(params: Mapping[str, Array], images: Integers, start: int, dtype: str) -> Iterator[Sum]:
     for layer, x, _ in walk(params, images):
-        if isinstance(layer, Affine):
-            yield certify_layer(layer, *parameters(layer, params), x, dtype, start)
+        if layer.affine:
+            w, b = parameters(layer, params, x)
+            yield certify_layer(layer, w, b, x, dtype, start)
 
 
 def _backward_sums(params: Mapping[str, Array], images: Array, cotangent: Array, dtype: str) -> Iterator[Sum]:
-    for layer, x, dy in walk_back(params, images, cotangent):
-        if isinstance(layer, Affine):
-            w, _ = parameters(layer, params)
-            grid = min(w.exponent, x.exponent, dy.exponent)
-            yield _largest(f"{layer.name}.weight", weight_gradient(layer, abs(x), abs(dy)), dtype, grid)
-            yield _largest(f"{layer.name}.bias", bias_gradient(layer, abs(dy)), dtype, grid)
-            if layer is not LAYERS[0]:
-                yield _largest(f"{layer.name}.input", transposed(layer, abs(w), abs(dy)), dtype, grid)
+    """The sums of each gradient: the same formula of the magnitudes."""
+    dy = integers(cotangent, "cotangent")
+    for layer, x, y in reversed(list(walk(params, integers(images)))):
+        inputs = [x, *parameters(layer, params, x)]
+        grid = min(dy.exponent, x.exponent, *(one.exponent for one in inputs[1:2]))
+        sizes = [abs(one) for one in inputs]
+        for k, part in ((1, "weight"), (2, "bias"), (0, "input")) if layer.affine else ():
+            if part != "input" or layer is not LAYERS[0]:
+                name = f"{layer.name}.{part}"
+                with named(name):
+                    magnitude = layer_gradient(layer, k, sizes, abs(y), abs(dy))
+                yield _largest(name, magnitude, dtype, grid)
+        if layer is not LAYERS[0]:
+            dy = layer_gradient(layer, 0, inputs, y, dy)
 
 
 def _range_sums(
@@ -260,12 +269,12 @@ def _range_sums(
 ) -> Iterator[Sum]:
     shape: Shape = IMAGE_SHAPE
     for layer in LAYERS:
-        if isinstance(layer, ReLU):
+        if isinstance(layer.operator, Relu):
             low, high = np.maximum(low, 0), np.maximum(high, 0)
-        elif isinstance(layer, Flatten):
+        elif isinstance(layer.operator, Flatten):
             low, high = (np.repeat(ends, prod(shape[1:])) for ends in (low, high))
-        elif isinstance(layer, Affine):
-            w, b = parameters(layer, params)
+        elif layer.affine:
+            w, b = parameters(layer, params, integers(0.0))
             finest = min(w.exponent, b.exponent, exponent)
             low, high, bound, exponent = _interval(layer, w, b, low, high, exponent)
             yield _judge(layer.name, exponent, int(bound.max()), (int(bound.argmax()),), dtype, finest)
@@ -273,12 +282,12 @@ def _range_sums(
 
 
 def _interval(
-    layer: Affine, w: Dyadic, b: Dyadic, low: Array, high: Array, exponent: int
+    layer: Layer, w: Integers, b: Integers, low: Array, high: Array, exponent: int
 ) -> tuple[Array, Array, Array, int]:
     """Lowest and highest output and largest sum of each map or unit, in Python integers, and their grid."""
     taps = w.units.astype(object).reshape(*w.units.shape[:2], -1)  # (out, in, positions of the kernel)
     positive, negative = np.maximum(taps, 0).sum(axis=2), np.minimum(taps, 0).sum(axis=2)
-    if isinstance(layer, Conv) and layer.padding:
+    if isinstance(layer.operator, Conv) and layer.padding:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     load = (positive - negative) @ np.maximum(abs(low), abs(high))
     exponent, (lift, bias_lift) = common_grid(
@@ -290,7 +299,7 @@ def _interval(
     return lowest, highest, (load << lift) + abs(bias), exponent
 
 
-def _largest(name: str, magnitude: Dyadic, dtype: str, finest: int, start: int | None = None) -> Sum:
+def _largest(name: str, magnitude: Integers, dtype: str, finest: int, start: int | None = None) -> Sum:
     """The largest of the sums in `magnitude`, whose first axis counts digits from `start`, if given."""
     bound = magnitude.peak()
     where = [int(i) for i in np.unravel_index(magnitude.units.argmax(), magnitude.units.shape)]

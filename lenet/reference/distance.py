@@ -1,14 +1,14 @@
-"""How far a value is from the right one: in bounds, and in representable numbers."""
+"""How far a value is from the right one, in bounds."""
 
 import numpy as np
 
-from lenet.reference.forward import Bounded
+from parity.arithmetic import Bounded
 
 
 def ratio(y: np.ndarray, expected: Bounded) -> np.ndarray:
     """Error over bound, elementwise; 0 where there is no error, infinite for a NaN or a broken 0."""
     error = absolute_error(y, expected.value)
-    quotient = over(error, expected.error, error.max())
+    quotient = over(error, expected.bound, error.max())
     return np.fmax(quotient, 0, out=quotient)
 
 
@@ -25,14 +25,3 @@ def over(error: np.ndarray, bound: np.ndarray, largest: float) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(error, bound, out=error)
 
-
-def ulps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distance between float32 or float64 arrays, counted in representable numbers (uint64)."""
-    x, y = _ordinal(a).astype(np.int64), _ordinal(b).astype(np.int64)
-    return np.maximum(x, y).view(np.uint64) - np.minimum(x, y).view(np.uint64)  # exact modulo 2^64
-
-
-def _ordinal(x: np.ndarray) -> np.ndarray:
-    """Floats as integers in the same order, neighbours one apart, both zeros 0."""
-    bits = np.ascontiguousarray(x).view(f"i{x.itemsize}")
-    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)

@@ -1,20 +1,18 @@
-"""One step of SGD with momentum in float64, and how far rounding alone can move a port's step from it.
+"""One step of SGD with momentum, and how far rounding alone can move a port's step from it.
 
 v' = μ·v + g + λ·w        w' = w − η·v'
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TypeVar
 
 from lenet.network.recipe import Batch, Recipe
 from lenet.reference.backward import loss_gradients
-from lenet.reference.forward import U64, Array, Bounded, gamma, unit_roundoff
+from lenet.reference.forward import given
+from parity.arithmetic import Array, Bounded, Number
 
-# μ, λ and η rounded to the port's dtype, three products, three sums: no path through either formula
-# holds more; one more covers the evaluation of the bound itself.
-ROUNDINGS = 10
+Numbers = TypeVar("Numbers", bound=Number)
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,19 @@ def step(
     gradients = loss_gradients(params, batch.images, batch.labels, dtype).params
     result = Step({}, {})
     for name, w in params.items():
-        g, v = gradients[name], velocity[name]
-        parts = np.stack([recipe.momentum * v, g.value, recipe.weight_decay * w])
-        size = np.abs(parts).sum(axis=0) + g.error
-        new = Bounded(parts.sum(axis=0), g.error + _rounding(dtype) * size)
-        move = batch.rate * (abs(new.value) + new.error)
-        result.velocity[name] = new
-        result.params[name] = Bounded(
-            w - batch.rate * new.value, batch.rate * new.error + _rounding(dtype) * (abs(w) + move)
-        )
+        new = update(given(w, dtype), given(velocity[name], dtype), gradients[name], recipe, batch.rate)
+        result.params[name], result.velocity[name] = new
     return result
 
 
-def _rounding(dtype: str) -> float:
-    return gamma(ROUNDINGS, unit_roundoff(dtype)) + gamma(ROUNDINGS, U64)
+def update(
+    w: Numbers, v: Numbers, g: Numbers, recipe: Recipe, rate: float
+) -> tuple[Numbers, Numbers]:
+    """The new weights and velocity, in the arithmetic of the old ones.
+
+    The three terms of the velocity may be added in any order.
+    """
+    terms = [v * v.like(recipe.momentum), g, w * w.like(recipe.weight_decay)]
+    stacked = [term.reshape(1, *term.shape) for term in terms]
+    new = stacked[0].join(stacked[1:], 0).sum((0,)).reshape(*w.shape)
+    return w + new * w.like(-rate), new

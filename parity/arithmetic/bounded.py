@@ -20,7 +20,7 @@ from math import prod
 
 import numpy as np
 
-from parity.arithmetic.number import Array, Axes, Function, Move, Number
+from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.floats import FLOAT32, U64, Format, cover, gamma
 
 
@@ -50,6 +50,12 @@ class Bounded(Number):
     def bound(self) -> Array:
         """The error as an array, zeros where there is none."""
         return np.zeros(self.shape) if self.error is None else self.error
+
+    def like(self, array: Array | float) -> "Bounded":
+        value = np.asarray(array)
+        if value.dtype.kind != "f" or np.array_equal(self.format.round(value), value):
+            return Bounded(value, None, self.format)
+        return Bounded(value, self.format.u * np.abs(value) + self.format.smallest, self.format)
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
@@ -104,8 +110,8 @@ class Bounded(Number):
         return size
 
     def max(self, axes: Axes) -> "Bounded":
-        error = None if self.error is None else self.error.max(axes, keepdims=True)
-        return Bounded(self.value.max(axes, keepdims=True), error, self.format)
+        error = None if self.error is None else largest(self.error, axes)
+        return Bounded(largest(self.value, axes), error, self.format)
 
     def maximum(self, other: "Bounded | float") -> "Bounded":
         """Of an error only that part survives which can end above the other operand."""
@@ -113,6 +119,13 @@ class Bounded(Number):
         value = np.maximum(self.value, y.value)
         if self.error is None and y.error is None:
             return Bounded(value, None, self.format)
+        if self.error is None or y.error is None:
+            x, c = (self, y) if y.error is None else (y, self)
+            alive = x.value + x.bound - c.value
+            np.maximum(alive, 0, out=alive)
+            alive *= 1 + 4 * U64
+            alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
+            return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)
         highest = np.maximum(self.value + self.bound, y.value + y.bound)
         lowest = np.maximum(self.value - self.bound, y.value - y.bound)
         return Bounded(value, _reach(lowest, value, highest, np.maximum(self.bound, y.bound)), self.format)
@@ -201,9 +214,13 @@ def _wide(x: Array) -> Array:
 
 def _products(a: Array, b: Array) -> tuple[Array, Array]:
     """a·b and |a|·|b|. What comes out of a ReLU is not negative: one pass over it gives both."""
-    if a.shape[-2] < b.shape[-1] and b.size and b.min() >= 0:
-        both = np.concatenate([a, np.abs(a)], axis=-2) @ b
-        return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
+    if a.shape[-2] < b.shape[-1]:
+        if b.min(initial=0) >= 0:
+            both = np.concatenate([a, np.abs(a)], axis=-2) @ b
+            return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
+    elif a.min(initial=0) >= 0:
+        both = a @ np.concatenate([b, np.abs(b)], axis=-1)
+        return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
     return a @ b, np.abs(a) @ np.abs(b)
 
 

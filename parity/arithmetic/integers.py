@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from parity.arithmetic.number import Array, Axes, Function, Move, Number
+from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.errors import Unjudged, UserError
 
 WIDTHS = ((np.float32, 24), (np.float64, 53))  # floats that add integers of so many bits exactly
@@ -67,6 +67,9 @@ class Integers(Number):
             )
         return np.ldexp(floats, self.exponent)
 
+    def like(self, array: Array | float) -> "Integers":
+        return integers(array)
+
     def move(self, rearrange: Move) -> "Integers":
         return Integers(rearrange(self.units), self.exponent)
 
@@ -93,12 +96,12 @@ class Integers(Number):
         return np.abs(self.units).sum(axis=-1, dtype=np.int64 if narrow else object).astype(object)
 
     def sum(self, axes: Axes) -> "Integers":
-        terms = prod(self.shape[axis] for axis in axes)
-        check_width(self.peak() * terms, self.exponent)
+        if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
+            check_width(int(np.abs(self.units).sum(axis=axes, dtype=object).max()), self.exponent)
         return Integers(self.units.sum(axis=axes, keepdims=True), self.exponent)
 
     def max(self, axes: Axes) -> "Integers":
-        return Integers(self.units.max(axis=axes, keepdims=True), self.exponent)
+        return Integers(largest(self.units, axes), self.exponent)
 
     def maximum(self, other: "Integers | float") -> "Integers":
         exponent, (a, b) = on_one_grid(self, self._operand(other))

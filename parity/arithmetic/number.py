@@ -8,6 +8,7 @@ format returns; given `Integers`, the exact value.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import Self
 
@@ -69,6 +70,10 @@ class Number(ABC):
     @abstractmethod
     def comparable(self) -> Array:
         """The values as NumPy numbers, up to a positive factor, for decisions: which is the largest."""
+
+    @abstractmethod
+    def like(self, array: Array | float) -> Self:
+        """A constant of a formula in this arithmetic; where the format does not hold it, it is rounded once."""
 
     @abstractmethod
     def move(self, rearrange: Move) -> Self:
@@ -153,3 +158,16 @@ class Number(ABC):
     def transpose(self, *axes: int) -> Self:
         """Axes in another order."""
         return self.move(lambda a: a.transpose(axes))
+
+
+FEW = 64  # values of a window, up to which NumPy is faster position by position
+
+
+def largest(a: Array, axes: Axes) -> Array:
+    """The maximum over these axes, which stay with length 1."""
+    count = prod(a.shape[axis] for axis in axes)
+    if not 0 < count <= FEW or count * 4 > a.size:
+        return a.max(axis=axes, keepdims=True)
+    inner = np.moveaxis(a, axes, range(len(axes)))
+    taps = (inner[index] for index in np.ndindex(inner.shape[: len(axes)]))
+    return np.expand_dims(reduce(np.maximum, taps), axes)

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from parity.arithmetic.number import Array, Axes, Function, Move, Number
+from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.floats import FLOAT32, Format
 
 
@@ -30,6 +30,9 @@ class Looped(Number):
     @property
     def comparable(self) -> Array:
         return self.value
+
+    def like(self, array: Array | float) -> "Looped":
+        return Looped(self._in_format(np.asarray(array)), self.format)
 
     def move(self, rearrange: Move) -> "Looped":
         return Looped(rearrange(self.value), self.format)
@@ -59,7 +62,7 @@ class Looped(Number):
         return Looped(np.expand_dims(total, axes), self.format)
 
     def max(self, axes: Axes) -> "Looped":
-        return Looped(self.value.max(axes, keepdims=True), self.format)
+        return Looped(largest(self.value, axes), self.format)
 
     def maximum(self, other: "Looped | float") -> "Looped":
         return self._with(np.maximum, other)

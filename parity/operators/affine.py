@@ -171,21 +171,21 @@ class Conv(Operator):
         bias = None if b is None else b.move(lambda a: a[unit].reshape(-1, 1, 1))
         return x.move(gather).dot(columns, bias, self.products(x, w)).reshape(-1)
 
-    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
-        x, w, *rest = inputs
+    def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
+        x, w, *_ = inputs
         assert x is not None
         assert w is not None
+        if which == 0:
+            return ConvTranspose.undoing(self, x, w).evaluate(cotangent, w)
+        if which == 2:
+            return cotangent.sum((0, *range(2, cotangent.ndim))).reshape(-1)
         sliding = self.window(x, w)
-        spread = cotangent.wide().reshape(x.shape[0], self.group, w.shape[0] // self.group, -1)
-        columns = x.wide().move(sliding.pad).move(lambda a: _columns(a, sliding, self.group))
         # Over the batch and all positions at once: (G, O/G, N·P) · (G, N·P, n)
+        spread = cotangent.reshape(x.shape[0], self.group, w.shape[0] // self.group, -1)
         rows = spread.move(lambda a: a.transpose(1, 2, 0, 3).reshape(a.shape[1], a.shape[2], -1))
+        columns = x.wide().move(lambda a: _columns(sliding.pad(a), sliding, self.group))
         seen = columns.move(lambda a: a.transpose(1, 0, 3, 2).reshape(a.shape[1], -1, a.shape[2]))
-        weight = rows.dot(seen).reshape(*w.shape)
-        axes = (0, *range(2, cotangent.ndim))
-        bias = cotangent.sum(axes).reshape(-1) if rest and rest[0] is not None else None
-        into = ConvTranspose.undoing(self, x, w).evaluate(cotangent, w)
-        return (into, weight, bias)[: len(inputs)]
+        return rows.dot(seen).reshape(*w.shape)
 
 
 def _band(padded: Array, sliding: Window, start: int, stop: int) -> Array:
@@ -257,9 +257,6 @@ class ConvTranspose(Operator):
     def sample(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number:
         spread, turned, inner = self._as_convolution(x, w)
         return inner.sample(points, spread, turned, b)
-
-    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
-        raise Unjudged("the backward pass of ConvTranspose")
 
     def _as_convolution(self, x: Number, w: Number) -> tuple[Number, Number, _Spread]:
         d = x.ndim - 2
@@ -353,17 +350,18 @@ class Gemm(Operator):
         product = a.wide().dot(b.wide()) * self.alpha
         return product if c is None else product + c * self.beta
 
-    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
-        a, b, *rest = inputs
+    def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
+        a, b, *_ = inputs
         assert a is not None
         assert b is not None
         if (self.alpha, self.beta, self.transA) != (1, 1, 0):
             raise Unjudged("the backward pass of a Gemm with alpha, beta or transA")
-        back = cotangent.dot(b if self.transB else b.transpose(1, 0))
-        turned = cotangent.transpose(1, 0)
-        weight = turned.dot(a) if self.transB else a.transpose(1, 0).dot(cotangent)
-        bias = cotangent.sum((0,)).reshape(-1) if rest and rest[0] is not None else None
-        return (back, weight, bias)[: len(inputs)]
+        if which == 0:
+            return cotangent.dot(b if self.transB else b.transpose(1, 0))
+        if which == 1:
+            turned = cotangent.transpose(1, 0)
+            return turned.dot(a) if self.transB else a.transpose(1, 0).dot(cotangent)
+        return cotangent.sum((0,)).reshape(-1)
 
 
 def _broadcast_at(c: Number, shape: tuple[int, ...], points: Points) -> Number:

@@ -66,8 +66,8 @@ class Operator(ABC):
         """All right ways to evaluate it whose bounds differ, the usual one first."""
         return (self,)
 
-    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
-        """Cotangents of the inputs, for that of the output; None where none is asked for.
+    def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
+        """The cotangent of input number `which`, for that of the first output.
 
         Raises:
             Unjudged: no backward pass is known.

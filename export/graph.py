@@ -18,21 +18,14 @@ from onnx.reference import ReferenceEvaluator
 
 from export.onnx_file import describe, inputs, one_line
 from lenet.errors import LenetError
-from lenet.network.architecture import (
-    ACTIVATION_SHAPES,
-    IMAGE_SHAPE,
-    LAYERS,
-    PARAM_SHAPES,
-    Affine,
-    Conv,
-    Flatten,
-    Linear,
-    MaxPool,
-    ReLU,
-)
+from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
+from parity.operators.shape import Flatten
 
 REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
-OPERATORS = {Conv: "Conv", ReLU: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Linear: "Gemm or MatMul"}
+OPERATORS = {Conv: "Conv", Relu: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Gemm: "Gemm or MatMul"}
 
 
 class Mismatch(LenetError):
@@ -173,7 +166,7 @@ class _Walk:
 
     def layer(self, node: NodeProto, data: _Data, constants: list[np.ndarray]) -> _Data:
         """The next layer of the table, if the node is that."""
-        if node.op_type in ("Gemm", "MatMul") and isinstance(LAYERS[data.done], Flatten):
+        if node.op_type in ("Gemm", "MatMul") and isinstance(LAYERS[data.done].operator, Flatten):
             if data.order.ndim != 2:
                 problem = f"{_name(node)} reads values of shape {data.order.shape[1:]}, not in one row"
                 raise Mismatch(LAYERS[data.done].name, problem)
@@ -182,21 +175,22 @@ class _Walk:
             raise Mismatch(
                 LAYERS[data.done].name, f"{_name(node)} reads the layer before as its second input"
             )
-        match LAYERS[data.done], node.op_type:
-            case Conv() as layer, "Conv":
+        layer = LAYERS[data.done]
+        match layer.operator, node.op_type:
+            case Conv(), "Conv":
                 order = self.conv(layer, node, data, *constants)
-            case ReLU(), "Relu":
+            case Relu(), "Relu":
                 order = data.order
-            case MaxPool() as layer, "MaxPool":
+            case MaxPool(), "MaxPool":
                 order = self.max_pool(layer, node, data)
-            case Linear() as layer, "Gemm" | "MatMul":
+            case Gemm(), "Gemm" | "MatMul":
                 order = self.linear(layer, node, data, *constants)
             case _:
                 raise self.unexpected(node, data)
         return self.found(node.output[0], data.done, order)
 
     def conv(
-        self, layer: Conv, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
+        self, layer: Layer, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
     ) -> np.ndarray:
         """A convolution: settings, input order, parameters; the order of its output."""
         shape = ACTIVATION_SHAPES[LAYERS[data.done - 1].name] if data.done else IMAGE_SHAPE
@@ -208,15 +202,15 @@ class _Walk:
             self.bias(layer, bias.reshape(-1, 1, 1), order)
         return order
 
-    def max_pool(self, layer: MaxPool, node: NodeProto, data: _Data) -> np.ndarray:
+    def max_pool(self, layer: Layer, node: NodeProto, data: _Data) -> np.ndarray:
         """Max pooling: settings and input order; the order of its output."""
         shape = ACTIVATION_SHAPES[LAYERS[data.done - 1].name]
         self.expect_order(layer.name, data.order, self.batch, *shape)
-        self.expect_settings(layer.name, node, shape, layer.size, stride=layer.size, padding=0)
+        self.expect_settings(layer.name, node, shape, layer.kernel, stride=layer.kernel, padding=0)
         return _in_order(self.batch, *ACTIVATION_SHAPES[layer.name])
 
     def linear(
-        self, layer: Linear, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
+        self, layer: Layer, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
     ) -> np.ndarray:
         """A dense layer: settings, parameters; the order of its output.
 
@@ -234,7 +228,7 @@ class _Walk:
         weight = np.empty_like(rows)
         weight[:, data.order[0]] = rows
         self.parameter(f"{layer.name}.weight", weight)
-        order = _in_order(self.batch, layer.out_features)
+        order = _in_order(self.batch, layer.weight_shape[0])
         if bias is not None:
             self.bias(layer, bias, order)
         return order
@@ -242,12 +236,12 @@ class _Walk:
     def add(self, node: NodeProto, data: _Data, constant: np.ndarray) -> _Data:
         """The bias of the layer before, if that has none yet."""
         layer = LAYERS[data.done - 1]
-        if not data.done or not isinstance(layer, Affine) or f"{layer.name}.bias" in self.reading.params:
+        if not data.done or not layer.affine or f"{layer.name}.bias" in self.reading.params:
             raise self.unexpected(node, data)
         self.bias(layer, constant, data.order)
         return self.found(node.output[0], data.done - 1, data.order)
 
-    def bias(self, layer: Affine, constant: np.ndarray, order: np.ndarray) -> None:
+    def bias(self, layer: Layer, constant: np.ndarray, order: np.ndarray) -> None:
         """A constant added to a layer's output: the same for all that one bias reaches, or no bias."""
         added = np.empty(order.size, constant.dtype)
         try:
@@ -306,7 +300,7 @@ class _Walk:
         if data.done == len(LAYERS):
             return Mismatch("logits", f"{_name(node)} comes after them")
         layer = LAYERS[data.done]
-        return Mismatch(layer.name, f"expected {OPERATORS[type(layer)]}, found {_name(node)}")
+        return Mismatch(layer.name, f"expected {OPERATORS[type(layer.operator)]}, found {_name(node)}")
 
 
 def _in_order(*shape: int) -> np.ndarray:

@@ -1,9 +1,6 @@
-"""The one exception that a user of the project is meant to read."""
+"""The exceptions that a user of the project is meant to read."""
 
+from parity.errors import MissingFramework
+from parity.errors import UserError as LenetError
 
-class LenetError(Exception):
-    """Something the user can mend. Its text is one line: what is wrong, and what to do."""
-
-
-class MissingFramework(LenetError):
-    """A port was asked for whose framework is not installed; the text says how to install it."""
+__all__ = ["LenetError", "MissingFramework"]

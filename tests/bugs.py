@@ -13,9 +13,12 @@ from unittest.mock import patch
 import numpy as np
 
 from lenet.diagnose.probe_inputs import Observed, Probes, observe
-from lenet.network.architecture import LAYERS, Affine, Conv, Flatten, Layer, ReLU
+from lenet.network.architecture import LAYERS, Layer
 from lenet.ports import Arrays, open_port
 from lenet_numpy import layers
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv
+from parity.operators.shape import Flatten
 from tests.planted import affine
 
 Array = np.ndarray
@@ -24,11 +27,11 @@ Wrong = Callable[[Layer, Array, Array, Array], Array]  # (layer, x, w, b) to y; 
 
 def right(layer: Layer, x: Array, w: Array, b: Array) -> Array:
     """The right layer, by the NumPy port's functions."""
-    if isinstance(layer, Affine):
+    if layer.affine:
         return affine(layer, x, w, b)
-    if isinstance(layer, ReLU):
+    if isinstance(layer.operator, Relu):
         return layers.relu(x)[0]
-    if isinstance(layer, Flatten):
+    if isinstance(layer.operator, Flatten):
         return layers.flatten(x)[0]
     return layers.max_pool2d(x, size=2, stride=2)[0]
 
@@ -184,7 +187,7 @@ def softmax(z: Array) -> Array:
 
 
 def is_conv(layer: Layer) -> bool:
-    return isinstance(layer, Conv)
+    return isinstance(layer.operator, Conv)
 
 
 CONV1, CONV2 = "conv1", "conv2"

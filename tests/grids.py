@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lenet.network.architecture import LAYERS, Affine
+from lenet.network.architecture import LAYERS
 from lenet.network.weights import Params
 
 SINGLE = (24, -149)  # significant bits, and the exponent of the smallest subnormal
@@ -16,7 +16,7 @@ def ternary_params(seed: int, signs: tuple[int, ...] = (-1, 0, 0, 1)) -> Params:
     """Random weights of −1, 0, 1 times 2^-2 (most of them 0), biases on the grid of the layer's sums."""
     rng, params, exponent = np.random.default_rng(seed), {}, -4  # of 4-bit pixels
     for layer in LAYERS:
-        if isinstance(layer, Affine):
+        if layer.affine:
             exponent -= 2
             weight, bias = layer.param_shapes().values()
             params[f"{layer.name}.weight"] = np.ldexp(rng.choice(signs, weight), -2).astype(np.float32)

@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lenet.network.architecture import LAYERS, Affine, Conv, Layer
+from lenet.network.architecture import LAYERS, Layer
 from lenet.ports import Arrays, Port, open_port
 from lenet_numpy import layers
 from lenet_numpy.port import Port as NumpyPort
+from parity.operators.affine import Conv
 
 Forward = Callable[[Layer, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def affine(layer: Layer, x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The right layer, by the NumPy port's own functions."""
-    if isinstance(layer, Conv):
+    if isinstance(layer.operator, Conv):
         return layers.conv2d(x, w, b, padding=layer.padding)[0]
     return layers.linear(x, w, b)[0]
 
@@ -32,7 +33,7 @@ class Planted(NumpyPort):
     def _activations(self, images: np.ndarray) -> Arrays:
         x, outputs, params = images, {}, self.params()
         for layer in LAYERS:
-            if isinstance(layer, Affine):
+            if layer.affine:
                 w, b = params[f"{layer.name}.weight"], params[f"{layer.name}.bias"]
                 forward = self.mistake if layer.name == self.culprit else affine
                 x = forward(layer, x, w, b)

@@ -10,21 +10,15 @@ from numpy.testing import assert_array_equal
 
 from lenet.errors import LenetError
 from lenet.network import digits
-from lenet.network.architecture import (
-    ACTIVATION_SHAPES,
-    IMAGE_SHAPE,
-    LAYERS,
-    PARAM_SHAPES,
-    Conv,
-    Linear,
-    MaxPool,
-)
+from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer
 from lenet.network.recipe import Recipe
-from lenet.reference import forward
 from lenet_caffe.schema import NetParameter, SolverParameter, parse_schema, read_text
 from lenet_caffe.train import SGD, SOLVER, learning_rate, read_solver
 from lenet_numpy import train as by_recipe
 from lenet_numpy.model import LeNet
+from parity.floats import FORMATS
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
 from tests.helpers import one_line
 
 FOLDER = SOLVER.parent
@@ -134,16 +128,16 @@ def test_deploy_is_the_table(deploy):
     for layer, row in zip(layers, LAYERS, strict=True):
         assert (layer.type, layer.bottom, layer.top) == (TYPES[type(row).__name__], [before], [row.name])
         before = row.name
-        if isinstance(row, Conv):
+        if isinstance(row.operator, Conv):
             found = layer.convolution_param
-            assert (found.num_output, found.kernel_size) == (row.out_channels, [row.kernel])
+            assert (found.num_output, found.kernel_size) == (row.weight_shape[0], [row.kernel])
             assert sum(found.pad) == row.padding
             assert list(found.stride) == []  # 1
-        elif isinstance(row, MaxPool):
+        elif isinstance(row.operator, MaxPool):
             found = layer.pooling_param
-            assert (found.pool, found.kernel_size, found.stride, found.pad) == (0, row.size, row.size, 0)
-        elif isinstance(row, Linear):
-            assert layer.inner_product_param.num_output == row.out_features
+            assert (found.pool, found.kernel_size, found.stride, found.pad) == (0, row.kernel, row.kernel, 0)
+        elif isinstance(row.operator, Gemm):
+            assert layer.inner_product_param.num_output == row.weight_shape[0]
     assert (last.name, last.type, last.bottom) == ("prob", "Softmax", ["logits"])
 
 
@@ -155,10 +149,13 @@ def test_caffes_rounding_up_changes_no_size_of_this_network():
 
     shape = IMAGE_SHAPE
     for row in LAYERS:
-        if isinstance(row, MaxPool):
+        if isinstance(row.operator, MaxPool):
             assert pooled(shape[1]) == row.out_shape(shape)[1]
         shape = row.out_shape(shape)
-    assert (pooled(27), MaxPool("", size=2).out_shape((1, 27, 27))[1]) == (14, 13)
+    assert (
+        pooled(27),
+        Layer("", MaxPool(kernel_shape=(2, 2), strides=(2, 2))).out_shape((1, 27, 27))[1],
+    ) == (14, 13)
 
 
 def test_train_val_is_deploy_between_the_databases_and_the_loss(deploy, train_val):
@@ -208,7 +205,7 @@ def test_the_solver_is_the_recipe():
     assert [n * 100 for n in solver.test_iter] == [10_000]
     assert solver.test_interval * recipe.epochs == steps
     for step in (0, steps // 2 - 1, steps // 2, steps - 1):
-        rate, u = recipe.rate(step, steps), forward.unit_roundoff("float32")
+        rate, u = recipe.rate(step, steps), FORMATS["float32"].u
         # base_lr and gamma are rounded to float32, two factors (1 + u); their product in float64 hardly.
         assert abs(learning_rate(solver, step) - rate) <= rate * ((1 + u) ** 2 - 1)
     assert learning_rate(solver, steps // 2) < learning_rate(solver, steps // 2 - 1) / 9

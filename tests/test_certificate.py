@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenet.errors import LenetError
-from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, dense
 from lenet.network.recipe import Recipe, initial_params
 from lenet.reference import exact
+from lenet.reference.backward import walk_back
 from lenet.reference.certificate import (
     BatchCertificate,
     RangeCertificate,
@@ -21,8 +22,10 @@ from lenet.reference.certificate import (
     certify_range,
     certify_step,
 )
-from lenet.reference.dyadic import Dyadic, TooWide, add, dyadic
+from lenet.reference.sgd_step import update
 from lenet_numpy import layers
+from parity.arithmetic import Integers, TooWide, integers
+from parity.operators.affine import Conv
 from tests.grids import DOUBLE, SINGLE, evaluate, nearest, pixels16, ternary_params
 from tests.helpers import one_line
 
@@ -32,8 +35,8 @@ LEVELS = np.arange(16, dtype=np.float32) / 16
 
 def one_sum(w, x, b, dtype="float32", w_exponent=0, x_exponent=0):
     """The certificate of y = Σ w·x + b for one unit and one digit, of integers on the given grids."""
-    weights, bias = Dyadic(np.array(w)[None], w_exponent), Dyadic(np.array([b]), w_exponent + x_exponent)
-    return certify_layer(Linear("y", len(w), 1), weights, bias, Dyadic(np.array(x)[None], x_exponent), dtype)
+    weights, bias = Integers(np.array(w)[None], w_exponent), Integers(np.array([b]), w_exponent + x_exponent)
+    return certify_layer(dense("y", len(w), 1), weights, bias, Integers(np.array(x)[None], x_exponent), dtype)
 
 
 def fractions(w, x, w_exponent=0, x_exponent=0):
@@ -157,9 +160,9 @@ def test_the_last_sum_that_fits_int64_and_the_first_that_does_not():
 
 
 def test_products_that_would_cancel_are_refused_before_they_overflow():
-    w, x = Dyadic(np.array([[2**40, -(2**40)]]), 0), Dyadic(np.array([[2**30, 2**30]]), 0)
+    w, x = Integers(np.array([[2**40, -(2**40)]]), 0), Integers(np.array([[2**30, 2**30]]), 0)
     with pytest.raises(TooWide):
-        exact.affine(Linear("y", 2, 1), w, dyadic(np.zeros(1)), x)
+        x.dot(w.transpose(1, 0), integers(np.zeros(1)))
 
 
 # --- floats as integers ------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def test_products_that_would_cancel_are_refused_before_they_overflow():
 @given(st.lists(st.floats(-(2.0**30), 2.0**30, width=32), min_size=1, max_size=6))
 def test_dyadic_takes_every_float_as_it_is_on_the_coarsest_grid(values):
     try:
-        found = dyadic(np.array(values))
+        found = integers(np.array(values))
     except TooWide:
         magnitudes = [abs(Fraction(v)) for v in values if v]
         smallest = min(Fraction(1, m.denominator) for m in magnitudes)
@@ -182,7 +185,7 @@ def test_dyadic_takes_every_float_as_it_is_on_the_coarsest_grid(values):
 @given(st.lists(st.integers(-(2**25), 2**25), min_size=1, max_size=6), st.integers(-140, 120))
 def test_to_float_is_exact_or_refused(units, exponent):
     try:
-        floats = Dyadic(np.array(units), exponent).to_float()
+        floats = Integers(np.array(units), exponent).to_float()
     except LenetError:
         peak = max(map(abs, units))
         wide = any(nearest(Fraction(u)) != u for u in units)
@@ -194,20 +197,22 @@ def test_to_float_is_exact_or_refused(units, exponent):
 
 
 def test_floats_too_far_apart_for_int64_are_refused():
-    assert list(dyadic(np.array([1.0, 2.0**-61])).units) == [2**61, 1]
+    assert list(integers(np.array([1.0, 2.0**-61])).units) == [2**61, 1]
     with pytest.raises(TooWide, match="pixels: needs 64 bits"):
-        dyadic(np.array([1.0, 2.0**-62]), "pixels")
+        integers(np.array([1.0, 2.0**-62]), "pixels")
 
 
 def test_zeros_lie_on_any_grid():
-    assert add("y", Dyadic(np.array([0]), -50), Dyadic(np.array([3]), -2)) == Dyadic(np.array([3]), -2)
-    assert add("y", Dyadic(np.array([3]), -2), Dyadic(np.array([0]), 7)).exponent == -2
+    three = Integers(np.array([3]), -2)
+    total = Integers(np.array([0]), -50) + three
+    assert (total.units, total.exponent) == (three.units, three.exponent)
+    assert (three + Integers(np.array([0]), 7)).exponent == -2
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_lies_on_no_grid(value):
     with pytest.raises(LenetError, match="logits: a NaN or an infinity") as refused:
-        dyadic(np.array([1.0, value]), "logits")
+        integers(np.array([1.0, value]), "logits")
     one_line(refused)
 
 
@@ -233,8 +238,8 @@ def test_no_order_moves_the_largest_sum_of_any_layer(seed):
     assert found.holds
     rng = np.random.default_rng(seed)
     largest = {entry.name: entry for entry in found.sums}
-    for layer, x, y in exact.walk(params, dyadic(images)):
-        if not isinstance(layer, Affine):
+    for layer, x, y in exact.walk(params, integers(images)):
+        if not layer.affine:
             continue
         entry = largest[layer.name]
         terms = layer_terms(layer, params, x.to_float(), entry.where)
@@ -320,6 +325,15 @@ def cotangent(count, seed):
     return np.random.default_rng(seed).integers(-2, 3, (count, 10)).astype(np.float32)
 
 
+def with_cotangents(params, images, up):
+    """Each layer from the last to the first, with its exact input and the cotangent of its output."""
+    passed = list(exact.walk(params, integers(images)))
+    sent = dict(walk_back(passed, params, integers(up))) | {"": integers(up)}
+    behind = [*(layer.name for layer, _, _ in passed[1:]), ""]
+    for (layer, x, _), after in reversed(list(zip(passed, behind, strict=True))):
+        yield layer, x, sent[f"{after}.input" if after else ""]
+
+
 def test_the_gradients_bound_is_attained_where_nothing_cancels():
     params, images = ternary_params(5, (0, 1)), pixels16(2, 5)
     up = np.abs(cotangent(2, 5))
@@ -328,10 +342,11 @@ def test_the_gradients_bound_is_attained_where_nothing_cancels():
     for name in PARAM_SHAPES:
         assert found[name].bound == gradients[name].peak() > 0
         assert found[name].exponent == gradients[name].exponent
-    for layer, x, dy in exact.walk_back(params, images, up):
-        if isinstance(layer, Affine) and layer is not LAYERS[0]:
-            weight = dyadic(params[f"{layer.name}.weight"])
-            assert found[f"{layer.name}.input"].bound == exact.transposed(layer, weight, dy).peak() > 0
+    passed = list(exact.walk(params, integers(images)))
+    sent = dict(walk_back(passed, params, integers(up)))
+    for layer, x, _ in passed:
+        if layer.affine and layer is not LAYERS[0]:
+            assert found[f"{layer.name}.input"].bound == sent[f"{layer.name}.input"].peak() > 0
             assert x.units.min() >= 0
 
 
@@ -339,12 +354,12 @@ def test_the_gradients_bound_is_the_backward_pass_of_the_magnitudes():
     """By the NumPy port's own layers, in float64, where these integers are exact."""
     params, images, up = ternary_params(12), pixels16(3, 12), cotangent(3, 12)
     found = {entry.name: entry for entry in certify_backward(params, images, up, "float64").sums}
-    for layer, x, dy in exact.walk_back(params, images, up):
-        if not isinstance(layer, Affine):
+    for layer, x, dy in with_cotangents(params, images, up):
+        if not layer.affine:
             continue
         x_abs, dy_abs = (abs(part).to_float("float64") for part in (x, dy))
         w_abs, b = np.abs(params[f"{layer.name}.weight"], dtype=np.float64), np.zeros(layer.weight_shape[0])
-        if isinstance(layer, Conv):
+        if isinstance(layer.operator, Conv):
             _, cache = layers.conv2d(x_abs, w_abs, b, padding=layer.padding)
             sums = layers.conv2d_backward(dy_abs, cache)
         else:
@@ -357,7 +372,7 @@ def test_the_gradients_bound_is_the_backward_pass_of_the_magnitudes():
 
 def test_every_sum_of_the_backward_pass_is_judged_after_those_of_the_forward_pass():
     found = certify_backward(ternary_params(6), pixels16(5, 6), cotangent(5, 6))
-    affine = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
+    affine = [layer.name for layer in LAYERS if layer.affine]
     parts = [f"{name}.{part}" for name in reversed(affine) for part in ("weight", "bias", "input")]
     assert [entry.name for entry in found.sums] == [*affine, *parts[:-1]]
     assert found.digits == 5
@@ -369,7 +384,7 @@ def test_no_order_moves_the_largest_gradient_of_a_dense_layer(name):
     params, images, up = ternary_params(7), pixels16(40, 7), cotangent(40, 7)
     entry = {e.name: e for e in certify_backward(params, images, up).sums}[name]
     gradient = exact.backward(params, images, up)[name].to_float()
-    inputs = {layer.name: (x, dy) for layer, x, dy in exact.walk_back(params, images, up)}
+    inputs = {layer.name: (x, dy) for layer, x, dy in with_cotangents(params, images, up)}
     x, dy = (part.to_float() for part in inputs[name.removesuffix(".weight")])
     terms = dy[:, entry.where[0]] * x[:, entry.where[1]]
     assert np.abs(terms, dtype=np.float64).sum() == entry.bound * 2.0**entry.exponent
@@ -414,7 +429,7 @@ def test_an_sgd_step_on_the_grid_is_certified_and_is_the_formula():
         assert bounds[f"{name}.velocity"] == v_abs.max()
         assert bounds[name] == (np.abs(w) + 0.25 * v_abs).max()
         v = 0.5 * velocity[name].astype(np.float64) + g + 2.0**-3 * w
-        new_w, new_v = exact.sgd_step(dyadic(w), dyadic(velocity[name]), gradients[name], STEP, 0.25)
+        new_w, new_v = update(integers(w), integers(velocity[name]), gradients[name], STEP, 0.25)
         assert np.array_equal(new_v.to_float(), v)
         assert np.array_equal(new_w.to_float(), w - 0.25 * v)
 

@@ -10,8 +10,8 @@ from lenet.compare import compare, outputs_problem
 from lenet.compare import layer_by_layer as judge
 from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES
-from lenet.reference.distance import ulps
 from lenet.testing import explained
+from parity.floats import ulps
 from tests.planted import MISTAKES, Planted, affine, numpy_port
 
 

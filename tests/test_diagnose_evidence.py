@@ -11,7 +11,7 @@ from lenet.diagnose.mistakes.wrong_forward import compose
 from lenet.diagnose.probe_inputs import Observed, observe, observe_port, standard
 from lenet.ports import open_port
 from lenet.reference.backward import cross_entropy
-from lenet.reference.forward import Bounded
+from parity.arithmetic import Bounded
 from tests import bugs
 from tests.bugs import biases, conv, elementwise, image, output, seen, seen_patched, tf32, weights
 from tests.test_diagnose_backward import DLOGITS, LINEAR, LOSS, Stepped, handed_on, rule, softmax_of
@@ -158,7 +158,7 @@ def test_a_probability_that_underflows_may_become_zero():
     z = np.zeros((1, 10))
     z[0, 3] = -95.0  # p below the smallest normal float32
     _, d = cross_entropy(Bounded(z, np.zeros(z.shape)), np.array([0]), "float32")
-    assert 0 < d.value[0, 3] < d.error[0, 3]
+    assert 0 < d.value[0, 3] < d.bound[0, 3]
 
 
 # --- what only a closer look shows -------------------------------------------------------------

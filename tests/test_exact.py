@@ -9,18 +9,20 @@ from lenet import ports
 from lenet.compare.layer_by_layer import CHUNK, RUN
 from lenet.errors import LenetError
 from lenet.network import digits, weights
-from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine, Conv
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, conv
 from lenet.network.recipe import Batch, Recipe
 from lenet.reference import exact
 from lenet.reference.certificate import certify, certify_backward, certify_range, certify_step
-from lenet.reference.dyadic import dyadic
 from lenet.reference.exact import EXACT, Difference, coarsen, first_difference, pixel_values
+from lenet.reference.sgd_step import update
 from lenet_numpy.layers import conv2d
+from parity.arithmetic import integers
+from parity.operators.affine import Conv
 from tests.grids import pixels16, ternary_params
 from tests.helpers import BATCH, one_line
 from tests.planted import Planted, affine, numpy_port
 
-AFFINE = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
+AFFINE = [layer.name for layer in LAYERS if layer.affine]
 SLOW = 200  # digits for onnx's reference evaluator, which pools in Python: minutes for all; --all-digits
 
 
@@ -153,8 +155,8 @@ def test_one_step_of_training_moves_every_port_to_the_same_bits(port_name, open_
     assert list(port.train([Batch(images, labels, RATE)], STEP)) == [loss]
     want_w, want_v = {}, {}
     for name in PARAM_SHAPES:
-        w, v = dyadic(params[name]), dyadic(velocity[name])
-        new_w, new_v = exact.sgd_step(w, v, gradients[name], STEP, RATE, name)
+        w, v = integers(params[name]), integers(velocity[name])
+        new_w, new_v = update(w, v, gradients[name], STEP, RATE)
         want_w[name], want_v[name] = new_w.to_float(), new_v.to_float()
     assert first_difference(want_v, port.velocity()) is None
     assert first_difference(want_w, port.params()) is None
@@ -241,7 +243,7 @@ def test_inputs_cast_to_bfloat16_lose_the_bits_of_their_layer(layer):
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_inputs_of_at_most_eight_bits_survive_bfloat16(layer):
     x = shipped()[2][:CHUNK] if layer == "conv1" else reference()[0]["pool1"][:CHUNK]
-    assert dyadic(x).peak() < 2**8
+    assert integers(x).peak() < 2**8
     assert first_of(Planted(layer, bfloat16_inputs)) is None
 
 
@@ -292,7 +294,7 @@ OTHER_SUMS = {"FFT": fft_convolution, "Winograd F(2×2, 5×5)": winograd_convolu
 @pytest.mark.parametrize("algorithm", OTHER_SUMS)
 def test_a_convolution_that_forms_other_sums_is_right_and_yet_loses_the_bits(algorithm, layer):
     params, _, images = shipped()
-    spec = next(s for s in LAYERS if isinstance(s, Conv) and s.name == layer)
+    spec = next(s for s in LAYERS if isinstance(s.operator, Conv) and s.name == layer)
     x = images[:2] if layer == "conv1" else reference()[0]["pool1"][:2]
     w, b = params[f"{layer}.weight"], params[f"{layer}.bias"]
     y, want = OTHER_SUMS[algorithm](spec, x, w, b), conv2d(x, w, b, padding=spec.padding)[0]
@@ -305,7 +307,7 @@ def test_a_convolution_that_forms_other_sums_is_right_and_yet_loses_the_bits(alg
 
 def three_taps(weight, x):
     """A 3×3 convolution of one map, directly and by Winograd F(2×2, 3×3), both in float32."""
-    layer = Conv("y", 1, 1, 3)
+    layer = conv("y", 1, 1, 3)
     w, b = np.asarray(weight, np.float32).reshape(1, 1, 3, 3), np.zeros(1, np.float32)
     fast = winograd_convolution(layer, x, w, b, points=(0, 1, -1))
     return affine(layer, x, w, b), fast

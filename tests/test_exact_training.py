@@ -7,7 +7,7 @@ import pytest
 
 from lenet.errors import LenetError
 from lenet.network import weights
-from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
 from lenet.network.recipe import batches, initial_params
 from lenet.ports import exact_training
 from lenet.ports.exact_training import Adam, ExactRecipe, to_grid, train, write_weights
@@ -17,7 +17,7 @@ from tests.helpers import one_line
 from tests.planted import numpy_port
 
 SHORT = ExactRecipe(epochs=3, batch_size=50)
-AFFINE = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
+AFFINE = [layer.name for layer in LAYERS if layer.affine]
 
 
 @pytest.mark.parametrize("levels", [(1, 1, 1, 1, 1), (3, 2, 1, 1, 2)])

@@ -19,11 +19,11 @@ from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from export.graph import pads_of
-from lenet.reference.forward import gamma, unit_roundoff
 from lenet_numpy import layers
+from parity.floats import FORMATS, gamma
 
 Array = np.ndarray
-U = unit_roundoff("float32")
+U = FORMATS["float32"].u
 OPERATORS = ("Conv", "MaxPool", "Relu", "Gemm", "Softmax", "Flatten")
 
 

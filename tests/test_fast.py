@@ -123,7 +123,7 @@ def test_the_loss_is_the_mean_over_all_chunks(size, open_port, params, digits):
     port.load(params)
     loss, gradients = port.gradients(images, labels)
     expected = loss_gradients(params, images, labels)
-    assert abs(loss - expected.loss.value) <= expected.loss.error
+    assert abs(loss - expected.loss.value) <= expected.loss.bound
     for name, found in gradients.items():
         assert ratio(found, expected.params[name]).max() <= 1, name
 

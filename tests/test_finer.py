@@ -8,7 +8,7 @@ import pytest
 from lenet.compare.finer_grids import forced_rounding, levels, refine
 from lenet.network.architecture import LAYERS
 from lenet.reference import exact
-from lenet.reference.dyadic import dyadic
+from parity.arithmetic import integers
 from tests.grids import nearest, pixels16, ternary_params
 
 IMAGES = pixels16(50, 0)
@@ -27,9 +27,9 @@ def test_the_weights_of_a_level_are_on_its_grid_and_no_coarser_one():
             if name.endswith("bias") or not bits:
                 assert np.array_equal(refined[name], w)
             else:
-                assert dyadic(refined[name]).exponent == dyadic(w).exponent - bits
+                assert integers(refined[name]).exponent == integers(w).exponent - bits
                 assert np.array_equal(refined[name] == 0, w == 0)
-                assert np.abs(refined[name] - w).max() == 2.0 ** dyadic(refined[name]).exponent
+                assert np.abs(refined[name] - w).max() == 2.0 ** integers(refined[name]).exponent
 
 
 def test_no_level_that_is_certified_rounds_or_differs(found):

@@ -62,7 +62,7 @@ def test_every_port_has_the_loss_and_gradients_within_the_bound(judged, port_nam
     port.load(params)
     for part, expected in batches:
         loss, gradient = port.gradients(part.images, part.labels)
-        assert abs(loss - expected.loss.value) <= expected.loss.error
+        assert abs(loss - expected.loss.value) <= expected.loss.bound
         assert list(gradient) == list(expected.params)
         for name, bound in expected.params.items():
             assert gradient[name].dtype == dtype
@@ -80,7 +80,7 @@ def test_every_port_sends_a_cotangent_back_within_the_bound(port_name, open_port
 def test_bounds_have_teeth(expected):
     """A bound that admits everything proves nothing: here all are below a millionth of the gradient."""
     for name, bound in expected.params.items():
-        assert 0 < bound.error.max() < 1e-6 * np.abs(bound.value).max(), name
+        assert 0 < bound.bound.max() < 1e-6 * np.abs(bound.value).max(), name
 
 
 def test_reference_gradient_is_the_difference_quotient(params, batch):
@@ -167,7 +167,7 @@ def test_decided_knows_a_near_tie(params, digits):
     for distance, sure in ((0.5, False), (3.0, True)):
         near = {name: w.astype(np.float64) for name, w in params.items()}
         near["fc1.bias"] = near["fc1.bias"].copy()
-        near["fc1.bias"][unit] += distance * fc1.error[0, unit] - fc1.value[0, unit]
+        near["fc1.bias"][unit] += distance * fc1.bound[0, unit] - fc1.value[0, unit]
         assert decided(near, image)[0] == sure
 
 

@@ -16,7 +16,7 @@ from lenet.diagnose.probe_inputs import Probe, Probes, observe_port, standard
 from lenet.diagnose.training_run import Run
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.ports import open_port
-from lenet.reference.forward import Bounded
+from parity.arithmetic import Bounded
 from tests.bugs import image, seen, weights
 
 PROBES = standard()
@@ -58,7 +58,7 @@ def test_no_sum_of_the_exact_probes_rounds():
         if probe.name in ("fine", "exact", "loud"):
             x = Bounded(probe.images.astype(np.float64), np.zeros(probe.images.shape))
             wide = {name: w.astype(np.float64) for name, w in probe.params.items()}
-            assert not walk(list(STAGES), x, wide, "float32", {}).error.any(), probe.name
+            assert not walk(list(STAGES), x, wide, "float32", {}).bound.any(), probe.name
 
 
 def test_every_forward_mistake_changes_what_its_layer_hands_out_by_more_than_rounding():
@@ -126,7 +126,7 @@ def test_every_option_of_the_optimizer_changes_some_step_by_more_than_rounding()
     for kind, options in MISTAKES:
         steps = run.steps(Rule().with_options(options), run.gradients)
         assert any(
-            (np.abs(w.value - run.usual[k, name].value) > w.error + run.usual[k, name].error).any()
+            (np.abs(w.value - run.usual[k, name].value) > w.bound + run.usual[k, name].bound).any()
             for k, name, w in steps
         ), kind.name
 

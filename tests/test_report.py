@@ -88,7 +88,7 @@ def test_the_bound_told_is_that_of_the_value_furthest_off(report, digits, params
     for name in ACTIVATION_SHAPES:
         off = np.abs(found[name] - expected[name].value)
         told = shown.layers["numpy"][name]
-        assert told["bound"] == expected[name].error.flat[off.argmax()]
+        assert told["bound"] == expected[name].bound.flat[off.argmax()]
         assert told["max_abs_error"] == off.max()
 
 
@@ -128,7 +128,7 @@ def test_packed_values_come_back_to_the_bit_and_bounds_never_shrink(report, digi
     for i, shown in enumerate(report.shown):
         image = digits.images[shown.chosen.index : shown.chosen.index + 1]
         expected = reference(params, image)
-        bounds = arrays.joined({name: one.error for name, one in expected.items()})
+        bounds = arrays.joined({name: one.bound for name, one in expected.items()})
         assert (values.bounds[i] >= bounds).all()
         assert (values.bounds[i] <= bounds * (1 + 2.0**-23) + 1e-45).all()
         np.testing.assert_array_equal(values.ports[0, i], arrays.joined(port.activations(image)))

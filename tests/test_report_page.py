@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from lenet.commands.cli import cli
 from lenet.compare import compare
 from lenet.network.architecture import ACTIVATION_SHAPES
-from lenet.reference.distance import ulps
 from lenet.reference.forward import reference
 from lenet.show.migrations import ROOT
 from lenet.show.page import web
 from lenet.show.tables import ratio
+from parity.floats import ulps
 
 PORTS = ("numpy", "torch", "tf")
 DIGITS, COUNT = 60, 12
@@ -80,7 +80,7 @@ def test_numbers_on_the_page_are_those_of_python(page, digits, params, open_port
     for report in judged.ports:
         port = open_port(report.name)
         off = np.abs(port.activations(one.images)[layer] - exact.value)
-        bound = exact.error.flat[off.argmax()]
+        bound = exact.bound.flat[off.argmax()]
         found = report.layers[layer]
         cells = page.locator(f'#numbers tr[data-port="{report.name}"] td')
         values = cells.evaluate_all("cells => cells.map(cell => Number(cell.dataset.value))")
@@ -116,7 +116,7 @@ def test_the_difference_of_two_ports_is_that_of_their_arrays(page, digits, param
     assert int(told["ulps"]) == int(ulps(*arrays).max())
     assert int(told["equal"]) == int((arrays[0] == arrays[1]).sum())
     assert int(told["values"]) == apart.size
-    bound = reference(params, one.images)[layer].error
+    bound = reference(params, one.images)[layer].bound
     shares = np.divide(apart, 2 * bound, where=bound > 0, out=np.zeros_like(apart))
     # the page's bounds are rounded up to float32: at most one part in 2^23 larger
     assert shares.max() * (1 - 2.0**-22) <= float(told["ratio"]) <= shares.max()

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine, Conv, Linear
+from lenet.network.architecture import LAYERS, PARAM_SHAPES, conv, dense
 from lenet.reference import forward
 from lenet.reference.distance import ratio
-from lenet.reference.forward import U64, Bounded
+from parity.arithmetic import Bounded
+from parity.floats import FORMATS, U64, gamma
 from tests.planted import MISTAKES, affine
 
-AFFINE = [layer for layer in LAYERS if isinstance(layer, Affine)]
+AFFINE = [layer for layer in LAYERS if layer.affine]
 
 
 def random_params(seed: int, scale: float = 1.0) -> dict[str, np.ndarray]:
@@ -34,15 +35,15 @@ def exact(w: np.ndarray, x: np.ndarray, b: np.float32) -> Fraction:
 
 
 def test_gamma_and_unit_roundoff_are_higham_s():
-    assert forward.unit_roundoff("float32") == 2.0**-24
-    assert forward.unit_roundoff("float64") == U64 == 2.0**-53
-    assert forward.gamma(4, 0.125) == 1.0  # 4u / (1 - 4u) with 4u = 1/2
+    assert FORMATS["float32"].u == 2.0**-24
+    assert FORMATS["float64"].u == U64 == 2.0**-53
+    assert gamma(4, 0.125) == 1.0  # 4u / (1 - 4u) with 4u = 1/2
 
 
 @given(float32s((1, 7)), float32s((1, 7)), float32s((1,)), st.permutations(range(8)), st.booleans())
 def test_no_order_of_summation_leaves_the_local_bound(w, x, b, order, fused):
     """Float32 sums in any order, with each product rounded or (as in an FMA) not: against exact rationals."""
-    layer = Linear("fc1", 7, 1)
+    layer = dense("fc1", 7, 1)
     bound = forward.local(layer, {"fc1.weight": w, "fc1.bias": b}, x)
     total = np.float32(0)
     for k in order:
@@ -54,9 +55,9 @@ def test_no_order_of_summation_leaves_the_local_bound(w, x, b, order, fused):
             total = total + w[0, k] * x[0, k]
     # twice rounded sums (float64, then float32) are no FMA; where they may differ the bound has room
     assert ratio(np.array([[total]]), bound).max() <= 1
-    assert abs(Fraction(float(total)) - exact(w[0], x[0], b[0])) <= Fraction(float(bound.error[0, 0]))
+    assert abs(Fraction(float(total)) - exact(w[0], x[0], b[0])) <= Fraction(float(bound.bound[0, 0]))
     assert abs(Fraction(float(bound.value[0, 0])) - exact(w[0], x[0], b[0])) <= Fraction(
-        float(bound.error[0, 0])
+        float(bound.bound[0, 0])
     )
 
 
@@ -68,14 +69,14 @@ def test_bound_is_reached_within_a_factor_two():
     total = np.float32(0)
     for k in range(n):
         total = total + w[0, k] * x[0, k]
-    bound = forward.local(Linear("fc1", n, 1), {"fc1.weight": w, "fc1.bias": np.zeros(1, np.float32)}, x)
+    bound = forward.local(dense("fc1", n, 1), {"fc1.weight": w, "fc1.bias": np.zeros(1, np.float32)}, x)
     assert 0.5 < ratio(np.array([[total]]), bound).max() <= 1
 
 
 @given(float32s((2, 3, 5, 6)), float32s((4, 3, 2, 2)), float32s((4,)))
 def test_reference_convolution_is_the_definition(x, w, b):
     """Against nested loops over exact rationals, at two positions of each map."""
-    layer = Conv("conv1", 3, 4, kernel=2, padding=1)
+    layer = conv("conv1", 3, 4, kernel=2, padding=1)
     bound = forward.local(layer, {"conv1.weight": w, "conv1.bias": b}, x)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     assert bound.value.shape == (2, 4, 6, 7)
@@ -83,14 +84,14 @@ def test_reference_convolution_is_the_definition(x, w, b):
         for n, o in np.ndindex(2, 4):
             patch = padded[n, :, p : p + 2, q : q + 2]
             error = Fraction(float(bound.value[n, o, p, q])) - exact(w[o].ravel(), patch.ravel(), b[o])
-            assert abs(error) <= Fraction(float(bound.error[n, o, p, q]))
+            assert abs(error) <= Fraction(float(bound.bound[n, o, p, q]))
 
 
 def test_zeros_leave_the_bias_exact():
     layer = LAYERS[0]
     params = random_params(0)
     bound = forward.local(layer, params, np.zeros((1, 1, 28, 28), np.float32))
-    assert not bound.error.any()
+    assert not bound.bound.any()
     np.testing.assert_array_equal(bound.value[0, :, 3, 4], params["conv1.bias"])
 
 
@@ -104,8 +105,8 @@ def test_relu_and_pooling_carry_errors_no_further_than_they_can_go(value, error,
     moved = value + error * direction
     for layer in LAYERS[1:3]:
         before = Bounded(value, error + 8 * U64 * (np.abs(value) + error))
-        after = forward.step(layer, {}, before, "float32")
-        assert (np.abs(forward.select(layer, moved) - after.value) <= after.error).all()
+        after, right = (forward.evaluate(layer, {}, x) for x in (before, Bounded(moved)))
+        assert (np.abs(right.value - after.value) <= after.bound).all()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
@@ -143,7 +144,7 @@ def test_no_implementation_within_the_bound_changes_a_certified_class(params, di
     logits = forward.reference(params, digits.images[:500])["logits"]
     sure = forward.certified(logits)
     top = logits.value.argmax(axis=1)
-    worst = logits.value + logits.error
-    worst[np.arange(500), top] -= 2 * logits.error[np.arange(500), top]
+    worst = logits.value + logits.bound
+    worst[np.arange(500), top] -= 2 * logits.bound[np.arange(500), top]
     assert sure.any()
     assert (worst.argmax(axis=1) == top)[sure].all()

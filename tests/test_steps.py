@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from lenet import ports
+from lenet.diagnose.mistakes.optimizer import ROUNDINGS
 from lenet.network.recipe import Batch, Recipe, batches, initial_params
 from lenet.ports import lockstep, open_port
 from lenet.reference.backward import decided
 from lenet.reference.distance import ratio
-from lenet.reference.forward import U64, gamma
-from lenet.reference.sgd_step import ROUNDINGS, Step, step
+from lenet.reference.sgd_step import Step, step
 from lenet_numpy.port import Port as NumpyPort
+from parity.floats import U64, gamma
 from tests.helpers import BATCH
 
 # Momentum, decay, and a rate drop in the middle; eight steps, the fourth and the last on a short batch.

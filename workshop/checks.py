@@ -26,10 +26,11 @@ from lenet.network.architecture import CLASSES
 from lenet.network.digits import test_set
 from lenet.reference.backward import cross_entropy as softmax_bound
 from lenet.reference.distance import ratio
-from lenet.reference.forward import U64, Bounded
 from lenet_numpy.layers import conv2d_definition, softmax_cross_entropy_backward
 from lenet_numpy.model import LeNet
 from lenet_numpy.train import SGD, gradients
+from parity.arithmetic import Bounded
+from parity.floats import U64
 
 Array = np.ndarray
 Check = Callable[[Any], None]
@@ -106,7 +107,7 @@ def within(what: str, value: Any, expected: Bounded) -> float:
     place = f"[{', '.join(map(str, index))}]" if array.ndim else ""
     raise NotRight(
         f"{what}{place} is {np.atleast_1d(array)[index]:.6g}, expected "
-        f"{bounded.value[index]:.6g} ± {bounded.error[index]:.1e}"
+        f"{bounded.value[index]:.6g} ± {bounded.bound[index]:.1e}"
     )
 
 
@@ -158,7 +159,7 @@ def _adapted(answer: Callable[..., Any], adapter: Callable[..., Any], right: Cal
 
 
 def _at_least_1d(expected: Bounded) -> Bounded:
-    return Bounded(np.atleast_1d(expected.value), np.atleast_1d(expected.error))
+    return Bounded(np.atleast_1d(expected.value), np.atleast_1d(expected.bound))
 
 
 def _kind(value: Any) -> str:
@@ -225,7 +226,7 @@ def constant(answer: Callable[..., Any]) -> str:
         raise NotRight(f"the logits have shape {z.shape}, expected ({CLASSES},)")
     rows = Bounded(np.tile(z, (len(labels), 1)), np.tile(4 * U64 * np.abs(z), (len(labels), 1)))
     _, gradient = softmax_bound(rows, labels, "float64")
-    total = Bounded(np.zeros(CLASSES), gradient.error.sum(axis=0) + CLASSES * len(labels) * U64)
+    total = Bounded(np.zeros(CLASSES), gradient.bound.sum(axis=0) + CLASSES * len(labels) * U64)
     within("the gradient of the likelihood by logit", gradient.value.sum(axis=0), total)
     return "no other constant makes these labels more probable"
 

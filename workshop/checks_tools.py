@@ -16,6 +16,7 @@ from lenet.ports import Port, open_port
 from lenet.reference import backward, forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
+from parity.floats import FORMATS, U64, gamma
 from workshop import letters
 from workshop.bugs import find
 from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form
@@ -35,7 +36,7 @@ def dense_bound(answer: Answer) -> str:
     (_, right), *slips = _bounds(w, x, b)
     found = same_form("the bound", called(answer, w, x, b), right)
     # Two float64 evaluations of sums of D + 1 positive terms; eight roundings more for the factors.
-    apart = 2 * forward.gamma(400 + 9, forward.U64)
+    apart = 2 * gamma(400 + 9, U64)
     if (np.abs(found - right) <= apart * right).all():
         return "no float32 evaluation of a dense layer leaves this, whatever its order"
     for slip, bound in slips:
@@ -47,15 +48,15 @@ def dense_bound(answer: Answer) -> str:
 
 def _bounds(w: Array, x: Array, b: Array) -> Iterator[tuple[str, Array]]:
     """The bound of a dense layer, and after it what the usual slips make of it."""
-    d, u = w.shape[1], forward.unit_roundoff("float32")
-    sums, g = np.abs(x) @ np.abs(w).T + np.abs(b), forward.gamma(d + 1, u)
+    d, u = w.shape[1], FORMATS["float32"].u
+    sums, g = np.abs(x) @ np.abs(w).T + np.abs(b), gamma(d + 1, u)
     yield "", g * sums
     yield "|b| is missing: the sum with the bias is rounded, too", g * (sums - np.abs(b))
     yield "|w||x| it is, magnitudes before the sum: errors do not cancel", g * (np.abs(x @ w.T) + np.abs(b))
     yield "|w||x| + |b| it is, magnitudes before the sum: errors do not cancel", g * np.abs(x @ w.T + b)
-    yield "u is half the distance from 1 to the next number, 2^-24", forward.gamma(d + 1, 2 * u) * sums
-    yield "that is float64's u, 2^-53; float32's is 2^-24", forward.gamma(d + 1, forward.U64) * sums
-    yield "that is γ_D: with the bias there is one rounding more", forward.gamma(d, u) * sums
+    yield "u is half the distance from 1 to the next number, 2^-24", gamma(d + 1, 2 * u) * sums
+    yield "that is float64's u, 2^-53; float32's is 2^-24", gamma(d + 1, U64) * sums
+    yield "that is γ_D: with the bias there is one rounding more", gamma(d, u) * sums
     yield "that is (D+1)·u, without the denominator 1 − (D+1)·u: it is not quite a bound", (d + 1) * u * sums
     yield "that is one rounding: a product passes through up to D + 1 of them", u * sums
 

@@ -9,8 +9,8 @@ from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.weights import Params
 from lenet.ports import Port
 from lenet.reference.certificate import BatchCertificate, certify
-from lenet.reference.dyadic import Array, dyadic
 from lenet.reference.exact import Difference, first_difference, walk
+from parity.arithmetic import Array, integers
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def refine(params: Mapping[str, Array], bits: int, seed: int = 0) -> Params:
     for name in PARAM_SHAPES:
         refined[name] = params[name].copy()
         if bits and name.endswith("weight"):
-            step = 2.0 ** (dyadic(params[name], name).exponent - bits)
+            step = 2.0 ** (integers(params[name], name).exponent - bits)
             moves = np.where(params[name] == 0, 0, rng.choice([-step, step], params[name].shape))
             refined[name] += moves.astype(params[name].dtype)
     return refined
@@ -89,7 +89,7 @@ def levels(
 def forced_rounding(params: Mapping[str, Array], images: Array, dtype: str = "float32") -> Forced | None:
     """The first exact activation, in order of execution, that `dtype` does not hold."""
     significant = np.finfo(dtype).nmant + 1
-    for layer, _, y in walk(params, dyadic(images, "images")):
+    for layer, _, y in walk(params, integers(images, "images")):
         odd = y.units // np.maximum(y.units & -y.units, 1)  # less its trailing zeros
         lost = np.abs(odd) >= 1 << significant
         if lost.any():

@@ -16,8 +16,9 @@ from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LAYERS
 from lenet.network.digits import Digits
 from lenet.ports import Arrays, Port
 from lenet.reference import forward
-from lenet.reference.distance import absolute_error, over, ratio, ulps
-from lenet.reference.forward import Bounded
+from lenet.reference.distance import absolute_error, over, ratio
+from parity.arithmetic import Bounded
+from parity.floats import ulps
 
 # Digits that a port is given at once. A call into a framework costs more than a digit; but what is larger
 # than 32 MB, as conv1's float32 patches of 428 digits are, glibc maps anew each time, and every page faults.
@@ -317,10 +318,10 @@ def judge_layers(
 def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
     error = absolute_error(y, end_to_end.value)
     largest = float(error.max())
-    whole = over(error, end_to_end.error, largest)
+    whole = over(error, end_to_end.bound, largest)
     if own is end_to_end:
         local = np.fmax(whole, 0, out=whole)
-    elif not own.error.any() and np.array_equal(y, own.value):
+    elif not own.bound.any() and np.array_equal(y, own.value):
         local = np.zeros((1,) * y.ndim)  # what rounds nothing is right, as it nearly always is
     else:
         local = ratio(y, own)

@@ -27,7 +27,8 @@ from lenet.network.recipe import Recipe
 from lenet.ports import FRAMEWORKS, Port
 from lenet.reference.backward import cross_entropy
 from lenet.reference.distance import ratio
-from lenet.reference.forward import Bounded, reference
+from lenet.reference.forward import reference
+from parity.arithmetic import Bounded
 
 ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
 SETTLE_SECONDS = 0.3  # pools of threads spin on when their work is done, and would slow the next side

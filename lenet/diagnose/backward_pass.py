@@ -17,7 +17,7 @@ from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.errors import LenetError
 from lenet.network.architecture import PARAM_SHAPES
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 Changes = Mapping[str, Callable]
 
@@ -100,7 +100,7 @@ def agrees(seen: Array, expected: Bounded) -> bool:
     if nothing.any():
         return seen.ndim > 0 or not np.isfinite(seen)
     with np.errstate(invalid="ignore"):
-        return bool((np.abs(seen - expected.value) <= expected.error).all())
+        return bool((np.abs(seen - expected.value) <= expected.bound).all())
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -204,7 +204,7 @@ def _accumulated(samples: list[Sample]) -> list[Explanation]:
                     if before is None
                     else Bounded(
                         before.value + value.value,
-                        before.error + value.error + 2.0**-22 * (np.abs(before.value) + np.abs(value.value)),
+                        before.bound + value.bound + 2.0**-22 * (np.abs(before.value) + np.abs(value.value)),
                     )
                 )
                 totals[key] = right
@@ -221,9 +221,9 @@ def _evidence(where: str, seen: Array, expected: Bounded) -> str:
     if not np.isfinite(seen).all():
         return f"{where} is not finite"
     off = np.abs(seen - expected.value)
-    outside = off > expected.error
+    outside = off > expected.bound
     worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
     return (
         f"{int(outside.sum())} of {seen.size} values of {where} lie outside the rounding bound; the largest "
-        f"departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.error[worst]:.1g}"
+        f"departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.bound[worst]:.1g}"
     )

@@ -16,7 +16,7 @@ from lenet.diagnose.mistakes import FORWARD, HANDED_OUT
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, STAGES, Changes, Gridded, compose, walk
 from lenet.network.architecture import ACTIVATION_SHAPES
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 FEW = 2  # digits on which candidates are tried first
 PAIR_SECONDS = 15.0  # of computing, how long pairs are searched: the same on a busy machine
@@ -32,7 +32,7 @@ class Sample:
 
     def head(self, count: int) -> "Sample":
         """The first digits alone."""
-        return Sample(Bounded(self.x.value[:count], self.x.error[:count]), self.seen[:count], self.params)
+        return Sample(Bounded(self.x.value[:count], self.x.bound[:count]), self.seen[:count], self.params)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Segment:
             expected = self.expected(index, changes)
             if expected is not None and expected.value.shape == sample.seen.shape:
                 with np.errstate(all="ignore"):
-                    share = np.abs(sample.seen - expected.value) / expected.error
+                    share = np.abs(sample.seen - expected.value) / expected.bound
                 shares.append(float(np.max(share, initial=0, where=np.isfinite(share))))
         return max(shares)
 
@@ -210,8 +210,8 @@ def within(seen: Array, expected: Bounded, dtype: str) -> Array:
     """Which values lie within their bounds; see `fits`."""
     largest = float(np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
-        inside = np.abs(seen - expected.value) <= expected.error
-        return inside | ~((np.abs(expected.value) < largest) & (expected.error < largest * 2.0**-24))
+        inside = np.abs(seen - expected.value) <= expected.bound
+        return inside | ~((np.abs(expected.value) < largest) & (expected.bound < largest * 2.0**-24))
 
 
 def excluded(wrong: Bounded, right: Bounded) -> Array:
@@ -223,8 +223,8 @@ def excluded(wrong: Bounded, right: Bounded) -> Array:
         return np.ones(wrong.value.shape, bool)
     with np.errstate(invalid="ignore"):
         if isinstance(wrong, Gridded):
-            return np.asarray(~(np.abs(wrong.grid(right.value) - right.value) <= right.error))
-        return np.asarray(~(np.abs(wrong.value - right.value) <= wrong.error) & (wrong.error < np.inf))
+            return np.asarray(~(np.abs(wrong.grid(right.value) - right.value) <= right.bound))
+        return np.asarray(~(np.abs(wrong.value - right.value) <= wrong.bound) & (wrong.bound < np.inf))
 
 
 def single_matches(segment: Segment) -> list[Match]:
@@ -278,7 +278,7 @@ def handed_out_matches(segment: Segment) -> list[Match]:
                 break
             expected = states[-1]
             try:
-                view = Bounded(entry.view(expected.value), entry.view(expected.error))
+                view = Bounded(entry.view(expected.value), entry.view(expected.bound))
             except ValueError:  # what the port made before has no such view
                 break
             if not fits(sample.seen, view, segment.dtype):
@@ -308,7 +308,7 @@ def tells_apart(segment: Segment, one: Changes, two: Changes) -> bool:
             if (a is None) != (b is None):
                 return True
             continue
-        if a.value.shape != b.value.shape or (np.abs(a.value - b.value) > a.error + b.error).any():
+        if a.value.shape != b.value.shape or (np.abs(a.value - b.value) > a.bound + b.bound).any():
             return True
     return False
 

@@ -22,7 +22,8 @@ from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.diagnose.two_mistakes import pair_matches
 from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES
-from lenet.reference.forward import Array, Bounded, reference
+from lenet.reference.forward import reference
+from parity.arithmetic import Array, Bounded
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -86,7 +87,7 @@ def notes(probes: Probes, observed: Observed) -> list[str]:
         right = reference(probe.params, probe.images, observed.dtype)
         for name, array in observed.activations[probe.name].items():
             value, seen = right[name].value, np.asarray(array)
-            small = (np.abs(value) < np.finfo(observed.dtype).tiny) & (np.abs(value) > right[name].error)
+            small = (np.abs(value) < np.finfo(observed.dtype).tiny) & (np.abs(value) > right[name].bound)
             if seen.shape == value.shape and small.any() and not seen[small].any():
                 said[FLUSHED] = None
     return list(said)
@@ -211,12 +212,12 @@ def _evidence(segment: Segment) -> str:
             return f"{name} has shape {seen.shape}, expected {expected.value.shape}"
         if not fits(seen, expected, segment.dtype):
             off = np.abs(seen - expected.value)
-            outside = off > expected.error
+            outside = off > expected.bound
             worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
             return (
                 f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; the "
                 f"largest departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
-                f"± {expected.error[worst]:.1g}{_coarser(segment)}"
+                f"± {expected.bound[worst]:.1g}{_coarser(segment)}"
             )
     return f"{segment.target} is within rounding"
 

@@ -19,7 +19,7 @@ from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.optimizer import MISTAKES, Moment, Rule, advance
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.probe_inputs import Course, Observed, Probes
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 Gradients = Mapping[str, Bounded]
 Explanation = list[tuple[Kind, tuple[str, ...]]]
@@ -78,7 +78,7 @@ class Run:
             for name in names:
                 g = fresh[name]
                 if rule.accumulated and name in total:
-                    g = Bounded(g.value + total[name].value, g.error + total[name].error)
+                    g = Bounded(g.value + total[name].value, g.bound + total[name].bound)
                 total[name] = g
                 w, velocity[name] = advance(rule, name, self.stations[k][name], velocity[name], g, moment)
                 yield k, name, w
@@ -189,9 +189,9 @@ def _by_gradients(run: Run) -> list[Explanation]:
 
 def _evidence(what: str, seen: Array, expected: Bounded) -> str:
     off = np.abs(seen - expected.value)
-    outside = off > expected.error
+    outside = off > expected.bound
     worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
     return (
         f"{int(outside.sum())} of {seen.size} values of {what} lie outside the rounding bound; the largest "
-        f"departure: {seen[worst]:.8g}, expected {expected.value[worst]:.8g} ± {expected.error[worst]:.1g}"
+        f"departure: {seen[worst]:.8g}, expected {expected.value[worst]:.8g} ± {expected.bound[worst]:.1g}"
     )

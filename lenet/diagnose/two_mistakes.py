@@ -14,7 +14,7 @@ import numpy as np
 from lenet.diagnose.explain import PAIR_SECONDS, Match, Segment, candidates, closest, fits, within
 from lenet.diagnose.mistakes.base import Mistake
 from lenet.diagnose.mistakes.wrong_forward import Changes, compose, walk
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 ROWS = 128  # networks that run as one batch
 
@@ -137,9 +137,9 @@ class Batch:
     def joined(self, y: Bounded, owners: list) -> "Batch":
         """With more rows, beside those of their shape. Rows without an error stay among themselves: they
         may go on without one."""
-        key = y.value.shape[1:], bool(y.error.any())
-        others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.error[:0])))
-        value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.error, y.error)))
+        key = y.value.shape[1:], bool(y.bound.any())
+        others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.bound[:0])))
+        value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.bound, y.bound)))
         return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
 
     def fitting(self, seen: Array, dtype: str) -> Iterator[Any]:

@@ -109,7 +109,13 @@ class Network:
         """The same network for `parity.judge`: tensors have the layers' names, the input is "image"."""
         names = ("image", *(layer.name for layer in self.layers))
         nodes = tuple(
-            Node(layer.name, layer.operator.TYPE, layer.operator, (before, *layer.param_shapes()), (layer.name,))
+            Node(
+                layer.name,
+                layer.operator.TYPE,
+                layer.operator,
+                (before, *layer.param_shapes()),
+                (layer.name,),
+            )
             for before, layer in zip(names, self.layers, strict=False)
         )
         declared = {name: Declared(dtype, ("batch", *shape)) for name, shape in self.shapes.items()}

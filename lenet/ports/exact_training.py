@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lenet.network import weights
-from lenet.network.architecture import IMAGE_SHAPE, LAYERS, Affine
+from lenet.network.architecture import IMAGE_SHAPE, LAYERS
 from lenet.network.digits import Digits, test_set
 from lenet.network.recipe import Batch, Recipe, batches, initial_params
 from lenet.network.weights import Params
@@ -74,7 +74,7 @@ def to_grid(latent: Params, recipe: ExactRecipe) -> Params:
     """The nearest weights on the recipe's grids; biases on the grid of their layer's sums."""
     exponent = recipe.pixel_shift - 8  # of the pixels
     params = {}
-    affine = [layer.name for layer in LAYERS if isinstance(layer, Affine)]
+    affine = [layer.name for layer in LAYERS if layer.affine]
     for name, grid, level in zip(affine, recipe.grids, recipe.levels, strict=True):
         exponent -= grid
         steps = np.rint(latent[f"{name}.weight"] * np.float32(2.0**grid))

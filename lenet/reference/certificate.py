@@ -149,7 +149,7 @@ def certify(
     sums: dict[str, Sum] = {}
     whole = integers(images, "images")
     for start in range(0, len(images), CHUNK):
-        chunk = whole.map(whole.units[start : start + CHUNK])
+        chunk = Integers(whole.units[start : start + CHUNK], whole.exponent)
         for entry in _caught(_forward_sums(params, chunk, start, dtype), dtype):
             if entry.name not in sums or entry.bound > sums[entry.name].bound:
                 sums[entry.name] = entry

@@ -24,4 +24,3 @@ def over(error: np.ndarray, bound: np.ndarray, largest: float) -> np.ndarray:
         error[~np.isfinite(error)] = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(error, bound, out=error)
-

@@ -15,7 +15,7 @@ import numpy as np
 from lenet.errors import LenetError
 from lenet.network.architecture import LAYERS, PARAM_SHAPES, Layer
 from lenet.network.weights import TRAINED
-from lenet.reference.backward import gradients, walk_back
+from lenet.reference.backward import gradients
 from lenet.reference.forward import evaluate
 from parity.arithmetic import Array, Integers, TooWide, integers
 from parity.floats import equal_bits
@@ -125,11 +125,9 @@ def first_difference(
         array = got[name]
         if array.shape != want.shape or array.dtype != want.dtype:
             raise LenetError(f"{name} is {array.dtype} {array.shape}, not {want.dtype} {want.shape}")
-        unequal = unequal_bits(want, array)
+        unequal = ~equal_bits(want, array)
         if unequal.any():
             first, *unit = (int(i) for i in np.unravel_index(unequal.argmax(), unequal.shape))
             value, wanted = float(array[first, *unit]), float(want[first, *unit])
             return Difference(name, (start + first, *unit), value, wanted, int(unequal.sum()))
     return None
-
-

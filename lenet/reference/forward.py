@@ -4,6 +4,7 @@ The formulas and their bounds are those of `parity.operators`; see `parity.arith
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -44,6 +45,11 @@ def local(layer: Layer, params: Mapping[str, Array], x: Array, dtype: str = "flo
 def given(x: Array, dtype: str) -> Bounded:
     """Values that a port that computes in `dtype` has itself."""
     return Bounded(x, None, FORMATS[dtype])
+
+
+def in_format(x: Bounded, dtype: str) -> Bounded:
+    """The same values and errors, for a port that computes in `dtype`."""
+    return replace(x, format=FORMATS[dtype])
 
 
 def evaluate(layer: Layer, params: Mapping[str, Array], x: Numbers) -> Numbers:

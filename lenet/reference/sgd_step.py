@@ -46,9 +46,7 @@ def step(
     return result
 
 
-def update(
-    w: Numbers, v: Numbers, g: Numbers, recipe: Recipe, rate: float
-) -> tuple[Numbers, Numbers]:
+def update(w: Numbers, v: Numbers, g: Numbers, recipe: Recipe, rate: float) -> tuple[Numbers, Numbers]:
     """The new weights and velocity, in the arithmetic of the old ones.
 
     The three terms of the velocity may be added in any order.

@@ -10,8 +10,8 @@ import numpy as np
 from lenet.compare.speed import Bench
 from lenet.errors import LenetError
 from lenet.files import write_atomically
-from lenet.reference.forward import unit_roundoff
 from lenet.show.migrations import History
+from parity import floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,9 +55,9 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
             label=name,
         )
     for dtype in sorted({name.split()[1] for name in names}):
-        axes.axhline(unit_roundoff(dtype), color="grey", linewidth=0.8)
+        axes.axhline(floats.FORMATS[dtype].u, color="grey", linewidth=0.8)
         axes.annotate(
-            f"u of {dtype}", (steps[-1], unit_roundoff(dtype)), ha="right", va="bottom", color="grey"
+            f"u of {dtype}", (steps[-1], floats.FORMATS[dtype].u), ha="right", va="bottom", color="grey"
         )
     if drop is not None and drop < len(steps):
         axes.axvline(drop, color="grey", linewidth=0.8, linestyle=":")

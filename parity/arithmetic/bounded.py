@@ -233,6 +233,8 @@ def _both(
     product: np.ufunc, a: Array, a_error: Array | None, b: Array, b_error: Array | None
 ) -> Array | None:
     """|a|·e_b + e_a·|b| + e_a·e_b, where there are errors."""
+    a_error = None if a_error is None or not a_error.any() else a_error
+    b_error = None if b_error is None or not b_error.any() else b_error
     if b_error is None:
         return None if a_error is None else product(a_error, np.abs(b))
     if a_error is None:

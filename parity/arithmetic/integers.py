@@ -83,17 +83,18 @@ class Integers(Number):
     def dot(
         self, other: "Integers", bias: "Integers | None" = None, products: int | None = None
     ) -> "Integers":
-        rows = self._row_loads() * other.peak()
         exponent = self.exponent + other.exponent
-        load = int(rows.max(initial=0))
-        check_width(load, exponent, _unit(rows))
-        y = Integers(_product(self.units, other.units, load), exponent)
+        rows = _loads(self, -1) * other.peak()  # the largest sum in each row, and in each column
+        columns = _loads(other, -2) * self.peak()
+        loads = min(rows, columns, key=lambda loads: int(loads.max(initial=0)))
+        load = int(loads.max(initial=0))
+        bound, grid = load, exponent
+        if bias is not None:
+            grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
+            bound = (load << lift) + (bias.peak() << bias_lift)
+        check_width(bound, grid, _unit(loads))
+        y = Integers(product(self.units, other.units, load), exponent)
         return y if bias is None else y + bias
-
-    def _row_loads(self) -> Array:
-        """Σ|a| over the last axis, as Python integers."""
-        narrow = self.peak() * max(1, self.shape[-1]) < 1 << 63
-        return np.abs(self.units).sum(axis=-1, dtype=np.int64 if narrow else object).astype(object)
 
     def sum(self, axes: Axes) -> "Integers":
         if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
@@ -189,7 +190,13 @@ def check_width(bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:
         raise TooWide(int(bound), exponent, unit)
 
 
-def _product(a: Array, b: Array, load: int) -> Array:
+def _loads(x: Integers, axis: int) -> Array:
+    """Σ|x| over an axis, as Python integers."""
+    narrow = x.peak() * max(1, x.shape[axis]) < 1 << 63
+    return np.abs(x.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
+
+
+def product(a: Array, b: Array, load: int) -> Array:
     """a·b, no sum of whose magnitudes exceeds `load`: below 2^24 float32 and below 2^53 float64 add integers
     exactly, in whatever order, and many times as fast."""
     for floats, width in WIDTHS:
@@ -198,6 +205,6 @@ def _product(a: Array, b: Array, load: int) -> Array:
     return a @ b
 
 
-def _unit(rows: Array) -> tuple[int, ...]:
-    """Index of the largest sum among the output units, the last axis."""
-    return (int(rows.argmax() % rows.shape[-1]),) if rows.size else ()
+def _unit(loads: Array) -> tuple[int, ...]:
+    """Index of the largest load along the last axis."""
+    return (int(loads.argmax() % loads.shape[-1]),) if loads.size else ()

@@ -15,11 +15,12 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_forward import Call, instead, of_type
-from lenet.network.architecture import ReLU
-from lenet.reference.forward import Array, Bounded, certified
+from lenet.reference.forward import certified
+from parity.arithmetic import Array, Bounded
+from parity.operators.activation import Relu
 
 FAMILY = Family()
-RELUS = of_type(ReLU)
+RELUS = of_type(Relu)
 FUNCTION_ROUNDINGS = 64  # sixteen operations of 4 ulps, which libraries keep to without promising it
 
 # --- activation functions ----------------------------------------------------------------------
@@ -39,9 +40,9 @@ class Smooth:
 
 def function(smooth: Smooth, x: Bounded, u: float) -> Bounded:
     """A function elementwise, with the bound of the module's text."""
-    size = np.abs(x.value) + x.error + (0 if smooth.gated else 1)
+    size = np.abs(x.value) + x.bound + (0 if smooth.gated else 1)
     with np.errstate(over="ignore"):  # exp(-x) of a very negative x
-        return Bounded(smooth.f(x.value), FUNCTION_ROUNDINGS * u * size + smooth.slope * x.error)
+        return Bounded(smooth.f(x.value), FUNCTION_ROUNDINGS * u * size + smooth.slope * x.bound)
 
 
 def _erf(x: Array) -> Array:
@@ -91,8 +92,8 @@ for _slope in (0.01, 0.1, 0.2, 0.3):
 
 def _leaky(call: Call, slope: float) -> Bounded:
     value = np.where(call.x.value > 0, call.x.value, slope * call.x.value)
-    own = np.where(call.x.value - call.x.error > 0, 0.0, 2 * call.u * np.abs(value))
-    return Bounded(value, (call.x.error + own) * (1 + 1e-12))
+    own = np.where(call.x.value - call.x.bound > 0, 0.0, 2 * call.u * np.abs(value))
+    return Bounded(value, (call.x.bound + own) * (1 + 1e-12))
 
 
 SELECTIONS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
@@ -108,7 +109,7 @@ for _name, _text, _f in SELECTIONS:
         RELUS,
         Kind(_name, _text, "Apply max(x, 0) behind this layer.", PLACE),
         # All of slope at most 1: an error carried in does not grow.
-        instead(lambda call, f=_f: Bounded(f(call.x.value), call.x.error)),
+        instead(lambda call, f=_f: Bounded(f(call.x.value), call.x.bound)),
     )
 
 
@@ -122,7 +123,7 @@ for _name, _text, _f in SELECTIONS:
     ),
 )
 def _(y: Bounded, call: Call) -> Bounded:
-    return Bounded(np.maximum(y.value, 0), y.error)
+    return Bounded(np.maximum(y.value, 0), y.bound)
 
 
 def softmax(z: Bounded, u: float) -> Bounded:
@@ -130,7 +131,7 @@ def softmax(z: Bounded, u: float) -> Bounded:
     `lenet.reference.backward.cross_entropy` for the rounding of its evaluation."""
     shifted = z.value - z.value.max(axis=-1, keepdims=True)
     p = np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
-    e = z.error.max(axis=-1, keepdims=True)
+    e = z.bound.max(axis=-1, keepdims=True)
     a = u * (FUNCTION_ROUNDINGS - 4 * shifted.min(axis=-1, keepdims=True))
     return Bounded(p, p * np.expm1(2 * e + a) + float(np.finfo(np.float32).tiny))
 
@@ -167,7 +168,7 @@ def _(y: Bounded, call: Call) -> Bounded:
 
 def moved_axes(y: Bounded) -> Bounded:
     """Digits and classes exchanged."""
-    return Bounded(y.value.T, y.error.T)
+    return Bounded(y.value.T, y.bound.T)
 
 
 @FAMILY.after(
@@ -182,7 +183,7 @@ def moved_axes(y: Bounded) -> Bounded:
 def _(y: Bounded, call: Call) -> Bounded:
     shifted = y.value - y.value.max(axis=1, keepdims=True)
     value = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    e = y.error.max(axis=1, keepdims=True)
+    e = y.bound.max(axis=1, keepdims=True)
     return Bounded(value, 2 * e + call.u * (FUNCTION_ROUNDINGS + 4 * np.abs(value)))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from lenet.diagnose.mistakes.wrong_forward import Change, Changes, Compute, after, before, instead
-from lenet.reference.forward import Array
+from parity.arithmetic import Array
 
 GITHUB = "https://github.com/"
 

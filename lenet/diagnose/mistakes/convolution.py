@@ -7,8 +7,7 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind, Mistake, case
 from lenet.diagnose.mistakes.wrong_forward import Call, after, before, convolutions, moved
-from lenet.network.architecture import Conv
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 FAMILY = Family()
 CONVS = convolutions()
@@ -218,7 +217,7 @@ def _padded(call: Call, rows: tuple[int, int], columns: tuple[int, int], mode: s
     """The input padded by hand, and no padding by the layer."""
     widths = ((0, 0), (0, 0), *((before, max(after, 0)) for before, after in (rows, columns)))
     ends = (slice(None), slice(None), *(slice(min(after, 0) or None) for _, after in (rows, columns)))
-    return call.geometry(padding=0).feed(lambda a: np.pad(a, widths, mode=mode)[ends])  # type: ignore[call-overload]
+    return call.geometry(pads=()).feed(lambda a: np.pad(a, widths, mode=mode)[ends])  # type: ignore[call-overload]
 
 
 for _width, _layers, _name in (
@@ -236,7 +235,7 @@ for _width, _layers, _name in (
             "Give the padding as a number: conv1 padding=2 ('SAME' at stride 1), conv2 padding=0 ('VALID').",
             PADDING,
         ),
-        before(lambda call, width=_width: call.geometry(padding=width)),
+        before(lambda call, width=_width: call.geometry(pads=(width,) * 4)),
     )
 for _first, _name in (
     (4, "at the top and left only"),
@@ -291,11 +290,7 @@ for _width in (1, 2):
     ),
 )
 def _(call: Call) -> Call:
-    assert isinstance(call.layer, Conv)
-    k = 2 * call.layer.kernel - 1
-    spread = np.zeros((*call.w.shape[:2], k, k))
-    spread[:, :, ::2, ::2] = call.w
-    return replace(call, w=spread, layer=replace(call.layer, kernel=k, padding=2 * call.layer.padding))
+    return call.geometry(dilations=(2, 2), pads=(2 * call.layer.padding,) * 4)
 
 
 @FAMILY.before(
@@ -308,7 +303,7 @@ def _(call: Call) -> Call:
     ),
 )
 def _(call: Call) -> Call:
-    return replace(call, stride=2)
+    return call.geometry(strides=(2, 2))
 
 
 # --- bias added in the wrong place -------------------------------------------------------------
@@ -322,7 +317,7 @@ def bias_added(y: Bounded, call: Call, name: str) -> Bounded:
     """y + b of the affine layer `name`: one rounding of the sum."""
     b = call.params[f"{name}.bias"]
     value = y.value + b.reshape(-1, *[1] * (y.value.ndim - 2))
-    return Bounded(value, (y.error + 2 * call.u * (np.abs(value) + y.error)) * (1 + 1e-12))
+    return Bounded(value, (y.bound + 2 * call.u * (np.abs(value) + y.bound)) * (1 + 1e-12))
 
 
 AFTERWARDS = Kind(

@@ -6,7 +6,8 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_forward import Call, after, moved
-from lenet.reference.forward import Array, Bounded, gamma
+from parity.arithmetic import Array, Bounded
+from parity.floats import gamma
 
 FAMILY = Family()
 IMAGE = ("image",)
@@ -22,7 +23,7 @@ def linear(factor: float, offset: float) -> Callable[[Bounded, Call], Bounded]:
 
     def change(x: Bounded, call: Call) -> Bounded:
         size = abs(factor) * np.abs(x.value) + abs(offset)
-        return Bounded(factor * x.value + offset, abs(factor) * x.error + 6 * call.u * size)
+        return Bounded(factor * x.value + offset, abs(factor) * x.bound + 6 * call.u * size)
 
     return change
 
@@ -143,10 +144,10 @@ def standardised(x: Bounded, call: Call, axes: tuple[int, ...], least: float) ->
     mean = x.value.mean(axis=axes, keepdims=True)
     spread = np.maximum(x.value.std(axis=axes, keepdims=True), least)
     g = gamma(n + 8, call.u)
-    mean_error = g * np.abs(x.value).mean(axis=axes, keepdims=True) + x.error.max(axis=axes, keepdims=True)
+    mean_error = g * np.abs(x.value).mean(axis=axes, keepdims=True) + x.bound.max(axis=axes, keepdims=True)
     value = (x.value - mean) / spread
     share = 2 * g + 2 * mean_error / spread  # relative, of the deviation
-    error = (x.error + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
+    error = (x.bound + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
     return Bounded(value, (error + share * np.abs(value)) / (1 - share))
 
 
@@ -203,7 +204,7 @@ for _name, _text, _change in BATCH:
 def _(x: Bounded, call: Call) -> Bounded:
     swapped = x.value.astype(np.float32).byteswap().astype(np.float64)
     number = np.isfinite(swapped)  # some pixels become none
-    return Bounded(np.where(number, swapped, 0), np.where(number, x.error, np.inf))
+    return Bounded(np.where(number, swapped, 0), np.where(number, x.bound, np.inf))
 
 
 @FAMILY.after(
@@ -216,7 +217,7 @@ def _(x: Bounded, call: Call) -> Bounded:
     ),
 )
 def _(x: Bounded, call: Call) -> Bounded:
-    return Bounded((x.value > 0.5).astype(np.float64), x.error)
+    return Bounded((x.value > 0.5).astype(np.float64), x.bound)
 
 
 @FAMILY.after(
@@ -229,14 +230,14 @@ def _(x: Bounded, call: Call) -> Bounded:
     ),
 )
 def _(x: Bounded, call: Call) -> Bounded:
-    return Bounded(np.floor(x.value), x.error)
+    return Bounded(np.floor(x.value), x.bound)
 
 
 def as_bytes(x: Bounded, call: Call, whole: Callable[[Array], Array], divisor: float) -> Bounded:
     """whole(255 · x) / divisor, the product rounded as the port's dtype rounds it: x is known exactly."""
     product = x.value.astype(call.dtype) * np.dtype(call.dtype).type(255)
     value = whole(product.astype(np.float64)) / divisor
-    return Bounded(value, np.where(x.error == 0, 2 * call.u * np.abs(value), np.inf))
+    return Bounded(value, np.where(x.bound == 0, 2 * call.u * np.abs(value), np.inf))
 
 
 for _whole, _name, _text in (

@@ -8,12 +8,14 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_forward import after, before, instead, moved, of_type
-from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES, Affine, Linear, ReLU
-from lenet.reference.forward import Array, Bounded
+from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
+from parity.arithmetic import Array, Bounded
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv, Gemm
 
 FAMILY = Family()
-DENSE = of_type(Linear)
-AFFINE = of_type(Affine)
+DENSE = of_type(Gemm)
+AFFINE = of_type(Conv, Gemm)
 MAPS = ACTIVATION_SHAPES["pool2"]
 
 # --- flatten -----------------------------------------------------------------------------------
@@ -209,8 +211,8 @@ KEPT = (0.5, 0.75, 0.8, 0.9)  # what dropout at the usual rates keeps
 SCALES: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("doubled", 2.0, AFFINE),
     ("halved", 0.5, AFFINE),
-    *((f"scaled by {keep:g}", keep, of_type(ReLU)) for keep in KEPT),
-    *((f"scaled by 1 / {keep:g}", 1 / keep, of_type(ReLU)) for keep in KEPT),
+    *((f"scaled by {keep:g}", keep, of_type(Relu)) for keep in KEPT),
+    *((f"scaled by 1 / {keep:g}", 1 / keep, of_type(Relu)) for keep in KEPT),
 )
 for _name, _factor, _layers in SCALES:
     FAMILY.add(
@@ -222,6 +224,6 @@ for _name, _factor, _layers in SCALES:
             case("kbreininger/tutorial-dlframework", 3),
         ),
         after(
-            lambda y, call, f=_factor: Bounded(f * y.value, f * y.error + 2 * call.u * f * np.abs(y.value))
+            lambda y, call, f=_factor: Bounded(f * y.value, f * y.bound + 2 * call.u * f * np.abs(y.value))
         ),
     )

@@ -9,11 +9,15 @@ from lenet.diagnose.mistakes.base import Family, Kind, Mistake, case
 from lenet.diagnose.mistakes.gradients import BIASES, POSITIONS, WEIGHTS
 from lenet.diagnose.mistakes.wrong_backward import BackCall, right_input
 from lenet.diagnose.mistakes.wrong_forward import after, instead, moved, of_type
-from lenet.network.architecture import LAYERS, Affine, MaxPool, ReLU
-from lenet.reference.forward import Array, Bounded, window_taps
+from lenet.network.architecture import LAYERS
+from lenet.reference.backward import window_taps
+from parity.arithmetic import Array, Bounded
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
 
 FAMILY = Family()
-RELUS = tuple(f"{name}.input" for name in reversed(of_type(ReLU)))
+RELUS = tuple(f"{name}.input" for name in reversed(of_type(Relu)))
 POOLS = tuple(f"{name}.input" for name in reversed(of_type(MaxPool)))
 TIES = case("Theano/Theano", 5248)
 
@@ -43,7 +47,7 @@ FAMILY.add(
         "dx = dy * (x > 0), with x from the forward pass.",
         case("keras-team/keras", 9664),
     ),
-    instead(lambda call: Bounded(np.maximum(call.d.value, 0), call.d.error)),
+    instead(lambda call: Bounded(np.maximum(call.d.value, 0), call.d.bound)),
 )
 FAMILY.add(
     RELUS,
@@ -56,7 +60,7 @@ FAMILY.add(
     instead(
         lambda call: Bounded(
             call.d.value * (call.x.value >= 0),
-            np.where(call.x.value >= 0, call.d.error, right_input(call).error),
+            np.where(call.x.value >= 0, call.d.bound, right_input(call).bound),
         )
     ),
 )
@@ -64,24 +68,26 @@ FAMILY.add(
 
 def tied(call: BackCall, share: Callable[[Array], Array]) -> Bounded:
     """Every position that equals its window's maximum is rewarded by `share` of the number of them."""
-    assert isinstance(call.layer, MaxPool)
-    size = call.layer.size
+    assert isinstance(call.layer.operator, MaxPool)
+    size = call.layer.kernel
     taps = np.stack(window_taps(call.x.value, size))
     wins = taps == taps.max(axis=0)
     factor = share(wins.sum(axis=0))
     base = right_input(call)
-    value, error = np.zeros(call.x.value.shape), base.error.copy()
+    value, error = np.zeros(call.x.value.shape), base.bound.copy()
     for k, (v, e) in enumerate(zip(window_taps(value, size), window_taps(error, size), strict=True)):
         v[...] = np.where(wins[k], call.d.value * factor, 0)
-        e[...] = np.where(wins[k], np.maximum(e, call.d.error * factor + 2 * call.u * np.abs(v)), e)
+        e[...] = np.where(wins[k], np.maximum(e, call.d.bound * factor + 2 * call.u * np.abs(v)), e)
     return Bounded(value, error)
 
 
 def _everywhere(call: BackCall, factor: float) -> Bounded:
     value, error = np.zeros(call.x.value.shape), np.zeros(call.x.value.shape)
-    assert isinstance(call.layer, MaxPool)
-    for v, e in zip(window_taps(value, call.layer.size), window_taps(error, call.layer.size), strict=True):
-        v[...], e[...] = factor * call.d.value, factor * call.d.error
+    assert isinstance(call.layer.operator, MaxPool)
+    for v, e in zip(
+        window_taps(value, call.layer.kernel), window_taps(error, call.layer.kernel), strict=True
+    ):
+        v[...], e[...] = factor * call.d.value, factor * call.d.bound
     return Bounded(value, error)
 
 
@@ -132,7 +138,7 @@ for _name, _text, _how in WINNERS:
 # --- frozen and detached -----------------------------------------------------------------------
 
 STOPPED = case("pytorch/pytorch", 47175)
-for _layer in of_type(Affine):
+for _layer in of_type(Conv, Gemm):
     FAMILY.mistakes.append(
         Mistake(
             Kind(
@@ -144,7 +150,7 @@ for _layer in of_type(Affine):
             {f"{_layer}.{part}": after(lambda g, call: zero(g)) for part in ("weight", "bias")},
         )
     )
-for _layer in [name for name in reversed(of_type(Affine)) if name != LAYERS[0].name]:
+for _layer in [name for name in reversed(of_type(Conv, Gemm)) if name != LAYERS[0].name]:
     FAMILY.add(
         [f"{_layer}.input"],
         Kind(

@@ -9,23 +9,24 @@ from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.precision import FORMATS, rounded
 from lenet.diagnose.mistakes.wrong_backward import BackCall, right_bias, right_input
 from lenet.diagnose.mistakes.wrong_forward import after, before, instead, moved, of_type
-from lenet.network.architecture import Affine, Conv, Linear
-from lenet.reference.forward import Array, Bounded, cover, gamma
+from parity.arithmetic import Array, Bounded
+from parity.floats import cover, gamma
+from parity.operators.affine import Conv, Gemm
 
 FAMILY = Family()
-WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Affine)))
-BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Affine)))
+WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Conv, Gemm)))
+BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Conv, Gemm)))
 CONV_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Conv)))
 CONV_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Conv)))
-DENSE_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Linear)))
-DENSE_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Linear)))
+DENSE_WEIGHTS = tuple(f"{name}.weight" for name in reversed(of_type(Gemm)))
+DENSE_BIASES = tuple(f"{name}.bias" for name in reversed(of_type(Gemm)))
 GROUPS = (
     WEIGHTS + BIASES,
     CONV_WEIGHTS + CONV_BIASES,
     DENSE_WEIGHTS + DENSE_BIASES,
     WEIGHTS,
     BIASES,
-    *((f"{name}.weight", f"{name}.bias") for name in reversed(of_type(Affine))),
+    *((f"{name}.weight", f"{name}.bias") for name in reversed(of_type(Conv, Gemm))),
 )
 CONV_INPUTS = ("conv2.input",)  # nothing lies before conv1
 
@@ -37,7 +38,7 @@ BUFFER = case("LBANN/lbann", 1022)
 def times(y: Bounded, factor: float, u: float) -> Bounded:
     """Times a factor, one rounding more."""
     value = factor * y.value
-    return Bounded(value, abs(factor) * y.error * (1 + 2 * u) + 2 * u * np.abs(value))
+    return Bounded(value, abs(factor) * y.bound * (1 + 2 * u) + 2 * u * np.abs(value))
 
 
 # --- convolution -------------------------------------------------------------------------------
@@ -90,9 +91,9 @@ for _name, _text, _change in KERNELS:
 def overwritten(call: BackCall, last: bool) -> Bounded:
     """col2im that sets instead of adding: of each pixel's contributions only the last written is left."""
     layer, w, d = call.layer, call.w, call.d
-    assert isinstance(layer, Conv)
+    assert isinstance(layer.operator, Conv)
     k, (n, _, rows, columns) = layer.kernel, d.value.shape
-    shape = (n, layer.in_channels, rows + k - 1, columns + k - 1)
+    shape = (n, layer.weight_shape[1], rows + k - 1, columns + k - 1)
     value, size, carried = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     positions = list(np.ndindex(k, k))
     for i, j in positions if last else positions[::-1]:
@@ -100,10 +101,10 @@ def overwritten(call: BackCall, last: bool) -> Bounded:
         for target, a, b in (
             (value, d.value, kernel),
             (size, np.abs(d.value), np.abs(kernel)),
-            (carried, d.error, np.abs(kernel)),
+            (carried, d.bound, np.abs(kernel)),
         ):
             target[:, :, i : i + rows, j : j + columns] = np.einsum("nopq,oc->ncpq", a, b)
-    terms = layer.out_channels
+    terms = layer.weight_shape[0]
     error = carried + gamma(terms + 2, call.u) * (size + carried)
     p = layer.padding
     full = Bounded(value, error * cover(terms))
@@ -198,7 +199,7 @@ for _on, _name, _text, _view in LAYOUTS:
 
 def first_digits(call: BackCall, count: int) -> BackCall:
     """The first digits of the batch alone."""
-    cut = [Bounded(a.value[:count], a.error[:count]) for a in (call.x, call.d)]
+    cut = [Bounded(a.value[:count], a.bound[:count]) for a in (call.x, call.d)]
     return replace(call, x=cut[0], d=cut[1])
 
 
@@ -223,8 +224,8 @@ FAMILY.add_groups(
     before(
         lambda call: replace(
             call,
-            x=Bounded(call.x.value[-1:], call.x.error[-1:]),
-            d=Bounded(call.d.value[-1:], call.d.error[-1:]),
+            x=Bounded(call.x.value[-1:], call.x.bound[-1:]),
+            d=Bounded(call.d.value[-1:], call.d.bound[-1:]),
         )
     ),
 )
@@ -282,8 +283,8 @@ def _at_one_position(call: BackCall, index: int) -> Bounded:
 
 def _per_position(call: BackCall) -> Bounded:
     terms = len(call.d.value)
-    size = (np.abs(call.d.value) + call.d.error).sum(axis=0)
-    return Bounded(call.d.value.sum(axis=0), call.d.error.sum(axis=0) + gamma(terms + 1, call.u) * size)
+    size = (np.abs(call.d.value) + call.d.bound).sum(axis=0)
+    return Bounded(call.d.value.sum(axis=0), call.d.bound.sum(axis=0) + gamma(terms + 1, call.u) * size)
 
 
 def _positions(call: BackCall) -> int:

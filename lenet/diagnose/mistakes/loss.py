@@ -12,7 +12,7 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Loss, LossCall, right_loss
 from lenet.diagnose.mistakes.wrong_forward import instead
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 FAMILY = Family()
 LOSS = ("loss",)
@@ -30,7 +30,7 @@ def log_softmax(call: LossCall) -> tuple[Array, Array]:
     z = call.logits
     shifted = z.value - z.value.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    e = z.error.max(axis=1, keepdims=True)
+    e = z.bound.max(axis=1, keepdims=True)
     return log_p, 2 * e + call.u * (ROUNDINGS + 8 * np.abs(shifted.min(axis=1, keepdims=True)) + 0 * log_p)
 
 
@@ -44,12 +44,12 @@ def probabilities(call: LossCall) -> Bounded:
 def through_softmax(p: Bounded, d: Bounded, u: float) -> Bounded:
     """Cotangent of the logits from that of p: dz = p (d − Σ d p), at most 14 roundings in each."""
     inner = (d.value * p.value).sum(axis=1, keepdims=True)
-    sizes = np.abs(d.value) + d.error
-    inner_size = (sizes * (p.value + p.error)).sum(axis=1, keepdims=True)
-    inner_error = (sizes * p.error + p.value * d.error).sum(axis=1, keepdims=True)
+    sizes = np.abs(d.value) + d.bound
+    inner_size = (sizes * (p.value + p.bound)).sum(axis=1, keepdims=True)
+    inner_error = (sizes * p.bound + p.value * d.bound).sum(axis=1, keepdims=True)
     value = p.value * (d.value - inner)
-    error = p.error * (sizes + inner_size) + p.value * (d.error + inner_error)
-    return Bounded(value, error + 32 * u * (p.value + p.error) * (sizes + inner_size))
+    error = p.bound * (sizes + inner_size) + p.value * (d.bound + inner_error)
+    return Bounded(value, error + 32 * u * (p.value + p.bound) * (sizes + inner_size))
 
 
 def one_hot(labels: Array) -> Array:
@@ -96,9 +96,9 @@ def _(call: LossCall) -> Loss:
 )
 def _(call: LossCall) -> LossCall:
     z = call.logits
-    top = z.error.max(axis=0, keepdims=True)
+    top = z.bound.max(axis=0, keepdims=True)
     shifted = z.value - z.value.max(axis=0, keepdims=True)
-    return replace(call, logits=Bounded(shifted, z.error + top + call.u * np.abs(shifted)))
+    return replace(call, logits=Bounded(shifted, z.bound + top + call.u * np.abs(shifted)))
 
 
 @FAMILY.instead(
@@ -112,7 +112,7 @@ def _(call: LossCall) -> LossCall:
 )
 def _(call: LossCall) -> Loss:
     z = call.logits
-    turned = replace(call, logits=Bounded(z.value.T, z.error.T))
+    turned = replace(call, logits=Bounded(z.value.T, z.bound.T))
     log_p, error = (a.T for a in log_softmax(turned))
     p, hot, n = np.exp(log_p), one_hot(call.labels), len(call.labels)
     count = hot.sum(axis=0, keepdims=True)  # each class's column takes part in as many losses
@@ -136,8 +136,8 @@ def _(loss: Loss, call: LossCall) -> Loss:
     if call.logits.value.max() < largest:
         # Unshifted, the same roundings; the logarithm of the sum is as large as the largest logit.
         size = 16 * call.u * np.abs(call.logits.value).max()
-        d = Bounded(loss.d.value, loss.d.error + size * (np.abs(loss.d.value) + 1 / len(call.labels)))
-        return Loss(Bounded(loss.value.value, loss.value.error + size), d)
+        d = Bounded(loss.d.value, loss.d.bound + size * (np.abs(loss.d.value) + 1 / len(call.labels)))
+        return Loss(Bounded(loss.value.value, loss.value.bound + size), d)
     nothing = Bounded(np.full_like(loss.d.value, np.nan), np.zeros_like(loss.d.value))
     return Loss(Bounded(np.asarray(np.nan), np.asarray(0.0)), nothing)
 
@@ -164,7 +164,7 @@ def _clipped(call: LossCall, eps: float, through: bool) -> Loss:
     if not through:
         return Loss(value, d)
     rows, open_rows = (picked(a, call.labels)[:, None] for a in (inside, near))
-    size = np.where(rows | open_rows, d.error, 0) + np.where(open_rows, np.abs(d.value), 0)
+    size = np.where(rows | open_rows, d.bound, 0) + np.where(open_rows, np.abs(d.value), 0)
     return Loss(value, Bounded(d.value * rows, size))
 
 
@@ -172,15 +172,15 @@ def _renormalised(call: LossCall, eps: float) -> Loss:
     """Keras, from_logits=False: softmax cross-entropy of log(clip(p)), differentiated as written."""
     q, error, inside, near = _clip(call, eps)
     again = right_loss(replace(call, logits=Bounded(q, error)))
-    passed = Bounded(again.d.value * inside, again.d.error + np.where(near, np.abs(again.d.value), 0))
+    passed = Bounded(again.d.value * inside, again.d.bound + np.where(near, np.abs(again.d.value), 0))
     p = probabilities(call)
     total = passed.value.sum(axis=1, keepdims=True)
-    total_error = passed.error.sum(axis=1, keepdims=True)
+    total_error = passed.bound.sum(axis=1, keepdims=True)
     size = np.abs(passed.value).sum(axis=1, keepdims=True) + total_error
     own = (
-        passed.error
+        passed.bound
         + p.value * total_error
-        + p.error * size
+        + p.bound * size
         + 32 * call.u * (np.abs(passed.value) + p.value * size)
     )
     return Loss(again.value, Bounded(passed.value - p.value * total, own))
@@ -195,7 +195,7 @@ def _plus_epsilon(call: LossCall, eps: float, through: bool) -> Loss:
     if not through:
         return Loss(value, d)
     share, off = (p / (p + eps))[:, None], (np.expm1(2 * e) + 8 * call.u)[:, None]
-    error = d.error * share * (1 + off) + np.abs(d.value) * share * off + lost
+    error = d.bound * share * (1 + off) + np.abs(d.value) * share * off + lost
     return Loss(value, Bounded(d.value * share, error))
 
 
@@ -256,7 +256,7 @@ for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
 )
 def _(call: LossCall) -> Loss:
     p = probabilities(call)
-    own, own_error = picked(p.value, call.labels), picked(p.error, call.labels)
+    own, own_error = picked(p.value, call.labels), picked(p.bound, call.labels)
     given = Bounded(-one_hot(call.labels) / len(own), np.zeros(p.value.shape))
     return Loss(mean(-own, own_error, call.u), through_softmax(p, given, call.u))
 
@@ -272,7 +272,7 @@ def _(call: LossCall) -> Loss:
 )
 def _(call: LossCall) -> Loss:
     z, n = call.logits, len(call.labels)
-    value = mean(-picked(z.value, call.labels), picked(z.error, call.labels), call.u)
+    value = mean(-picked(z.value, call.labels), picked(z.bound, call.labels), call.u)
     return Loss(value, Bounded(-one_hot(call.labels) / n, one_hot(call.labels) * 2 * call.u / n))
 
 
@@ -289,7 +289,7 @@ def _(call: LossCall) -> Loss:
     target, n = 0.9 * one_hot(call.labels) + 0.01, len(call.labels)
     losses, sizes = -(target * log_p).sum(axis=1), (target * np.abs(log_p)).sum(axis=1)
     p = probabilities(call)
-    d = Bounded((p.value - target) / n, (p.error + 8 * call.u * (p.value + target)) / n)
+    d = Bounded((p.value - target) / n, (p.bound + 8 * call.u * (p.value + target)) / n)
     return Loss(mean(losses, error.max(axis=1) + 32 * call.u * sizes, call.u), d)
 
 
@@ -297,9 +297,9 @@ def _squared(call: LossCall, factor: float) -> Loss:
     """factor / N times the sum of squares of p − one-hot."""
     p, hot, n = probabilities(call), one_hot(call.labels), len(call.labels)
     off = p.value - hot
-    d = Bounded(2 * factor * off / n, 2 * factor * (p.error + 8 * call.u * (p.value + hot)) / n)
+    d = Bounded(2 * factor * off / n, 2 * factor * (p.bound + 8 * call.u * (p.value + hot)) / n)
     terms = factor * off**2
-    sizes = factor * ((2 * np.abs(off) + p.error) * p.error + 32 * call.u * (p.value + hot) ** 2)
+    sizes = factor * ((2 * np.abs(off) + p.bound) * p.bound + 32 * call.u * (p.value + hot) ** 2)
     return Loss(mean(terms.sum(axis=1), sizes.sum(axis=1), call.u), through_softmax(p, d, call.u))
 
 
@@ -323,9 +323,9 @@ def _binary(call: LossCall, factor: float) -> Loss:
     """factor / N times the sum over classes of log(1 + exp(z)) − z · one-hot."""
     z, hot, n = call.logits, one_hot(call.labels), len(call.labels)
     losses = np.logaddexp(0, z.value) - z.value * hot
-    sizes = z.error + 16 * call.u * (1 + np.abs(z.value))  # the slopes are at most 1
+    sizes = z.bound + 16 * call.u * (1 + np.abs(z.value))  # the slopes are at most 1
     s = 1 / (1 + np.exp(-z.value))
-    slope = np.minimum(s, 1 - s) * np.expm1(z.error) + 32 * call.u * (s + hot)
+    slope = np.minimum(s, 1 - s) * np.expm1(z.bound) + 32 * call.u * (s + hot)
     d = Bounded(factor * (s - hot) / n, factor * slope / n + UNDERFLOW * float(np.finfo(call.dtype).tiny))
     return Loss(mean(factor * losses.sum(axis=1), factor * sizes.sum(axis=1), call.u), d)
 
@@ -351,8 +351,8 @@ def _taken_for_probabilities(call: LossCall, eps: float, divided: bool) -> Loss:
     z, n = call.logits, len(call.labels)
     total = z.value.sum(axis=1, keepdims=True) if divided else np.ones((n, 1))
     p = z.value / total
-    size = (np.abs(z.value).sum(axis=1, keepdims=True) + z.error.sum(axis=1, keepdims=True)) / np.abs(total)
-    e = (z.error + np.abs(p) * z.error.sum(axis=1, keepdims=True)) / np.abs(total) if divided else z.error
+    size = (np.abs(z.value).sum(axis=1, keepdims=True) + z.bound.sum(axis=1, keepdims=True)) / np.abs(total)
+    e = (z.bound + np.abs(p) * z.bound.sum(axis=1, keepdims=True)) / np.abs(total) if divided else z.bound
     e = e + (16 * call.u * np.abs(p) * size if divided else 0)
     q = np.clip(p, eps, 1 - eps)
     inside = (p > eps) & (p < 1 - eps)
@@ -361,9 +361,9 @@ def _taken_for_probabilities(call: LossCall, eps: float, divided: bool) -> Loss:
     log_q = Bounded(np.log(q), 2 * relative)
     if not divided:
         again = right_loss(replace(call, logits=log_q))
-        value, given, given_error = again.value, again.d.value, again.d.error
+        value, given, given_error = again.value, again.d.value, again.d.bound
     else:
-        value = mean(-picked(log_q.value, call.labels), picked(log_q.error, call.labels), call.u)
+        value = mean(-picked(log_q.value, call.labels), picked(log_q.bound, call.labels), call.u)
         given, given_error = -one_hot(call.labels) / n, one_hot(call.labels) * 2 * call.u / n
     passed = given / q * inside
     error = (given_error + np.abs(given) * 2 * relative) / q * inside

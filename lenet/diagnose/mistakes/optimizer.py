@@ -3,7 +3,7 @@
     g ← gradient + λ·w        v ← μ·v + g        w ← w − η·v
 
 Each mistake sets one or two options, so that two mistakes are two options. Every operation is charged
-`lenet.reference.sgd_step.ROUNDINGS` roundings of its operands' sizes: no formula has more operations,
+`ROUNDINGS` roundings of its operands' sizes: no formula has more operations,
 in whatever order it is written.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, case
-from lenet.network.architecture import LAYERS, PARAM_SHAPES, Affine
-from lenet.reference.forward import Array, Bounded, gamma
-from lenet.reference.sgd_step import ROUNDINGS
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
+from parity.arithmetic import Array, Bounded
+from parity.floats import gamma
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,16 @@ def _sum(dtype: str, *terms: tuple[float, Bounded]) -> Bounded:
     for factor, term in terms:
         if factor:
             value += factor * term.value
-            error += abs(factor) * term.error
-            size += abs(factor) * (np.abs(term.value) + term.error)
+            error += abs(factor) * term.bound
+            size += abs(factor) * (np.abs(term.value) + term.bound)
     info = np.finfo(dtype)
     rounding = gamma(ROUNDINGS, float(info.eps) / 2) * size + ROUNDINGS * float(info.tiny)
     return Bounded(value, (error + rounding) * (1 + 1e-12))
 
+
+# μ, λ and η rounded to the port's dtype, three products, three sums: no path through a rule holds more; one
+# more covers the evaluation of the bound itself.
+ROUNDINGS = 10
 
 MOMENTUM = case("pytorch/pytorch", 1099)
 DAMPED = case("HIPS/autograd", 289)
@@ -356,7 +360,7 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
             case("pytorch/pytorch", 47175),
             {"frozen": layer},
         )
-        for layer in (*(layer.name for layer in LAYERS if isinstance(layer, Affine)), *PARAM_SHAPES)
+        for layer in (*(layer.name for layer in LAYERS if layer.affine), *PARAM_SHAPES)
     ),
     (
         "step uphill",

@@ -8,13 +8,18 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, HandedOut, Kind, Mistake, case
 from lenet.diagnose.mistakes.wrong_forward import Call, instead, moved, of_type, right
-from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS, Affine, Flatten, MaxPool, ReLU
-from lenet.reference.forward import Array, Bounded, gamma
+from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS
+from parity.arithmetic import Array, Bounded
+from parity.floats import gamma
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
+from parity.operators.shape import Flatten
 
 FAMILY = Family()
-RELUS = of_type(ReLU)
+RELUS = of_type(Relu)
 POOLS = of_type(MaxPool)
-AFFINE = of_type(Affine)
+AFFINE = of_type(Conv, Gemm)
 
 # --- pooling -----------------------------------------------------------------------------------
 
@@ -39,7 +44,7 @@ def pool(x: Bounded, how: Callable[[Array, Array], Array], *shape: int) -> Bound
     """Windows of (size, stride, offset, pad) reduced by maximum or minimum, neither of which rounds."""
     return Bounded(
         reduce(how, windows(x.value, *shape)),
-        reduce(np.maximum, windows(x.error, *shape)),
+        reduce(np.maximum, windows(x.bound, *shape)),
     )
 
 
@@ -47,8 +52,8 @@ def average(call: Call, size: int = 2, stride: int = 2, scale: float = 1.0) -> B
     """Mean over windows: size² additions and a division."""
     x, count = call.x, size * size
     value = scale * sum(windows(x.value, size, stride)) / count
-    error = np.asarray(scale * sum(windows(x.error, size, stride)) / count)
-    magnitude = np.asarray(scale * sum(windows(np.abs(x.value) + x.error, size, stride)) / count)
+    error = np.asarray(scale * sum(windows(x.bound, size, stride)) / count)
+    magnitude = np.asarray(scale * sum(windows(np.abs(x.value) + x.bound, size, stride)) / count)
     return Bounded(np.asarray(value), error + gamma(count + 2, call.u) * magnitude * (1 + 1e-12))
 
 
@@ -171,7 +176,7 @@ def moved_pairs(x: Bounded, axis: int) -> Bounded:
         taps = [moved(x, lambda a: a[:, :, ::2, ::2]), moved(x, lambda a: a[:, :, 1::2, ::2])]
     else:
         taps = [moved(x, lambda a: a[:, :, ::2, ::2]), moved(x, lambda a: a[:, :, ::2, 1::2])]
-    return Bounded(np.maximum(taps[0].value, taps[1].value), np.maximum(taps[0].error, taps[1].error))
+    return Bounded(np.maximum(taps[0].value, taps[1].value), np.maximum(taps[0].bound, taps[1].bound))
 
 
 for _name, _text, _case, _how in POOLINGS:

@@ -23,13 +23,18 @@ from lenet.diagnose.mistakes.wrong_forward import (
     of_type,
     right,
 )
-from lenet.network.architecture import LAYERS, Affine, Conv, Flatten, Linear, MaxPool, ReLU
-from lenet.reference.forward import Array, Bounded, gamma
+from lenet.network.architecture import LAYERS
+from parity.arithmetic import Array, Bounded
+from parity.floats import gamma
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
+from parity.operators.shape import Flatten
 
 FAMILY = Family()
-AFFINE = of_type(Affine)
-GROUPS = (AFFINE, of_type(Conv), of_type(Linear))  # cuDNN has a switch of its own, and so has cuBLAS
-SELECTING = of_type(ReLU, MaxPool, Flatten)
+AFFINE = of_type(Conv, Gemm)
+GROUPS = (AFFINE, of_type(Conv), of_type(Gemm))  # cuDNN has a switch of its own, and so has cuBLAS
+SELECTING = of_type(Relu, MaxPool, Flatten)
 Format = Callable[[Array], Array]
 
 TF32 = case("pytorch/pytorch", 107514)
@@ -69,8 +74,8 @@ def rounded(x: Bounded, grid: Format) -> Bounded:
     those that x − e and x + e are rounded to, which are mostly one and the same."""
     value = grid(x.value)
     with np.errstate(invalid="ignore"):  # infinite in float16
-        spread = np.maximum(grid(x.value + x.error) - value, value - grid(x.value - x.error))
-    return Bounded(value, np.where(x.error == 0, 0.0, spread))
+        spread = np.maximum(grid(x.value + x.bound) - value, value - grid(x.value - x.bound))
+    return Bounded(value, np.where(x.bound == 0, 0.0, spread))
 
 
 def _operands(call: Call, grid: Format) -> Call:
@@ -79,7 +84,7 @@ def _operands(call: Call, grid: Format) -> Call:
 
 def _result(y: Bounded, bits: int, grid: Format) -> Bounded:
     found = rounded(y, grid)
-    return Gridded(found.value, found.error, grid, lambda x: to_bits(x, bits - 1))
+    return Gridded(found.value, found.bound, grid=grid, coarser=lambda x: to_bits(x, bits - 1))
 
 
 def _narrow(bits: int, grid: Format) -> Change:
@@ -102,8 +107,8 @@ def _narrow_twice(bits: int, grid: Format, cut: Format) -> Change:
         def narrow(call: Call) -> Bounded:
             product = rounded(compute(replace(_operands(call, grid), b=np.zeros(call.b.shape))), cut)
             value = product.value + grid(call.b).reshape(-1, *[1] * (product.value.ndim - 2))
-            once = call.u * (np.abs(value) + product.error)  # the addition, in the port's own dtype
-            return _result(Bounded(value, product.error + once), bits, grid)
+            once = call.u * (np.abs(value) + product.bound)  # the addition, in the port's own dtype
+            return _result(Bounded(value, product.bound + once), bits, grid)
 
         return narrow
 
@@ -120,13 +125,13 @@ def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
             operands,
             w=np.abs(operands.w),
             b=np.abs(operands.b),
-            x=Bounded(np.abs(operands.x.value) + operands.x.error, np.zeros(operands.x.value.shape)),
+            x=Bounded(np.abs(operands.x.value) + operands.x.bound, np.zeros(operands.x.value.shape)),
         )
     ).value
     n = call.layer.terms + 2
     underflow = n * float(np.finfo(np.float16).smallest_subnormal)
-    error = y.error + gamma(n, unit) * size + underflow
-    return Gridded(grid(y.value), error, grid, lambda x: to_bits(x, bits - 1))
+    error = y.bound + gamma(n, unit) * size + underflow
+    return Gridded(grid(y.value), error, grid=grid, coarser=lambda x: to_bits(x, bits - 1))
 
 
 for _name, _bits, _grid in FORMATS:
@@ -195,7 +200,7 @@ for _name, _bits, _grid in FORMATS:
     )
     _unit = 2.0 ** (1 - _bits if "cut" in _name else -_bits)
     FAMILY.add(
-        [layer.name for layer in LAYERS if isinstance(layer, Affine) and (layer.terms + 2) * _unit < 1],
+        [layer.name for layer in LAYERS if layer.affine and (layer.terms + 2) * _unit < 1],
         Kind(
             f"everything in {_name}",
             f"The layer runs in {_name}, its sums as well: each addition rounds to {_bits} bits.",
@@ -256,8 +261,8 @@ def _(call: Call) -> Bounded:
     if call.dtype == "float32":
         raise ValueError("the port claims no more than float32")
     y = right(replace(call, dtype="float32"))
-    error = y.error + 2.0**-24 * np.abs(y.value)
-    return Gridded(single(y.value), error, single, lambda x: to_bits(x, 23))
+    error = y.bound + 2.0**-24 * np.abs(y.value)
+    return Gridded(single(y.value), error, grid=single, coarser=lambda x: to_bits(x, 23))
 
 
 FLOAT64 = Kind(

@@ -8,7 +8,7 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Loss
 from lenet.diagnose.mistakes.wrong_forward import after, before
-from lenet.reference.forward import Array, Bounded
+from parity.arithmetic import Array, Bounded
 
 FAMILY = Family()
 LOSS = ("loss",)
@@ -25,7 +25,7 @@ def scaled(loss: Loss, value: float, d: float, u: float) -> Loss:
 
 def _times(a: Bounded, factor: float, u: float) -> Bounded:
     value = factor * a.value
-    error = abs(factor) * a.error
+    error = abs(factor) * a.bound
     return Bounded(value, error if factor == 1 else (error + 2 * u * (np.abs(value) + error)) * (1 + 1e-12))
 
 

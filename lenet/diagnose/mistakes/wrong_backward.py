@@ -14,16 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lenet.diagnose.mistakes.wrong_forward import Changes, walk
-from lenet.network.architecture import LAYERS, Affine, Conv, Layer, MaxPool, ReLU
-from lenet.reference.backward import (
-    bias_gradient,
-    cross_entropy,
-    input_gradient,
-    send_back,
-    weight_gradient,
-    winner_decided,
-)
-from lenet.reference.forward import Array, Bounded, unit_roundoff, window_taps
+from lenet.network.architecture import LAYERS, Layer
+from lenet.reference.backward import cross_entropy, layer_gradient, window_taps, winner_decided
+from lenet.reference.forward import evaluate, in_format
+from parity.arithmetic import Array, Bounded
+from parity.floats import FORMATS
+from parity.operators.activation import Relu
+from parity.operators.affine import Conv
+from parity.operators.pooling import MaxPool
 
 NONE: Changes = {}
 
@@ -39,7 +37,7 @@ class LossCall:
     @property
     def u(self) -> float:
         """The port's unit roundoff."""
-        return unit_roundoff(self.dtype)
+        return FORMATS[self.dtype].u
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class BackCall:
     @property
     def u(self) -> float:
         """The port's unit roundoff."""
-        return unit_roundoff(self.dtype)
+        return FORMATS[self.dtype].u
 
 
 Part = Callable[[BackCall], Bounded]
@@ -86,55 +84,60 @@ def right_loss(call: LossCall) -> Loss:
 
 def right_weight(call: BackCall) -> Bounded:
     """Gradient of the layer's weights."""
-    assert isinstance(call.layer, Affine)
-    return weight_gradient(call.layer, call.x, call.d, call.u)
+    return _gradient(call, 1)
 
 
 def right_bias(call: BackCall) -> Bounded:
     """Gradient of the layer's biases."""
-    assert isinstance(call.layer, Affine)
-    return bias_gradient(call.layer, call.d, call.u)
+    return _gradient(call, 2)
+
+
+def _gradient(call: BackCall, which: int) -> Bounded:
+    """What the layer's operator sends back to its input (0), its weights (1) or its biases (2)."""
+    x, d = in_format(call.x, call.dtype), in_format(call.d, call.dtype)
+    inputs = [x, x.like(call.w)] if call.layer.affine else [x]
+    y = x if call.layer.affine else evaluate(call.layer, {}, x)  # an affine layer's own output plays no part
+    return layer_gradient(call.layer, which, inputs, y, d)
 
 
 def right_input(call: BackCall) -> Bounded:
     """Cotangent of the layer's input."""
     layer, x, d = call.layer, call.x, call.d
-    if isinstance(layer, Affine):
-        return input_gradient(layer, call.w, d, call.u)
-    back = Bounded(send_back(layer, x.value, d.value), send_back(layer, x.value, d.error))
-    if not x.error.any():
+    back = _gradient(call, 0)
+    if layer.affine or not x.bound.any():
         return back
-    size = np.abs(d.value) + d.error
-    if isinstance(layer, ReLU):
-        open_gate = (np.abs(x.value) <= x.error) & (x.error > 0)
-        return Bounded(back.value, np.where(open_gate, size, back.error))
-    if isinstance(layer, MaxPool):
-        return Bounded(back.value, _open_winners(call, layer, size, back.error))
+    size = np.abs(d.value) + d.bound
+    match layer.operator:
+        case Relu():
+            open_gate = (np.abs(x.value) <= x.bound) & (x.bound > 0)
+            return Bounded(back.value, np.where(open_gate, size, back.bound))
+        case MaxPool():
+            return Bounded(back.value, _open_winners(call, size, back.bound))
     return back
 
 
-def _open_winners(call: BackCall, layer: MaxPool, size: Array, error: Array) -> Array:
+def _open_winners(call: BackCall, size: Array, error: Array) -> Array:
     """The error with every position that may win an undecided window unknown."""
-    x = call.x
-    open_window = ~winner_decided(x, call.images, layer.size, *_sees(layer))
-    values, errors = (np.stack(window_taps(a, layer.size)) for a in (x.value, x.error))
+    x, side = call.x, call.layer.kernel
+    open_window = ~winner_decided(x, call.images, side, *_sees(call.layer))
+    values, errors = (np.stack(window_taps(a, side)) for a in (x.value, x.bound))
     lowest = (values - errors).max(axis=0)
     result = error.copy()
-    for k, tap in enumerate(window_taps(result, layer.size)):
+    for k, tap in enumerate(window_taps(result, side)):
         tap[...] = np.where(open_window & (values[k] + errors[k] >= lowest), size, tap)
     return result
 
 
-def _sees(pool: MaxPool) -> tuple[int, int, int]:
+def _sees(pool: Layer) -> tuple[int, int, int]:
     """Side of what an input of this pooling sees of the image, distance of neighbours, padding; pixels."""
     field, jump, padding = 1, 1, 0
     for layer in LAYERS:
         if layer is pool:
             break
-        if isinstance(layer, Conv):
+        if isinstance(layer.operator, Conv):
             field, padding = field + (layer.kernel - 1) * jump, padding + layer.padding * jump
-        if isinstance(layer, MaxPool):
-            field, jump = field + (layer.size - 1) * jump, jump * layer.size
+        if isinstance(layer.operator, MaxPool):
+            field, jump = field + (layer.kernel - 1) * jump, jump * layer.kernel
     return field, jump, padding
 
 
@@ -200,7 +203,7 @@ def walk_back(
     first, d = start
     for layer in LAYERS[::-1][first:]:
         call = tape.call(layer, d)
-        if isinstance(layer, Affine):
+        if layer.affine:
             yield f"{layer.name}.weight", _part(call, "weight", changes), d
             yield f"{layer.name}.bias", _part(call, "bias", changes), d
         if layer is not LAYERS[0]:

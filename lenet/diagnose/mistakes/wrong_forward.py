@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from lenet.network.architecture import LAYERS, Affine, Conv, Layer
-from lenet.reference import forward
-from lenet.reference.forward import Array, Bounded
+from lenet.network.architecture import LAYERS, Layer
+from lenet.reference.forward import evaluate, in_format
+from parity.arithmetic import Array, Bounded
+from parity.floats import FORMATS
+from parity.operators import Operator
+from parity.operators.affine import Conv
+from parity.operators.elementwise import Identity
 
-IMAGE = Layer("image")  # what stands before the first layer: data mistakes happen there
+IMAGE = Layer("image", Identity())  # what stands before the first layer: data mistakes happen there
 STAGES: dict[str, Layer] = {layer.name: layer for layer in (IMAGE, *LAYERS)}
 
 
@@ -31,7 +35,6 @@ class Call:
         params: all shared weights, float64.
         dtype: of the port.
         w, b: its own weights and biases; empty arrays where it has none.
-        stride: of a convolution.
     """
 
     layer: Layer
@@ -40,21 +43,19 @@ class Call:
     dtype: str
     w: Array
     b: Array
-    stride: int = 1
 
     @property
     def u(self) -> float:
         """The port's unit roundoff."""
-        return forward.unit_roundoff(self.dtype)
+        return FORMATS[self.dtype].u
 
     def feed(self, change: Callable[[Array], Array]) -> "Call":
         """The same call on an input of which `change` moves or drops values."""
         return replace(self, x=moved(self.x, change))
 
-    def geometry(self, padding: int) -> "Call":
-        """The same call of a convolution with another padding."""
-        assert isinstance(self.layer, Conv)
-        return replace(self, layer=replace(self.layer, padding=padding))
+    def geometry(self, **attributes: Any) -> "Call":
+        """The same call of an operator with other attributes: pads, strides, dilations."""
+        return replace(self, layer=replace(self.layer, operator=replace(self.layer.operator, **attributes)))
 
 
 Compute = Callable[[Call], Bounded]
@@ -62,7 +63,7 @@ Change = Callable[[Any], Any]  # a Compute to a Compute; backward, a `Part` to a
 Changes = Mapping[str, Change]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Gridded(Bounded):
     """A value of a coarse format: within the bound, and left alone by rounding to that format.
 
@@ -78,7 +79,7 @@ class Gridded(Bounded):
 
 def moved(x: Bounded, change: Callable[[Array], Array]) -> Bounded:
     """Values moved, dropped or replaced by zero, their errors with them."""
-    return Bounded(change(x.value), change(x.error))
+    return x.move(change)
 
 
 def before(alter: Callable[..., Any]) -> Change:
@@ -98,33 +99,26 @@ def instead(wrong: Callable[..., Any]) -> Change:
 
 def right(call: Call) -> Bounded:
     """The layer as it should be."""
-    if call.layer is IMAGE:
-        return call.x
-    if not isinstance(call.layer, Affine):
-        return forward.step(call.layer, {}, call.x, call.dtype)
-    y = exact(call) if never_rounds(call) else rounded(call)
-    return moved(y, lambda a: a[:, :, :: call.stride, :: call.stride]) if call.stride > 1 else y
+    if call.layer.affine:
+        return exact(call) if never_rounds(call) else rounded(call)
+    return evaluate(call.layer, {}, in_format(call.x, call.dtype))
 
 
 def rounded(call: Call) -> Bounded:
     """Wx + b with its bound."""
-    assert isinstance(call.layer, Affine)
-    name = call.layer.name
-    params = {f"{name}.weight": call.w, f"{name}.bias": call.b}
-    return forward.affine(call.layer, params, call.x, call.dtype)
+    params = dict(zip(call.layer.param_shapes(), (call.w, call.b), strict=True))
+    return evaluate(call.layer, params, in_format(call.x, call.dtype))
 
 
 # Every sum with its roundings, also where none is due: weights, or products, that were computed by way of
 # other numbers (weight norm, a fast convolution).
-ROUNDED: Changes = {name: instead(rounded) for name, layer in STAGES.items() if isinstance(layer, Affine)}
+ROUNDED: Changes = {name: instead(rounded) for name, layer in STAGES.items() if layer.affine}
 
 
 def exact(call: Call) -> Bounded:
     """Wx + b where nothing rounds, in float64 no more than in the port's dtype."""
-    assert isinstance(call.layer, Affine)
-    y = forward.linear_map(call.layer, call.w, call.x.value)
-    y = y + call.b.reshape(-1, *[1] * (y.ndim - 2))
-    return Bounded(y, np.zeros(y.shape))
+    y = rounded(call)
+    return replace(y, error=np.zeros(y.shape))
 
 
 def walk(
@@ -169,7 +163,7 @@ def never_rounds(call: Call) -> bool:
     the biases' grid, and at most max_o Σ|w_o| · max|x| + max|b|: if that is below 2^p of the multiple,
     float arithmetic of p bits returns every one of them as it is.
     """
-    if call.x.error.any() or not call.x.value.size:
+    if call.x.bound.any() or not call.x.value.size:
         return False
     x_bits = grid_bits(call.x.value)
     if x_bits is None:
@@ -222,9 +216,9 @@ def _bits(a: Array) -> int | None:
 
 def convolutions() -> tuple[str, ...]:
     """Names of the convolutions, in order."""
-    return tuple(layer.name for layer in LAYERS if isinstance(layer, Conv))
+    return tuple(layer.name for layer in LAYERS if isinstance(layer.operator, Conv))
 
 
-def of_type(*types: type[Layer]) -> tuple[str, ...]:
-    """Names of the layers of these types, in order."""
-    return tuple(layer.name for layer in LAYERS if isinstance(layer, types))
+def of_type(*types: type[Operator]) -> tuple[str, ...]:
+    """Names of the layers with these operators, in order."""
+    return tuple(layer.name for layer in LAYERS if isinstance(layer.operator, types))

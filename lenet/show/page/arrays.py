@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from lenet.network.architecture import ACTIVATION_SHAPES
-from lenet.reference.forward import Bounded
+from parity.arithmetic import Bounded
 
 VALUES = sum(prod(shape) for shape in ACTIVATION_SHAPES.values())
 
@@ -43,7 +43,7 @@ def joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 def stack(expected: Sequence[Mapping[str, Bounded]], outputs: Sequence[Sequence[np.ndarray]]) -> Values:
     """From each digit's reference, and for each port each digit's `joined` values."""
     exact = [joined({name: one.value for name, one in digit.items()}) for digit in expected]
-    errors = np.array([joined({name: one.error for name, one in digit.items()}) for digit in expected])
+    errors = np.array([joined({name: one.bound for name, one in digit.items()}) for digit in expected])
     bounds = errors.astype(np.float32)
     bounds = np.where(bounds < errors, np.nextafter(bounds, np.float32(np.inf)), bounds)
     return Values(np.array(exact), bounds, np.array(outputs, np.float32))

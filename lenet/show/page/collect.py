@@ -16,10 +16,11 @@ from lenet.ports import FRAMEWORKS, Port, open_port
 from lenet.ports.lockstep import Lockstep, lockstep
 from lenet.reference.certificate import RangeCertificate, certify_range
 from lenet.reference.exact import pixel_values
-from lenet.reference.forward import Bounded, reference
+from lenet.reference.forward import reference
 from lenet.show.migrations import Layouts, folders, layouts
 from lenet.show.page.arrays import Values, joined, stack
 from lenet.show.page.chosen_digits import Chosen, choose
+from parity.arithmetic import Bounded
 
 Progress = Callable[[str, int], None]
 
@@ -145,7 +146,7 @@ def look(
 def _numbers(report: LayerReport, found: np.ndarray, expected: Bounded) -> dict[str, Any]:
     """As in the JSON of `lenet compare`, and the bound of the value that is furthest off."""
     worst = np.abs(found - expected.value).argmax()
-    return report.to_json() | {"bound": float(expected.error.flat[worst])}
+    return report.to_json() | {"bound": float(expected.bound.flat[worst])}
 
 
 def train(

@@ -3,22 +3,14 @@
 from dataclasses import dataclass
 from math import prod
 
-from lenet.network.architecture import (
-    ACTIVATION_SHAPES,
-    IMAGE_SHAPE,
-    LAYERS,
-    Affine,
-    Conv,
-    Flatten,
-    Layer,
-    Linear,
-    MaxPool,
-    Shape,
-)
+from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, Layer, Shape
+from parity.operators.affine import Conv, Gemm
+from parity.operators.pooling import MaxPool
+from parity.operators.shape import Flatten
 
 GAP, LABEL, MIDDLE = 26, 60, 88
 SHEETS = 6  # maps that a stack shows at most
-KINDS = {Conv: "conv", Linear: "dense", MaxPool: "pool", Flatten: "flatten"}
+KINDS = {Conv: "conv", Gemm: "dense", MaxPool: "pool", Flatten: "flatten"}
 
 
 @dataclass(frozen=True)
@@ -58,18 +50,18 @@ class Station:
 def describe(layer: Layer) -> str:
     """In words, with what it costs."""
     shape = ACTIVATION_SHAPES[layer.name]
-    match layer:
+    match layer.operator:
         case Conv():
             what = f"convolution {layer.kernel}×{layer.kernel}, padding {layer.padding}"
-        case Linear():
-            what = f"dense layer, {layer.in_features} to {layer.out_features}"
+        case Gemm():
+            what = f"dense layer, {layer.weight_shape[1]} to {layer.weight_shape[0]}"
         case MaxPool():
-            what = f"maximum of every {layer.size}×{layer.size} window"
+            what = f"maximum of every {layer.kernel}×{layer.kernel} window"
         case Flatten():
             what = "maps to features, in the order channel, row, column"
         case _:
             what = "ReLU: max(x, 0)"
-    if not isinstance(layer, Affine):
+    if not layer.affine:
         return f"{what}; rounds nothing"
     parameters = sum(prod(size) for size in layer.param_shapes().values())
     return f"{what}; {layer.terms} products in each of {prod(shape):,} sums; {parameters:,} parameters"
@@ -80,7 +72,7 @@ def stations() -> list[Station]:
     found, x = [], 8.0
     everything = [("image", "image", "pixels in [0, 1]", IMAGE_SHAPE)]
     everything += [
-        (layer.name, KINDS.get(type(layer), "relu"), describe(layer), ACTIVATION_SHAPES[layer.name])
+        (layer.name, KINDS.get(type(layer.operator), "relu"), describe(layer), ACTIVATION_SHAPES[layer.name])
         for layer in LAYERS
     ]
     for name, kind, what, shape in everything:

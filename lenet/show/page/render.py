@@ -8,17 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lenet.compare.speed import Bench
-from lenet.network.architecture import (
-    ACTIVATION_SHAPES,
-    FLOPS,
-    LAYERS,
-    PARAM_COUNT,
-    Affine,
-    Conv,
-    Flatten,
-    Layer,
-    Linear,
-)
+from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS, PARAM_COUNT, Layer
 from lenet.ports.lockstep import Lockstep
 from lenet.show import plots
 from lenet.show.migrations import Layouts, folders, history
@@ -27,6 +17,8 @@ from lenet.show.page.collect import Report, Training
 from lenet.show.page.web import HOW, Runtime
 from lenet.show.side_by_side import templates
 from lenet.show.tables import ratio, strict_json
+from parity.operators.affine import Conv, Gemm
+from parity.operators.shape import Flatten
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -86,7 +78,7 @@ def data(report: Report) -> dict[str, Any]:
     """What the script shows: `comparison` is the JSON of `lenet compare`."""
     return {
         "layers": [
-            {"name": layer.name, "shape": ACTIVATION_SHAPES[layer.name], "sums": isinstance(layer, Affine)}
+            {"name": layer.name, "shape": ACTIVATION_SHAPES[layer.name], "sums": layer.affine}
             for layer in LAYERS
         ],
         "ports": [one.name for one in report.comparison.ports],
@@ -104,10 +96,10 @@ def axes(layouts: Layouts | None, layer: Layer) -> str:
     """In which order the framework holds what the layer is about; "" where it was not run."""
     if layouts is None:
         return ""
-    match layer:
+    match layer.operator:
         case Conv():
             return f"{layouts.images}, kernels {layouts.kernels}"
-        case Linear():
+        case Gemm():
             return layouts.dense
         case Flatten():
             return layouts.flatten

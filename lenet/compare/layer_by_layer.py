@@ -18,7 +18,6 @@ from lenet.ports import Arrays, Port
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
 from parity.arithmetic import Bounded
-from parity.floats import ulps
 
 # Digits that a port is given at once. A call into a framework costs more than a digit; but what is larger
 # than 32 MB, as conv1's float32 patches of 428 digits are, glibc maps anew each time, and every page faults.
@@ -37,7 +36,6 @@ class LayerReport:
         end_to_end_ratio: largest error/bound given the image.
         values, equal_values: how many there were; how many equal the reference rounded to the
             port's dtype.
-        max_ulps: largest distance from that, in representable numbers; huge near zero.
         worst: (digit, index in the activation, port's value, expected value) of `local_ratio`.
     """
 
@@ -46,7 +44,6 @@ class LayerReport:
     end_to_end_ratio: float = 0.0
     values: int = 0
     equal_values: int = 0
-    max_ulps: int = 0
     worst: tuple[int, tuple[int, ...], float, float] | None = None
 
     @property
@@ -61,7 +58,6 @@ class LayerReport:
         self.local_ratio = max(self.local_ratio, other.local_ratio)
         self.end_to_end_ratio = max(self.end_to_end_ratio, other.end_to_end_ratio)
         self.max_abs_error = max(self.max_abs_error, other.max_abs_error)
-        self.max_ulps = max(self.max_ulps, other.max_ulps)
         self.values += other.values
         self.equal_values += other.equal_values
 
@@ -72,7 +68,6 @@ class LayerReport:
             "local_ratio": self.local_ratio,
             "end_to_end_ratio": self.end_to_end_ratio,
             "bit_equal": self.bit_equal,
-            "max_ulps": self.max_ulps,
         }
 
     @property
@@ -326,32 +321,14 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
     else:
         local = ratio(y, own)
     digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))
-    equal_values, max_ulps = _bits(y, end_to_end.value.astype(y.dtype))
     return LayerReport(
         max_abs_error=largest,
         local_ratio=float(local[digit, *index]),
         end_to_end_ratio=float(np.fmax.reduce(whole, axis=None, initial=0)),
         values=y.size,
-        equal_values=equal_values,
-        max_ulps=max_ulps,
+        equal_values=int(np.count_nonzero(y == end_to_end.value.astype(y.dtype))),
         worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
     )
-
-
-def _bits(y: np.ndarray, expected: np.ndarray) -> tuple[int, int]:
-    """How many values are equal, and the largest distance of the others in ulps."""
-    integer = f"i{y.itemsize}"
-    a, b = np.ascontiguousarray(y).view(integer), expected.view(integer)
-    apart = a - b  # floats of one sign lie as their bits do, or the other way round
-    equal = y.size - int(np.count_nonzero(apart))
-    signs = a ^ b
-    if signs.min() >= 0:
-        return equal, max(int(apart.max()), -int(apart.min()))
-    crossed = signs < 0  # one on each side of zero
-    apart[crossed] = 0
-    y, expected = y[crossed], expected[crossed]
-    equal += int(np.count_nonzero(y == expected))  # zeros
-    return equal, max(int(apart.max()), -int(apart.min()), int(ulps(y, expected).max()))
 
 
 def _merge(result: Comparison, judged: _Judged) -> None:

@@ -58,7 +58,6 @@ def layers(report: PortReport) -> RenderableType:
         ">error/bound\nlocal",
         ">end to\nend",
         ">bit-equal\nvalues",
-        ">largest distance\nin ulps",
         "verdict",
     )
     for name, layer in report.layers.items():
@@ -68,7 +67,6 @@ def layers(report: PortReport) -> RenderableType:
             ratio(layer.local_ratio),
             ratio(layer.end_to_end_ratio),
             f"{layer.bit_equal:.1%}",
-            f"{layer.max_ulps:,}" if layer.max_ulps < 10**9 else f"{layer.max_ulps:.1e}",
             Text("different", BAD) if layer.different else Text("rounding", GOOD),
         )
     return Group(table, "")

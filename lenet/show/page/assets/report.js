@@ -167,7 +167,6 @@ function tellValue(event) {
 // ---- numbers --------------------------------------------------------------------------------------
 
 const thousands = (n) => n.toLocaleString("en-US");
-const ordinal = (bits) => (bits < 0 ? -(2 ** 31) - bits : bits);
 
 function ratioText(value) {
   if (value === null) return "∞";
@@ -197,7 +196,6 @@ function drawNumbers() {
     cell(row, found.bound, found.bound.toExponential(2));
     cell(row, found.end_to_end_ratio, ratioText(found.end_to_end_ratio));
     cell(row, found.local_ratio, ratioText(found.local_ratio));
-    cell(row, found.max_ulps, thousands(found.max_ulps));
     cell(row, found.bit_equal, `${(100 * found.bit_equal).toFixed(1)} %`);
     cell(row, digit.answers[port], digit.answers[port]);
   }
@@ -206,12 +204,10 @@ function drawNumbers() {
 /** What differs between the two chosen ports, from their values. */
 function compared() {
   const a = slice(values.ports[state.a]), b = slice(values.ports[state.b]), ratio = picture("a-b");
-  const bits = [a, b].map((x) => new Int32Array(x.buffer, x.byteOffset, x.length));
-  const found = { largest: 0, ratio: 0, ulps: 0, equal: 0, values: a.length };
+  const found = { largest: 0, ratio: 0, equal: 0, values: a.length };
   for (let i = 0; i < a.length; i++) {
     found.largest = Math.max(found.largest, Math.abs(a[i] - b[i]));
     found.ratio = Math.max(found.ratio, ratio(i));
-    found.ulps = Math.max(found.ulps, Math.abs(ordinal(bits[0][i]) - ordinal(bits[1][i])));
     found.equal += a[i] === b[i] ? 1 : 0;
   }
   return found;
@@ -224,7 +220,7 @@ function drawPairTold() {
   told.textContent =
     `${state.a} and ${state.b}: ${thousands(found.equal)} of ${thousands(found.values)} values equal; ` +
     `largest difference ${found.largest.toExponential(2)}, at most ${ratioText(found.ratio)} of what ` +
-    `rounding allows the two; at most ${thousands(found.ulps)} ulps apart.`;
+    `rounding allows the two.`;
 }
 
 // ---- digits ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Loss and gradients of a port, judged, and the first wrong one explained."""
+"""Judges the loss and gradients of a port, and explains the first wrong one."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

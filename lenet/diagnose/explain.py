@@ -1,4 +1,4 @@
-"""Which mistakes of the catalogue explain a wrong stretch of the forward pass.
+"""Finds the mistakes of the catalogue that explain a wrong stretch of the forward pass.
 
 A segment reaches from values that the port handed out (or the images) to the next layer that it handed
 out: one layer where all are observed, the whole network where only logits are. A mistake inside it is
@@ -128,9 +128,10 @@ class Segment:
         return max(shares)
 
     def proves(self, changes: Changes) -> bool:
-        """Whether, on some probe, the changed network's bound leaves the right value out at most of those
-        that were seen to depart from it. A bound that admits both there says nothing, and one wide enough
-        explains all."""
+        """True if, on some probe, the bound excludes the right value at most of the departing values.
+
+        A wide enough bound would explain anything.
+        """
         for index, (sample, states) in enumerate(zip(self.samples, self.right, strict=True)):
             if len(states) <= len(self.stages):
                 return True  # the right network does not even exist on what the port made before
@@ -155,7 +156,7 @@ class Segment:
 
 @dataclass
 class Count:
-    """Of the values seen to depart from the right ones, at how many a mistake's bound leaves those out."""
+    """Counts the departing values, and those at which a mistake's bound excludes the right value."""
 
     departing: int = 0
     proving: int = 0
@@ -215,7 +216,7 @@ def within(seen: Array, expected: Bounded, dtype: str) -> Array:
 
 
 def excluded(wrong: Bounded, right: Bounded) -> Array:
-    """At which values a mistake's bound leaves the right one out.
+    """Where a mistake's bound excludes the right value.
 
     A coarse format's bound never does; there the evidence is the grid, which right values must miss.
     """

@@ -1,4 +1,4 @@
-"""The forward pass of a port, judged layer by layer, and each wrong layer explained."""
+"""Judges the forward pass of a port layer by layer, and explains each wrong layer."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -144,8 +144,7 @@ def _wide(params: Mapping[str, Array]) -> dict[str, Array]:
 def _that_go_on(
     matches: list[Match], probes: Probes, observed: Observed, name: str, rest: list[str]
 ) -> list[Match]:
-    """Of several explanations, those that make the next observed layers right, as far as one of them has
-    a claim on them; if none does, all without a claim."""
+    """Keep the explanations under which the later layers also fit; if there is none, those that end here."""
     claimed = [stage for match in matches for stage in match.pending]
     last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
     good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]

@@ -1,4 +1,4 @@
-"""The inputs on which a port is judged, and what it returned on them.
+"""The inputs on which a port is judged, and the record of what it returned.
 
 What hides mistakes is left out. Constant weights or images hide every permutation, one channel hides the
 order of channels, batch 1 hides what mixes digits, and the empty margin of MNIST hides how a convolution

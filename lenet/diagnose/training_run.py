@@ -1,4 +1,4 @@
-"""A port's training run, judged step by step, and its rule of update explained.
+"""Judges a port's training run step by step, and explains a wrong update rule.
 
 Each step is judged from the port's own parameters before it: their gradient in float64, with its bound,
 and a velocity that the rule itself has built up from the gradients so far. Nothing drifts: an error of

@@ -1,4 +1,4 @@
-"""Which two mistakes at once explain a wrong stretch of the forward pass.
+"""Finds two mistakes that together explain a wrong stretch of the forward pass.
 
 Candidates are tried on one digit of the sharpest sample. Many networks with a mistake each run there as
 one batch, so that the search costs seconds; it stops in time.

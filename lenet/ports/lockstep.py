@@ -1,4 +1,4 @@
-"""How far ports that train alike drift apart, step by step, from rounding alone."""
+"""Trains ports in lockstep, and measures how far rounding alone drives them apart."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Keeps pages that were freed, for the next array."""
+"""Tells malloc to keep freed memory for the next array."""
 
 import ctypes
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Keeps what libraries say to their developers out of the output."""
+"""Keeps warnings and greetings of libraries out of the output."""
 
 import os
 import sys

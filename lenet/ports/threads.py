@@ -1,8 +1,8 @@
-"""How many threads frameworks may have. Loads nothing, since it is to be said before they are imported."""
+"""How many threads frameworks may use. Must be set before the frameworks are imported."""
 
 import os
 
-# Read by each library when it is imported.
+# Each library reads its variable when it is imported, so this module imports none of them.
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

@@ -1,4 +1,4 @@
-"""The process in which `lenet check` runs somebody's file. What happens to it is told in a folder.
+"""The process in which `lenet check` runs somebody's file. It writes what happens into a folder.
 
     python -P -u -m lenet.diagnose.own_file.child FILE FOLDER SECONDS
 

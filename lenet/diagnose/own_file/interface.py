@@ -1,4 +1,4 @@
-"""Anybody's port: plain functions that know nothing of this project, taken as they come.
+"""The interface of somebody's own port: plain functions that know nothing of this project.
 
 They are given NumPy arrays of their own, in the dtype that they claim, and may return whatever NumPy
 can read: tensors of any framework, nested lists, numbers. A wrong shape or dtype is left as it is, since

@@ -151,8 +151,8 @@ def check_file(
 
     Args:
         file: defines `activations`, and perhaps `gradients` and `train` (`lenet check --template`).
-        seconds: after which without a sign of life it is ended, with all that it started: its import
-            and each call of its functions may take so long.
+        seconds: time limit for the import and for each call. The file and all that it started are ended
+            when it is exceeded.
         echo: is given each line that it prints.
         follow: is called with the number of its answers, and of all there will be once that is known;
             the two are equal when it has ended and is judged.

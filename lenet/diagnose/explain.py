@@ -24,7 +24,7 @@ PAIR_SECONDS = 15.0  # of computing, how long pairs are searched: the same on a 
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe's share of a segment: where it starts, what the port made of it at its end."""
+    """One probe's share of a segment: its input, and what the port returned at its end."""
 
     x: Bounded
     seen: Array
@@ -65,7 +65,7 @@ class Segment:
             yield x
 
     def expected(self, index: int, changes: Changes) -> Bounded | None:
-        """What sample `index` ends in under `changes`; None where such a network does not exist."""
+        """The output of sample `index` under `changes`; None if such a network cannot exist."""
         first = next((k for k, name in enumerate(self.stages) if name in changes), len(self.stages))
         states = self.right[index]
         if first >= len(states):
@@ -85,7 +85,7 @@ class Segment:
 
     @cached_property
     def is_right(self) -> bool:
-        """Whether the right network explains what was seen."""
+        """Whether the right network explains the observed values."""
         return self.explains({})
 
     @cached_property
@@ -106,7 +106,7 @@ class Segment:
         return self.explains(ROUNDED)
 
     def explains(self, changes: Changes) -> bool:
-        """Whether every value of every sample lies within the bound of the network so changed."""
+        """Whether every value of every sample lies within the bound of the network with `changes`."""
         formats, used = False, False
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
@@ -117,7 +117,7 @@ class Segment:
         return used or not formats
 
     def need(self, changes: Changes) -> float:
-        """The largest share of its bound that some value needs, in a network so changed."""
+        """The largest error/bound of any value in the network with `changes`."""
         shares = [0.0]
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
@@ -144,7 +144,7 @@ class Segment:
         return False
 
     def differs(self, changes: Changes) -> bool:
-        """Whether the changed network's bound leaves the right network's value out somewhere."""
+        """Whether the changed network's bound excludes the right value somewhere."""
         for index, states in enumerate(self.right):
             expected = self.expected(index, changes)
             if len(states) <= len(self.stages) or (
@@ -162,7 +162,7 @@ class Count:
     proving: int = 0
 
     def add(self, seen: Array, wrong: Bounded, right: Bounded, dtype: str) -> None:
-        """With one array more."""
+        """Add one more array."""
         if seen.shape != right.value.shape:
             departs = np.ones(seen.shape, bool)
         else:
@@ -251,7 +251,7 @@ def single_matches(segment: Segment) -> list[Match]:
 
 
 def closest(matches: list[Match], segment: Segment) -> list[Match]:
-    """Explanations in the order of how much of their bounds they need: the first is named first."""
+    """Explanations sorted by their largest error/bound, smallest first."""
     return sorted(matches, key=lambda match: segment.need(match.changes)) if len(matches) > 1 else matches
 
 
@@ -268,7 +268,8 @@ def candidates(segment: Segment) -> Iterator[Mistake]:
 
 
 def handed_out_matches(segment: Segment) -> list[Match]:
-    """The right values in another form: the port then goes on from the right ones."""
+    """Explanations by which the right values were handed out in another form. The port went on with the
+    right ones."""
     found = []
     for entry in HANDED_OUT:
         if segment.target not in entry.layers:

@@ -65,7 +65,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
 
 
 def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
-    """Of a forward pass without findings, the layers that are right only if granted more roundings."""
+    """The layers of a forward pass without findings that are right only with more roundings than expected."""
     place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
     for name in observed_layers(probes, observed):
         segment = _segment(probes, observed, place, name, starts, {})
@@ -76,7 +76,7 @@ def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
 
 
 def notes(probes: Probes, observed: Observed) -> list[str]:
-    """What is worth knowing of a right forward pass, and no mistake."""
+    """Remarks on a right forward pass that are not mistakes."""
     said = dict[str, None]()
     for name in rounded_layers(probes, observed):
         said[ROUNDED_ONCE_MORE.format(name=name)] = None
@@ -157,7 +157,7 @@ def _reached(layer: str, stages: list[str]) -> bool:
 
 
 def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: list[str]) -> bool:
-    """Whether these layers are right behind such a mistake."""
+    """Whether these layers are right after such a mistake."""
     starts, pending = tuple(_exact(start) for start in match.starts), match.pending
     for after in rest:
         segment = _segment(probes, observed, name, after, starts, pending)
@@ -221,14 +221,14 @@ def _evidence(segment: Segment) -> str:
 
 
 def _coarser(segment: Segment) -> str:
-    """What else is known of a departure, and names no mistake."""
+    """Further facts about a departure that name no mistake."""
     coarse = replace(segment, dtype="float32")
     within = segment.dtype == "float64" and coarse.is_right
     return "; all lie within float32's: something was computed in float32" if within else ""
 
 
 def _apart(segment: Segment, matches: list[Match]) -> str:
-    """What input tells the first two explanations apart: found by trying."""
+    """The input that tells the first two explanations apart, found by trying."""
     one, two = matches[0].changes, matches[1].changes
     random = generic(segment)
     if not one or not two:

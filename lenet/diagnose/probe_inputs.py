@@ -82,14 +82,14 @@ class Course:
 
 @dataclass(frozen=True)
 class Probes:
-    """All that a port is asked."""
+    """Everything that a port is run on."""
 
     probes: tuple[Probe, ...]
     course: Course
 
     @property
     def asked(self) -> tuple[Probe, ...]:
-        """Those on which activations are asked for."""
+        """The probes on which activations are asked for."""
         return tuple(probe for probe in self.probes if probe.forward)
 
     @property

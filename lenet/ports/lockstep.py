@@ -31,7 +31,7 @@ def lockstep(
     steps: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Lockstep:
-    """Train everybody from the recipe's initial weights on the same batches, step by step together."""
+    """Train all ports from the recipe's initial weights on the same batches, one step at a time."""
     everybody = [reference, *ports]
     for port in everybody:
         port.load(initial_params(recipe.seed))

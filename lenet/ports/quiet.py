@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def hide_warnings() -> None:
-    """Frameworks' warnings are not the user's to read unless -W asks for them."""
+    """Hide the frameworks' warnings from users, unless -W asks for them."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

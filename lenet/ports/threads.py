@@ -14,6 +14,6 @@ THREADS = (
 
 
 def share_cores(among: int) -> None:
-    """Let each framework have one of so many shares of the cores, unless the environment says otherwise."""
+    """Give each of `among` frameworks an equal share of the cores, unless the environment says otherwise."""
     for variable in THREADS:
         os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // among)))

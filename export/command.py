@@ -1,4 +1,4 @@
-"""`lenet export`. What is heavy is imported where it is used, as in `lenet.commands.cli`."""
+"""`lenet export`. Heavy modules are imported where they are used, as in `lenet.commands`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `lenet export` prints, made with rich."""
+"""Makes the tables that `lenet export` prints."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What every exporter's file has in common: interface, opset, metadata, checks; and reading a file.
+"""What all exported files have in common: interface, opset, metadata and checks; and how a file is read.
 
     image   float32 [batch, 1, 28, 28]  ->  logits  float32 [batch, 10]
 

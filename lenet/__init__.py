@@ -1,3 +1,3 @@
-"""One LeNet-style CNN, what no framework changes: its mathematics, weights, data and judge."""
+"""One LeNet-style CNN: the parts that do not depend on a framework."""
 
 __version__ = "0.1.0"

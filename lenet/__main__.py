@@ -1,4 +1,4 @@
-"""`python -m lenet` is `lenet`."""
+"""Makes `python -m lenet` the same as `lenet`."""
 
 from lenet.commands.cli import main
 

@@ -1,1 +1,1 @@
-"""What one learns with: ports to break and to mend."""
+"""The workshop: ports to break and to mend."""

@@ -1,1 +1,1 @@
-"""The subcommands of `lenet`, a module each. What is heavy is imported where it is used."""
+"""The subcommands of `lenet`, one module each. Heavy modules are imported where they are used."""

@@ -1,4 +1,4 @@
-"""Opens the ports that a command is given, or all that there are."""
+"""Opens the ports that the user named, or all that are installed."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from lenet.ports import Port
 def open_ports(
     names: Sequence[str], dtype: str, progress: Progress, otherwise: Sequence[str] = ()
 ) -> tuple[list[Port], dict[str, str]]:
-    """The ports of those names, opened; without names all that can be, and why each other cannot.
+    """Open the named ports; without names, open all that can be opened and say why the others cannot.
 
     Args:
         otherwise: what "all" means; without it `written_ports`.

@@ -1,4 +1,4 @@
-"""Parts of the command line: what its options accept, and how it ends."""
+"""The options that commands share, and the ways in which a command ends."""
 
 import os
 from collections.abc import Callable

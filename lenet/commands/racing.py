@@ -1,4 +1,4 @@
-"""A stopwatch in a process of its own, beside the ports of one framework."""
+"""Times the ports of one framework in a separate process."""
 
 from collections.abc import Sequence
 from pathlib import Path

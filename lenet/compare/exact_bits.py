@@ -1,4 +1,4 @@
-"""With exact weights there is one right answer, to the bit: which ports give it?"""
+"""Counts which logits are right to the last bit. With exact weights there is only one right answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Right:
 
 
 def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") -> Right:
-    """The answer, computed in integers. No port takes part: it can be done while frameworks are imported.
+    """The answer, computed in integers. It needs no port, so it can run while frameworks are being imported.
 
     Args:
         params: exact weights.
@@ -45,7 +45,7 @@ def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") ->
 
 
 def equal_bits(want: Array, got: Array) -> int:
-    """How many values are the one that they can be, to the bit; none where shape or dtype are others.
+    """How many values equal the only right one, to the bit; 0 if shape or dtype differ.
 
     The sign of a zero does not count, as in `lenet.reference.exact.first_difference`.
     """

@@ -1,4 +1,4 @@
-"""What happens past the certificate: the same network with finer and finer weights, until ports differ."""
+"""Adds bits to exact weights until the certificate breaks and ports differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

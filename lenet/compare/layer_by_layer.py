@@ -288,7 +288,7 @@ def judge_layers(
     dtype: str,
     start: int = 0,
 ) -> dict[str, LayerReport]:
-    """What is said of each layer that a port returned for some digits.
+    """The report on each layer that a port returned for some digits.
 
     Args:
         params: shared weights.

@@ -1,4 +1,4 @@
-"""How long a forward pass and a training step take: every port on the same digits, in one run.
+"""Measures how long a forward pass and a training step take: every port on the same digits, in one run.
 
 Each port is timed in its best form: compiled where its mode compiles, without a record of gradients
 where none are asked for, on a batch that already lies in the framework's own layout and memory, and
@@ -99,7 +99,7 @@ class Bench:
 
 
 def read(path: Path) -> Bench:
-    """What `lenet bench --json` wrote.
+    """Read a file of `lenet bench --json`.
 
     Raises:
         LenetError: the file cannot be read, or is not such a file.
@@ -187,7 +187,7 @@ def bench(
     port in each, so that a slow moment of the machine falls on all; the median of the rounds is kept.
 
     Args:
-        watches: who stand beside the ports.
+        watches: the stopwatches of the processes that hold the ports.
         order: names of ports; those that no watch knows are left out.
         threads: as told to the frameworks before they were imported; noted down.
         progress: called (rounds + 1) times for each task and size, with what comes next.
@@ -217,7 +217,7 @@ def bench(
 def _prepare(
     task: str, port: Port, params: Mapping[str, np.ndarray], some: Digits
 ) -> Callable[[], object] | None:
-    """What the clock is to stand beside, checked; None where the port cannot do it.
+    """The call to time, after its output has been checked; None if the port cannot do the task.
 
     A training step is at rate zero, so that every one is like the first.
     """
@@ -248,7 +248,7 @@ def calls_in_a_round(call: Callable[[], object]) -> int:
 
 
 def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    """For one call, over so many, once the threads of whoever ran before have gone to sleep."""
+    """Seconds per call, averaged over `repeats`, once the threads of earlier calls have gone to sleep."""
     time.sleep(SETTLE_SECONDS)
     start = time.perf_counter()
     for _ in range(repeats):

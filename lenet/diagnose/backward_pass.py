@@ -1,4 +1,4 @@
-"""Loss and gradients of a port, judged, and the first wrong one explained."""
+"""Judges the loss and gradients of a port, and explains the first wrong one."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +46,7 @@ class Sample:
         return walk_again(self.tape, changes, self.right)
 
     def wrong(self) -> Iterator[tuple[str, Bounded]]:
-        """What was seen and is outside its bound, in order of execution."""
+        """The observed values outside their bounds, in order of execution."""
         for key, value, _ in self.right:
             if key in self.seen and not agrees(self.seen[key], value):
                 yield key, value
@@ -57,7 +57,7 @@ class Sample:
         return next((key for key, _ in self.wrong()), None)
 
     def explained(self, changes: Changes, until: str | None = None) -> bool:
-        """Whether all that was seen lies within the bounds of the backward pass so changed.
+        """Whether everything observed lies within the bounds of the backward pass with `changes`.
 
         Args:
             changes: by stage.
@@ -72,14 +72,14 @@ class Sample:
         return True
 
     def differs(self, changes: Changes) -> bool:
-        """Whether these bounds leave some right value out."""
+        """Whether these bounds exclude some right value."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
             return any(excluded(value, right[key]).any() for key, value in self.changed(changes))
 
     def proved(self, changes: Changes) -> bool:
-        """Whether, in the loss or some gradient, these bounds leave the right value out at most of those seen
-        to depart from it."""
+        """Whether, in the loss or some gradient, these bounds exclude the right value at most of the
+        departing values."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
             for key, value in self.changed(changes):
@@ -104,7 +104,7 @@ def agrees(seen: Array, expected: Bounded) -> bool:
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
-    """The first wrong one of loss and gradients, explained; nothing if all are right.
+    """The first wrong value among loss and gradients, explained; nothing if all are right.
 
     Raises:
         LenetError: a gradient is of no parameter of the network.
@@ -138,7 +138,7 @@ Explanation = list[tuple[Kind, tuple[str, ...]]]
 
 
 def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sample]:
-    """Those probes whose gradients were handed out, behind a forward pass with `changes`."""
+    """The probes whose gradients were handed out, after a forward pass with `changes`."""
     samples = []
     for probe in probes.backward:
         if probe.name not in observed.gradients:
@@ -166,8 +166,8 @@ def _singles(samples: list[Sample]) -> list[Explanation]:
 
 
 def _pairs(samples: list[Sample]) -> list[Explanation]:
-    """Two mistakes at different stages. The first wrong value has one of them behind it, alone: what does
-    not explain all up to there is the first of no pair."""
+    """Two mistakes at different stages. One of them alone causes the first wrong value, so the first
+    of a pair must explain everything up to there."""
     deadline = time.thread_time() + PAIR_SECONDS
     found: list[Explanation] = []
     for one in [m for m in BACKWARD if _explained_so_far(samples, m.changes)]:

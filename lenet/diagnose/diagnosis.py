@@ -1,4 +1,4 @@
-"""Names the bug in a wrong port: which known mistake explains, within rounding, what it returned.
+"""Finds the known mistake that explains, within rounding, everything that a wrong port returned.
 
     probes = lenet.diagnose.probe_inputs.standard()
     verdict = diagnose(probes, lenet.diagnose.probe_inputs.observe(probes, activations, gradients, train))

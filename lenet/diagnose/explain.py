@@ -1,4 +1,4 @@
-"""Which mistakes of the catalogue explain a wrong stretch of the forward pass.
+"""Finds the mistakes of the catalogue that explain a wrong stretch of the forward pass.
 
 A segment reaches from values that the port handed out (or the images) to the next layer that it handed
 out: one layer where all are observed, the whole network where only logits are. A mistake inside it is
@@ -24,7 +24,7 @@ PAIR_SECONDS = 15.0  # of computing, how long pairs are searched: the same on a 
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe's share of a segment: where it starts, what the port made of it at its end."""
+    """One probe's share of a segment: its input, and what the port returned at its end."""
 
     x: Bounded
     seen: Array
@@ -65,7 +65,7 @@ class Segment:
             yield x
 
     def expected(self, index: int, changes: Changes) -> Bounded | None:
-        """What sample `index` ends in under `changes`; None where such a network does not exist."""
+        """The output of sample `index` under `changes`; None if such a network cannot exist."""
         first = next((k for k, name in enumerate(self.stages) if name in changes), len(self.stages))
         states = self.right[index]
         if first >= len(states):
@@ -85,7 +85,7 @@ class Segment:
 
     @cached_property
     def is_right(self) -> bool:
-        """Whether the right network explains what was seen."""
+        """Whether the right network explains the observed values."""
         return self.explains({})
 
     @cached_property
@@ -106,7 +106,7 @@ class Segment:
         return self.explains(ROUNDED)
 
     def explains(self, changes: Changes) -> bool:
-        """Whether every value of every sample lies within the bound of the network so changed."""
+        """Whether every value of every sample lies within the bound of the network with `changes`."""
         formats, used = False, False
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
@@ -117,7 +117,7 @@ class Segment:
         return used or not formats
 
     def need(self, changes: Changes) -> float:
-        """The largest share of its bound that some value needs, in a network so changed."""
+        """The largest error/bound of any value in the network with `changes`."""
         shares = [0.0]
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
@@ -128,9 +128,10 @@ class Segment:
         return max(shares)
 
     def proves(self, changes: Changes) -> bool:
-        """Whether, on some probe, the changed network's bound leaves the right value out at most of those
-        that were seen to depart from it. A bound that admits both there says nothing, and one wide enough
-        explains all."""
+        """True if, on some probe, the bound excludes the right value at most of the departing values.
+
+        A wide enough bound would explain anything.
+        """
         for index, (sample, states) in enumerate(zip(self.samples, self.right, strict=True)):
             if len(states) <= len(self.stages):
                 return True  # the right network does not even exist on what the port made before
@@ -143,7 +144,7 @@ class Segment:
         return False
 
     def differs(self, changes: Changes) -> bool:
-        """Whether the changed network's bound leaves the right network's value out somewhere."""
+        """Whether the changed network's bound excludes the right value somewhere."""
         for index, states in enumerate(self.right):
             expected = self.expected(index, changes)
             if len(states) <= len(self.stages) or (
@@ -155,13 +156,13 @@ class Segment:
 
 @dataclass
 class Count:
-    """Of the values seen to depart from the right ones, at how many a mistake's bound leaves those out."""
+    """Counts the departing values, and those at which a mistake's bound excludes the right value."""
 
     departing: int = 0
     proving: int = 0
 
     def add(self, seen: Array, wrong: Bounded, right: Bounded, dtype: str) -> None:
-        """With one array more."""
+        """Add one more array."""
         if seen.shape != right.value.shape:
             departs = np.ones(seen.shape, bool)
         else:
@@ -215,7 +216,7 @@ def within(seen: Array, expected: Bounded, dtype: str) -> Array:
 
 
 def excluded(wrong: Bounded, right: Bounded) -> Array:
-    """At which values a mistake's bound leaves the right one out.
+    """Where a mistake's bound excludes the right value.
 
     A coarse format's bound never does; there the evidence is the grid, which right values must miss.
     """
@@ -250,7 +251,7 @@ def single_matches(segment: Segment) -> list[Match]:
 
 
 def closest(matches: list[Match], segment: Segment) -> list[Match]:
-    """Explanations in the order of how much of their bounds they need: the first is named first."""
+    """Explanations sorted by their largest error/bound, smallest first."""
     return sorted(matches, key=lambda match: segment.need(match.changes)) if len(matches) > 1 else matches
 
 
@@ -267,7 +268,8 @@ def candidates(segment: Segment) -> Iterator[Mistake]:
 
 
 def handed_out_matches(segment: Segment) -> list[Match]:
-    """The right values in another form: the port then goes on from the right ones."""
+    """Explanations by which the right values were handed out in another form. The port went on with the
+    right ones."""
     found = []
     for entry in HANDED_OUT:
         if segment.target not in entry.layers:

@@ -1,4 +1,4 @@
-"""What a diagnosis says of one wrong place."""
+"""The record of one wrong place: the evidence, and the mistakes that explain it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The forward pass of a port, judged layer by layer, and each wrong layer explained."""
+"""Judges the forward pass of a port layer by layer, and explains each wrong layer."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,7 +66,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
 
 
 def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
-    """Of a forward pass without findings, the layers that are right only if granted more roundings."""
+    """The layers of a forward pass without findings that are right only with more roundings than expected."""
     place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
     for name in observed_layers(probes, observed):
         segment = _segment(probes, observed, place, name, starts, {})
@@ -77,7 +77,7 @@ def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
 
 
 def notes(probes: Probes, observed: Observed) -> list[str]:
-    """What is worth knowing of a right forward pass, and no mistake."""
+    """Remarks on a right forward pass that are not mistakes."""
     said = dict[str, None]()
     for name in rounded_layers(probes, observed):
         said[ROUNDED_ONCE_MORE.format(name=name)] = None
@@ -145,8 +145,7 @@ def _wide(params: Mapping[str, Array]) -> dict[str, Array]:
 def _that_go_on(
     matches: list[Match], probes: Probes, observed: Observed, name: str, rest: list[str]
 ) -> list[Match]:
-    """Of several explanations, those that make the next observed layers right, as far as one of them has
-    a claim on them; if none does, all without a claim."""
+    """Keep the explanations under which the later layers also fit; if there is none, those that end here."""
     claimed = [stage for match in matches for stage in match.pending]
     last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
     good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]
@@ -159,7 +158,7 @@ def _reached(layer: str, stages: list[str]) -> bool:
 
 
 def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: list[str]) -> bool:
-    """Whether these layers are right behind such a mistake."""
+    """Whether these layers are right after such a mistake."""
     starts, pending = tuple(_exact(start) for start in match.starts), match.pending
     for after in rest:
         segment = _segment(probes, observed, name, after, starts, pending)
@@ -223,14 +222,14 @@ def _evidence(segment: Segment) -> str:
 
 
 def _coarser(segment: Segment) -> str:
-    """What else is known of a departure, and names no mistake."""
+    """Further facts about a departure that name no mistake."""
     coarse = replace(segment, dtype="float32")
     within = segment.dtype == "float64" and coarse.is_right
     return "; all lie within float32's: something was computed in float32" if within else ""
 
 
 def _apart(segment: Segment, matches: list[Match]) -> str:
-    """What input tells the first two explanations apart: found by trying."""
+    """The input that tells the first two explanations apart, found by trying."""
     one, two = matches[0].changes, matches[1].changes
     random = generic(segment)
     if not one or not two:

@@ -1,4 +1,4 @@
-"""The inputs on which a port is judged, and what it returned on them.
+"""The inputs on which a port is judged, and the record of what it returned.
 
 What hides mistakes is left out. Constant weights or images hide every permutation, one channel hides the
 order of channels, batch 1 hides what mixes digits, and the empty margin of MNIST hides how a convolution
@@ -82,14 +82,14 @@ class Course:
 
 @dataclass(frozen=True)
 class Probes:
-    """All that a port is asked."""
+    """Everything that a port is run on."""
 
     probes: tuple[Probe, ...]
     course: Course
 
     @property
     def asked(self) -> tuple[Probe, ...]:
-        """Those on which activations are asked for."""
+        """The probes on which activations are asked for."""
         return tuple(probe for probe in self.probes if probe.forward)
 
     @property

@@ -1,4 +1,4 @@
-"""A port's training run, judged step by step, and its rule of update explained.
+"""Judges a port's training run step by step, and explains a wrong update rule.
 
 Each step is judged from the port's own parameters before it: their gradient in float64, with its bound,
 and a velocity that the rule itself has built up from the gradients so far. Nothing drifts: an error of
@@ -27,7 +27,7 @@ Explanation = list[tuple[Kind, tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Run:
-    """A training run as seen: `stations` holds the parameters at the start and behind each step."""
+    """An observed training run: `stations` holds the parameters at the start and after each step."""
 
     course: Course
     stations: list[dict[str, Array]]
@@ -69,7 +69,7 @@ class Run:
         )
 
     def steps(self, rule: Rule, gradients: Iterable[Gradients]) -> Iterator[tuple[int, str, Bounded]]:
-        """What each step gives under a rule: (step, parameter, its value behind it), small ones first."""
+        """The result of each step under a rule: (step, parameter, its value afterwards), small ones first."""
         names = sorted(self.stations[0], key=lambda name: self.stations[0][name].size)
         velocity = {name: _zero(w) for name, w in self.stations[0].items()}
         total: dict[str, Bounded] = {}
@@ -175,7 +175,7 @@ def _pairs(run: Run) -> list[Explanation]:
 
 
 def _by_gradients(run: Run) -> list[Explanation]:
-    """Mistakes of loss and gradients under the right rule: for a port that hands out no gradients."""
+    """Mistakes of loss and gradients under the right rule, for a port that hands out no gradients."""
     found: list[Explanation] = []
     for mistake in BACKWARD:
         try:

@@ -1,4 +1,4 @@
-"""Which two mistakes at once explain a wrong stretch of the forward pass.
+"""Finds two mistakes that together explain a wrong stretch of the forward pass.
 
 Candidates are tried on one digit of the sharpest sample. Many networks with a mistake each run there as
 one batch, so that the search costs seconds; it stops in time.
@@ -46,7 +46,7 @@ def pair_matches(segment: Segment) -> list[Match]:
 
 
 def _idle(head: Segment, mistake: Mistake) -> bool:
-    """Whether a mistake changes nothing here, or makes no network at all: a pair with it is no pair."""
+    """Whether a mistake changes nothing here, or makes no valid network. Then it cannot be half of a pair."""
     return not head.differs(mistake.changes)
 
 
@@ -143,7 +143,7 @@ class Batch:
         return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
 
     def fitting(self, seen: Array, dtype: str) -> Iterator[Any]:
-        """The owners of the rows that are what was seen."""
+        """The owners of the rows that match what was observed."""
         for owners, y in self.groups.values():
             if y.value.shape[1:] == seen.shape[1:]:
                 good = np.asarray(within(seen, y, dtype).reshape(len(owners), -1).all(axis=1))

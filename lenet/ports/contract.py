@@ -17,7 +17,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Unsupported(LenetError):
-    """A port was asked for what its registry line says that it cannot do."""
+    """A port was asked for something that its registry line says it cannot do."""
 
 
 class Port(ABC):
@@ -88,7 +88,7 @@ class Port(ABC):
             return {name: array.copy() for name, array in self._start.items()}
         return self._velocity()
 
-    # What a stopwatch may stand beside: batches already in the framework's layout and memory, no checks.
+    # For timing: batches are already in the framework's layout and memory, and nothing is checked.
 
     def inputs(self, images: np.ndarray) -> Any:
         """Images for `forward` and `one_step`, in the framework's own layout and memory."""

@@ -1,4 +1,4 @@
-"""How far ports that train alike drift apart, step by step, from rounding alone."""
+"""Trains ports in lockstep, and measures how far rounding alone drives them apart."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def lockstep(
     steps: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Lockstep:
-    """Train everybody from the recipe's initial weights on the same batches, step by step together."""
+    """Train all ports from the recipe's initial weights on the same batches, one step at a time."""
     everybody = [reference, *ports]
     for port in everybody:
         port.load(initial_params(recipe.seed))

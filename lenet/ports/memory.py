@@ -1,4 +1,4 @@
-"""Keeps pages that were freed, for the next array."""
+"""Tells malloc to keep freed memory for the next array."""
 
 import ctypes
 from contextlib import suppress
@@ -8,7 +8,7 @@ LARGEST = 32 << 20  # bytes: the most that glibc takes for the second; larger ar
 
 
 def keep_freed() -> None:
-    """Have glibc's malloc give nothing back to the system; without glibc nothing changes.
+    """Make glibc's malloc keep freed memory; without glibc this does nothing.
 
     Judging makes and frees arrays of some megabytes by the thousand. By itself glibc returns their pages, and
     each page that is touched again costs a fault.

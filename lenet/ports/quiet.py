@@ -1,4 +1,4 @@
-"""Keeps what libraries say to their developers out of the output."""
+"""Keeps warnings and greetings of libraries out of the output."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def hide_warnings() -> None:
-    """Frameworks' warnings are not the user's to read unless -W asks for them."""
+    """Hide the frameworks' warnings from users, unless -W asks for them."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

@@ -150,8 +150,10 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
 
 @contextmanager
 def _no_garbage_collected() -> Iterator[None]:
-    """For imports: TensorFlow's makes a million objects that stay, and a fifth of its time goes into looking
-    for garbage among them, again and again.
+    """Switch the garbage collector off during an import.
+
+    TensorFlow's import makes a million objects that stay, and collecting among them again and again takes a
+    fifth of its time.
     """
     enabled = gc.isenabled()
     gc.disable()

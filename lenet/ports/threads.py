@@ -1,8 +1,8 @@
-"""How many threads frameworks may have. Loads nothing, since it is to be said before they are imported."""
+"""How many threads frameworks may use. Must be set before the frameworks are imported."""
 
 import os
 
-# Read by each library when it is imported.
+# Each library reads its variable when it is imported, so this module imports none of them.
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -14,6 +14,6 @@ THREADS = (
 
 
 def share_cores(among: int) -> None:
-    """Let each framework have one of so many shares of the cores, unless the environment says otherwise."""
+    """Give each of `among` frameworks an equal share of the cores, unless the environment says otherwise."""
     for variable in THREADS:
         os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // among)))

@@ -21,7 +21,7 @@ from lenet.ports.contract import Arrays, Port
 
 @dataclass
 class Checkpoint:
-    """Where a run stands after `step` steps: parameters and velocity in the shared layout."""
+    """The state of a run after `step` steps: parameters and velocity in the shared layout."""
 
     step: int
     params: Arrays

@@ -1,1 +1,1 @@
-"""What a person sees: tables, plots, pages and notebooks."""
+"""Shows results: tables, plots, pages and notebooks."""

@@ -1,4 +1,4 @@
-"""What `lenet check` and `lenet.testing` print of a port."""
+"""Prints the verdict on a port, for `lenet check` and `lenet.testing`."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The workshop's notebooks: what each asks, and how to open one."""
+"""Lists the workshop's notebooks, and opens one in JupyterLab."""
 
 import importlib.util
 import json

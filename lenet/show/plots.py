@@ -1,4 +1,4 @@
-"""Plots, as files: made with matplotlib, readable on a projector."""
+"""Makes plots as files, with matplotlib, large enough for a projector."""
 
 import io
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the commands print: tables and sentences, made with rich."""
+"""Makes the tables and sentences that the commands print, with rich."""
 
 import re
 from collections.abc import Mapping

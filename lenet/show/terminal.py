@@ -1,4 +1,4 @@
-"""Standard output, progress bars and pictures of a terminal, by rich."""
+"""Standard output, progress bars and pictures of a terminal, made with rich."""
 
 import io
 import os

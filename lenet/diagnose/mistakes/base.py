@@ -36,8 +36,8 @@ class Mistake:
         tier: mistakes with sharp bounds (0) are preferred to those with the bound of a coarse format.
         pending: its later changes may lie beyond the next observed layer (bias added after the ReLU).
         habit: it is one change, made in each of several layers.
-        told_by: a stage without whose output it is the same function as another entry, which then stands
-            for both; "" where there is none.
+        told_by: the stage that must be observed to tell two equivalent entries apart; without it the other
+            entry stands for both. "" if there is none.
     """
 
     kind: Kind

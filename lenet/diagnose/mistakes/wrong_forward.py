@@ -69,8 +69,8 @@ class Gridded(Bounded):
 
     Attributes:
         grid: rounds to the format.
-        coarser: rounds to half of its numbers: where that leaves everything alone as well, nothing was
-            seen of the format itself (small integers are numbers of every format).
+        coarser: rounds to half of its numbers. Where that changes nothing either, this is no evidence for the
+            format (small integers are numbers of every format).
     """
 
     grid: Callable[[Array], Array]

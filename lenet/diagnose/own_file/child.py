@@ -1,4 +1,4 @@
-"""The process in which `lenet check` runs somebody's file. What happens to it is told in a folder.
+"""The process in which `lenet check` runs somebody's file. It writes what happens into a folder.
 
     python -P -u -m lenet.diagnose.own_file.child FILE FOLDER SECONDS
 
@@ -62,7 +62,7 @@ def main() -> NoReturn:
 
 
 class Log:
-    """Tells the parent what happens, as it happens; each time the process may live on for a while."""
+    """Reports each event to the parent as it happens. Each report extends the time limit."""
 
     def __init__(self, folder: Path, live_on: Callable[[], None]) -> None:
         self.folder, self.live_on = folder, live_on
@@ -81,7 +81,7 @@ class Log:
 
 
 def run(file: Path, probes: Probes, log: Log) -> None:
-    """Import the file, and ask its functions everything."""
+    """Import the file, and call its functions on every probe."""
     log.write(phase="import")
     module = load(file)
     functions = {name: getattr(module, name, None) for name in FUNCTIONS}

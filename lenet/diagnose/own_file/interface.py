@@ -1,4 +1,4 @@
-"""Anybody's port: plain functions that know nothing of this project, taken as they come.
+"""The interface of somebody's own port: plain functions that know nothing of this project.
 
 They are given NumPy arrays of their own, in the dtype that they claim, and may return whatever NumPy
 can read: tensors of any framework, nested lists, numbers. A wrong shape or dtype is left as it is, since
@@ -30,7 +30,7 @@ class Misused(LenetError):
 
 
 class OwnPort:
-    """Functions as `lenet.diagnose.probe_inputs.observe` wants them, around those that somebody wrote.
+    """Wraps somebody's functions as `lenet.diagnose.probe_inputs.observe` calls them.
 
     Args:
         activations: (params, images) to {layer: array}, or to the logits alone.
@@ -266,7 +266,7 @@ def _arrays(arguments: list[Any]) -> list[tuple[str, np.ndarray]]:
 
 
 def _flat(answer: Any) -> Arrays:
-    """An answer as arrays alone; the loss stands beside its gradients as "loss"."""
+    """An answer as arrays only; the loss is added to its gradients as "loss"."""
     if isinstance(answer, tuple):
         loss, grads = answer
         return grads if loss is None else {**grads, "loss": np.array(loss)}

@@ -50,7 +50,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Checked:
-    """What is known of a port.
+    """Everything known about a port.
 
     Attributes:
         source: the file, or the port's name.
@@ -151,8 +151,8 @@ def check_file(
 
     Args:
         file: defines `activations`, and perhaps `gradients` and `train` (`lenet check --template`).
-        seconds: after which without a sign of life it is ended, with all that it started: its import
-            and each call of its functions may take so long.
+        seconds: time limit for the import and for each call. The file and all that it started are ended
+            when it is exceeded.
         echo: is given each line that it prints.
         follow: is called with the number of its answers, and of all there will be once that is known;
             the two are equal when it has ended and is judged.
@@ -170,7 +170,7 @@ def check_file(
 def run_file(
     file: Path, seconds: float, echo: Callable[[str], object], follow: Callable[[int, int | None], None]
 ) -> Answers:
-    """Ask the functions of `file` everything, in a process of its own; see `check_file`."""
+    """Run the functions of `file` on every probe, in a separate process; see `check_file`."""
     with tempfile.TemporaryDirectory(prefix="lenet-check-") as name:
         folder = Path(name)
         # -P: the folder that the command is run in may hold a lenet.py of theirs.
@@ -214,7 +214,7 @@ def _forward(process: subprocess.Popen[str], echo: Callable[[str], object]) -> N
 def _wait(
     process: subprocess.Popen[str], folder: Path, seconds: float, follow: Callable[[int, int | None], None]
 ) -> bool:
-    """Until the process ends, or its patience; then it is asked where it is, and True returned."""
+    """Wait until the process ends or the limit passes. In that case ask it where it is, and return True."""
     deadline, heard, total = None, 0, None
     while deadline is None or time.monotonic() < deadline:
         with suppress(subprocess.TimeoutExpired):
@@ -246,7 +246,7 @@ def questions(probes: Probes, offered: list[str]) -> int:
 
 
 def _events(folder: Path) -> dict[str, list]:
-    """What the process told so far, by kind of event; a line half-written is left for later."""
+    """What the process has reported so far, by kind of event; a half-written line is left for later."""
     found: dict[str, list] = {}
     log = folder / "log.jsonl"
     for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else ():
@@ -287,7 +287,7 @@ def _answers(folder: Path, name: str) -> list[dict]:
 
 
 def _ending(code: int | None, seconds: float) -> list[str]:
-    """What became of a process that could not say it itself."""
+    """How a process ended that could not report it itself."""
     if code is None:
         return [f"no answer after {seconds:g} seconds: ended; --timeout gives it longer"]
     if code < 0:

@@ -1,8 +1,8 @@
-"""What changes from port to port, and what does not.
+"""Measures what changes from port to port, and what does not.
 
 Layouts are found by sending numbered arrays through the ports' own `weights.py`, lines are counted in
-the sources, outputs are hashed; only what no code can tell, above all history, is written down, in
-`history.toml`, and the tests hold against the frameworks what they can of it.
+the sources, outputs are hashed. Facts that cannot be computed, such as history, are in `history.toml`; the
+tests compare them with the frameworks where they can.
 """
 
 import ast

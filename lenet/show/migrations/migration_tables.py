@@ -1,4 +1,4 @@
-"""What `lenet migrations` prints, and the same as a page of Markdown."""
+"""Prints the tables of `lenet migrations`, and writes them as a page of Markdown."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -13,12 +13,12 @@ Rows = list[list[str]]
 
 # heading, then the columns: each a heading and the field of Migration, Layouts or History that it shows
 SECTIONS: dict[str, dict[str, str]] = {
-    "The same arrays, laid out otherwise": {
+    "Layout of the arrays": {
         "images": "images",
         "kernels": "kernels",
         "dense": "dense",
         "flatten": "flatten",
-        "padding is said as": "padding",
+        "padding": "padding",
     },
     "Who computes gradients": {"gradients": "gradients"},
     "When the network exists as a graph": {"when": "graph"},

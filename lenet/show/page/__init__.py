@@ -1,1 +1,1 @@
-"""The report page: the network, its ports' code, values and verdicts, in one HTML file that needs nothing."""
+"""The report page: the network, its ports' code, values and verdicts, in one self-contained HTML file."""

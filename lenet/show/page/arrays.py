@@ -1,4 +1,4 @@
-"""Every value that the page draws, packed into one text: what `report.js` unpacks, and nothing else.
+"""Packs every value that the page draws into one text, which `report.js` unpacks.
 
 The values of one digit are all activations one after the other, in the network's order. First come the
 float64 references of all digits, then their rounding bounds as float32, rounded up, then each port's

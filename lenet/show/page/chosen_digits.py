@@ -1,4 +1,4 @@
-"""Which digits the page shows: chosen by a rule, the hardest ones included."""
+"""Chooses the digits that the page shows, by a rule that includes the hardest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

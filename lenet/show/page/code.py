@@ -1,4 +1,4 @@
-"""Which lines of the ports are about which layer: found by the names that all of them share."""
+"""Finds the lines of the ports that belong to a layer, by the names that all ports share."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Everything that the page says, computed: no number is written down anywhere."""
+"""Computes every number of the page when the page is built."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The network as a drawing: where each station of it stands, and how large."""
+"""Draws the network: where each layer is placed, and how large it is."""
 
 from dataclasses import dataclass
 from math import prod

@@ -1,4 +1,4 @@
-"""The page out of what was collected."""
+"""Makes the HTML of the page from what was collected."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""onnxruntime-web, where its files were given: packed into the page, so that it needs no network."""
+"""Packs onnxruntime-web into the page, if its files are given, so that the page needs no network."""
 
 import base64
 import gzip

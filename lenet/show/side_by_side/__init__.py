@@ -1,4 +1,4 @@
-"""Two ports' sources side by side, file by file, definition by definition, line by line."""
+"""Compares two ports' sources side by side: by file, by definition and by line."""
 
 import ast
 import importlib.util

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import prod
 from zlib import crc32
 
 import numpy as np
@@ -287,11 +288,7 @@ def _compared(
         some = slice(0, LOOPED)
         few = tuple(axis[some] for axis in points)
     else:
-        few = (
-            _points(rng, seen.shape, LOOPED)
-            if seen.size > LOOPED
-            else np.unravel_index(np.arange(seen.size), seen.shape)
-        )
+        few = _points(rng, seen.shape, LOOPED) if seen.size > LOOPED else _everywhere(seen.shape)
     loop = None
     if form is not FLOAT64 and seen.size:
         loop = _loop(operator, output, few, looped)
@@ -302,6 +299,11 @@ def _compared(
 
 def _points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
     return tuple(rng.integers(0, size, count) for size in shape)
+
+
+def _everywhere(shape: tuple[int, ...]) -> Points:
+    """All points of a tensor; a scalar has one, without any index."""
+    return np.unravel_index(np.arange(prod(shape)), shape) if shape else ()
 
 
 def _whole(operator: Operator, output: int, inputs: list[Bounded | None]) -> Bounded:

@@ -67,7 +67,7 @@ FORMATS = {one.name: one for one in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}  # th
 
 
 def _to_odd(x: Array) -> Array:
-    """float64 as float32, rounded to odd: rounding that to a shorter format is then as if x were rounded once.
+    """float64 as float32, rounded to odd: rounding that to a shorter format is then as if rounded once.
 
     S. Boldo, G. Melquiond, When double rounding is odd, 2004.
     """

@@ -272,6 +272,7 @@ def _compared(
         assert sample is not None
         points = _points(rng, seen.shape, sample)
         expected = sampled(operator, points, bounded)
+        assert isinstance(expected, Bounded)
         found = seen[points]
     else:
         expected = _whole(operator, output, bounded)

@@ -75,7 +75,8 @@ class _Wrapped(Looped):
         return self._new(self._in_format(self.value))
 
     def join(self, others: Sequence[Looped], axis: int) -> Self:
-        return self._new(np.concatenate([part.value for part in (self, *others)], axis))
+        parts: list[Looped] = [self, *others]
+        return self._new(np.concatenate([part.value for part in parts], axis))
 
     def max(self, axes: Axes) -> Self:
         return self._new(self.value.max(axes, keepdims=True))
@@ -107,7 +108,7 @@ class _Wrapped(Looped):
 
 @dataclass(frozen=True, eq=False)
 class AnyOrder(_Wrapped):
-    """Values as some right implementation computes them in `format`: no order, fusion or library is assumed."""
+    """Values as some right implementation computes them in `format`: no order, fusion or library is known."""
 
     plan: Plan = field(default_factory=lambda: Plan(np.random.default_rng()))
 
@@ -124,11 +125,14 @@ class AnyOrder(_Wrapped):
         left, right = self._in_format(self.value), self._in_format(other.value)
         rng = self.plan.rng
         order = rng.permutation(left.shape[-1])
-        a, b = (one[order] for one in _factors(left, right))
+        a, b = _factors(left, right)
+        a, b = a[order], b[order]
         start = None if bias is None else self._in_format(bias.value)
         with np.errstate(all="ignore"):
             if self.format is not FLOAT64 and rng.random() < 0.5:
-                total = self._fused(a.astype(np.float64) * b.astype(np.float64), start, bool(rng.random() < 0.5))
+                total = self._fused(
+                    a.astype(np.float64) * b.astype(np.float64), start, bool(rng.random() < 0.5)
+                )
             else:
                 total = self._separate(a * b, start)
         return self._inexact(total, left, right, *(() if start is None else (start,)))
@@ -136,14 +140,15 @@ class AnyOrder(_Wrapped):
     def _separate(self, terms: Terms, bias: Array | None) -> Array:
         """Products that are rounded first; the bias comes first, last or between them."""
         if bias is not None:
-            place = self.plan.rng.choice([0, len(terms), self.plan.rng.integers(len(terms) + 1)])
+            places = (0, len(terms), int(self.plan.rng.integers(len(terms) + 1)))
+            place = places[self.plan.rng.integers(3)]
             extra = np.broadcast_to(bias, terms.shape[1:])[None]
             terms = np.concatenate([terms[:place], extra, terms[place:]])
         return self.plan.total(terms) if len(terms) else np.zeros(terms.shape[1:], terms.dtype)
 
     def _fused(self, exact: Terms, bias: Array | None, first: bool) -> Array:
-        """Fused multiply-add over several lanes: only the sums are rounded. Products of floats are exact in float64."""
-        lanes = min(int(self.plan.rng.choice([1, 2, 4, 8])), max(len(exact), 1))
+        """Fused multiply-add over several lanes: only the sums are rounded."""
+        lanes = min(2 ** int(self.plan.rng.integers(4)), max(len(exact), 1))
         totals = np.zeros((lanes, *exact.shape[1:]), self.format.dtype)
         if bias is not None and first:
             totals[0] = bias
@@ -266,7 +271,9 @@ class Adversary(_Wrapped):
         a, b = _factors(self._in_format(self.value), self._in_format(other.value))
         terms = self._round(a * b)
         if bias is not None:
-            terms = np.concatenate([terms, np.broadcast_to(self._in_format(bias.value), terms.shape[1:])[None]])
+            terms = np.concatenate(
+                [terms, np.broadcast_to(self._in_format(bias.value), terms.shape[1:])[None]]
+            )
         return self._new(self._added(terms) if len(terms) else np.zeros(terms.shape[1:]))
 
     def divided(self, n: int) -> Self:
@@ -297,4 +304,6 @@ class Adversary(_Wrapped):
         if self.value.dtype.kind in "biu" and y.dtype.kind in "biu":
             return self._new(operation(self.value, y))
         with np.errstate(all="ignore"):
-            return self._new(self._round(operation(self._in_format(self.value), self._in_format(y)), underflows))
+            return self._new(
+                self._round(operation(self._in_format(self.value), self._in_format(y)), underflows)
+            )

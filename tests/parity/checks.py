@@ -12,7 +12,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from parity import judge, onnx as reader
+from parity import judge
+from parity import onnx as reader
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
@@ -22,7 +23,9 @@ from tests.parity.examples import Example
 
 Arrays = Sequence[Array | None]
 KINDS = ("made", "positive", "scaled", "zeros", "cancelling", "integers", "tiny", "subnormal")
-COVER = 1e-9  # relative: far above `cover`, the room for evaluating a bound in float64, far below any term of it
+COVER = (
+    1e-9  # relative: far above `cover`, the room for evaluating a bound in float64, far below any term of it
+)
 
 
 def data_inputs(example: Example, arrays: Arrays) -> list[int]:
@@ -31,12 +34,14 @@ def data_inputs(example: Example, arrays: Arrays) -> list[int]:
     return floats if example.data is None else [k for k in floats if k in example.data]
 
 
-def drawn(example: Example, seed: int, kind: str = "made", exponent: float = 0.0, form: Format = FLOAT32) -> Arrays:
+def drawn(
+    example: Example, seed: int, kind: str = "made", exponent: float = 0.0, form: Format = FLOAT32
+) -> Arrays:
     """Inputs for an example in a format: as it makes them, or changed in one of the ways of `KINDS`.
 
     Args:
-        exponent: -1 to 1, how far "scaled" goes: from about the third root of the smallest number to that of the
-            largest, so that a product of two still has its place.
+        exponent: -1 to 1, how far "scaled" goes: from about the third root of the smallest number to that of
+            the largest, so that a product of two still has its place.
     """
     rng = np.random.default_rng(seed)
     made = example.make(rng)
@@ -107,7 +112,11 @@ def check_any_order(example: Example, arrays: Arrays, form: Format, seed: int) -
             worst = ratios(one.value, right).max(initial=0)
             assert worst <= 1, f"{example}: {worst:.3g} times its bound in {form.name}"
             whole = right.value.dtype.kind != "f" or (right.value == np.rint(right.value)).all()
-            if whole and not plan.rounded and np.abs(right.value.astype(np.float64)).max(initial=0) < form.u**-0.5:
+            if (
+                whole
+                and not plan.rounded
+                and np.abs(right.value.astype(np.float64)).max(initial=0) < form.u**-0.5
+            ):
                 small = all(a is None or np.array_equal(a, np.rint(a)) for a in arrays if _numeric(a))
                 assert not small or np.array_equal(one.value.astype(right.value.dtype), right.value)
     return True
@@ -131,7 +140,9 @@ def reached(example: Example, arrays: Arrays, form: Format = FLOAT32) -> float |
                 assert isinstance(one, Looped)
                 assert isinstance(right, Bounded)
                 part = ratios(one.value, right)
-                assert part.max(initial=0) <= 1, f"{example}: {part.max():.3g} times its bound, rounding {way}"
+                assert part.max(initial=0) <= 1, (
+                    f"{example}: {part.max():.3g} times its bound, rounding {way}"
+                )
                 if right.bound.any():
                     best = max(best or 0.0, float(part.max()))
     return best
@@ -141,7 +152,9 @@ def check_reaches(example: Example, share: float, seed: int = 0) -> None:
     """The worst roundings reach more than this share of the bound, with some of the data."""
     parts = [reached(example, drawn(example, seed, kind)) for kind in ("made", "positive", "integers")]
     found = [part for part in parts if part is not None]
-    assert not found or max(found) > share, f"{example} reaches {max(found):.3f} of its bound, {share} is asked"
+    assert not found or max(found) > share, (
+        f"{example} reaches {max(found):.3f} of its bound, {share} is asked"
+    )
 
 
 def check_carried(example: Example, seed: int, relative: float = 2.0**-10) -> bool:
@@ -160,7 +173,9 @@ def check_carried(example: Example, seed: int, relative: float = 2.0**-10) -> bo
 def _check_carried(
     example: Example, arrays: Arrays, chosen: list[int], rng: np.random.Generator, relative: float
 ) -> bool:
-    errors = [_error(a, relative, rng) if a is not None and k in chosen else None for k, a in enumerate(arrays)]
+    errors = [
+        _error(a, relative, rng) if a is not None and k in chosen else None for k, a in enumerate(arrays)
+    ]
     for operator in example.operator.forms():
         try:
             expected = outputs(operator.evaluate(*bounded(arrays, FLOAT32, errors)))
@@ -177,7 +192,9 @@ def _check_carried(
                     assert isinstance(one, Bounded | Looped)
                     assert isinstance(right, Bounded)
                     worst = ratios(one.value, right).max(initial=0)
-                    assert worst <= 1, f"{example}: an error of inputs {chosen} grows to {worst:.3g} of its bound"
+                    assert worst <= 1, (
+                        f"{example}: an error of inputs {chosen} grows to {worst:.3g} of its bound"
+                    )
     return True
 
 
@@ -202,7 +219,7 @@ def _inside(moved: Array | None, x: Array | None, error: Array | None) -> Array 
 
 
 def check_sampled(example: Example, arrays: Arrays, seed: int, errors: Arrays | None = None) -> None:
-    """A sample equals the whole at its points, in value and bound, as far as two float64 evaluations agree."""
+    """A sample equals the whole at its points, in value and bound, as two float64 evaluations do."""
     rng = np.random.default_rng(seed)
     for operator in example.operator.forms():
         inputs = bounded(arrays, FLOAT32, errors)

@@ -29,7 +29,7 @@ reals = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def nearest(x: float, form: Format) -> Fraction | None:
-    """x rounded by its definition: to the nearest multiple of the last place, ties to even; None: overflow."""
+    """x rounded by its definition: to the nearest multiple of the last place, ties to even; None: inf."""
     exact = Fraction(x)
     if not exact:
         return exact

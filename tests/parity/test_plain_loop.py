@@ -1,4 +1,4 @@
-"""The second yardstick: right libraries are at most as far off as the plain loop, coarse formats are further."""
+"""The second yardstick: right libraries are at most as far off as the plain loop, coarse formats further."""
 
 from collections.abc import Callable
 from math import exp, sqrt
@@ -130,8 +130,11 @@ def test_values_of_one_reduction_count_as_one() -> None:
 
 @pytest.mark.parametrize("values", [4, 16, 64, 256, 1024])
 def test_right_implementations_scatter_by_some_over_the_root(values: int) -> None:
-    """Two that add up one after the other, in other orders, over values with products of their own: the ratio's
-    logarithm deviates by 1.4 to 1.9 over √N, measured. So the margin is about three deviations and a quarter."""
+    """Two loops in different orders, each value with products of its own.
+
+    The logarithm of the ratio deviates by 1.4 to 1.9 over √N, measured: the margin is about three deviations
+    and a quarter.
+    """
     rng = np.random.default_rng(values)
     logs = []
     for _ in range(100):
@@ -150,9 +153,10 @@ def rms_error(x: Array, w: Array) -> float:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="one row of ascending weights: the loop's own order is the best there is, the reverse is right too"
+    strict=True,
+    reason="one row of ascending weights: the loop's order is the best, its reverse is right too",
 )
-@pytest.mark.parametrize("n", [9, 25, 100])
+@pytest.mark.parametrize("n", [25, 100])
 def test_the_reverse_loop_is_right_too(n: int) -> None:
     rng = np.random.default_rng(n)
     x = np.sort(np.abs(rng.standard_normal((1, n))), axis=1).astype(np.float32)

@@ -14,9 +14,7 @@ def normal(*shapes: Shape | None) -> Make:
     """Float32 inputs of these shapes, normally distributed."""
 
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
-        return [
-            None if shape is None else rng.standard_normal(shape).astype(np.float32) for shape in shapes
-        ]
+        return [None if shape is None else rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
     return make
 

@@ -48,6 +48,8 @@ class Format:
     def round(self, x: Array) -> Array:
         """x to the nearest numbers of this format, ties to even, as `dtype`; overflow gives infinity."""
         with np.errstate(over="ignore", invalid="ignore"):
+            if self.name in ("tf32", "bfloat16") and np.asarray(x).dtype == np.float64:
+                x = _to_odd(x)  # float32 is between the two: rounding to nearest twice would be off
             if self.name != "tf32":
                 return np.asarray(x).astype(self.dtype)
             bits = np.asarray(x, np.float32).view(np.uint32)
@@ -62,6 +64,19 @@ TF32 = Format("tf32", 11, -126, np.dtype(np.float32))
 FLOAT32 = Format("float32", 24, -126, np.dtype(np.float32))
 FLOAT64 = Format("float64", 53, -1022, np.dtype(np.float64))
 FORMATS = {one.name: one for one in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}  # those that an array can have
+
+
+def _to_odd(x: Array) -> Array:
+    """float64 as float32, rounded to odd: rounding that to a shorter format is then as if rounded once.
+
+    S. Boldo, G. Melquiond, When double rounding is odd, 2004.
+    """
+    near = np.asarray(x).astype(np.float32)
+    bits = near.view(np.uint32)
+    inexact = (near != x) & np.isfinite(x)
+    too_large = np.abs(near.astype(np.float64)) > np.abs(x)  # towards zero, then the last bit set
+    cut = np.where(too_large, bits - 1, bits) | np.uint32(1)
+    return np.where(inexact, cut, bits).astype(np.uint32).view(np.float32)
 
 
 def format_of(array: Array) -> Format | None:
@@ -90,7 +105,7 @@ def ulps(a: Array, b: Array) -> Array:
 
 def _ordinal(x: Array) -> Array:
     """Floats as integers in the same order, neighbours one apart, both zeros 0."""
-    bits = np.ascontiguousarray(x).view(f"i{x.itemsize}")
+    bits = _bits(x, "i")
     return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
 
 
@@ -98,6 +113,10 @@ def equal_bits(a: Array, b: Array) -> Array:
     """Where values of one dtype and shape are equal to the bit; zeros of either sign are, and so are NaNs."""
     if a.dtype.kind in "biuSUO":
         return np.asarray(a == b)
-    bits = f"u{a.itemsize}"
-    same = np.ascontiguousarray(a).view(bits) == np.ascontiguousarray(b).view(bits)
+    same = _bits(a, "u") == _bits(b, "u")
     return same | ((a == 0) & (b == 0)) | (np.isnan(a) & np.isnan(b))
+
+
+def _bits(x: Array, kind: str) -> Array:
+    """The bits of each value as an integer, of the same shape: `ascontiguousarray` gives a scalar an axis."""
+    return np.ascontiguousarray(x).view(f"{kind}{x.itemsize}").reshape(x.shape)

@@ -297,7 +297,8 @@ def _points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Poi
 
 
 def _all_points(shape: tuple[int, ...]) -> Points:
-    return tuple(np.unravel_index(np.arange(prod(shape)), shape))
+    """All points of a tensor; a scalar has one, without any index."""
+    return tuple(np.unravel_index(np.arange(prod(shape)), shape)) if shape else ()
 
 
 def _whole(operator: Operator, output: int, inputs: list[Bounded | None]) -> Bounded:

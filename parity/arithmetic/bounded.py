@@ -180,9 +180,10 @@ class Bounded(Number):
             value = _wide(self.value) / _wide(y.value)
             carried = np.zeros(value.shape)
             if self.error is not None or y.error is not None:
-                safe = np.abs(_wide(y.value)) - y.bound
+                safe = np.abs(_wide(y.value)) - y.bound  # 0 or less: the divisor may be zero
                 carried = self.bound + np.where(y.bound == 0, 0.0, np.abs(value) * y.bound)
-                carried = np.where(carried == 0, 0.0, np.where(safe > 0, carried / safe, np.inf))
+                nothing = (carried == 0) & ((y.bound == 0) | (safe > 0))
+                carried = np.where(nothing, 0.0, np.where(safe > 0, carried / safe, np.inf))
         return self._rounded(value, carried, 1, self.format.smallest)
 
     def __neg__(self) -> "Bounded":

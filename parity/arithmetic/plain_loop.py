@@ -54,6 +54,8 @@ class Looped(Number):
             return Looped(total if bias is None else total + self._in_format(bias.value), self.format)
 
     def sum(self, axes: Axes) -> "Looped":
+        if self.value.dtype.kind in "biu":
+            return Looped(self.value.sum(axes, keepdims=True), self.format)
         kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
         terms = self._in_format(self.value).transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])

@@ -1,0 +1,283 @@
+"""What must hold for every operator, each as one function that fails with an AssertionError.
+
+They are apart from the tests that call them so that other tests can break a bound and see them fail.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper
+
+from parity import judge
+from parity import onnx as reader
+from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.errors import Unjudged
+from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
+from parity.verdict import Report
+from tests.parity.arithmetics import Adversary, AnyOrder, Plan
+from tests.parity.examples import Example
+
+Arrays = Sequence[Array | None]
+KINDS = ("made", "positive", "scaled", "zeros", "cancelling", "integers", "tiny", "subnormal")
+COVER = (
+    1e-9  # relative: far above `cover`, the room for evaluating a bound in float64, far below any term of it
+)
+
+
+def data_inputs(example: Example, arrays: Arrays) -> list[int]:
+    """Positions of the inputs that may hold any float values."""
+    floats = [k for k, array in enumerate(arrays) if array is not None and array.dtype.name in FORMATS]
+    return floats if example.data is None else [k for k in floats if k in example.data]
+
+
+def drawn(
+    example: Example, seed: int, kind: str = "made", exponent: float = 0.0, form: Format = FLOAT32
+) -> Arrays:
+    """Inputs for an example in a format: as it makes them, or changed in one of the ways of `KINDS`.
+
+    Args:
+        exponent: -1 to 1, how far "scaled" goes: from about the third root of the smallest number to that of
+            the largest, so that a product of two still has its place.
+    """
+    rng = np.random.default_rng(seed)
+    made = example.make(rng)
+    chosen = data_inputs(example, made)
+    return [
+        array
+        if array is None or array.dtype.name not in FORMATS
+        else form.round(_changed(array, kind, exponent, form, rng) if k in chosen else array)
+        for k, array in enumerate(made)
+    ]
+
+
+def _changed(x: Array, kind: str, exponent: float, form: Format, rng: np.random.Generator) -> Array:
+    x = x.astype(np.float64)
+    if kind == "positive":
+        return np.abs(x)
+    if kind == "scaled":
+        return np.ldexp(x, round(-form.lowest / 3 * exponent))
+    if kind == "zeros":
+        return x * (rng.random(x.shape) < 0.6)
+    if kind == "cancelling":
+        return 1.1 * rng.choice([-1.0, 1.0], x.shape)
+    if kind == "integers":
+        return rng.integers(-3, 4, x.shape).astype(np.float64)
+    if kind == "tiny":  # so that products of two fall among the subnormal numbers
+        return np.ldexp(x, form.lowest // 2 - form.digits // 4)
+    if kind == "subnormal":
+        return np.ldexp(x, form.lowest - form.digits // 2)
+    return x
+
+
+def bounded(arrays: Arrays, form: Format = FLOAT32, errors: Arrays | None = None) -> list[Bounded | None]:
+    """Inputs with the errors that the candidate's own may have."""
+    errors = errors or [None] * len(arrays)
+    return [None if a is None else Bounded(a, e, form) for a, e in zip(arrays, errors, strict=True)]
+
+
+def outputs(result: Any) -> tuple[Number, ...]:
+    """What `evaluate` returns, as a tuple."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def ratios(found: Array, expected: Bounded) -> Array:
+    """|found − expected| over the bound: 0 where there is no error, infinite where none may be."""
+    if expected.value.dtype.kind in "bSUO" or found.dtype.kind in "SUO":
+        return np.where(found == expected.value, 0.0, np.inf)
+    value, found, form = expected.value.astype(np.float64), found.astype(np.float64), expected.format
+    with np.errstate(all="ignore"):
+        error = np.abs(found - value)
+        fine = (found == value) | (np.isnan(found) & np.isnan(value)) | np.isinf(expected.bound)
+        fine |= np.isinf(found) & (found * value > 0) & (np.abs(value) + expected.bound > form.largest)
+        return np.where(fine, 0.0, np.where(np.isnan(error), np.inf, error / expected.bound))
+
+
+def check_any_order(example: Example, arrays: Arrays, form: Format, seed: int) -> bool:
+    """No right implementation leaves the bound; False if it left the format, so that nothing was checked."""
+    for operator in example.operator.forms():
+        expected = outputs(operator.evaluate(*bounded(arrays, form)))
+        plan = Plan(np.random.default_rng(seed))
+        found = outputs(operator.evaluate(*(None if a is None else AnyOrder(a, form, plan) for a in arrays)))
+        assert len(found) == len(expected)
+        if plan.overflowed:
+            return False
+        for one, right in zip(found, expected, strict=True):
+            assert isinstance(one, Looped)
+            assert isinstance(right, Bounded)
+            assert one.shape == right.shape == right.bound.shape
+            worst = ratios(one.value, right).max(initial=0)
+            assert worst <= 1, f"{example}: {worst:.3g} times its bound in {form.name}"
+            whole = right.value.dtype.kind != "f" or (right.value == np.rint(right.value)).all()
+            if (
+                whole
+                and not plan.rounded
+                and np.abs(right.value.astype(np.float64)).max(initial=0) < form.u**-0.5
+            ):
+                small = all(a is None or np.array_equal(a, np.rint(a)) for a in arrays if _numeric(a))
+                assert not small or np.array_equal(one.value.astype(right.value.dtype), right.value)
+    return True
+
+
+def _numeric(array: Array | None) -> bool:
+    return array is None or array.dtype.kind in "biuf" or array.dtype.name in FORMATS
+
+
+def reached(example: Example, arrays: Arrays, form: Format = FLOAT32) -> float | None:
+    """The largest part of its bound that the worst roundings reach; None if nothing may round.
+
+    Also checks that no part is above 1.
+    """
+    best: float | None = None
+    for operator in example.operator.forms():
+        expected = outputs(operator.evaluate(*bounded(arrays, form)))
+        for way in Adversary.WAYS:
+            inputs = [None if a is None else Adversary(a, form, way) for a in arrays]
+            for one, right in zip(outputs(operator.evaluate(*inputs)), expected, strict=True):
+                assert isinstance(one, Looped)
+                assert isinstance(right, Bounded)
+                part = ratios(one.value, right)
+                assert part.max(initial=0) <= 1, (
+                    f"{example}: {part.max():.3g} times its bound, rounding {way}"
+                )
+                if right.bound.any():
+                    best = max(best or 0.0, float(part.max()))
+    return best
+
+
+def check_reaches(example: Example, share: float, seed: int = 0) -> None:
+    """The worst roundings reach more than this share of the bound, with some of the data."""
+    parts = [reached(example, drawn(example, seed, kind)) for kind in ("made", "positive", "integers")]
+    found = [part for part in parts if part is not None]
+    assert not found or max(found) > share, (
+        f"{example} reaches {max(found):.3f} of its bound, {share} is asked"
+    )
+
+
+def check_carried(example: Example, seed: int, relative: float = 2.0**-10) -> bool:
+    """Inputs that move inside their intervals move the outputs by no more than the bound.
+
+    False if the operator refuses inputs that are not known exactly, so that nothing was checked.
+    """
+    arrays = drawn(example, seed)
+    rng = np.random.default_rng(seed)
+    chosen = data_inputs(example, arrays)
+    groups = [chosen, *([k] for k in chosen)] if len(chosen) > 1 else [chosen]
+    answers = [_check_carried(example, arrays, group, rng, relative) for group in groups if group]
+    return any(answers)
+
+
+def _check_carried(
+    example: Example, arrays: Arrays, chosen: list[int], rng: np.random.Generator, relative: float
+) -> bool:
+    errors = [
+        _error(a, relative, rng) if a is not None and k in chosen else None for k, a in enumerate(arrays)
+    ]
+    for operator in example.operator.forms():
+        try:
+            expected = outputs(operator.evaluate(*bounded(arrays, FLOAT32, errors)))
+        except Unjudged:
+            return False
+        for corner in (True, True, False):
+            moved = [_moved(a, e, corner, rng) for a, e in zip(arrays, errors, strict=True)]
+            near = [_inside(m, a, e) for m, a, e in zip(moved, arrays, errors, strict=True)]
+            plan = Plan(rng)
+            exact = operator.evaluate(*bounded(moved, FLOAT64))
+            computed = operator.evaluate(*(None if a is None else AnyOrder(a, FLOAT32, plan) for a in near))
+            for found in (exact, computed):
+                for one, right in zip(outputs(found), expected, strict=True):
+                    assert isinstance(one, Bounded | Looped)
+                    assert isinstance(right, Bounded)
+                    worst = ratios(one.value, right).max(initial=0)
+                    assert worst <= 1, (
+                        f"{example}: an error of inputs {chosen} grows to {worst:.3g} of its bound"
+                    )
+    return True
+
+
+def _error(x: Array, relative: float, rng: np.random.Generator) -> Array:
+    """Some values are known exactly, others are not."""
+    return relative * np.abs(x.astype(np.float64)) * rng.random(x.shape) * (rng.random(x.shape) < 0.9)
+
+
+def _moved(x: Array | None, error: Array | None, corner: bool, rng: np.random.Generator) -> Array | None:
+    if x is None or error is None:
+        return x
+    by = rng.choice([-1.0, 1.0], x.shape) if corner else rng.uniform(-1, 1, x.shape)
+    return x.astype(np.float64) + by * error
+
+
+def _inside(moved: Array | None, x: Array | None, error: Array | None) -> Array | None:
+    """The moved values in the format of x, where that stays inside the interval."""
+    if moved is None or x is None or error is None:
+        return x
+    rounded = moved.astype(x.dtype)
+    return np.where(np.abs(rounded.astype(np.float64) - x) <= error, rounded, x)
+
+
+def check_sampled(example: Example, arrays: Arrays, seed: int, errors: Arrays | None = None) -> None:
+    """A sample equals the whole at its points, in value and bound, as two float64 evaluations do."""
+    rng = np.random.default_rng(seed)
+    for operator in example.operator.forms():
+        inputs = bounded(arrays, FLOAT32, errors)
+        whole = outputs(operator.evaluate(*inputs))[0]
+        exact = outputs(operator.evaluate(*bounded(arrays, FLOAT64)))[0]
+        assert isinstance(whole, Bounded)
+        assert isinstance(exact, Bounded)
+        if not whole.size:
+            return
+        points = tuple(rng.integers(0, size, 40) for size in whole.shape)
+        part = judge.sampled(operator, points, inputs)
+        assert isinstance(part, Bounded)
+        index = points or ()
+        assert part.shape == (len(points[0]) if points else 1,)
+        assert part.value.dtype.kind == whole.value.dtype.kind
+        right = Bounded(whole.value[index], exact.bound[index], FLOAT64)
+        assert ratios(part.value, right).max(initial=0) <= 1, f"{example}: a sample has other values"
+        a, b = part.bound, whole.bound[index]
+        with np.errstate(invalid="ignore"):
+            close = (a == b) | (np.abs(a - b) <= COVER * np.maximum(a, b))
+        assert close.all(), f"{example}: a sample has other bounds"
+
+
+def model_of(example: Example, arrays: Arrays, count: int) -> onnx.ModelProto:
+    """The graph of this one node."""
+    names = [f"x{k}" if array is not None else "" for k, array in enumerate(arrays)]
+    while names and not names[-1]:
+        names.pop()
+    results = [f"y{k}" for k in range(count)]
+    node = helper.make_node(example.operator.TYPE, names, results, **example.node)
+    given = [
+        helper.make_tensor_value_info(f"x{k}", helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for k, a in enumerate(arrays)
+        if a is not None
+    ]
+    made = [helper.make_empty_tensor_value_info(name) for name in results]
+    graph = helper.make_graph([node], "one", given, made)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", example.opset)], ir_version=10)
+
+
+def in_onnxruntime(example: Example, arrays: Arrays) -> tuple[Report, dict[str, Array]]:
+    """The verdict on onnxruntime's outputs of this one node, optimisation off, and those outputs."""
+    count = len(outputs(example.operator.evaluate(*bounded(arrays))))
+    model = model_of(example, arrays, count)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    given = {f"x{k}": array for k, array in enumerate(arrays) if array is not None}
+    found = dict(zip([f"y{k}" for k in range(count)], session.run(None, given), strict=True))
+    return judge.judge(reader.read_onnx(model), {**given, **found}), found
+
+
+def doubled(result: Any) -> Any:
+    """Outputs whose bounds are twice as wide, for tests that must then fail."""
+    wide = tuple(
+        replace(one, error=None if one.error is None else 2 * one.error) if isinstance(one, Bounded) else one
+        for one in outputs(result)
+    )
+    return wide if isinstance(result, tuple) else wide[0]

@@ -1,0 +1,354 @@
+"""Each operation of `Bounded` against its formula in rational numbers, and `Looped` against a plain loop."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parity.arithmetic import Bounded, Function, Looped
+from parity.arithmetic import bounded as bounded_module
+from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+
+COVER = Fraction(1, 10**9)  # how far a bound may be above its formula, for being computed in float64
+formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
+seeds = st.integers(0, 2**32 - 1)
+SQUARE = Function("square", np.square, ulps=2, floor=3, slope=8.0)
+CUBE = Function("cube", lambda x: x**3, ulps=1.5, monotone=True)
+
+
+def gamma(k: int, u: float) -> Fraction:
+    """γ_k of the format, and that of float64, in which the reference is computed."""
+    return k * Fraction(u) / (1 - k * Fraction(u))
+
+
+def both(k: int, form: Format) -> Fraction:
+    """γ_k of the candidate's format and of the reference's."""
+    return gamma(k, form.u) + gamma(k, 2.0**-53)
+
+
+def covers(found: Any, expected: Fraction | float) -> bool:
+    """Whether a bound is at least its formula, and no more than the cover above it."""
+    found = np.asarray(found).item()
+    if not np.isfinite(found) or expected == np.inf:
+        return found == expected
+    return Fraction(expected) <= Fraction(found) <= Fraction(expected) * (1 + COVER)
+
+
+def exactly(x: np.ndarray) -> list[Fraction]:
+    """Values as rational numbers."""
+    return [Fraction(float(one)) for one in x.ravel()]
+
+
+def drawn(seed: int, n: int, form: Format, errors: bool = True) -> Bounded:
+    """n numbers of a format, among them zeros, with errors, among them zeros."""
+    rng = np.random.default_rng(seed)
+    value = form.round(rng.standard_normal(n) * 10.0 ** rng.integers(-2, 3) * (rng.random(n) < 0.8))
+    error = rng.random(n) * 2.0 ** rng.integers(-20, 1) * (rng.random(n) < 0.7)
+    return Bounded(value, error if errors else None, form)
+
+
+def spread(
+    a: Sequence[Fraction], ea: Sequence[Fraction], b: Sequence[Fraction], eb: Sequence[Fraction]
+) -> Fraction:
+    """How far Σ a·b moves at most, by trying all corners of all intervals: each term has its worst one."""
+    total = Fraction(0)
+    for x, ex, y, ey in zip(a, ea, b, eb, strict=True):
+        corners = [(x + s * ex) * (y + t * ey) - x * y for s, t in product((-1, 0, 1), repeat=2)]
+        total += max(abs(corner) for corner in corners)
+    return total
+
+
+@formats
+@given(
+    seed=seeds, n=st.integers(0, 6), bias=st.booleans(), skipped=st.integers(0, 2), errors=st.integers(0, 3)
+)
+def test_dot(form: Format, seed: int, n: int, bias: bool, skipped: int, errors: int) -> None:
+    a, b = drawn(seed, n, form, bool(errors & 1)), drawn(seed + 1, n, form, bool(errors & 2))
+    c = drawn(seed + 2, 1, form, seed % 2 == 0) if bias else None
+    products = max(n - skipped, 0) if skipped else None
+    dot = a.reshape(1, n).dot(b.reshape(n, 1), None if c is None else c.reshape(1, 1), products)
+    x, y, z = exactly(a.value), exactly(b.value), [] if c is None else exactly(c.value)
+    exact = sum((p * q for p, q in zip(x, y, strict=True)), sum(z, Fraction(0)))
+    of_products = sum((abs(p * q) for p, q in zip(x, y, strict=True)), Fraction(0))
+    size = of_products + sum(map(abs, z))
+    carried = spread(x, exactly(a.bound), y, exactly(b.bound)) + (0 if c is None else exactly(c.bound)[0])
+    terms = (n if products is None else products) + bias
+    expected = both(terms, form) * size + (1 + gamma(terms, form.u)) * carried
+    expected += terms * Fraction(form.smallest)
+    if of_products == 0 and carried == 0:
+        expected = Fraction(0)
+    assert covers(dot.bound, expected)
+    assert abs(Fraction(float(dot.value.item())) - exact) <= gamma(n + bias, 2.0**-53) * size
+    assert dot.format is form
+
+
+def test_dot_over_batches_is_each_dot() -> None:
+    a, b = drawn(0, 24, FLOAT32).reshape(2, 1, 3, 4), drawn(1, 40, FLOAT32).reshape(5, 4, 2)
+    dot = a.dot(b)
+    assert dot.shape == dot.bound.shape == (2, 5, 3, 2)
+    for i, j in product(range(2), range(5)):
+        one = Bounded(a.value[i, 0], a.bound[i, 0]).dot(Bounded(b.value[j], b.bound[j]))
+        np.testing.assert_allclose(dot.value[i, j], one.value, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(dot.bound[i, j], one.bound, rtol=1e-12)
+
+
+@pytest.mark.parametrize("wide", [1, 8])
+def test_dot_by_one_pass_over_what_is_not_negative(wide: int) -> None:
+    """Behind a ReLU |b| is b, which saves a pass: value and bound are those of the two passes."""
+    a, b = drawn(0, 8, FLOAT32, False).reshape(2, 4), drawn(1, 4 * wide, FLOAT32, False).reshape(4, wide)
+    b = Bounded(np.abs(b.value), None, FLOAT32)
+    assert b.value.min() >= 0
+    np.testing.assert_allclose(a.dot(b).value, a.value.astype(float) @ b.value.astype(float), rtol=1e-14)
+    np.testing.assert_allclose(a.dot(b).bound, (-a).dot(b).bound, rtol=1e-14)
+    np.testing.assert_allclose(a.dot(b).bound, a.dot(-b).bound, rtol=1e-14)
+
+
+@formats
+@given(seed=seeds, n=st.integers(1, 9), errors=st.booleans())
+def test_sum(form: Format, seed: int, n: int, errors: bool) -> None:
+    a = drawn(seed, n, form, errors)
+    total = a.sum((0,))
+    size, carried = sum(map(abs, exactly(a.value))), sum(exactly(a.bound), Fraction(0))
+    expected = both(n - 1, form) * size + (1 + gamma(n - 1, form.u)) * carried
+    assert covers(total.bound, expected)
+    assert abs(Fraction(float(total.value.item())) - sum(exactly(a.value))) <= gamma(n - 1, 2.0**-53) * size
+
+
+def test_sum_over_several_axes_and_mean() -> None:
+    a = drawn(0, 24, FLOAT32).reshape(2, 3, 4)
+    total = a.sum((0, 2))
+    assert total.shape == total.bound.shape == (1, 3, 1)
+    middle = a.move(lambda m: m[:, 1]).reshape(8).sum((0,))
+    np.testing.assert_allclose(total.bound[0, 1, 0], middle.bound[0], rtol=1e-12)
+    mean = a.mean((0, 2))
+    np.testing.assert_allclose(
+        mean.value, a.value.astype(float).mean((0, 2), keepdims=True), rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(mean.bound, total.divided(8).bound, rtol=1e-12)
+
+
+@formats
+@given(seed=seeds, errors=st.integers(0, 3))
+def test_plus_times_over(form: Format, seed: int, errors: int) -> None:
+    a, b = drawn(seed, 4, form, bool(errors & 1)), drawn(seed + 1, 4, form, bool(errors & 2))
+    columns = (exactly(one) for one in (a.value, a.bound, b.value, b.bound))
+    plus, minus, times, over = a + b, a - b, a * b, a / b
+    g, least = both(1, form), Fraction(form.smallest)
+    for k, (x, ex, y, ey) in enumerate(zip(*columns, strict=True)):
+        assert covers(plus.bound[k], ex + ey + g * (abs(x + y) + ex + ey))
+        assert covers(minus.bound[k], ex + ey + g * (abs(x - y) + ex + ey))
+        carried = spread([x], [ex], [y], [ey])
+        assert covers(
+            times.bound[k], carried + g * (abs(x * y) + carried) + (least if x * y or carried else 0)
+        )
+        if not y:
+            continue
+        if ex == ey == 0:
+            carried = Fraction(0)
+        elif ey >= abs(y):
+            assert over.bound[k] == np.inf
+            continue
+        else:  # at the end of y's interval that is nearest to zero
+            carried = (ex + abs(x / y) * ey) / (abs(y) - ey)
+        assert covers(over.bound[k], carried + g * (abs(x / y) + carried) + (least if x or carried else 0))
+
+
+@given(seed=seeds)
+def test_carried_quotient_is_reached(seed: int) -> None:
+    """The formula for an error of both is the largest that a corner of the intervals shows."""
+    x, y = exactly(drawn(seed, 1, FLOAT32, False).value)[0], Fraction(3, 2)
+    ex, ey = Fraction(1, 7), Fraction(1, 3)
+    worst = max(abs((x + s * ex) / (y + t * ey) - x / y) for s, t in product((-1, 1), repeat=2))
+    assert worst == (ex + abs(x / y) * ey) / (y - ey)
+
+
+def test_over_nothing() -> None:
+    zero = Bounded(np.zeros(3), None)
+    over = Bounded(np.array([1.0, -1.0, 0.0])) / zero
+    assert list(over.value[:2]) == [np.inf, -np.inf]
+    assert np.isnan(over.value[2])
+
+
+@formats
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 49])
+def test_divided(form: Format, n: int) -> None:
+    """By a power of two nothing is rounded; by another number twice, when it is the product with 1/n."""
+    for errors in (False, True):
+        a = drawn(n, 6, form, errors)
+        quotient = a.divided(n)
+        g = both(2, form) if n & (n - 1) else Fraction(0)
+        for k, (x, e) in enumerate(zip(exactly(a.value), exactly(a.bound), strict=True)):
+            least = Fraction(form.smallest) if n > 1 and (x or e) else 0
+            assert covers(quotient.bound[k], e / n + g * (abs(x / n) + e / n) + least)
+
+
+@given(seed=seeds, errors=st.integers(0, 3))
+def test_maximum_and_minimum(seed: int, errors: int) -> None:
+    """The bound is the exact reach of the larger of two intervals."""
+    a, b = drawn(seed, 6, FLOAT32, bool(errors & 1)), drawn(seed + 1, 6, FLOAT32, bool(errors & 2))
+    larger, smaller = a.maximum(b), a.minimum(b)
+    columns = (exactly(one) for one in (a.value, a.bound, b.value, b.bound))
+    for k, (x, ex, y, ey) in enumerate(zip(*columns, strict=True)):
+        highest, lowest = max(x + ex, y + ey) - max(x, y), max(x, y) - max(x - ex, y - ey)
+        assert inside(larger.bound[k], max(highest, lowest), max(ex, ey))
+        highest, lowest = min(x + ex, y + ey) - min(x, y), min(x, y) - min(x - ex, y - ey)
+        assert inside(smaller.bound[k], max(highest, lowest), max(ex, ey))
+    np.testing.assert_array_equal(larger.value, np.maximum(a.value, b.value))
+    np.testing.assert_array_equal(smaller.value, np.minimum(a.value, b.value))
+
+
+def inside(found: Any, reach: Fraction, widest: Fraction) -> bool:
+    """Whether a reach is right up to the rounding of both ends, and no more than the errors themselves."""
+    return reach <= Fraction(float(found)) + 1e-12 and found <= min(float(reach) + 1e-11, float(widest))
+
+
+def test_maximum_of_what_cannot_win_brings_no_error() -> None:
+    relu = Bounded(np.array([-5.0, -0.1, 3.0]), np.array([1.0, 1.0, 1.0])).maximum(0.0)
+    np.testing.assert_allclose(relu.bound, [0, 0.9, 1], atol=1e-14)
+
+
+def test_max_carries_the_largest_error() -> None:
+    a = Bounded(np.array([[1.0, 5.0, 2.0], [3.0, 0.0, 1.0]]), np.array([[0.5, 0.1, 0.2], [0.1, 0.0, 0.2]]))
+    assert a.max((1,)).value.tolist() == [[5], [3]]
+    assert a.max((1,)).bound.tolist() == [[0.5], [0.2]]
+    assert Bounded(a.value).max((0, 1)).error is None
+
+
+@formats
+@given(seed=seeds, errors=st.booleans())
+def test_apply(form: Format, seed: int, errors: bool) -> None:
+    a = drawn(seed, 5, form, errors)
+    u, least = Fraction(form.u), Fraction(form.smallest)
+    cube, square = a.apply(CUBE), a.apply(SQUARE)
+    for k, (x, e) in enumerate(zip(exactly(a.value), exactly(a.bound), strict=True)):
+        for found, value, reach, function in (
+            (cube, x**3, max(abs((x + s * e) ** 3 - x**3) for s in (-1, 1)), CUBE),
+            (square, x**2, 8 * e, SQUARE),
+        ):
+            own = (2 * Fraction(function.ulps) * u + 8 * Fraction(2) ** -53) * (abs(value) + reach)
+            expected = reach + own + Fraction(function.floor) * u + least
+            ends = 8 * Fraction(2) ** -53 * (abs(x) + e) ** 3  # of an interval, computed
+            assert expected <= Fraction(float(found.bound[k])) + 2 * ends
+            assert Fraction(float(found.bound[k])) <= expected * (1 + COVER) + 2 * ends
+
+
+def test_apply_exact_function_rounds_nothing() -> None:
+    floor = Function("double", lambda x: 2 * x, monotone=True, exact=True)
+    assert Bounded(np.arange(3.0)).apply(floor).error is None
+    np.testing.assert_allclose(Bounded(np.arange(3.0), np.ones(3)).apply(floor).bound, 2, rtol=1e-12)
+
+
+def test_apply_of_a_function_of_unknown_slope_is_unbounded_behind_an_error() -> None:
+    wild = Function("wild", np.square)
+    assert np.isfinite(Bounded(np.ones(1)).apply(wild).bound).all()
+    assert Bounded(np.ones(2), np.array([0.0, 0.1])).apply(wild).bound[1] == np.inf
+    assert np.isfinite(Bounded(np.ones(2), np.array([0.0, 0.1])).apply(wild).bound[0])
+
+
+def test_float64_term_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the reference's own rounding a float64 candidate is given half of its bound."""
+    a = Bounded(np.full((1, 9), 1.1), None, FLOAT64)
+    right = a.dot(a.transpose(1, 0)).bound.item()
+    monkeypatch.setattr(bounded_module, "U64", 0.0)
+    assert a.dot(a.transpose(1, 0)).bound.item() == pytest.approx(right / 2, rel=1e-9)
+
+
+def test_moves_keep_the_error_at_its_value() -> None:
+    a = Bounded(np.arange(6.0).reshape(2, 3), 10 + np.arange(6.0).reshape(2, 3))
+    for moved in (a.transpose(1, 0), a.reshape(3, 2), a.move(lambda m: m[:, ::-1]), a.join([a], 0)):
+        np.testing.assert_array_equal(moved.bound, moved.value + 10)
+    joined = Bounded(np.zeros(2)).join([Bounded(np.ones(1), np.full(1, 0.5))], 0)
+    assert joined.bound.tolist() == [0, 0, 0.5]
+    assert (-a).bound is a.error
+    assert abs(-a).value.tolist() == a.value.tolist()
+
+
+@pytest.mark.parametrize("kind", [Bounded, Looped])
+def test_integers_stay_exact(kind: Any) -> None:
+    large = np.array([2**53 + 1, -(2**53) - 3, 7], np.int64)
+    a = kind(large)
+    cases = (
+        (a + a, large + large),
+        (a * 3, large * 3),
+        (a - 5, large - 5),
+        (a.sum((0,)), [7 - 2]),
+        (a.max((0,)), [2**53 + 1]),
+        (a.maximum(kind(large[::-1])), np.maximum(large, large[::-1])),
+        (-a, -large),
+        (abs(a), np.abs(large)),
+    )
+    for found, expected in cases:
+        assert found.value.dtype == np.int64
+        assert found.value.tolist() == list(expected)
+        assert getattr(found, "error", None) is None
+
+
+# --- the plain loop ----------------------------------------------------------------------------
+
+
+def loop_dot(a: Sequence[Any], b: Sequence[Any], bias: Any = None) -> Any:
+    """In scalars of the format, which round each operation."""
+    total = a[0] * b[0]
+    for x, y in zip(a[1:], b[1:], strict=True):
+        total = total + x * y
+    return total if bias is None else total + bias
+
+
+@formats
+@given(seed=seeds, n=st.integers(1, 12))
+def test_looped_dot_and_sum_are_plain_loops(form: Format, seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b, c = (form.round(rng.standard_normal(s) * 3) for s in ((2, 1, 3, n), (2, n, 2), (2,)))
+    dot = Looped(a, form).dot(Looped(b, form), Looped(c, form)).value
+    assert dot.dtype == form.dtype
+    assert dot.shape == (2, 2, 3, 2)
+    for i, j, row, column in np.ndindex(*dot.shape):
+        one = loop_dot(list(a[i, 0, row]), list(b[j, :, column]), c[column])
+        assert one.dtype == form.dtype
+        assert dot[i, j, row, column] == one
+    total = Looped(b, form).sum((1,)).value
+    assert total.dtype == form.dtype
+    for i, column in np.ndindex(2, 2):
+        assert total[i, 0, column] == loop_dot(list(b[i, :, column]), [form.dtype.type(1)] * n)
+
+
+@formats
+@given(seed=seeds)
+def test_looped_rounds_each_operation_once(form: Format, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (form.round(rng.standard_normal(5) * 3) for _ in range(2))
+    x, y = Looped(a, form), Looped(b, form)
+    with np.errstate(all="ignore"):
+        for found, values in (
+            (x + y, [p + q for p, q in zip(a, b, strict=True)]),
+            (x - y, [p - q for p, q in zip(a, b, strict=True)]),
+            (x * y, [p * q for p, q in zip(a, b, strict=True)]),
+            (x / y, [p / q for p, q in zip(a, b, strict=True)]),
+            (x * 0.1, [p * form.dtype.type(0.1) for p in a]),
+            (x.divided(3), [p / form.dtype.type(3) for p in a]),
+            (x.maximum(y), [max(p, q) for p, q in zip(a, b, strict=True)]),
+            (x.minimum(0.0), [min(p, form.dtype.type(0)) for p in a]),
+        ):
+            assert found.value.dtype == form.dtype
+            assert found.value.tolist() == [float(one) for one in values]
+
+
+def test_looped_casts_its_operands_to_the_format() -> None:
+    a = Looped(np.array([1.1, 2.2]), FLOAT16)
+    assert (a + 1.0).value.dtype == np.float16
+    assert a.wide().value.tolist() == np.array([1.1, 2.2], np.float16).tolist()
+    assert a.reshape(1, 2).dot(a.reshape(2, 1)).value.dtype == np.float16
+
+
+def test_looped_function_is_off_by_its_accuracy() -> None:
+    """No more than what is stated and one rounding, no less than half of it for some."""
+    x = np.linspace(1, 2, 1000).astype(np.float32)
+    y = Looped(x).apply(CUBE).value.astype(np.float64)
+    true = x.astype(np.float64) ** 3
+    relative = np.abs(y - true) / true / FLOAT32.u
+    assert 1.5 <= relative.max() <= 2 * CUBE.ulps + 1

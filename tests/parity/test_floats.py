@@ -1,0 +1,149 @@
+"""Facts about floating point, against exact rational arithmetic and NumPy's own."""
+
+from fractions import Fraction
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parity.floats import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    TF32,
+    Format,
+    cover,
+    equal_bits,
+    format_of,
+    gamma,
+    ulps,
+)
+
+STORED = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64]
+formats = pytest.mark.parametrize("form", [*STORED, TF32], ids=lambda form: form.name)
+stored = pytest.mark.parametrize("form", STORED, ids=lambda form: form.name)
+reals = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def nearest(x: float, form: Format) -> Fraction | None:
+    """x rounded by its definition: to the nearest multiple of the last place, ties to even; None: inf."""
+    exact = Fraction(x)
+    if not exact:
+        return exact
+    exponent = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
+    exponent -= abs(exact) < Fraction(2) ** exponent  # 2^exponent ≤ |x| < 2^(exponent + 1)
+    step = Fraction(2) ** (max(exponent, form.lowest) - form.digits + 1)
+    rounded = round(exact / step) * step  # Python rounds fractions to even
+    return rounded if abs(rounded) <= Fraction(form.largest) else None
+
+
+@stored
+def test_format_is_what_the_library_says(form: Format) -> None:
+    info = ml_dtypes.finfo(form.dtype)
+    assert form.u == float(info.eps) / 2
+    assert form.largest == float(info.max)
+    assert form.tiny == float(info.smallest_normal)
+    assert form.smallest == float(info.smallest_subnormal)
+    assert format_of(np.zeros(2, form.dtype)) is form
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.str_, np.uint8, np.complex64])
+def test_no_format(dtype: type) -> None:
+    assert format_of(np.zeros(2, dtype)) is None
+
+
+@formats
+@given(x=reals, near=st.integers(-2, 2), half=st.booleans())
+def test_round_is_to_nearest_even(form: Format, x: float, near: int, half: bool) -> None:
+    """Any number, and those at or just beside the middle between two neighbours."""
+    with np.errstate(all="ignore"):
+        if half and form is not FLOAT64:
+            low = form.round(np.array(x)).astype(np.float64)
+            high = low * (1 + 2 * form.u)
+            x = float(low / 2 + high / 2)
+            for _ in range(abs(near)):
+                x = float(np.nextafter(x, np.sign(near) * np.inf))
+        found = float(form.round(np.array(x)))
+    if not np.isfinite(x):
+        return
+    expected = nearest(x, form)
+    if expected is None:
+        assert found == np.sign(x) * np.inf
+    else:
+        assert Fraction(found) == expected
+
+
+@pytest.mark.parametrize("form", [BFLOAT16, TF32], ids=lambda form: form.name)
+def test_round_rounds_once(form: Format) -> None:
+    """float32 lies between float64 and these: a number just above the middle goes up, and not to even."""
+    above = 1 + form.u + 2.0**-40
+    assert float(form.round(np.array(above))) == 1 + 2 * form.u
+    assert float(form.round(np.array(-above))) == -1 - 2 * form.u
+    assert float(form.round(np.array(1 + 3 * form.u - 2.0**-40))) == 1 + 2 * form.u
+
+
+@formats
+def test_round_keeps_what_is_no_number(form: Format) -> None:
+    odd = form.round(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0])).astype(np.float64)
+    assert odd[0] == np.inf
+    assert odd[1] == -np.inf
+    assert np.isnan(odd[2])
+    assert list(np.signbit(odd[3:])) == [False, True]
+
+
+@pytest.mark.parametrize("u", [2.0**-8, 2.0**-11, 2.0**-24, 2.0**-53])
+@pytest.mark.parametrize("k", [0, 1, 2, 9, 100])
+def test_gamma_is_above_k_roundings(k: int, u: float) -> None:
+    exact = Fraction(u)
+    allowed = k * exact / (1 - k * exact)
+    assert (1 + exact) ** k - 1 <= allowed
+    assert 1 / (1 - exact) ** k - 1 <= allowed
+    assert gamma(k, u) == pytest.approx(float(allowed), rel=2**-50)
+
+
+def test_gamma_ends() -> None:
+    assert gamma(255, 2.0**-8) < np.inf
+    assert gamma(256, 2.0**-8) == np.inf
+    assert gamma(300, 2.0**-8) == np.inf
+
+
+@pytest.mark.parametrize("n", [1, 10, 10_000])
+def test_cover_is_above_a_sum_in_float64(n: int) -> None:
+    """A sum of n positive terms, each the result of some four roundings, is off by at most n + 3 of them."""
+    assert 1 + (1 + Fraction(2) ** -53) ** (n + 4) - 1 < Fraction(cover(n))
+    assert cover(n) < 1 + 1e-11
+
+
+@stored
+def test_ulps_count_neighbours(form: Format) -> None:
+    kind = f"u{form.dtype.itemsize}"
+    bits = np.array([0, 1, 2, 7, 1000], kind)
+    numbers = bits.view(form.dtype)
+    assert list(ulps(numbers, np.zeros_like(numbers))) == [0, 1, 2, 7, 1000]
+    assert list(ulps(numbers, -numbers)) == [0, 2, 4, 14, 2000]
+    assert ulps(numbers, -numbers).dtype == np.uint64
+    assert ulps(np.asarray(numbers[3]), np.asarray(numbers[1])).shape == ()
+
+
+def test_ulps_from_end_to_end() -> None:
+    ends = np.array([-np.inf, np.inf])
+    assert ulps(ends[:1], ends[1:])[0] == 2 * np.array(np.inf).view(np.uint64)
+
+
+@stored
+def test_equal_bits(form: Format) -> None:
+    a = np.array([1, 0, -0.0, np.nan, np.inf, 1, np.nan]).astype(form.dtype)
+    b = np.array([1, -0.0, 0, -np.nan, np.inf, 1 + 2 * form.u, 1]).astype(form.dtype)
+    assert list(equal_bits(a, b)) == [True, True, True, True, True, False, False]
+    assert equal_bits(a[0], b[0]).shape == ()
+    assert list(equal_bits(a[::2], b[::2])) == [True, True, True, False]
+
+
+@pytest.mark.parametrize("values", [[1, 2], [True, False], ["a", "b"]])
+def test_equal_bits_of_what_is_no_float(values: list) -> None:
+    a = np.array(values)
+    assert list(equal_bits(a, a[::-1])) == [False, False]
+    assert list(equal_bits(a, a.copy())) == [True, True]

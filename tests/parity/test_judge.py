@@ -1,0 +1,285 @@
+"""For every verdict a planted candidate; stretches, numbers that are none, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from parity.errors import UserError
+from parity.floats import BFLOAT16, FLOAT16, FLOAT64, TF32, Format
+from parity.graph import Declared, Graph, Node
+from parity.judge import judge
+from parity.operators.affine import MatMul
+from parity.verdict import Report
+from tests.parity.chains import ONE, Array, chain, cut, run
+
+WIDE = chain(1, 2304)
+
+
+def verdicts(report: Report) -> list[str]:
+    return [one.verdict for one in report.tensors]
+
+
+# --- a planted candidate for every verdict -----------------------------------------------------
+
+
+def test_equal() -> None:
+    values = run(ONE)
+    values["y0"] = (values["x"].astype(np.float64) @ ONE.constants["w0"].astype(np.float64)).astype(
+        np.float32
+    )
+    report = judge(ONE, values)
+    (one,) = report.tensors
+    assert (one.verdict, one.equal, one.values) == ("equal", 1024, 1024)
+    assert one.sources == ("x",)
+    assert report.same
+    assert report.first is None
+
+
+def test_equal_where_nothing_rounds() -> None:
+    """Small integers: every right implementation returns these bits."""
+    graph = replace(ONE, constants={"w0": np.arange(64 * 64, dtype=np.float32).reshape(64, 64) % 7 - 3})
+    values = {"x": np.arange(128, dtype=np.float32).reshape(2, 64) % 5}
+    values["y0"] = values["x"] @ graph.constants["w0"]
+    assert judge(graph, values).verdict == "equal"
+
+
+def test_rounding() -> None:
+    (one,) = judge(ONE, run(ONE)).tensors
+    assert one.verdict == "rounding"
+    assert 0 < one.ratio < 0.5
+    assert 0.2 < one.loop_ratio < 1.25
+    assert one.proven
+    assert one.worst is not None
+    assert one.max_abs_error < 1e-5
+    assert one.blind_below < 1e-4
+
+
+@pytest.mark.parametrize("form", [TF32, FLOAT16], ids=lambda form: form.name)
+def test_coarse(form: Format) -> None:
+    report = judge(WIDE, cut(WIDE, run(WIDE), form))
+    (one,) = report.tensors
+    assert one.verdict == "coarse"
+    assert one.ratio < 1
+    assert one.loop_ratio > 100
+    assert report.first is one
+    assert not report.same
+
+
+def test_different() -> None:
+    values = run(ONE)
+    values["y0"] = values["y0"].copy()
+    values["y0"][3, 7] *= 1.001
+    (one,) = judge(ONE, values).tensors
+    assert one.verdict == "different"
+    assert one.ratio > 1
+    assert one.worst is not None
+    assert one.worst.index == (3, 7)
+    assert one.worst.found == float(values["y0"][3, 7])
+    assert one.worst.expected == pytest.approx(one.worst.found / 1.001, rel=1e-5)
+
+
+def test_undecided() -> None:
+    """A sum that cancels: of its value neither yardstick leaves anything."""
+    graph = replace(ONE, constants={"w0": np.ones((64, 1), np.float32)})
+    x = np.random.default_rng(0).standard_normal((1, 64)).astype(np.float32) * 100
+    x[0, -1] = -np.sum(x[0, :-1], dtype=np.float64)  # Σx is what this rounds
+    report = judge(graph, {"x": x, "y0": x @ graph.constants["w0"]})
+    (one,) = report.tensors
+    assert one.verdict == "undecided", one
+    assert report.verdict == "undecided"
+    assert "record more" in one.note
+    assert not report.same
+
+
+def test_unjudged() -> None:
+    """An unknown operator is named and counted; what follows is judged from what was recorded."""
+    unknown = Node("odd", "com.example.Odd", None, ("y0",), ("y1",), "com.example.Odd")
+    last = Node("last", "MatMul", MatMul(), ("y1", "w0"), ("y2",))
+    graph = Graph((*ONE.nodes, unknown, last), ONE.inputs, ("y2",), ONE.constants)
+    values = run(ONE)
+    values["y1"] = np.abs(values["y0"])
+    values["y2"] = values["y1"] @ graph.constants["w0"]
+    report = judge(graph, values)
+    assert verdicts(report) == ["rounding", "unjudged", "rounding"]
+    assert report.unjudged == {"com.example.Odd": 1}
+    assert report.judged == 2
+    assert report.tensors[1].note == "com.example.Odd"
+    del values["y1"]
+    report = judge(graph, values)
+    assert verdicts(report) == ["rounding", "unjudged"]
+    assert "y1 is not known: com.example.Odd" in report.tensors[1].note
+
+
+# --- stretches ---------------------------------------------------------------------------------
+
+
+def test_only_the_end_was_recorded() -> None:
+    graph = chain(4)
+    values = run(graph)
+    report = judge(graph, {"x": values["x"], "y3": values["y3"]})
+    (one,) = report.tensors
+    assert one.tensor == "y3"
+    assert one.sources == ("x",)
+    assert one.verdict == "rounding"
+    (one,) = judge(graph, {"x": values["x"], "y3": cut(graph, values, TF32)["y3"]}).tensors
+    assert one.verdict in ("coarse", "different")
+    assert one.loop_ratio > 100
+
+
+def test_some_were_recorded() -> None:
+    graph = chain(6)
+    values = run(graph)
+    report = judge(graph, {name: values[name] for name in ("x", "y1", "y5")})
+    assert [one.tensor for one in report.tensors] == ["y1", "y5"]
+    assert [one.sources for one in report.tensors] == [("x",), ("y1",)]
+    assert verdicts(report) == ["rounding", "rounding"]
+
+
+def test_the_end_of_a_deep_network_is_measured_not_proven() -> None:
+    """Twelve layers: the worst case is wider than the values, the loop still tells TF32 from float32."""
+    graph = chain(12)
+    values = run(graph)
+    (one,) = judge(graph, {"x": values["x"], "y11": values["y11"]}).tensors
+    assert one.verdict == "rounding"
+    assert not one.proven
+    (one,) = judge(graph, {"x": values["x"], "y11": cut(graph, values, TF32, 3)["y11"]}).tensors
+    assert (one.verdict, one.proven) == ("coarse", False)
+
+
+@pytest.mark.parametrize("layer", [0, 2, 4])
+def test_only_the_first_wrong_tensor_is_accused(layer: int) -> None:
+    """Later tensors are judged from the candidate's own values."""
+    graph = chain(5)
+    values = cut(graph, run(graph), BFLOAT16, layer)
+    report = judge(graph, values)
+    assert report.first is not None
+    assert report.first.tensor == f"y{layer}"
+    assert [k for k, one in enumerate(verdicts(report)) if one not in ("equal", "rounding")] == [layer]
+
+
+# --- what is not a number ----------------------------------------------------------------------
+
+
+def test_nan_on_both_sides_is_equal() -> None:
+    values = run(ONE)
+    values["x"][2, 3] = np.nan
+    values["y0"] = values["x"] @ ONE.constants["w0"]
+    (one,) = judge(ONE, values).tensors
+    assert one.verdict == "rounding"
+    assert one.note == "64 NaN of 1024 values in float32; 64 of them are so in the reference"
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_on_one_side_is_different(odd: float) -> None:
+    values = run(ONE)
+    values["y0"][1, 2] = odd
+    (one,) = judge(ONE, values).tensors
+    assert one.verdict == "different"
+    assert one.worst is not None
+    assert one.worst.index == (1, 2)
+    assert "0 of them are so in the reference" in one.note
+
+
+def test_nan_in_the_reference_alone_is_different() -> None:
+    values = run(ONE)
+    values["x"][0, 0] = np.nan
+    assert judge(ONE, values).verdict == "different"
+
+
+def test_overflow_that_is_due_is_admitted_and_named() -> None:
+    values = run(ONE)
+    values["x"][4] = np.abs(values["x"][4]) * np.float32(1e38)
+    graph = replace(
+        ONE, constants={"w0": 1 + np.abs(ONE.constants["w0"])}
+    )  # no partial sum overflows before its end
+    with np.errstate(over="ignore"):
+        values["y0"] = values["x"] @ graph.constants["w0"]
+    infinite = int(np.isinf(values["y0"]).sum())
+    assert infinite == 64
+    (one,) = judge(graph, values).tensors
+    assert one.verdict == "rounding", one
+    assert f"{infinite} infinite of 1024 values in float32" in one.note
+    values["y0"] = np.where(np.isinf(values["y0"]), -values["y0"], values["y0"])
+    assert judge(graph, values).verdict == "different"
+
+
+def test_float16_overflows_earlier() -> None:
+    values = {"x": np.full((1, 64), 300, np.float16)}
+    graph = replace(ONE, constants={"w0": np.full((64, 3), 16, np.float32)})
+    values["y0"] = np.full((1, 3), np.inf, np.float16)
+    report = judge(graph, values)
+    assert report.same, report.tensors
+    assert "3 infinite of 3 values in float16" in report.tensors[0].note
+    values = {name: array.astype(np.float32) for name, array in values.items()}
+    assert judge(graph, values).verdict == "different"
+
+
+# --- shapes, dtypes, names ---------------------------------------------------------------------
+
+
+def test_wrong_shape_is_different() -> None:
+    values = run(ONE)
+    values["y0"] = values["y0"].T
+    (one,) = judge(ONE, values).tensors
+    assert (one.verdict, one.note) == ("different", "shape [64, 16], expected [16, 64]")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("x", np.zeros((2, 64), np.int32), r"x is int32, but the graph declares float32 \[N, 64\]"),
+        ("x", np.zeros((2, 64), object), "x holds Python objects, not numbers"),
+        (
+            "x",
+            np.zeros((2, 63), np.float32),
+            r"x has shape \[2, 63\], but the graph declares float32 \[N, 64\]",
+        ),
+        ("x", np.zeros(64, np.float32), r"x has shape \[64\]"),
+        ("y0", np.zeros((16, 64), np.int64), "y0 is int64, but the graph declares float32"),
+        ("y9", np.zeros(3, np.float32), "chain.onnx has no tensor 'y9'; the nearest: y0"),
+    ],
+)
+def test_refused(name: str, array: Array, message: str) -> None:
+    graph = replace(ONE, declared={"y0": Declared("float32")})
+    with pytest.raises(UserError, match=message):
+        judge(graph, {**run(ONE), name: array})
+
+
+def test_missing_input_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"chain.onnx needs the input 'x' \(float32 \[N, 64\]\), which is not given"
+    ):
+        judge(ONE, {"y0": run(ONE)["y0"]})
+
+
+@pytest.mark.parametrize("form", [FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
+def test_other_formats_are_judged_in_their_own(form: Format) -> None:
+    """Within their own bound; the same rounding in a finer format is a fault."""
+    graph = replace(ONE, constants={"w0": form.round(ONE.constants["w0"])})
+    values = run(graph, form=form)
+    (one,) = judge(graph, values).tensors
+    assert one.verdict in ("equal", "rounding"), one
+    if form is not FLOAT64:
+        pretended = {name: array.astype(np.float32) for name, array in values.items()}
+        assert judge(graph, pretended).verdict == "different"
+    else:
+        values["y0"] = values["y0"].astype(np.float32).astype(np.float64)
+        assert judge(graph, values).verdict == "different"
+
+
+def test_scalar_output() -> None:
+    node = Node("dot", "MatMul", MatMul(), ("a", "b"), ("y",))
+    graph = Graph((node,), {"a": Declared(), "b": Declared()}, ("y",))
+    a, b = np.random.default_rng(0).standard_normal((2, 50)).astype(np.float32)
+    assert judge(graph, {"a": a, "b": b, "y": np.asarray(a @ b)}).same
+    (one,) = judge(graph, {"a": a, "b": b, "y": np.asarray(a @ b * np.float32(1.001))}).tensors
+    assert one.verdict == "different"
+    assert one.worst is not None
+    assert one.worst.index == ()
+
+
+def test_empty_output() -> None:
+    values = {"x": np.zeros((0, 64), np.float32), "y0": np.zeros((0, 64), np.float32)}
+    (one,) = judge(ONE, values).tensors
+    assert (one.verdict, one.values) == ("equal", 0)

@@ -47,8 +47,9 @@ class Function:
 class Number(ABC):
     """An array of real numbers in one arithmetic. Operands of one formula share it.
 
-    Operations that round nothing are `move`, `max`, `maximum`, `minimum`, negation and `abs`; all others
-    round once for each result, a `sum` or a `dot` once for each addition and product.
+    Operations that round nothing are `move`, `max`, `min`, `maximum`, `minimum`, negation and `abs`; all
+    others round once for each result, a `sum` or a `dot` once for each addition and product. Integers are
+    added and multiplied without rounding.
     """
 
     @property
@@ -99,6 +100,18 @@ class Number(ABC):
     @abstractmethod
     def max(self, axes: Axes) -> Self:
         """Over these axes, which stay with length 1."""
+
+    @abstractmethod
+    def min(self, axes: Axes) -> Self:
+        """Over these axes, which stay with length 1."""
+
+    @abstractmethod
+    def prod(self, axes: Axes) -> Self:
+        """The product over these axes, which stay with length 1."""
+
+    @abstractmethod
+    def cumsum(self, axis: int) -> Self:
+        """Along an axis, the sum of all values up to and with each."""
 
     @abstractmethod
     def maximum(self, other: "Self | float") -> Self: ...

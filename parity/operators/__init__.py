@@ -1,6 +1,17 @@
 """Every operator that can be judged: one class each, a file for each family."""
 
-from parity.operators import affine
+from parity.operators import affine, cast, create, quantization, reduction, select, shape
 from parity.operators.operator import OPERATORS, Elementwise, Operator
 
-__all__ = ["OPERATORS", "Elementwise", "Operator", "affine"]
+__all__ = [
+    "OPERATORS",
+    "Elementwise",
+    "Operator",
+    "affine",
+    "cast",
+    "create",
+    "quantization",
+    "reduction",
+    "select",
+    "shape",
+]

@@ -90,7 +90,7 @@ def ulps(a: Array, b: Array) -> Array:
 
 def _ordinal(x: Array) -> Array:
     """Floats as integers in the same order, neighbours one apart, both zeros 0."""
-    bits = np.ascontiguousarray(x).view(f"i{x.itemsize}")
+    bits = np.asarray(x, order="C").view(f"i{x.itemsize}")
     return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
 
 
@@ -99,5 +99,5 @@ def equal_bits(a: Array, b: Array) -> Array:
     if a.dtype.kind in "biuSUO":
         return np.asarray(a == b)
     bits = f"u{a.itemsize}"
-    same = np.ascontiguousarray(a).view(bits) == np.ascontiguousarray(b).view(bits)
+    same = np.asarray(a, order="C").view(bits) == np.asarray(b, order="C").view(bits)
     return same | ((a == 0) & (b == 0)) | (np.isnan(a) & np.isnan(b))

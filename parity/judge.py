@@ -322,7 +322,7 @@ def sampled(operator: Operator, points: Points, inputs: list) -> Number:
     """The operator at these points, so many at a time that what they gather stays small."""
     if not points:
         result = operator.evaluate(*inputs)
-        return (result[0] if isinstance(result, tuple) else result).reshape(1)  # type: ignore[union-attr]
+        return (result[0] if isinstance(result, tuple) else result).reshape(1)
     count = max(1, GATHERED // max(operator.terms(*inputs), 1))
     parts = [
         operator.sample(tuple(axis[start : start + count] for axis in points), *inputs)
@@ -340,7 +340,9 @@ def _exact(blank: TensorReport, found: Array, expected: Bounded, points: Points)
         return replace(report, verdict="equal")
     if found.dtype.kind in "USOT":  # text
         return replace(report, verdict="different", ratio=np.inf)
-    apart = np.abs(found.astype(np.float64) - expected.value.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(found.astype(np.float64) - right.astype(np.float64))
+    apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
     ratio = _over(apart, expected.bound)
     place, worst = _worst(ratio, found, expected.value, points)
     verdict = "rounding" if ratio.flat[place] <= 1 else "different"

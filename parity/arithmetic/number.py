@@ -8,6 +8,7 @@ format returns; given `Integers`, the exact value.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import Self
 
@@ -101,17 +102,26 @@ class Number(ABC):
     def max(self, axes: Axes) -> Self:
         """Over these axes, which stay with length 1."""
 
-    @abstractmethod
     def min(self, axes: Axes) -> Self:
         """Over these axes, which stay with length 1."""
+        return -((-self).max(axes))
 
-    @abstractmethod
     def prod(self, axes: Axes) -> Self:
-        """The product over these axes, which stay with length 1."""
+        """The product over these axes, which stay with length 1; at least one value."""
+        kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(self.shape))
+        factors = self.transpose(*axes, *kept).reshape(-1, *(self.shape[axis] for axis in kept))
+        parts = [factors.move(lambda a, k=k: a[k]) for k in range(factors.shape[0])]  # type: ignore[misc]
+        return reduce(lambda a, b: a * b, parts).reshape(*shape)
 
-    @abstractmethod
     def cumsum(self, axis: int) -> Self:
         """Along an axis, the sum of all values up to and with each."""
+        axis %= self.ndim
+        totals: list[Self] = []
+        for k in range(self.shape[axis]):
+            one = self.move(lambda a, k=k: np.take(a, [k], axis))  # type: ignore[misc]
+            totals.append(totals[-1] + one if totals else one)
+        return totals[0].join(totals[1:], axis) if totals else self
 
     @abstractmethod
     def maximum(self, other: "Self | float") -> Self: ...

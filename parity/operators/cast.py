@@ -1,6 +1,6 @@
 """Changes of type: Cast, CastLike, and what other operators need of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import ml_dtypes
@@ -26,8 +26,8 @@ FINITE_ABOVE = (
 def exactly(array: Array, like: Number) -> Number:
     """An array that every candidate has to the bit, in the arithmetic of `like`."""
     if isinstance(like, Bounded):
-        return Bounded(array, None, like.format)
-    return Looped(array, like.format) if isinstance(like, Looped) else integers(array)
+        return replace(like, value=array, error=None)
+    return replace(like, value=array) if isinstance(like, Looped) else integers(array)
 
 
 def type_of(x: Number) -> np.dtype:
@@ -55,13 +55,15 @@ def cast(x: Number, to: np.dtype, whole: np.ufunc = np.trunc) -> Number:
     value = _opened(x.value)
     if to.name in FORMATS:
         form = FORMATS[to.name]
-        return Looped(form.round(value), form) if isinstance(x, Looped) else _to_float(x, value, form)
+        if isinstance(x, Looped):
+            return replace(x, value=form.round(value), format=form)
+        return _to_float(x, value, form)
     if to.kind not in "biu":
         raise Unjudged(f"Cast from {x.value.dtype} to {to}")
     with np.errstate(invalid="ignore"):
         cut = (whole(value) if value.dtype.kind == "f" and to.kind != "b" else value).astype(to)
     if isinstance(x, Looped):
-        return Looped(cut, x.format)
+        return replace(x, value=cut)
     if to.kind == "b":
         off = None if x.error is None else ((np.abs(value) <= x.error) & (x.error > 0)).astype(np.float64)
         return Bounded(cut, off, x.format)

@@ -4,7 +4,7 @@ What is rounded to an integer after that may fall on either side of a tie: where
 the integer may be off by 1. No right runtime is accused, and any other value is.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +31,7 @@ def quantized(x: Number, zero: Number | None, to: np.dtype) -> Number:
         off = None if ends.error is None else np.rint(ends.error)  # what integers are off by is an integer
         return Bounded(ends.value.astype(to), off if off is not None and off.any() else None, ends.format)
     assert isinstance(ends, Looped)
-    return Looped(ends.value.astype(to), ends.format)
+    return replace(ends, value=ends.value.astype(to))
 
 
 def _range(to: np.dtype) -> tuple[int, int]:

@@ -18,11 +18,11 @@ from tests.parity.examples.example import Example, Make
 Shape = tuple[int, ...]
 
 
-def _float(x: float | list[float]) -> np.ndarray:
+def _float(x: Any) -> np.ndarray:
     return np.array(x, np.float32)
 
 
-def _byte(x: int | list[int], dtype: type = np.uint8) -> np.ndarray:
+def _byte(x: Any, dtype: type = np.uint8) -> np.ndarray:
     return np.array(x, dtype)
 
 

@@ -39,7 +39,7 @@ def _floats(shape: Shape, *more: list[int] | None, positive: bool = False) -> Ma
 
 def _integers(shape: Shape, dtype: type, *more: list[int]) -> Make:
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
-        x = rng.integers(1, 5, shape).astype(dtype)
+        x: np.ndarray = rng.integers(1, 5, shape).astype(dtype)
         return [x, *(np.array(one, np.int64) for one in more)]
 
     return make

@@ -232,8 +232,8 @@ class CumSum(Operator):
     def sample(self, points: Points, x: Number, axis: Number) -> Number:
         along = self._axis(x, axis)
         others = points[:along] + points[along + 1 :]
-        lines = x.move(lambda a: np.moveaxis(a, along, -1)[others].reshape(len(points[0]), -1))
-        rows = np.arange(len(points[0]))
+        lines = x.move(lambda a: np.atleast_2d(np.moveaxis(a, along, -1)[others]))
+        rows = np.arange(len(points[0])) if others else 0
         return self._along(lines, 1).move(lambda a: a[rows, points[along]])
 
     def _axis(self, x: Number, axis: Number) -> int:

@@ -26,7 +26,7 @@ from tests.parity.examples.example import Example, Make
 Shape = tuple[int, ...]
 
 
-def _floats(shape: Shape, *more: list[int] | None, positive: bool = False) -> Make:
+def _floats(shape: Shape, *more: int | list[int] | None, positive: bool = False) -> Make:
     """Normally distributed floats, or their magnitudes, and fixed integers (axes, counts) behind them."""
 
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
@@ -37,7 +37,7 @@ def _floats(shape: Shape, *more: list[int] | None, positive: bool = False) -> Ma
     return make
 
 
-def _integers(shape: Shape, dtype: type, *more: list[int]) -> Make:
+def _integers(shape: Shape, dtype: type, *more: int | list[int]) -> Make:
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
         x: np.ndarray = rng.integers(1, 5, shape).astype(dtype)
         return [x, *(np.array(one, np.int64) for one in more)]
@@ -76,11 +76,11 @@ EXAMPLES = [
     Example(ReduceProd(), {}, _integers((3, 4), np.int64, [1])),
     Example(ReduceMax(), {}, _integers((3, 4), np.uint8, [1])),
     Example(ReduceMin(keepdims=0), {"keepdims": 0}, _integers((3, 4), np.int64, [1])),
-    Example(CumSum(), {}, _floats((3, 7, 2), [1]), data=(0,)),
-    Example(CumSum(exclusive=1), {"exclusive": 1}, _floats((7,), [0]), data=(0,)),
-    Example(CumSum(reverse=1), {"reverse": 1}, _floats((2, 9), [-1]), data=(0,)),
-    Example(CumSum(1, 1), {"exclusive": 1, "reverse": 1}, _floats((2, 9), [1]), data=(0,)),
-    Example(CumSum(), {}, _integers((4, 3), np.int32, [0])),
+    Example(CumSum(), {}, _floats((3, 7, 2), 1), data=(0,)),
+    Example(CumSum(exclusive=1), {"exclusive": 1}, _floats((7,), 0), data=(0,)),
+    Example(CumSum(reverse=1), {"reverse": 1}, _floats((2, 9), -1), data=(0,)),
+    Example(CumSum(1, 1), {"exclusive": 1, "reverse": 1}, _floats((2, 9), 1), data=(0,)),
+    Example(CumSum(), {}, _integers((4, 3), np.int32, 0)),
     Example(ArgMax(axis=1), {"axis": 1}, _floats((3, 8, 2))),
     Example(
         ArgMax(-1, 0, 1), {"axis": -1, "keepdims": 0, "select_last_index": 1}, _integers((4, 9), np.int32)

@@ -6,7 +6,7 @@ import pytest
 from parity.arithmetic import Bounded, Looped
 from parity.errors import Unjudged
 from parity.floats import FLOAT16, FLOAT32
-from parity.operators import OPERATORS
+from parity.operators import OPERATORS, Operator
 from parity.operators.cast import Cast, cast
 from parity.operators.select import Pad, ScatterElements
 from parity.operators.shape import Flatten, Reshape, Slice, Transpose
@@ -28,15 +28,27 @@ movers = pytest.mark.parametrize(
     ids=str,
 )
 NO_KERNEL = {"Cast(to=16)": "onnxruntime returns no bfloat16 to NumPy"}
-INVALID = {"Reshape(allowzero=1)": "the reference evaluator shares the meaning, but not for empty arrays"}
+REFUSED = {  # what the reference evaluator cannot do, by type
+    "GatherElements": "indices that are fewer than the values on another axis",
+    "Scatter": "deprecated, so that it has none",
+    "Pad": "widths below zero",
+}
 
 
 @every
 def test_reference_evaluator_agrees(example: Example) -> None:
     arrays = runs.drawn(example)
-    for one, right in zip(runs.evaluated(example, arrays), runs.reference(example, arrays), strict=True):
+    try:
+        expected = runs.reference(example, arrays)
+    except (ValueError, RuntimeError):
+        if example.operator.TYPE not in REFUSED:
+            raise
+        return
+    for one, right in zip(runs.evaluated(example, arrays), expected, strict=True):
         assert one.shape == right.shape
-        if one.error is None:
+        if example.operator.TYPE == "OneHot":  # computed as off + hot · (on − off), which rounds three times
+            assert (np.abs(right - one.value) <= 6 * FLOAT32.u * np.abs(arrays[2]).sum()).all()  # type: ignore[arg-type]
+        elif one.error is None:
             np.testing.assert_array_equal(one.value, right, strict=one.value.dtype.kind != "f")
         else:
             assert (np.abs(right.astype(np.float64) - one.value) <= one.error).all()
@@ -75,16 +87,16 @@ def test_errors_move_as_values_do(example: Example) -> None:
     errors = {k: np.abs(one.astype(np.float64)) / 8 for k in example.data if (one := arrays[k]) is not None}
     if example.operator.TYPE == "Range":
         return  # its ends must be known
-    for one in runs.evaluated(example, arrays, errors):
-        if one.error is None:
-            assert one.value.dtype.kind in "iu"
+    for y in runs.evaluated(example, arrays, errors):
+        eighth = np.abs(y.value) / 8
+        if y.error is None:
+            assert y.value.dtype.kind in "iu"
         elif example.node.get("value"):  # a constant in an attribute is known
-            constant = one.value == example.node["value"]
-            np.testing.assert_array_equal(one.error, np.where(constant, 0, np.abs(one.value) / 8))
+            np.testing.assert_array_equal(y.error, np.where(y.value == example.node["value"], 0, eighth))
         elif example.node.get("reduction") in ("max", "min"):
-            assert (one.error >= np.abs(one.value) / 8).all()
+            assert (y.error >= eighth).all()
         else:
-            np.testing.assert_array_equal(one.error, np.abs(one.value) / 8)
+            np.testing.assert_array_equal(y.error, eighth)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +111,10 @@ def test_errors_move_as_values_do(example: Example) -> None:
         (OPERATORS["Expand"](), (np.array([2, 1, 1, 1, 1]),)),
     ],
 )
-def test_views_copy_nothing(operator: OPERATORS["Flatten"], more: tuple[np.ndarray, ...]) -> None:  # type: ignore[name-defined, valid-type]
+def test_views_copy_nothing(operator: Operator, more: tuple[np.ndarray, ...]) -> None:
     x = np.zeros((2, 3, 4, 5), np.float32)
-    y = operator.evaluate(Bounded(x), *map(Bounded, more))  # type: ignore[attr-defined]
+    y = operator.evaluate(Bounded(x), *map(Bounded, more))
+    assert isinstance(y, Bounded)
     assert np.shares_memory(y.value, x)
 
 
@@ -156,9 +169,9 @@ def test_cast_rounds_once_and_only_where_needed() -> None:
     assert FLOAT16.u <= y.bound[1] < 1.01 * FLOAT16.u
     assert (y.value[3:5] == [np.inf, -np.inf]).all()
     assert y.bound[5] >= 2.0**-26
-    found = x.astype(np.float16).astype(np.float64)
+    found = FLOAT16.round(x).astype(np.float64)
     finite = np.isfinite(found)
-    assert (np.abs(found - y.value)[finite] <= y.bound[finite]).all()
+    assert (np.abs(found[finite] - y.value[finite]) <= y.bound[finite]).all()
 
 
 def test_cast_of_uncertain_values_to_integers() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged, UserError
-from parity.floats import FLOAT32, FLOAT64, Format, equal_bits, format_of
+from parity.floats import FLOAT32, FLOAT64, FORMATS, Format, equal_bits, format_of
 from parity.graph import Declared, Graph, Node, apply
 from parity.operators import Operator
 from parity.operators.operator import Points
@@ -209,7 +209,7 @@ def check_kind(name: str, array: Array, declared: Declared) -> None:
         and declared.dtype not in ("object", "str", "StringDType128")
     ):
         raise UserError(f"{name} holds Python objects, not numbers: record arrays of numbers")
-    if declared.dtype and is_float != (declared.dtype.startswith(("float", "bfloat"))):
+    if declared.dtype and is_float != (declared.dtype in FORMATS):
         raise UserError(f"{name} is {array.dtype}, but the graph declares {declared}")
 
 
@@ -322,7 +322,8 @@ def _loop(operator: Operator, output: int, points: Points, inputs: list[Looped |
 def sampled(operator: Operator, points: Points, inputs: list) -> Number:
     """The operator at these points, so many at a time that what they gather stays small."""
     if not points:
-        return operator.evaluate(*inputs).reshape(1)  # type: ignore[union-attr]
+        result = operator.evaluate(*inputs)
+        return (result[0] if isinstance(result, tuple) else result).reshape(1)
     count = max(1, GATHERED // max(operator.terms(*inputs), 1))
     parts = [
         operator.sample(tuple(axis[start : start + count] for axis in points), *inputs)
@@ -333,13 +334,16 @@ def sampled(operator: Operator, points: Points, inputs: list) -> Number:
 
 def _exact(blank: TensorReport, found: Array, expected: Bounded, points: Points) -> TensorReport:
     """Integers, booleans, strings: equal, or as far off as an undecided rounding before allows."""
-    same = np.asarray(found == expected.value)
+    right = expected.value
+    same = np.asarray((found == right) | ((found != found) & (right != right)))  # NaNs of 8 bits are equal
     report = replace(blank, values=found.size, equal=int(same.sum()))
     if same.all():
         return replace(report, verdict="equal")
-    if found.dtype.kind not in "biu":
+    if found.dtype.kind in "USOT":  # text
         return replace(report, verdict="different", ratio=np.inf)
-    apart = np.abs(found.astype(np.float64) - expected.value.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(found.astype(np.float64) - right.astype(np.float64))
+    apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
     ratio = _over(apart, expected.bound)
     place, worst = _worst(ratio, found, expected.value, points)
     verdict = "rounding" if ratio.flat[place] <= 1 else "different"

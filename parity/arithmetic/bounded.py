@@ -62,6 +62,8 @@ class Bounded(Number):
         return Bounded(rearrange(self.value), error, self.format)
 
     def wide(self) -> "Bounded":
+        if self._is_integer():
+            return self
         return Bounded(_wide(self.value), self.error, self.format)
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
@@ -72,6 +74,8 @@ class Bounded(Number):
         return Bounded(value, np.concatenate([part.bound for part in parts], axis), self.format)
 
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
+        if self._is_integer() and other._is_integer():
+            return self._integer_dot(other, bias)
         a, b = _wide(self.value), _wide(other.value)
         terms = (a.shape[-1] if products is None else products) + (bias is not None)
         value, size = _products(a, b)
@@ -90,9 +94,17 @@ class Bounded(Number):
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
 
+    def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
+        """Nothing rounds; what an operand may be off by is carried."""
+        carried = _carried(_wide(self.value), self.error, _wide(other.value), other.error)
+        product = Bounded(integer_product(self.value, other.value), carried, self.format)
+        return product if bias is None else product + bias
+
     def sum(self, axes: Axes) -> "Bounded":
         if self._is_integer():
-            return Bounded(self.value.sum(axes, keepdims=True), None, self.format)
+            off = None if self.error is None else self.error.sum(axes, keepdims=True)
+            total = self.value.sum(axes, keepdims=True, dtype=_counted(self.value))
+            return Bounded(total, off, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         size = np.abs(x).sum(axes, keepdims=True)
         carried = None if self.error is None else self.error.sum(axes, keepdims=True)
@@ -112,6 +124,47 @@ class Bounded(Number):
     def max(self, axes: Axes) -> "Bounded":
         error = None if self.error is None else largest(self.error, axes)
         return Bounded(largest(self.value, axes), error, self.format)
+
+    def min(self, axes: Axes) -> "Bounded":
+        error = None if self.error is None else self.error.max(axes, keepdims=True)
+        return Bounded(self.value.min(axes, keepdims=True), error, self.format)
+
+    def prod(self, axes: Axes) -> "Bounded":
+        """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
+        if self._is_integer() and self.error is None:
+            total = self.value.prod(axes, keepdims=True, dtype=_counted(self.value))
+            return Bounded(total, None, self.format)
+        x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = x.prod(axes, keepdims=True)
+            size = np.abs(x)
+            carried = np.zeros(value.shape)
+            if self.error is not None:  # Π(|x| + e) − Π|x|, rounded up
+                size = size + self.error
+                carried = size.prod(axes, keepdims=True) * (1 + terms * 4 * U64) - np.abs(value)
+            if terms <= 1:
+                return Bounded(value, self.error, self.format)
+            zero = (size == 0).any(axes, keepdims=True)
+            g = gamma(terms - 1, self.format.u) + gamma(terms - 1, U64)
+            reach = np.maximum(size, 1).prod(axes, keepdims=True)
+            error = carried + g * (np.abs(value) + carried) + terms * self.format.smallest * reach
+            error = np.where(reach > self.format.largest, np.inf, error * cover(terms))
+        # A zero factor makes every order return zero, unless the others overflow to infinity before.
+        error = np.where(zero & (reach <= self.format.largest), 0.0, error)
+        return Bounded(value, error, self.format)
+
+    def cumsum(self, axis: int) -> "Bounded":
+        off = None if self.error is None else self.error.cumsum(axis)
+        if self._is_integer():
+            return Bounded(self.value.cumsum(axis, dtype=_counted(self.value)), off, self.format)
+        x, n = _wide(self.value), self.shape[axis]
+        along = tuple(-1 if k == axis % self.ndim else 1 for k in range(self.ndim))
+        g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
+        g64 = np.array([gamma(k, U64) for k in range(n)]).reshape(along)
+        error = np.abs(x).cumsum(axis) * ((g + g64) * cover(n))
+        if off is not None:
+            error += off * ((1 + g) * cover(n))
+        return Bounded(x.cumsum(axis), error, self.format)
 
     def maximum(self, other: "Bounded | float") -> "Bounded":
         """Of an error only that part survives which can end above the other operand."""
@@ -160,16 +213,17 @@ class Bounded(Number):
     def __add__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
         if self._is_integer() and y._is_integer():
-            return Bounded(self.value + y.value, None, self.format)
+            off = None if self.error is None and y.error is None else self.bound + y.bound
+            return Bounded(self.value + y.value, off, self.format)
         return self._rounded(_wide(self.value) + _wide(y.value), self.bound + y.bound, 1, 0.0)
 
     def __mul__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
-        if self._is_integer() and y._is_integer():
-            return Bounded(self.value * y.value, None, self.format)
         a, b = _wide(self.value), _wide(y.value)
-        value = a * b
         carried = _both(np.multiply, a, self.error, b, y.error)
+        if self._is_integer() and y._is_integer():
+            return Bounded(self.value * y.value, carried, self.format)
+        value = a * b
         return self._rounded(
             value, np.zeros(value.shape) if carried is None else carried, 1, self.format.smallest
         )
@@ -206,7 +260,27 @@ class Bounded(Number):
         return other if isinstance(other, Bounded) else Bounded(np.asarray(other), None, self.format)
 
     def _is_integer(self) -> bool:
-        return self.error is None and self.value.dtype.kind in "biu"
+        """Whether adding and multiplying these rounds nothing, whatever they are off by."""
+        return self.value.dtype.kind in "biu"
+
+
+def _counted(x: Array) -> np.dtype:
+    """The type in which integers of x's type are added up: their own, truth values as int64."""
+    return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
+
+
+def integer_product(a: Array, b: Array) -> Array:
+    """a·b of integers, modulo the range of their type; by float64's fast product where that is exact."""
+    kind = np.result_type(a.dtype, b.dtype)
+    load = max(a.shape[-1], 1) * _peak(a) * _peak(b)
+    if load < 2**53:
+        return (_wide(a) @ _wide(b)).astype(np.int64).astype(kind)
+    return (a.astype(kind) @ b.astype(kind)).astype(kind)
+
+
+def _peak(x: Array) -> int:
+    """The largest magnitude, as a Python integer."""
+    return max(-int(x.min(initial=0)), int(x.max(initial=0)))
 
 
 def _wide(x: Array) -> Array:

@@ -104,6 +104,18 @@ class Integers(Number):
     def max(self, axes: Axes) -> "Integers":
         return Integers(largest(self.units, axes), self.exponent)
 
+    def min(self, axes: Axes) -> "Integers":
+        return Integers(self.units.min(axis=axes, keepdims=True), self.exponent)
+
+    def prod(self, axes: Axes) -> "Integers":
+        terms = prod(self.shape[axis] for axis in axes)
+        check_width(self.peak() ** terms, self.exponent * terms)
+        return Integers(self.units.prod(axis=axes, keepdims=True), self.exponent * terms)
+
+    def cumsum(self, axis: int) -> "Integers":
+        check_width(self.peak() * self.shape[axis], self.exponent)
+        return Integers(self.units.cumsum(axis), self.exponent)
+
     def maximum(self, other: "Integers | float") -> "Integers":
         exponent, (a, b) = on_one_grid(self, self._operand(other))
         return Integers(np.maximum(a, b), exponent)

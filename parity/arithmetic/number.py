@@ -48,8 +48,9 @@ class Function:
 class Number(ABC):
     """An array of real numbers in one arithmetic. Operands of one formula share it.
 
-    Operations that round nothing are `move`, `max`, `maximum`, `minimum`, negation and `abs`; all others
-    round once for each result, a `sum` or a `dot` once for each addition and product.
+    Operations that round nothing are `move`, `max`, `min`, `maximum`, `minimum`, negation and `abs`; all
+    others round once for each result, a `sum` or a `dot` once for each addition and product. Integers are
+    added and multiplied without rounding.
     """
 
     @property
@@ -104,6 +105,27 @@ class Number(ABC):
     @abstractmethod
     def max(self, axes: Axes) -> Self:
         """Over these axes, which stay with length 1."""
+
+    def min(self, axes: Axes) -> Self:
+        """Over these axes, which stay with length 1."""
+        return -((-self).max(axes))
+
+    def prod(self, axes: Axes) -> Self:
+        """The product over these axes, which stay with length 1; at least one value."""
+        kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(self.shape))
+        factors = self.transpose(*axes, *kept).reshape(-1, *(self.shape[axis] for axis in kept))
+        parts = [factors.move(lambda a, k=k: a[k]) for k in range(factors.shape[0])]  # type: ignore[misc]
+        return reduce(lambda a, b: a * b, parts).reshape(*shape)
+
+    def cumsum(self, axis: int) -> Self:
+        """Along an axis, the sum of all values up to and with each."""
+        axis %= self.ndim
+        totals: list[Self] = []
+        for k in range(self.shape[axis]):
+            one = self.move(lambda a, k=k: np.take(a, [k], axis))  # type: ignore[misc]
+            totals.append(totals[-1] + one if totals else one)
+        return totals[0].join(totals[1:], axis) if totals else self
 
     @abstractmethod
     def maximum(self, other: "Self | float") -> Self: ...

@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from parity.arithmetic.bounded import integer_product
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.floats import FLOAT32, Format
 
@@ -38,12 +39,15 @@ class Looped(Number):
         return Looped(rearrange(self.value), self.format)
 
     def wide(self) -> "Looped":
-        return Looped(self._in_format(self.value), self.format)
+        return Looped(self._computed(), self.format)
 
     def join(self, others: Sequence["Looped"], axis: int) -> "Looped":
         return Looped(np.concatenate([part.value for part in (self, *others)], axis), self.format)
 
     def dot(self, other: "Looped", bias: "Looped | None" = None, products: int | None = None) -> "Looped":
+        if self.value.dtype.kind in "biu" and other.value.dtype.kind in "biu":
+            exact = integer_product(self.value, other.value)
+            return Looped(exact if bias is None else exact + bias.value, self.format)
         a = np.ascontiguousarray(np.moveaxis(self._in_format(self.value), -1, 0))[..., None]
         b = np.moveaxis(self._in_format(other.value), -2, 0)[..., None, :]
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -56,15 +60,30 @@ class Looped(Number):
     def sum(self, axes: Axes) -> "Looped":
         if self.value.dtype.kind in "biu":
             return Looped(self.value.sum(axes, keepdims=True), self.format)
-        kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
-        terms = self._in_format(self.value).transpose(*axes, *kept)
-        terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = reduce(np.add, terms, np.zeros(terms.shape[1:], terms.dtype))
-        return Looped(np.expand_dims(total, axes), self.format)
+        return self._reduced(np.add, axes)
 
     def max(self, axes: Axes) -> "Looped":
         return Looped(largest(self.value, axes), self.format)
+
+    def min(self, axes: Axes) -> "Looped":
+        return Looped(self.value.min(axes, keepdims=True), self.format)
+
+    def prod(self, axes: Axes) -> "Looped":
+        return self._reduced(np.multiply, axes)
+
+    def cumsum(self, axis: int) -> "Looped":
+        x = self._computed()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Looped(np.add.accumulate(x, axis, dtype=x.dtype), self.format)
+
+    def _reduced(self, operation: np.ufunc, axes: Axes) -> "Looped":
+        """Over all values of these axes, one after the other."""
+        kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
+        terms = self._computed().transpose(*axes, *kept)
+        terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            total = reduce(operation, terms, np.full(terms.shape[1:], operation.identity, terms.dtype))
+        return Looped(np.expand_dims(total, axes), self.format)
 
     def maximum(self, other: "Looped | float") -> "Looped":
         return self._with(np.maximum, other)
@@ -104,6 +123,10 @@ class Looped(Number):
             return Looped(operation(self.value, y), self.format)
         with np.errstate(all="ignore"):
             return Looped(operation(self._in_format(self.value), self._in_format(y)), self.format)
+
+    def _computed(self) -> Array:
+        """Floats in the candidate's format; integers stay what they are, since nothing rounds there."""
+        return self.value if self.value.dtype.kind in "biu" else self._in_format(self.value)
 
     def _in_format(self, x: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,0 +1,255 @@
+"""Floats as small integers: sums of integers are exact, and one rescaling with its roundings follows.
+
+What is rounded to an integer after that may fall on either side of a tie: where its error reaches over one,
+the integer may be off by 1. No right runtime is accused, and any other value is.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from parity.arithmetic import Bounded, Looped, Number
+from parity.errors import Unjudged
+from parity.floats import FORMATS
+from parity.operators.affine import Conv, MatMul
+from parity.operators.cast import SMALL_INTEGERS, cast, type_of
+from parity.operators.operator import Operator, Points, at, register
+
+INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+
+
+def quantized(x: Number, zero: Number | None, to: np.dtype) -> Number:
+    """x rounded to an integer, ties to even, moved by the zero point and cut off at the type's ends."""
+    lowest, highest = _range(to)
+    # Cut off at what fits into int64, so that an infinity is an integer too.
+    steps = cast(x.maximum(-(2.0**40)).minimum(2.0**40), INT64, np.rint)
+    moved = steps if zero is None else steps + cast(zero, INT64)
+    ends = moved.maximum(float(lowest)).minimum(float(highest))
+    if isinstance(ends, Bounded):
+        off = None if ends.error is None else np.rint(ends.error)  # what integers are off by is an integer
+        return Bounded(ends.value.astype(to), off if off is not None and off.any() else None, ends.format)
+    assert isinstance(ends, Looped)
+    return replace(ends, value=ends.value.astype(to))
+
+
+def _range(to: np.dtype) -> tuple[int, int]:
+    """The lowest and highest number of a type of integers."""
+    if to.name in SMALL_INTEGERS:
+        bits, signed = int(to.name[-1]), to.name[0] == "i"
+        return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    if to.kind not in "iu":
+        raise Unjudged(f"quantization to {to}")
+    limits = np.iinfo(to)
+    return int(limits.min), int(limits.max)
+
+
+@dataclass(frozen=True)
+class _Linear(Operator):
+    """One scale and zero point for all values, for each index of an axis, or for each block along it."""
+
+    axis: int = 1
+    block_size: int = 0
+    output_dtype: int = 0
+
+    def spread(self, scale: Number, x: Number) -> Number:
+        """A scale or zero point so that it broadcasts to x."""
+        axis = self.axis % max(x.ndim, 1)
+        if self.block_size:
+            size = x.shape[axis]
+            return scale.move(lambda a: np.repeat(a, self.block_size, axis).take(np.arange(size), axis))
+        if scale.size == 1:
+            return scale.reshape(*(1,) * x.ndim)
+        return scale.reshape(*(-1 if k == axis else 1 for k in range(x.ndim)))
+
+    def of(self, x: Number, scale: Number, zero: Number | None, to: np.dtype | None) -> Number:
+        """The result, for scales that broadcast to x."""
+        raise NotImplementedError
+
+    def kind(self, scale: Number, zero: Number | None) -> np.dtype | None:
+        """The type of the result; None where the inputs say it themselves."""
+        raise NotImplementedError
+
+    def evaluate(self, x: Number, scale: Number, zero: Number | None = None) -> Number:
+        offset = None if zero is None else self.spread(zero, x)
+        return self.of(x, self.spread(scale, x), offset, self.kind(scale, zero))
+
+    def sample(self, points: Points, x: Number, scale: Number, zero: Number | None = None) -> Number:
+        some = x.move(lambda a: a[points])
+        offset = None if zero is None else at(self.spread(zero, x), x.shape, points)
+        return self.of(some, at(self.spread(scale, x), x.shape, points), offset, self.kind(scale, zero))
+
+
+@register
+@dataclass(frozen=True)
+class QuantizeLinear(_Linear):
+    """x / scale, rounded, plus the zero point. Floats of 8 bits and fewer are not judged."""
+
+    TYPE: ClassVar[str] = "QuantizeLinear"
+
+    precision: int = 0
+    saturate: int = 1
+
+    def kind(self, scale: Number, zero: Number | None) -> np.dtype:
+        if zero is not None:
+            return type_of(zero)
+        return helper.tensor_dtype_to_np_dtype(self.output_dtype or TensorProto.UINT8)
+
+    def of(self, x: Number, scale: Number, zero: Number | None, to: np.dtype | None) -> Number:
+        assert to is not None
+        if self.precision:
+            form = helper.tensor_dtype_to_np_dtype(self.precision)
+            x, scale = cast(x, form), cast(scale, form)
+        return quantized(x / scale, zero, to)
+
+
+@register
+@dataclass(frozen=True)
+class DequantizeLinear(_Linear):
+    """(x − zero point) · scale: the difference is exact, the product rounds once."""
+
+    TYPE: ClassVar[str] = "DequantizeLinear"
+
+    def kind(self, scale: Number, zero: Number | None) -> np.dtype:
+        return helper.tensor_dtype_to_np_dtype(self.output_dtype) if self.output_dtype else type_of(scale)
+
+    def of(self, x: Number, scale: Number, zero: Number | None, to: np.dtype | None) -> Number:
+        assert to is not None
+        if type_of(x).kind in "biu" or type_of(x).name in SMALL_INTEGERS:
+            steps = cast(x, INT64) if zero is None else cast(x, INT64) - cast(zero, INT64)
+        else:
+            steps = cast(x, FORMATS["float32"].dtype)  # a float of 8 bits, whose zero point must be zero
+        return cast(steps * scale, to)
+
+
+@register
+@dataclass(frozen=True)
+class DynamicQuantizeLinear(Operator):
+    """Quantized to uint8 by the range of the values and zero; with the scale and the zero point found."""
+
+    TYPE: ClassVar[str] = "DynamicQuantizeLinear"
+
+    def evaluate(self, x: Number) -> tuple[Number, Number, Number]:
+        every = tuple(range(x.ndim))
+        lowest, highest = x.min(every).minimum(0.0), x.max(every).maximum(0.0)
+        if not np.all(highest.comparable > lowest.comparable):
+            raise Unjudged("DynamicQuantizeLinear of nothing but zeros")
+        scale = (highest - lowest) / 255.0
+        zero = quantized(-lowest / scale, None, np.dtype(np.uint8))
+        return quantized(x / scale, zero, np.dtype(np.uint8)), scale.reshape(), zero.reshape()
+
+    def shared(self, x: Number) -> int:
+        return x.size
+
+
+def _shifted(x: Number, zero: Number | None, axis: int | None = None) -> Number:
+    """x − zero point in int32; the zero points of an axis of x are given as a vector."""
+    wide = cast(x, INT32)
+    if zero is None:
+        return wide
+    return wide - cast(_lined_up(zero, x.ndim, axis), INT32)
+
+
+def _lined_up(one: Number, ndim: int, axis: int | None) -> Number:
+    """A vector along an axis; a single value, or an array of all axes, as it is."""
+    if one.size == 1:
+        return one.reshape(*(1,) * ndim)
+    if one.ndim > 1 or axis is None:
+        return one
+    return one.reshape(*(-1 if k == axis % ndim else 1 for k in range(ndim)))
+
+
+@register
+@dataclass(frozen=True)
+class MatMulInteger(Operator):
+    """(A − a) · (B − b) in int32."""
+
+    TYPE: ClassVar[str] = "MatMulInteger"
+
+    def evaluate(
+        self, a: Number, b: Number, a_zero: Number | None = None, b_zero: Number | None = None
+    ) -> Number:
+        return MatMul().evaluate(_shifted(a, a_zero, -2), _shifted(b, b_zero, -1))
+
+    def terms(self, a: Number, b: Number, *zeros: Number | None) -> int:
+        return a.shape[-1]
+
+
+@register
+@dataclass(frozen=True)
+class QLinearMatMul(Operator):
+    """(A − a) · (B − b), exact, times the scales of both over that of the result; rounded and moved."""
+
+    TYPE: ClassVar[str] = "QLinearMatMul"
+
+    def evaluate(
+        self,
+        a: Number,
+        a_scale: Number,
+        a_zero: Number,
+        b: Number,
+        b_scale: Number,
+        b_zero: Number,
+        y_scale: Number,
+        y_zero: Number,
+    ) -> Number:
+        total = MatMulInteger().evaluate(a, b, a_zero, b_zero)
+        rows, columns = _lined_up(a_scale, total.ndim, -2), _lined_up(b_scale, total.ndim, -1)
+        out, zero = _lined_up(y_scale, total.ndim, -2), _lined_up(y_zero, total.ndim, -2)
+        return quantized(total * (rows * columns / out), zero, type_of(y_zero))
+
+
+@register
+@dataclass(frozen=True)
+class ConvInteger(Conv):
+    """The convolution of x − x's zero point with w − w's, in int32."""
+
+    TYPE: ClassVar[str] = "ConvInteger"
+
+    def evaluate(
+        self, x: Number, w: Number, x_zero: Number | None = None, w_zero: Number | None = None
+    ) -> Number:
+        return self.convolution().evaluate(_shifted(x, x_zero), _shifted(w, w_zero, 0))
+
+    def convolution(self) -> Conv:
+        """The same windows over integers that are moved already."""
+        return Conv(**{field.name: getattr(self, field.name) for field in fields(Conv)})
+
+    def sample(
+        self, points: Points, x: Number, w: Number, x_zero: Number | None = None, w_zero: Number | None = None
+    ) -> Number:
+        return self.convolution().sample(points, _shifted(x, x_zero), _shifted(w, w_zero, 0))
+
+    def terms(self, x: Number, w: Number, *zeros: Number | None) -> int:
+        return super().terms(x, w)
+
+
+@register
+@dataclass(frozen=True)
+class QLinearConv(ConvInteger):
+    """A convolution of integers, times the scales of both over that of the result; rounded and moved."""
+
+    TYPE: ClassVar[str] = "QLinearConv"
+
+    def evaluate(  # type: ignore[override]
+        self,
+        x: Number,
+        x_scale: Number,
+        x_zero: Number,
+        w: Number,
+        w_scale: Number,
+        w_zero: Number,
+        y_scale: Number,
+        y_zero: Number,
+        bias: Number | None = None,
+    ) -> Number:
+        total = self.convolution().evaluate(_shifted(x, x_zero), _shifted(w, w_zero, 0), bias)
+        scale = x_scale * _lined_up(w_scale, x.ndim, 1) / y_scale
+        return quantized(total * scale, y_zero, type_of(y_zero))
+
+    def sample(self, points: Points, *inputs: Any) -> Number:
+        return self.evaluate(*inputs).move(lambda a: a[points])
+
+    def terms(self, x: Number, *rest: Number | None) -> int:
+        return 1

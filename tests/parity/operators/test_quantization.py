@@ -1,0 +1,89 @@
+"""Quantized operators: exact sums, ties that may fall on either side, and nothing else."""
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import Bounded
+from parity.errors import Unjudged
+from parity.operators.quantization import DynamicQuantizeLinear, MatMulInteger, QuantizeLinear, quantized
+from tests.parity.examples.example import Example
+from tests.parity.examples.quantization import EXAMPLES
+from tests.parity.operators import runs
+
+every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
+
+
+@every
+def test_reference_evaluator_agrees(example: Example) -> None:
+    arrays = runs.drawn(example)
+    report = runs.verdict(example, arrays, runs.reference(example, arrays))
+    assert report.same, report.tensors
+
+
+@every
+def test_onnxruntime_is_right(example: Example) -> None:
+    for seed in range(5):
+        arrays = runs.drawn(example, seed)
+        report = runs.verdict(example, arrays, runs.in_onnxruntime(example, arrays))
+        assert report.same, report.tensors
+
+
+@every
+def test_sample(example: Example) -> None:
+    runs.check_sample(example, runs.drawn(example))
+
+
+@every
+def test_off_by_two_is_found(example: Example) -> None:
+    """Even where a tie leaves 1 open."""
+    arrays = runs.drawn(example)
+    found = runs.reference(example, arrays)
+    if found[0].dtype.kind == "f":
+        found[0] = found[0] * np.float32(1 + 2.0**-20)
+    else:
+        limits = np.iinfo(found[0].dtype)
+        found[0] = np.where(found[0] > limits.max - 3, found[0] - 3, found[0] + 3).astype(found[0].dtype)
+    assert not runs.verdict(example, arrays, found).same
+
+
+def test_ties_go_to_even_and_may_go_elsewhere() -> None:
+    y = QuantizeLinear().evaluate(
+        Bounded(np.array([0.5, 1.5, 1.2, -300.0], np.float32)),
+        Bounded(np.array(1, np.float32)),
+        Bounded(np.array(10, np.uint8)),
+    )
+    assert isinstance(y, Bounded)
+    np.testing.assert_array_equal(y.value, [10, 12, 11, 0])
+    np.testing.assert_array_equal(y.bound, [1, 1, 0, 0])
+
+
+def test_few_values_are_undecided() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(100_000).astype(np.float32)
+    y = QuantizeLinear().evaluate(Bounded(x), Bounded(np.array(0.02, np.float32)))
+    assert isinstance(y, Bounded)
+    assert 0 < np.mean(y.bound > 0) < 1e-4
+
+
+def test_an_infinity_is_cut_off() -> None:
+    y = quantized(Bounded(np.array([np.inf, -np.inf])), None, np.dtype(np.int8))
+    assert isinstance(y, Bounded)
+    np.testing.assert_array_equal(y.value, [127, -128])
+    assert y.error is None
+
+
+def test_sums_of_products_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, shape).astype(np.uint8) for shape in ((20, 70_000), (70_000, 3)))
+    y = MatMulInteger().evaluate(Bounded(a), Bounded(b))
+    assert isinstance(y, Bounded)
+    assert y.error is None
+    assert y.value.dtype == np.int32
+    np.testing.assert_array_equal(y.value, (a.astype(np.int64) @ b.astype(np.int64)).astype(np.int32))
+
+
+def test_what_is_not_covered() -> None:
+    with pytest.raises(Unjudged, match="nothing but zeros"):
+        DynamicQuantizeLinear().evaluate(Bounded(np.zeros(3, np.float32)))
+    with pytest.raises(Unjudged, match="quantization to float8"):
+        QuantizeLinear(output_dtype=17).evaluate(Bounded(np.ones(3)), Bounded(np.array(1.0)))

@@ -1,0 +1,205 @@
+"""Operators that move, select and create values: the same bits as ONNX's reference and as onnxruntime."""
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import Bounded, Looped
+from parity.errors import Unjudged
+from parity.floats import FLOAT16, FLOAT32
+from parity.operators import OPERATORS, Operator
+from parity.operators.cast import Cast, cast
+from parity.operators.select import Pad, ScatterElements
+from parity.operators.shape import Flatten, Reshape, Slice, Transpose
+from tests.parity.examples.example import Example
+from tests.parity.examples.shape import EXAMPLES
+from tests.parity.operators import runs
+
+ADDING = ("add", "mul")
+every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
+movers = pytest.mark.parametrize(
+    "example",
+    [
+        one
+        for one in EXAMPLES
+        if one.data
+        and one.node.get("reduction") not in ADDING
+        and one.operator.TYPE not in ("Cast", "CastLike")
+    ],
+    ids=str,
+)
+NO_KERNEL = {"Cast(to=16)": "onnxruntime returns no bfloat16 to NumPy"}
+REFUSED = {  # what the reference evaluator cannot do, by type
+    "GatherElements": "indices that are fewer than the values on another axis",
+    "Scatter": "deprecated, so that it has none",
+    "Pad": "widths below zero",
+}
+
+
+@every
+def test_reference_evaluator_agrees(example: Example) -> None:
+    arrays = runs.drawn(example)
+    try:
+        expected = runs.reference(example, arrays)
+    except (ValueError, RuntimeError):
+        if example.operator.TYPE not in REFUSED:
+            raise
+        return
+    for one, right in zip(runs.evaluated(example, arrays), expected, strict=True):
+        assert one.shape == right.shape
+        if example.operator.TYPE == "OneHot":  # computed as off + hot · (on − off), which rounds three times
+            assert (np.abs(right - one.value) <= 6 * FLOAT32.u * np.abs(arrays[2]).sum()).all()  # type: ignore[arg-type]
+        elif one.error is None:
+            np.testing.assert_array_equal(one.value, right, strict=one.value.dtype.kind != "f")
+        else:
+            assert (np.abs(right.astype(np.float64) - one.value) <= one.error).all()
+
+
+@every
+def test_onnxruntime_is_right(example: Example) -> None:
+    if str(example) in NO_KERNEL:
+        return
+    arrays = runs.drawn(example)
+    report = runs.verdict(example, arrays, runs.in_onnxruntime(example, arrays))
+    assert report.same, report.tensors
+
+
+@every
+def test_plain_loop_has_the_values(example: Example) -> None:
+    arrays = runs.drawn(example)
+    for one, right in zip(runs.looped(example, arrays), runs.evaluated(example, arrays), strict=True):
+        assert one.shape == right.shape
+        if right.value.dtype.kind in "biu":
+            assert one.value.dtype == right.value.dtype
+        apart = np.abs(one.value.astype(np.float64) - right.value.astype(np.float64))
+        assert (apart <= right.bound).all()
+
+
+@every
+def test_sample(example: Example) -> None:
+    runs.check_sample(example, runs.drawn(example))
+
+
+@movers
+def test_errors_move_as_values_do(example: Example) -> None:
+    """An eighth of each value is an eighth of each result, and nothing where a zero is filled in."""
+    arrays = runs.drawn(example)
+    assert example.data is not None
+    errors = {k: np.abs(one.astype(np.float64)) / 8 for k in example.data if (one := arrays[k]) is not None}
+    if example.operator.TYPE == "Range":
+        return  # its ends must be known
+    for y in runs.evaluated(example, arrays, errors):
+        eighth = np.abs(y.value) / 8
+        if y.error is None:
+            assert y.value.dtype.kind in "iu"
+        elif example.node.get("value"):  # a constant in an attribute is known
+            np.testing.assert_array_equal(y.error, np.where(y.value == example.node["value"], 0, eighth))
+        elif example.node.get("reduction") in ("max", "min"):
+            assert (y.error >= eighth).all()
+        else:
+            np.testing.assert_array_equal(y.error, eighth)
+
+
+@pytest.mark.parametrize(
+    ("operator", "more"),
+    [
+        (Flatten(), ()),
+        (Reshape(), (np.array([6, 20]),)),
+        (Transpose(), ()),
+        (Slice(), (np.array([1]), np.array([3]))),
+        (OPERATORS["Squeeze"](), ()),
+        (OPERATORS["Unsqueeze"](), (np.array([0]),)),
+        (OPERATORS["Expand"](), (np.array([2, 1, 1, 1, 1]),)),
+    ],
+)
+def test_views_copy_nothing(operator: Operator, more: tuple[np.ndarray, ...]) -> None:
+    x = np.zeros((2, 3, 4, 5), np.float32)
+    y = operator.evaluate(Bounded(x), *map(Bounded, more))
+    assert isinstance(y, Bounded)
+    assert np.shares_memory(y.value, x)
+
+
+def test_backward_of_moves_undoes_them() -> None:
+    rng = np.random.default_rng(0)
+    x = Bounded(rng.standard_normal((2, 3, 4)))
+    for operator, more in (
+        (Flatten(), ()),
+        (Transpose(perm=(2, 0, 1)), ()),
+        (Reshape(), (Bounded(np.array([4, 6])),)),
+    ):
+        y = operator.evaluate(x, *more)
+        back, *rest = operator.backward((x, *more), y, y)
+        assert isinstance(back, Bounded)
+        np.testing.assert_array_equal(back.value, x.value)
+        assert rest == [None] * len(more)
+
+
+def test_positions_that_are_not_known() -> None:
+    shape = Bounded(np.array([4, 6]), np.array([0.0, 1.0]))
+    with pytest.raises(Unjudged, match="a shape that was not recorded"):
+        Reshape().evaluate(Bounded(np.zeros(24)), shape)
+
+
+def test_two_values_to_one_place() -> None:
+    x, k, u = Bounded(np.zeros(3)), Bounded(np.array([1, 1])), Bounded(np.ones(2))
+    with pytest.raises(Unjudged, match="left open"):
+        ScatterElements().evaluate(x, k, u)
+
+
+def test_scattered_sums_are_bounded_by_their_terms() -> None:
+    """Three terms round twice; what no update lands on is exact."""
+    x, u = np.array([1.0, 2.0, 3.0], np.float32), np.array([0.1, 0.2], np.float32)
+    y = ScatterElements(reduction="add").evaluate(Bounded(x), Bounded(np.array([1, 1])), Bounded(u))
+    assert isinstance(y, Bounded)
+    assert y.bound[0] == y.bound[2] == 0
+    size = 2 + float(u[0]) + float(u[1])
+    assert 2 * FLOAT32.u * size < y.bound[1] < 2.001 * FLOAT32.u * size
+
+
+def test_pad_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(Unjudged, match="Pad in mode"):
+        Pad(mode="mirror").evaluate(Bounded(np.zeros((2, 2))), Bounded(np.zeros(4, np.int64)))
+
+
+def test_cast_rounds_once_and_only_where_needed() -> None:
+    x = np.array([1.0, 1.0 + 2.0**-12, 65504.0, 1e6, -1e6, 2.0**-26, np.nan], np.float32)
+    y = cast(Bounded(x), FLOAT16.dtype)
+    assert isinstance(y, Bounded)
+    assert y.format is FLOAT16
+    assert y.bound[0] == y.bound[2] == y.bound[3] == 0
+    assert FLOAT16.u <= y.bound[1] < 1.01 * FLOAT16.u
+    assert (y.value[3:5] == [np.inf, -np.inf]).all()
+    assert y.bound[5] >= 2.0**-26
+    found = FLOAT16.round(x).astype(np.float64)
+    finite = np.isfinite(found)
+    assert (np.abs(found[finite] - y.value[finite]) <= y.bound[finite]).all()
+
+
+def test_cast_of_uncertain_values_to_integers() -> None:
+    y = cast(Bounded(np.array([1.5, 1.99, -0.5, 0.2]), np.array([0.1, 0.1, 0.6, 0.0])), np.dtype(np.int32))
+    assert isinstance(y, Bounded)
+    np.testing.assert_array_equal(y.value, [1, 1, 0, 0])
+    np.testing.assert_array_equal(y.bound, [0, 1, 1, 0])
+    flag = cast(Bounded(np.array([0.0, 0.1, 1.0]), np.array([0.0, 0.2, 0.2])), np.dtype(bool))
+    assert isinstance(flag, Bounded)
+    np.testing.assert_array_equal(flag.bound, [0, 1, 0])
+
+
+def test_cast_out_of_range_is_undefined() -> None:
+    y = cast(Bounded(np.array([300.0, -1.0, np.nan, 255.0])), np.dtype(np.uint8))
+    assert isinstance(y, Bounded)
+    np.testing.assert_array_equal(np.isinf(y.bound), [True, True, True, False])
+
+
+def test_cast_to_text_is_unjudged() -> None:
+    with pytest.raises(Unjudged, match="text"):
+        Cast(8).evaluate(Bounded(np.zeros(2)))
+
+
+def test_shape_arithmetic_stays_exact() -> None:
+    """Shapes above 2^24, where float32 has no odd numbers."""
+    big = np.array([2**24 + 1, 3], np.int64)
+    for kind in (Bounded, Looped):
+        product = kind(big).prod((0,))
+        assert product.value.dtype == np.int64
+        assert product.value.item() == 3 * (2**24 + 1)
+        assert kind(big).sum((0,)).value.item() == 2**24 + 4

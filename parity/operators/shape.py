@@ -77,7 +77,7 @@ class Transpose(Operator):
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         order = tuple(range(output.ndim)[::-1]) if self.perm is None else self.perm
-        return (cotangent.transpose(*(int(axis) for axis in np.argsort(order))),)
+        return cotangent.transpose(*(int(axis) for axis in np.argsort(order)))
 
 
 @register

@@ -10,7 +10,7 @@ same tensors, does not. The error of both is compared as a root mean square over
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from zlib import crc32
@@ -20,7 +20,7 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged, UserError
 from parity.floats import FLOAT32, FLOAT64, Format, equal_bits, format_of
-from parity.graph import Declared, Graph, Node, apply
+from parity.graph import Declared, Graph, Node, apply, fits_shape
 from parity.operators import Operator
 from parity.operators.operator import Points
 from parity.verdict import Report, TensorReport, Worst
@@ -84,9 +84,21 @@ def check_names(graph: Graph, values: Mapping[str, Array]) -> None:
     known = {*graph.inputs, *graph.tensors, *graph.constants}
     for name in values:
         if name not in known:
-            near = get_close_matches(name, known, 3, 0.4)
-            hint = f"; the nearest: {', '.join(near)}" if near else ""
-            raise UserError(f"{graph.name} has no tensor {name!r}{hint}")
+            raise UserError(f"{graph.name} has no tensor {name!r}{nearest(name, known)}")
+        if name in graph.constants and not same_weight(graph.constants[name], values[name]):
+            raise UserError(f"{name} is a weight of {graph.name}, but was recorded with other values")
+
+
+def same_weight(own: Array, recorded: Array) -> bool:
+    """Whether a recorded weight is the graph's own, to the bit."""
+    alike = own.dtype == recorded.dtype and own.shape == recorded.shape
+    return alike and bool(equal_bits(own, recorded).all())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message: which names are like one that is not known."""
+    near = get_close_matches(name, list(known), 3, 0.4)
+    return f"; the nearest: {', '.join(near)}" if near else ""
 
 
 class _Walk:
@@ -210,14 +222,6 @@ def check_kind(name: str, array: Array, declared: Declared) -> None:
         raise UserError(f"{name} holds Python objects, not numbers: record arrays of numbers")
     if declared.dtype and is_float != (declared.dtype.startswith(("float", "bfloat"))):
         raise UserError(f"{name} is {array.dtype}, but the graph declares {declared}")
-
-
-def fits_shape(shape: tuple[int, ...], declared: tuple[int | str | None, ...] | None) -> bool:
-    """Whether a shape is one that was declared."""
-    if declared is None:
-        return True
-    pairs = zip(shape, declared, strict=False)
-    return len(shape) == len(declared) and all(n == m for n, m in pairs if isinstance(m, int))
 
 
 def _uses(graph: Graph, recorded: set[str]) -> dict[str, int]:

@@ -131,6 +131,8 @@ def _place(name: str, tensor: TensorProto, folder: Path | None) -> Place:
     """
     said = {entry.key: entry.value for entry in tensor.external_data}
     location, dtype = said.get("location", ""), dtype_of(name, tensor.data_type)
+    if not all(isinstance(text, str) for pair in said.items() for text in pair):
+        raise UserError(f"{name}: a damaged ONNX file: the place of its external data is no text")
     if folder is None:
         raise UserError(
             f"{name} is stored in the file {location!r}: give the path of the model, not the model"

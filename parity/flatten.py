@@ -175,7 +175,7 @@ def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[
     """The nodes and constants of a branch, its outputs named as those of the If."""
     made = [name for inner in branch.node for name in inner.output if name]
     made += [one.name for one in branch.initializer] + [one.values.name for one in branch.sparse_initializer]
-    names = {name: _fresh(name, node.name or node.output[0], taken) for name in made}
+    names = {name: _fresh(name, node.name or next(iter(node.output), "If"), taken) for name in made}
     passed = []
     for output, wanted in zip(branch.output, node.output, strict=False):
         if output.name in made and output.name not in passed and names[output.name] not in node.output:

@@ -28,6 +28,8 @@ from parity.verdict import Report, TensorReport, Worst
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
+# What NumPy raises where inputs do not fit an operator: in a damaged file, or behind a tensor of a wrong shape.
+MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError)
 DEVIATIONS = 5  # of the ratio of two right implementations, which scatters by about 1/√N over N values
 
 
@@ -67,6 +69,8 @@ def judge(
     """
     check_names(graph, values)
     walk = _Walk(graph, values, sample)
+    if not walk.recorded:
+        raise UserError(f"nothing to judge: no value is recorded of a tensor that {graph.name} computes")
     reports = []
     for node in graph.nodes:
         for report in walk.visit(node):
@@ -124,7 +128,8 @@ class _Walk:
         seen = {name: self._recorded(name) for name in node.outputs if name in self.recorded}
         try:
             reports = self._judged(node, seen)
-        except Unjudged as reason:
+        except (Unjudged, *MISFITS) as error:
+            reason = error if isinstance(error, Unjudged) else f"{node.type} does not fit its inputs: {error}"
             self.unjudged[node.type] += 1
             for name in node.outputs:
                 self.states[name] = f"{name} is not known: {reason}"
@@ -148,9 +153,20 @@ class _Walk:
         self._compute(node, unrecorded, bounded, looped, sources)
         places = [(node.outputs.index(name), name, array) for name, array in seen.items()]
         return [
-            _report(node, output, name, array, bounded, looped, sources, self.sample)
+            self._misshapen(node, name, array, sources)
+            or _report(node, output, name, array, bounded, looped, sources, self.sample)
             for output, name, array in places
         ]
+
+    def _misshapen(self, node: Node, name: str, seen: Array, sources: tuple[str, ...]) -> TensorReport | None:
+        """The verdict on a tensor whose shape is not the one that follows from the inputs' shapes."""
+        declared = self.graph.declared.get(name, Declared())
+        whole = (
+            self.sample is None or self.sample >= seen.size
+        )  # then the operator itself says what shape it has
+        if whole or fits_shape(seen.shape, declared.shape):
+            return None
+        return _wrong_shape(TensorReport(name, node.name, node.type, sources), seen, str(declared))
 
     def _compute(
         self,
@@ -279,8 +295,7 @@ def _compared(
     else:
         expected = _whole(operator, output, bounded)
         if expected.shape != seen.shape:
-            note = f"shape {list(seen.shape)}, expected {list(expected.shape)}"
-            return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note)
+            return _wrong_shape(blank, seen, str(list(expected.shape)))
         found, points = seen, ()
     form = format_of(seen)
     if form is None:
@@ -302,6 +317,11 @@ def _compared(
     index = some if chosen else few
     shared = operator.shared(*bounded)
     return _float(blank, found, expected, points, form, loop, index, shared)
+
+
+def _wrong_shape(blank: TensorReport, seen: Array, expected: str) -> TensorReport:
+    note = f"shape {list(seen.shape)}, expected {expected}"
+    return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note)
 
 
 def _points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:

@@ -24,7 +24,7 @@ from onnx import (
 from parity.constants import Constants, Stored, constant, dtype_of, named_dtype
 from parity.errors import Unjudged, UserError
 from parity.files import check_readable
-from parity.flatten import Key, in_order, inlined, key, standard, subgraphs, without_ifs
+from parity.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.graph import Declared, Graph, Node, fits_shape
 from parity.operators import OPERATORS, Operator
 
@@ -63,9 +63,7 @@ def load(path: Path) -> ModelProto:
     if size == 0:
         raise UserError(f"{path}: is empty")
     if size >= 2**31:
-        raise UserError(
-            f"{path}: larger than 2 GB, which no ONNX file can be: store its weights apart"
-        )
+        raise UserError(f"{path}: larger than 2 GB, which no ONNX file can be: store its weights apart")
     try:
         model = ModelProto.FromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
@@ -76,6 +74,7 @@ def load(path: Path) -> ModelProto:
 
 
 def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, sizes: Sizes) -> Graph:
+    _check_text(model, name)
     opset = max((one.version for one in model.opset_import if standard(one.domain) == ""), default=1)
     if opset > defs.onnx_opset_version():
         newest = f"the onnx package here knows {defs.onnx_opset_version()} at most"
@@ -102,6 +101,28 @@ def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, si
         _inferred(frame, ordered, inputs, stored),
         name,
     )
+
+
+def _check_text(model: ModelProto, name: str) -> None:
+    """Refuse names that are no text: protobuf hands them out as bytes.
+
+    Raises:
+        UserError: there is one.
+    """
+    graph = model.graph
+    texts = [one.domain for one in model.opset_import]
+    texts += [one.name for one in (graph, *graph.initializer, *graph.input, *graph.output)]
+    texts += [one.values.name for one in graph.sparse_initializer]
+    texts += [dim.dim_param for one in graph.input for dim in one.type.tensor_type.shape.dim]
+    texts += [text for one in model.functions for text in (one.domain, one.name, one.overload)]
+    for node in every([*graph.node, *(node for one in model.functions for node in one.node)]):
+        texts += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]
+        texts += [text for one in node.attribute for text in (one.name, one.ref_attr_name)]
+        for inner in subgraphs(node):
+            texts += [one.name for one in (*inner.initializer, *inner.input, *inner.output)]
+            texts += [one.values.name for one in inner.sparse_initializer]
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{name}: a damaged ONNX file: it has names that are no text")
 
 
 def _frame(model: ModelProto, stored: Mapping[str, Stored]) -> ModelProto:
@@ -197,7 +218,7 @@ def _inferred(
     inputs: Mapping[str, Declared],
     stored: Mapping[str, Stored],
 ) -> dict[str, Declared]:
-    """What follows of all tensors from the inputs' shapes. What the file says of them itself is not trusted."""
+    """What follows of all tensors from the inputs' shapes. What the file says of them is not trusted."""
     model = ModelProto(ir_version=max(frame.ir_version, 4))
     model.opset_import.extend(frame.opset_import)
     model.functions.extend(frame.functions)
@@ -293,9 +314,12 @@ def _check_version(proto: NodeProto, opset: int) -> None:
         raise Unjudged(f"{kind} of opset {schema.since_version}: known up to {NEWEST}")
     if opset < OLDEST and schema.since_version != defs.get_schema(kind, OLDEST, "").since_version:
         raise Unjudged(f"{kind} of opset {opset}: known from {OLDEST} on")
+    needed = [place for place, one in enumerate(schema.inputs) if one.option == one.option.Single]
+    if len(proto.input) > schema.max_input or any(not "".join(proto.input[i : i + 1]) for i in needed):
+        raise Unjudged(f"{kind} of {len(proto.input)} inputs, of which it cannot have so many or so few")
     for one in proto.attribute:
         wanted = schema.attributes.get(one.name)
-        if wanted is not None and int(wanted.type) != one.type:
+        if wanted is not None and wanted.type != getattr(defs.OpSchema.AttrType, AttributeProto.AttributeType.Name(one.type), None):
             raise Unjudged(f"{kind} whose attribute {one.name} is of the wrong type")
 
 

@@ -91,11 +91,15 @@ def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipI
     with archive.open(member) as file:
         shape, dtype, start = _header(path, name, file)
     if dtype.hasobject:
-        raise UserError(f"{path}: {name} holds Python objects (a pickle), which are not read: save arrays of numbers")
+        raise UserError(
+            f"{path}: {name} holds Python objects (a pickle), which are not read: save arrays of numbers"
+        )
     if dtype != BFLOAT16 and dtype.kind not in "biufcSU":
         raise UserError(f"{path}: {name} is of type {dtype}, no array of numbers")
     if any(size < 0 for size in shape) or start + prod(shape) * dtype.itemsize != member.file_size:
-        raise UserError(f"{path}: {name} is damaged: its {member.file_size} bytes are no array of shape {shape}")
+        raise UserError(
+            f"{path}: {name} is damaged: its {member.file_size} bytes are no array of shape {shape}"
+        )
     return _Entry(member, shape, dtype)
 
 
@@ -103,7 +107,9 @@ def _header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np
     """Shape, type, and where the values begin."""
     try:
         version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, _, dtype = read(file)
         return shape, dtype, file.tell()
     except Exception as error:  # NumPy parses the header as Python, which may fail in any way

@@ -112,8 +112,8 @@ def _onnxruntime(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
 def _onnxruntime_all(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
     """What users run: nodes fused, folded and reordered; and those tensors that still exist then.
 
-    The optimised graph is saved, its tensors made outputs, and run as it is. That it is still the same program is
-    checked: the outputs must have the bits of the run without looking inside, or nothing else is returned.
+    The optimised graph is saved, its tensors made outputs, and run as it is. That it is still the same
+    program is checked: the outputs must have the bits of the first run, else they alone are returned.
     """
     with tempfile.TemporaryDirectory() as place:
         saved = Path(place) / "optimised.onnx"
@@ -177,7 +177,7 @@ def _openvino(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
 
 
 def _opencv(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
-    """OpenCV's dnn module, fusion off. It takes a symbolic size for 1 and says nothing: it is given fixed ones."""
+    """OpenCV's dnn module, fusion off. It takes a symbolic size for 1, so that it is given fixed ones."""
     import cv2
 
     whole = _with_weights(model, path)

@@ -44,7 +44,9 @@ def _draw(name: str, declared: Declared, rng: np.random.Generator) -> Array:
 
 def _shape(name: str, declared: Declared) -> tuple[int, ...]:
     if declared.shape is None:
-        raise UserError(f"nothing is declared of the shape of the input {name!r}: give it in --inputs FILE.npz")
+        raise UserError(
+            f"nothing is declared of the shape of the input {name!r}: give it in --inputs FILE.npz"
+        )
     for size in declared.shape:
         if not isinstance(size, int):
             raise UserError(f"the input {name!r} {declared} needs a size: --dim {size}=N")
@@ -70,4 +72,6 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> None:
         if declared.dtype and array.dtype != named_dtype(declared.dtype) and array.dtype.kind not in "SU":
             raise UserError(f"the input {name!r} is {array.dtype}, but the graph declares {declared}")
         if not fits_shape(array.shape, declared.shape):
-            raise UserError(f"the input {name!r} has shape {list(array.shape)}, but the graph declares {declared}")
+            raise UserError(
+                f"the input {name!r} has shape {list(array.shape)}, but the graph declares {declared}"
+            )

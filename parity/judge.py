@@ -27,6 +27,7 @@ from parity.verdict import Report, TensorReport, Worst
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once
+SHAPE = "shape"  # begins what is noted of a tensor of a wrong one
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
 # What NumPy raises where inputs do not fit an operator: in a damaged file, or behind a tensor of a wrong shape.
 MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError)
@@ -134,9 +135,11 @@ class _Walk:
             for name in node.outputs:
                 self.states[name] = f"{name} is not known: {reason}"
             reports = [TensorReport(name, node.name, node.type, note=str(reason)) for name in seen]
+        misshapen = {one.tensor for one in reports if one.note.startswith(SHAPE)}
         for name, array in seen.items():
             if name in self.uses:
-                self.states[name] = given(array, name)
+                known = f"{name} was recorded in another shape" if name in misshapen else given(array, name)
+                self.states[name] = known
         return reports
 
     def _judged(self, node: Node, seen: Mapping[str, Array]) -> list[TensorReport]:
@@ -320,7 +323,7 @@ def _compared(
 
 
 def _wrong_shape(blank: TensorReport, seen: Array, expected: str) -> TensorReport:
-    note = f"shape {list(seen.shape)}, expected {expected}"
+    note = f"{SHAPE} {list(seen.shape)}, expected {expected}"
     return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note)
 
 

@@ -319,7 +319,9 @@ def _check_version(proto: NodeProto, opset: int) -> None:
         raise Unjudged(f"{kind} of {len(proto.input)} inputs, of which it cannot have so many or so few")
     for one in proto.attribute:
         wanted = schema.attributes.get(one.name)
-        if wanted is not None and wanted.type != getattr(defs.OpSchema.AttrType, AttributeProto.AttributeType.Name(one.type), None):
+        if wanted is not None and wanted.type != getattr(
+            defs.OpSchema.AttrType, AttributeProto.AttributeType.Name(one.type), None
+        ):
             raise Unjudged(f"{kind} whose attribute {one.name} is of the wrong type")
 
 

@@ -128,7 +128,9 @@ def explained(report: Report) -> Iterator[str]:
     if report.unjudged:
         listed = ", ".join(f"{shown(op)} {count}×" for op, count in report.unjudged.items())
         yield f"Not judged: {listed}."
-        reasons = {one.note: one for one in reversed(report.tensors) if one.verdict == "unjudged" and one.note}
+        reasons = {
+            one.note: one for one in reversed(report.tensors) if one.verdict == "unjudged" and one.note
+        }
         for reason, one in list(reasons.items())[::-1][:3]:
             if reason != one.op:
                 yield f"  {shown(one.tensor)}: {shown(reason)}"

@@ -10,6 +10,7 @@ from rich.text import Text
 from parity.terminal import shortened, shown
 from parity.verdict import ORDER, Report, TensorReport
 
+FIGURES = 52  # columns that verdict and figures take
 ROWS = 12  # of the table, unless all are asked for
 STYLES = {
     "equal": "green",
@@ -34,16 +35,24 @@ def rendered(report: Report, console: Console, every: bool = False) -> Renderabl
     if report.tensors:
         parts.append(table(report, console.width, every))
     parts += [Text(line) for line in hints(report, every)]
-    parts += [Text(""), Text(HEADLINES[report.verdict], style=f"bold {STYLES[report.verdict]}")]
+    parts += [Text(""), Text(headline(report), style=f"bold {STYLES[report.verdict]}")]
     parts += [Text(line) for line in explained(report)]
     return Group(*parts)
+
+
+def headline(report: Report) -> str:
+    """The verdict in plain words."""
+    words = HEADLINES[report.verdict]
+    if report.same and report.unjudged:
+        return words.replace("Same function:", "Same function, as far as it was judged:")
+    return words
 
 
 def worst_first(report: Report) -> list[TensorReport]:
     """By verdict, then by how near to the limit; tensors that are alike stay in order of execution."""
 
     def rank(one: TensorReport) -> tuple[float, float, float]:
-        order = ORDER.index(one.verdict) if one.verdict in ORDER else 1.5  # unjudged: before what is right
+        order = ORDER.index(one.verdict) if one.verdict in ORDER else -1  # nothing is known of the unjudged
         near = (_number(one.ratio), _number(one.loop_ratio))
         first, second = near[::-1] if one.verdict == "coarse" else near
         return -order, -first, -second
@@ -62,7 +71,7 @@ def table(report: Report, width: int, every: bool = False) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     ops = max([len(shown(one.op)) for one in rows] + [2])
     op_width = min(ops, max(12, width // 6))
-    name_width = max(10, min(width - op_width - 55, max([len(shown(one.tensor)) for one in rows] + [6])))
+    name_width = max(10, min(width - op_width - FIGURES, max([len(shown(one.tensor)) for one in rows] + [6])))
     made.add_column("tensor", no_wrap=True, width=name_width)
     made.add_column("op", no_wrap=True, width=op_width)
     made.add_column("verdict", no_wrap=True, min_width=9)

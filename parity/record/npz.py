@@ -36,8 +36,8 @@ class Recorded(Mapping[str, Array]):
         path: of the npz file.
     """
 
-    def __init__(self, path: Path, entries: Mapping[str, _Entry]) -> None:
-        self.path, self._entries = path, dict(entries)
+    def __init__(self, path: Path, archive: zipfile.ZipFile, entries: Mapping[str, _Entry]) -> None:
+        self.path, self._archive, self._entries = path, archive, dict(entries)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -47,7 +47,7 @@ class Recorded(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         entry = self._entries[name]
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(entry.member) as file:
+            with self._archive.open(entry.member) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
         except (*DAMAGED, MemoryError) as error:
             raise UserError(f"{self.path}: {name} cannot be read: {error or type(error).__name__}") from error
@@ -74,17 +74,17 @@ def read_npz(path: Path) -> Recorded:
     check_readable(path)
     entries: dict[str, _Entry] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                if name == member.filename:
-                    raise UserError(f"{path}: holds {name!r}, which is no array: np.savez makes such files")
-                if name in entries:
-                    raise UserError(f"{path}: holds {name!r} twice")
-                entries[name] = _entry(path, name, archive, member)
+        archive = zipfile.ZipFile(path)  # stays open: its list of members is long to read
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name == member.filename:
+                raise UserError(f"{path}: holds {name!r}, which is no array: np.savez makes such files")
+            if name in entries:
+                raise UserError(f"{path}: holds {name!r} twice")
+            entries[name] = _entry(path, name, archive, member)
     except DAMAGED as error:
         raise UserError(f"{path}: not an npz file, or a damaged one: np.savez makes one") from error
-    return Recorded(path, entries)
+    return Recorded(path, archive, entries)
 
 
 def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Entry:

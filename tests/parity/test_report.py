@@ -41,7 +41,7 @@ def test_the_worst_come_first() -> None:
         tensor("bits", "equal", 0.0),
     )
     order = [one.tensor for one in worst_first(Report(tensors))]
-    assert order == ["wrong", "more", "less", "none", "near", "fine", "bits"]
+    assert order == ["wrong", "more", "less", "near", "fine", "bits", "none"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
@@ -76,6 +76,7 @@ def test_the_first_wrong_tensor_is_explained() -> None:
 def test_an_output_that_was_not_judged_is_named() -> None:
     text = printed(Report((tensor("a", "rounding"),), {"If": 1}, outputs=("y",)))
     assert "Of the outputs, y not judged." in text
+    assert "Same function, as far as it was judged:" in text
 
 
 def test_nothing_judged_is_undecided() -> None:

@@ -1,1 +1,36 @@
 """Rounding or a bug, and which bug? Judges a port of any network against its graph."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parity.errors import UserError
+    from parity.graph import Graph
+    from parity.judge import judge
+    from parity.onnx import read_onnx
+    from parity.verdict import Report, TensorReport
+
+__all__ = ["Graph", "Report", "TensorReport", "UserError", "judge", "read_onnx"]
+
+_PLACES = {
+    "Graph": "parity.graph",
+    "Report": "parity.verdict",
+    "TensorReport": "parity.verdict",
+    "UserError": "parity.errors",
+    "read_onnx": "parity.onnx",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for, so that `parity --help` need not wait for NumPy and onnx."""
+    import importlib
+
+    if name == "judge":  # the function; importing the module puts the module there
+        globals()["judge"] = function = importlib.import_module("parity.judge").judge
+        return function
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -24,6 +24,14 @@ class Declared:
         return f"{self.dtype or 'any dtype'} {shape}"
 
 
+def fits_shape(shape: tuple[int, ...], declared: tuple[int | str | None, ...] | None) -> bool:
+    """Whether a shape is one that was declared."""
+    if declared is None:
+        return True
+    pairs = zip(shape, declared, strict=False)
+    return len(shape) == len(declared) and all(n == m for n, m in pairs if isinstance(m, int))
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator applied to named tensors.

@@ -10,7 +10,7 @@ same tensors, does not. The error of both is compared as a root mean square over
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
@@ -21,14 +21,17 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged, UserError
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format, equal_bits, format_of
-from parity.graph import Declared, Graph, Node, apply
+from parity.graph import Declared, Graph, Node, apply, fits_shape
 from parity.operators import Operator
 from parity.operators.operator import Points
 from parity.verdict import Report, TensorReport, Worst
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once
+SHAPE = "shape"  # begins what is noted of a tensor of a wrong one
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
+# What NumPy raises where inputs do not fit an operator: in a damaged file, or behind a tensor of a wrong shape.
+MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError)
 DEVIATIONS = 5  # of the ratio of two right implementations, which scatters by about 1/√N over N values
 
 
@@ -68,6 +71,8 @@ def judge(
     """
     check_names(graph, values)
     walk = _Walk(graph, values, sample)
+    if not walk.recorded:
+        raise UserError(f"nothing to judge: no value is recorded of a tensor that {graph.name} computes")
     reports = []
     for node in graph.nodes:
         for report in walk.visit(node):
@@ -85,9 +90,21 @@ def check_names(graph: Graph, values: Mapping[str, Array]) -> None:
     known = {*graph.inputs, *graph.tensors, *graph.constants}
     for name in values:
         if name not in known:
-            near = get_close_matches(name, known, 3, 0.4)
-            hint = f"; the nearest: {', '.join(near)}" if near else ""
-            raise UserError(f"{graph.name} has no tensor {name!r}{hint}")
+            raise UserError(f"{graph.name} has no tensor {name!r}{nearest(name, known)}")
+        if name in graph.constants and not same_weight(graph.constants[name], values[name]):
+            raise UserError(f"{name} is a weight of {graph.name}, but was recorded with other values")
+
+
+def same_weight(own: Array, recorded: Array) -> bool:
+    """Whether a recorded weight is the graph's own, to the bit."""
+    alike = own.dtype == recorded.dtype and own.shape == recorded.shape
+    return alike and bool(equal_bits(own, recorded).all())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message: which names are like one that is not known."""
+    near = get_close_matches(name, list(known), 3, 0.4)
+    return f"; the nearest: {', '.join(near)}" if near else ""
 
 
 class _Walk:
@@ -113,14 +130,17 @@ class _Walk:
         seen = {name: self._recorded(name) for name in node.outputs if name in self.recorded}
         try:
             reports = self._judged(node, seen)
-        except Unjudged as reason:
+        except (Unjudged, *MISFITS) as error:
+            reason = error if isinstance(error, Unjudged) else f"{node.type} does not fit its inputs: {error}"
             self.unjudged[node.type] += 1
             for name in node.outputs:
                 self.states[name] = f"{name} is not known: {reason}"
             reports = [TensorReport(name, node.name, node.type, note=str(reason)) for name in seen]
+        misshapen = {one.tensor for one in reports if one.note.startswith(SHAPE)}
         for name, array in seen.items():
             if name in self.uses:
-                self.states[name] = given(array, name)
+                known = f"{name} was recorded in another shape" if name in misshapen else given(array, name)
+                self.states[name] = known
         return reports
 
     def _judged(self, node: Node, seen: Mapping[str, Array]) -> list[TensorReport]:
@@ -137,9 +157,20 @@ class _Walk:
         self._compute(node, unrecorded, bounded, looped, sources)
         places = [(node.outputs.index(name), name, array) for name, array in seen.items()]
         return [
-            _report(node, output, name, array, bounded, looped, sources, self.sample)
+            self._misshapen(node, name, array, sources)
+            or _report(node, output, name, array, bounded, looped, sources, self.sample)
             for output, name, array in places
         ]
+
+    def _misshapen(self, node: Node, name: str, seen: Array, sources: tuple[str, ...]) -> TensorReport | None:
+        """The verdict on a tensor whose shape is not the one that follows from the inputs' shapes."""
+        declared = self.graph.declared.get(name, Declared())
+        whole = (
+            self.sample is None or self.sample >= seen.size
+        )  # then the operator itself says what shape it has
+        if whole or fits_shape(seen.shape, declared.shape):
+            return None
+        return _wrong_shape(TensorReport(name, node.name, node.type, sources), seen, str(declared))
 
     def _compute(
         self,
@@ -213,14 +244,6 @@ def check_kind(name: str, array: Array, declared: Declared) -> None:
         raise UserError(f"{name} is {array.dtype}, but the graph declares {declared}")
 
 
-def fits_shape(shape: tuple[int, ...], declared: tuple[int | str | None, ...] | None) -> bool:
-    """Whether a shape is one that was declared."""
-    if declared is None:
-        return True
-    pairs = zip(shape, declared, strict=False)
-    return len(shape) == len(declared) and all(n == m for n, m in pairs if isinstance(m, int))
-
-
 def _uses(graph: Graph, recorded: set[str]) -> dict[str, int]:
     """How many nodes read each tensor on the way to one that was recorded."""
     uses: Counter[str] = Counter()
@@ -275,8 +298,7 @@ def _compared(
     else:
         expected = _whole(operator, output, bounded)
         if expected.shape != seen.shape:
-            note = f"shape {list(seen.shape)}, expected {list(expected.shape)}"
-            return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note)
+            return _wrong_shape(blank, seen, str(list(expected.shape)))
         found, points = seen, ()
     form = format_of(seen)
     if form is None:
@@ -290,6 +312,11 @@ def _compared(
     loop = _loop(operator, output, few, looped) if form is not FLOAT64 and seen.size else None
     shared = operator.shared(*bounded)
     return _float(blank, found, expected, points, form, loop, index, shared)
+
+
+def _wrong_shape(blank: TensorReport, seen: Array, expected: str) -> TensorReport:
+    note = f"{SHAPE} {list(seen.shape)}, expected {expected}"
+    return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note)
 
 
 def _points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:

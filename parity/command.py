@@ -1,0 +1,192 @@
+"""The `parity` command. Loads NumPy and onnx where they are needed, so that `--help` answers at once."""
+
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from parity.terminal import Commands, output, progress_bar, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parity.arithmetic import Array
+    from parity.graph import Graph
+    from parity.verdict import Report
+
+FILE = click.Path(path_type=Path)
+RUNTIMES = ("onnxruntime", "onnxruntime-all", "reference", "openvino", "opencv")
+
+
+class Size(click.ParamType):
+    """NAME=N, the size of a symbolic dimension."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, equals, size = str(value).rpartition("=")
+        if not (name and equals and size.isascii() and size.isdigit() and 0 < int(size) < 2**31):
+            self.fail(f"{value!r} is not NAME=N with a whole number N from 1 on.", param, ctx)
+        return name, int(size)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lenet-migrations", prog_name="parity", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Are two implementations of a network the same function? Is a difference rounding, or a bug?"""
+
+
+@cli.command()
+@click.argument("model", metavar="MODEL.onnx", type=FILE)
+@click.option(
+    "--inputs", "inputs_file", type=FILE, metavar="FILE.npz", help="Inputs, by their names in the graph."
+)
+@click.option(
+    "--values",
+    "values_file",
+    type=FILE,
+    metavar="FILE.npz",
+    help="Tensors recorded anywhere, by their names in the graph, inputs included. Nothing is run.",
+)
+@click.option(
+    "--runtime", type=click.Choice(RUNTIMES), metavar="NAME", help=f"What to judge: {', '.join(RUNTIMES)}."
+)
+@click.option(
+    "--dim", "sizes", type=Size(), multiple=True, metavar="NAME=N", help="Size of a symbolic dimension."
+)
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Judge N values of each tensor.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of random inputs (default: 0).")
+@click.option("--all", "every", is_flag=True, help="Show all tensors, not the worst alone.")
+@click.option(
+    "--json", "json_file", type=FILE, metavar="FILE", help="Write the result as JSON; - is standard output."
+)
+@click.pass_context
+def judge(
+    ctx: click.Context,
+    model: Path,
+    inputs_file: Path | None,
+    values_file: Path | None,
+    runtime: str | None,
+    sizes: tuple[tuple[str, int], ...],
+    sample: int | None,
+    seed: int | None,
+    every: bool,
+    json_file: Path | None,
+) -> None:
+    """Judge every tensor that an implementation of MODEL.onnx computes.
+
+    Without --values a runtime is judged: onnxruntime without optimisation by default, on --inputs or
+    on random inputs of the declared shapes.
+
+    The exit code is 0 for the same function; 1 if a tensor is different or coarse, or the end undecided; 2 if
+    nothing could be judged.
+    """
+    if values_file is not None and (runtime or seed is not None):
+        raise click.UsageError(
+            "--values judges what was recorded: --runtime and --seed have no meaning beside it."
+        )
+    if inputs_file is not None and seed is not None:
+        raise click.UsageError("--seed is for random inputs, but --inputs gives them.")
+    to_stdout = json_file == Path("-")
+    import json
+
+    from parity.files import check_writable, write_atomically
+
+    check_writable(None if to_stdout else json_file)
+    with progress_bar() as bar:
+        task = bar.add_task("reading", total=None)
+        files = _read(inputs_file, values_file)
+        graph = _graph(model, files, dict(sizes))
+        if values_file is not None:
+            values, what = files, f"{shown(str(values_file))} on its own inputs"
+        else:
+            runtime = runtime or "onnxruntime"
+            bar.update(task, description=f"running {runtime}")
+            values, what = _run(model, graph, files if inputs_file else None, runtime, seed or 0)
+        bar.update(task, description="judging", total=sum(name in values for name in graph.tensors))
+        report = _judge(graph, values, sample, lambda tensor: bar.advance(task))
+    text = json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"
+    if to_stdout:
+        click.echo(text, nl=False)
+    else:
+        _show(report, what, every)
+        if json_file is not None:
+            write_atomically(json_file, text)
+    ctx.exit(0 if report.same else 1)
+
+
+def _read(*files: Path | None) -> "Mapping[str, Array]":
+    """The arrays of both files, read one at a time.
+
+    Raises:
+        UserError: both hold one of the same name.
+    """
+    from collections import ChainMap
+
+    from parity.errors import UserError
+    from parity.record import read_npz
+
+    opened = [read_npz(path) for path in files if path is not None]
+    for one in opened[1:]:
+        for name in one:
+            if name in opened[0]:
+                raise UserError(f"{name} is given twice: in {opened[0].path} and in {one.path}")
+    return ChainMap(*opened)  # type: ignore[arg-type]  # it is only read
+
+
+def _graph(model: Path, files: "Mapping[str, Array]", sizes: dict[str, int]) -> "Graph":
+    from parity.onnx import read_onnx
+
+    shapes = {
+        name: shape
+        for one in getattr(files, "maps", ())
+        for name, shape in getattr(one, "shapes", {}).items()
+    }
+    return read_onnx(model, shapes=shapes, sizes=sizes)
+
+
+def _run(
+    model: Path, graph: "Graph", inputs: "Mapping[str, Array] | None", runtime: str, seed: int
+) -> "tuple[Mapping[str, Array], str]":
+    """What a runtime computes, and a line that says on which inputs."""
+    from parity.record.onnx_runtimes import record
+    from parity.record.random_inputs import DRAWN, check_inputs, random_inputs
+
+    if inputs is None:
+        drawn = random_inputs(graph, seed)
+        said = ", ".join(f"{shown(name)} {list(array.shape)}" for name, array in drawn.items())
+        what = f"{runtime} on random inputs (seed {seed}; {DRAWN}): {said or 'none'}"
+    else:
+        check_inputs(graph, inputs)
+        drawn, what = dict(inputs), f"{runtime} on given inputs"
+    found = record(model, drawn, runtime)
+    known = {*graph.tensors, *graph.inputs}
+    return {name: array for name, array in found.items() if name in known}, what
+
+
+def _judge(graph: "Graph", values: "Mapping[str, Array]", sample: int | None, progress: Any) -> "Report":
+    from parity.judge import judge
+
+    return judge(graph, values, sample=sample, progress=progress)
+
+
+def _show(report: "Report", what: str, every: bool) -> None:
+    from parity.report import rendered
+
+    console = output()
+    console.print(what)
+    console.print()
+    console.print(rendered(report, console, every))
+
+
+def main() -> None:
+    """Run the command line."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' warnings to their developers
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # not a file of its own
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    cli(prog_name="parity")

@@ -1,0 +1,116 @@
+"""Arrays in an npz file, read one at a time and without pickle."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import ml_dtypes
+import numpy as np
+
+from parity.arithmetic import Array
+from parity.errors import UserError
+from parity.files import check_readable
+
+# A bfloat16 array comes out of np.savez as two bytes without meaning: np.load knows no type of that name.
+BFLOAT16 = np.dtype("V2")
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the header of one array says, and where it lies in the archive."""
+
+    member: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Recorded(Mapping[str, Array]):
+    """Arrays by name; each is read when it is asked for.
+
+    Attributes:
+        path: of the npz file.
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, entries: Mapping[str, _Entry]) -> None:
+        self.path, self._archive, self._entries = path, archive, dict(entries)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every array, without reading any."""
+        return {name: entry.shape for name, entry in self._entries.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        entry = self._entries[name]
+        try:
+            with self._archive.open(entry.member) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+        except (*DAMAGED, MemoryError) as error:
+            raise UserError(f"{self.path}: {name} cannot be read: {error or type(error).__name__}") from error
+        if array.dtype == BFLOAT16:
+            return array.view(ml_dtypes.bfloat16)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def read_npz(path: Path) -> Recorded:
+    """The arrays of an npz file by name, as np.savez writes it.
+
+    Raises:
+        UserError: there is no such file, it is none, or it holds something else than arrays of numbers.
+    """
+    check_readable(path)
+    entries: dict[str, _Entry] = {}
+    try:
+        archive = zipfile.ZipFile(path)  # stays open: its list of members is long to read
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name == member.filename:
+                raise UserError(f"{path}: holds {name!r}, which is no array: np.savez makes such files")
+            if name in entries:
+                raise UserError(f"{path}: holds {name!r} twice")
+            entries[name] = _entry(path, name, archive, member)
+    except DAMAGED as error:
+        raise UserError(f"{path}: not an npz file, or a damaged one: np.savez makes one") from error
+    return Recorded(path, archive, entries)
+
+
+def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Entry:
+    with archive.open(member) as file:
+        shape, dtype, start = _header(path, name, file)
+    if dtype.hasobject:
+        raise UserError(
+            f"{path}: {name} holds Python objects (a pickle), which are not read: save arrays of numbers"
+        )
+    if dtype != BFLOAT16 and dtype.kind not in "biufcSU":
+        raise UserError(f"{path}: {name} is of type {dtype}, no array of numbers")
+    if any(size < 0 for size in shape) or start + prod(shape) * dtype.itemsize != member.file_size:
+        raise UserError(
+            f"{path}: {name} is damaged: its {member.file_size} bytes are no array of shape {shape}"
+        )
+    return _Entry(member, shape, dtype)
+
+
+def _header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type, and where the values begin."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        return shape, dtype, file.tell()
+    except Exception as error:  # NumPy parses the header as Python, which may fail in any way
+        raise UserError(f"{path}: {name} is no array, or a damaged one") from error

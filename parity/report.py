@@ -1,0 +1,189 @@
+"""A verdict for people: a headline in plain words, and a table with the worst tensors first."""
+
+from collections.abc import Iterator
+from math import isfinite, isinf, isnan
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from parity.terminal import shortened, shown
+from parity.verdict import ORDER, Report, TensorReport
+
+FIGURES = 52  # columns that verdict and figures take
+ROWS = 12  # of the table, unless all are asked for
+STYLES = {
+    "equal": "green",
+    "rounding": "green",
+    "undecided": "yellow",
+    "coarse": "red",
+    "different": "red",
+    "unjudged": "dim",
+}
+HEADLINES = {
+    "equal": "Same function: every value is the correctly rounded one.",
+    "rounding": "Same function: the differences are rounding.",
+    "undecided": "Undecided: what was recorded does not tell.",
+    "coarse": "Coarser arithmetic, or a small mistake: within the worst case, but worse than a plain loop.",
+    "different": "Not the same function.",
+}
+
+
+def rendered(report: Report, console: Console, every: bool = False) -> RenderableType:
+    """What `parity judge` prints: the table, then what it means."""
+    parts: list[RenderableType] = []
+    if report.tensors:
+        parts.append(table(report, console.width, every))
+    parts += [Text(line) for line in hints(report, every)]
+    parts += [Text(""), Text(headline(report), style=f"bold {STYLES[report.verdict]}")]
+    parts += [Text(line) for line in explained(report)]
+    return Group(*parts)
+
+
+def headline(report: Report) -> str:
+    """The verdict in plain words."""
+    words = HEADLINES[report.verdict]
+    if report.same and report.unjudged:
+        return words.replace("Same function:", "Same function, as far as it was judged:")
+    return words
+
+
+def worst_first(report: Report) -> list[TensorReport]:
+    """By verdict, then by how near to the limit; tensors that are alike stay in order of execution."""
+
+    def rank(one: TensorReport) -> tuple[float, float, float]:
+        order = ORDER.index(one.verdict) if one.verdict in ORDER else -1  # nothing is known of the unjudged
+        near = (_number(one.ratio), _number(one.loop_ratio))
+        first, second = near[::-1] if one.verdict == "coarse" else near
+        return -order, -first, -second
+
+    return sorted(report.tensors, key=rank)
+
+
+def _number(x: float) -> float:
+    return -1.0 if isnan(x) else x
+
+
+def table(report: Report, width: int, every: bool = False) -> Table:
+    """The worst tensors, or all."""
+    rows = worst_first(report)
+    rows = rows if every else rows[:ROWS]
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    ops = max([len(shown(one.op)) for one in rows] + [2])
+    op_width = min(ops, max(12, width // 6))
+    name_width = max(10, min(width - op_width - FIGURES, max([len(shown(one.tensor)) for one in rows] + [6])))
+    made.add_column("tensor", no_wrap=True, width=name_width)
+    made.add_column("op", no_wrap=True, width=op_width)
+    made.add_column("verdict", no_wrap=True, min_width=9)
+    for title in ("error/\nworst case", "error/\nloop", "equal", "blind\nbelow"):
+        made.add_column(title, justify="right", no_wrap=True)
+    for one in rows:
+        verdict = one.verdict + ("*" if _measured(one) else "")
+        made.add_row(
+            shortened(shown(one.tensor), name_width),
+            shortened(shown(one.op), op_width),
+            Text(verdict, style=STYLES[one.verdict]),
+            *_figures(one),
+        )
+    return made
+
+
+def _measured(one: TensorReport) -> bool:
+    return one.verdict == "rounding" and not one.proven
+
+
+def _figures(one: TensorReport) -> tuple[str, str, str, str]:
+    if not one.values or one.verdict == "unjudged":
+        return "", "", "", ""
+    share = 100 * one.equal / one.values
+    percent = "100%" if one.equal == one.values else f"{min(share, 99.9):.1f}%"
+    return short(one.ratio), short(one.loop_ratio), percent, short(one.blind_below)
+
+
+def short(x: float) -> str:
+    """Two or three digits."""
+    if isnan(x):
+        return "-"
+    if isinf(x):
+        return "∞"
+    if x == 0:
+        return "0"
+    if 0.01 <= x < 999.5:
+        return f"{x:.2f}" if x < 10 else f"{x:.1f}" if x < 99.95 else f"{x:.0f}"
+    mantissa, exponent = f"{x:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def hints(report: Report, every: bool) -> Iterator[str]:
+    """What the table leaves out."""
+    hidden = 0 if every else len(report.tensors) - ROWS
+    if hidden > 0:
+        yield f"and {hidden} more, none of them worse: --all shows them"
+    if any(_measured(one) for one in report.tensors):
+        yield "* measured against the plain loop, not proven: the worst case is wider than the values"
+
+
+def explained(report: Report) -> Iterator[str]:
+    """What the verdict rests on, one line for each thing."""
+    yield f"{counted(report.judged, 'tensor')} judged{_counts(report)}."
+    if report.first is not None:
+        yield from first_wrong(report.first)
+    for one in report.tensors:
+        if one.verdict == "undecided" and one.tensor in report.outputs:
+            yield f"{shown(one.tensor)} ({shown(one.op)}) is undecided: {shown(one.note)}"
+    noted = [one for one in report.tensors if one.verdict in ORDER[:2] and one.note]
+    if noted:
+        yield f"{shown(noted[0].tensor)}: {shown(noted[0].note)}"
+    if report.unjudged:
+        listed = ", ".join(f"{shown(op)} {count}×" for op, count in report.unjudged.items())
+        yield f"Not judged: {listed}."
+        reasons = {
+            one.note: one for one in reversed(report.tensors) if one.verdict == "unjudged" and one.note
+        }
+        for reason, one in list(reasons.items())[::-1][:3]:
+            if reason != one.op:
+                yield f"  {shown(one.tensor)}: {shown(reason)}"
+    missing = [name for name in report.outputs if not _is_judged(report, name)]
+    if missing:
+        yield f"Of the outputs, {', '.join(map(shown, missing[:5]))} not judged."
+    if report.sample is not None:
+        yield (
+            f"{report.sample:,} values of each tensor were judged: "
+            f"{100 * report.missed_share:.2g}% wrong values in a tensor are found with 99.9% certainty."
+        )
+
+
+def _is_judged(report: Report, name: str) -> bool:
+    return any(one.tensor == name and one.verdict != "unjudged" for one in report.tensors)
+
+
+def _counts(report: Report) -> str:
+    found = [one.verdict for one in report.tensors]
+    parts = [f"{found.count(verdict)} {verdict}" for verdict in (*ORDER, "unjudged") if verdict in found]
+    return f": {', '.join(parts)}" if parts else ""
+
+
+def counted(n: int, word: str) -> str:
+    """1 tensor, 2 tensors."""
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
+
+
+def first_wrong(one: TensorReport) -> Iterator[str]:
+    """The first tensor that is wrong: where, by how much, and from what it was judged."""
+    yield f"First in order of execution: {shown(one.tensor)} ({shown(one.op)}), {one.verdict}."
+    if one.worst is not None:
+        at = "".join(f"[{', '.join(map(str, one.worst.index))}]")
+        found, expected = f"{one.worst.found:.9g}", f"{one.worst.expected:.9g}"
+        yield f"  At {at} it is {found}, expected {expected}.{_size(one)}"
+    if one.note:
+        yield f"  {shown(one.note)}"
+    if one.sources:
+        yield f"  Judged from the recorded {', '.join(map(shown, one.sources[:6]))}."
+
+
+def _size(one: TensorReport) -> str:
+    if one.verdict == "coarse":
+        return f" The error of the whole tensor is {short(one.loop_ratio)} times that of a plain loop."
+    if not isfinite(one.ratio):
+        return " No rounding explains it."
+    return f" That is {short(one.ratio)} times the worst case of rounding."

@@ -1,0 +1,93 @@
+"""The terminal: how a command ends, what is printed, and a progress bar."""
+
+import os
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from parity.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line on stderr and exit code 2: nothing could be judged."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(" ".join(message.split())))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        color = False if os.environ.get("NO_COLOR") else None
+        click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
+
+
+class Interrupted(Failure):
+    """Ends the command after Ctrl-C."""
+
+    exit_code = 130  # 128 + SIGINT, as shells have it
+
+
+class Commands(click.Group):
+    """The commands in the order in which they are defined; UserError and Ctrl-C end in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise Failure(str(error)) from error
+        except MemoryError as error:
+            raise Failure("the memory does not suffice; --sample N needs less") from error
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted") from error
+
+
+def shown(text: str) -> str:
+    """Text from a file, safe to print: what would move the cursor or change colours is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """At most so many characters, of the end more than of the start: names differ at their end."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) * 2 // 3
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def output() -> "Console":
+    """Standard output; nothing printed there is taken for markup."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def progress_bar() -> "Progress":
+    """A bar on standard error that is gone at the end; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

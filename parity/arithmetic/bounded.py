@@ -61,6 +61,18 @@ class Bounded(Number):
             return Bounded(value, None, self.format)
         return Bounded(value, np.concatenate([part.bound for part in parts], axis), self.format)
 
+    def like(self, value: Array, error: Array | None = None, plain: Array | None = None) -> "Bounded":
+        return Bounded(value, error, self.format)
+
+    def either(self, other: "Bounded") -> "Bounded":
+        same = (self.value == other.value) | ((self.value != self.value) & (other.value != other.value))
+        if self.error is None and other.error is None and same.all():
+            return self
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(_wide(self.value) - _wide(other.value)) + other.bound
+        apart = np.where(same, other.bound, np.where(np.isnan(apart), np.inf, apart))
+        return Bounded(self.value, np.maximum(self.bound, apart), self.format)
+
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         a, b = _wide(self.value), _wide(other.value)
         terms = (a.shape[-1] if products is None else products) + (bias is not None)

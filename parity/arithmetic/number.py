@@ -78,6 +78,20 @@ class Number(ABC):
         """This array and others, concatenated along an axis."""
 
     @abstractmethod
+    def like(self, value: Array, error: Array | None = None, plain: Array | None = None) -> Self:
+        """A constant of the formula, in this arithmetic.
+
+        Args:
+            value: in float64.
+            error: how far an implementation may be from it; None: it has exactly this value.
+            plain: what a plain loop has in its place; None: the value.
+        """
+
+    @abstractmethod
+    def either(self, other: Self) -> Self:
+        """This array, where a right implementation may return the other's value instead."""
+
+    @abstractmethod
     def dot(self, other: Self, bias: Self | None = None, products: int | None = None) -> Self:
         """(..., m, n) · (..., n, p): sums of n products, and a bias that is one more term of each sum.
 

@@ -36,6 +36,13 @@ class Looped(Number):
     def join(self, others: Sequence["Looped"], axis: int) -> "Looped":
         return Looped(np.concatenate([part.value for part in (self, *others)], axis), self.format)
 
+    def like(self, value: Array, error: Array | None = None, plain: Array | None = None) -> "Looped":
+        return Looped(self._in_format(value if plain is None else plain), self.format)
+
+    def either(self, other: "Looped") -> "Looped":
+        """The other: the least accurate of what is right."""
+        return other
+
     def dot(self, other: "Looped", bias: "Looped | None" = None, products: int | None = None) -> "Looped":
         a = np.ascontiguousarray(np.moveaxis(self._in_format(self.value), -1, 0))[..., None]
         b = np.moveaxis(self._in_format(other.value), -2, 0)[..., None, :]

@@ -224,11 +224,17 @@ def _both(
     product: np.ufunc, a: Array, a_error: Array | None, b: Array, b_error: Array | None
 ) -> Array | None:
     """|a|·e_b + e_a·|b| + e_a·e_b, where there are errors."""
-    if b_error is None:
-        return None if a_error is None else product(a_error, np.abs(b))
-    if a_error is None:
-        return product(np.abs(a), b_error)
-    return product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
+    if a_error is None and b_error is None:
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        if b_error is None:
+            total = product(a_error, np.abs(b))
+        elif a_error is None:
+            total = product(np.abs(a), b_error)
+        else:
+            total = product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
+    # A bound that has overflowed, times zero: nothing is known.
+    return np.where(np.isnan(total), np.inf, total) if np.isnan(total).any() else total
 
 
 def _reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> Array:

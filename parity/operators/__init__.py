@@ -1,6 +1,6 @@
 """Every operator that can be judged: one class each, a file for each family."""
 
-from parity.operators import affine, grid_sample, recurrent, resize
+from parity.operators import affine, attention, grid_sample, recurrent, resize
 from parity.operators.operator import OPERATORS, Elementwise, Operator
 
-__all__ = ["OPERATORS", "Elementwise", "Operator", "affine", "grid_sample", "recurrent", "resize"]
+__all__ = ["OPERATORS", "Elementwise", "Operator", "affine", "attention", "grid_sample", "recurrent", "resize"]

@@ -67,6 +67,13 @@ class Operator(ABC):
         """All right ways to evaluate it whose bounds differ, the usual one first."""
         return (self,)
 
+    def beside(self, recorded: Mapping[int, Array]) -> "Operator":
+        """The operator, where a candidate recorded these of its outputs, by position.
+
+        An operator that computes values from its own earlier ones takes those from the record.
+        """
+        return self
+
     def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
         """Cotangents of the inputs, for that of the output; None where none is asked for.
 

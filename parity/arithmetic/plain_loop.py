@@ -78,6 +78,7 @@ class Looped(Number):
             if not function.exact:
                 u = self.format.u
                 off = 2 * function.ulps * u * np.abs(value) + function.floor * u
+                off = np.maximum(off - u * np.abs(value), 0)  # what rounding below may add
                 value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
         return Looped(self._in_format(value), self.format)
 

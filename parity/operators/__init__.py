@@ -3,4 +3,13 @@
 from parity.operators import affine, attention, grid_sample, recurrent, resize
 from parity.operators.operator import OPERATORS, Elementwise, Operator
 
-__all__ = ["OPERATORS", "Elementwise", "Operator", "affine", "attention", "grid_sample", "recurrent", "resize"]
+__all__ = [
+    "OPERATORS",
+    "Elementwise",
+    "Operator",
+    "affine",
+    "attention",
+    "grid_sample",
+    "recurrent",
+    "resize",
+]

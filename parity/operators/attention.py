@@ -1,7 +1,7 @@
-"""Attention: scaled products of queries and keys, softmax, sums of values. And the rotation of queries and keys.
+"""Attention: scaled products of queries and keys, softmax, sums of values; and their rotation by position.
 
-Softmax does not change when all its arguments move, so that whatever an implementation subtracts before exp (the
-maximum of a row, or of a block of it) adds one rounding and no error of its own.
+Softmax does not change when all its arguments move, so that whatever an implementation subtracts before exp
+(the maximum of a row, or of a block of it) adds one rounding and no error of its own.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,14 @@ import numpy as np
 
 from parity.arithmetic import Array, Function, Number
 from parity.errors import Unjudged
+from parity.floats import FLOAT32
 from parity.operators.interpolation import choose, own
 from parity.operators.operator import Operator, plain_values, register
 from parity.operators.recurrent import TANH
 
-EXP = Function("Exp", np.exp, 2.0, monotone=True, source="CUDA C++ Programming Guide, expf: 2 ulp; MLAS, SLEEF: 1 ulp")
+EXP = Function(
+    "Exp", np.exp, 2.0, monotone=True, source="CUDA C++ Programming Guide, expf: 2 ulp; MLAS, SLEEF: 1 ulp"
+)
 
 # ONNX's numbers for softmax_precision that are no coarser than the inputs: float32 and float64.
 FINE = (0, 1, 11)
@@ -23,7 +26,7 @@ FINE = (0, 1, 11)
 
 @dataclass(frozen=True)
 class _Mask:
-    """Which keys each query sees, and what is added to the scores of those that it does: (B or 1, H or 1, Q, K)."""
+    """Which keys each query sees, and what is added to their scores: (B or 1, H or 1, Q, K)."""
 
     allowed: Array
     bias: Number | None
@@ -32,10 +35,10 @@ class _Mask:
 @register
 @dataclass(frozen=True)
 class Attention(Operator):
-    """softmax(Q·K' · scale + mask)·V by heads; outputs Y, the keys and values with those of the past, and scores.
+    """softmax(Q·K' · scale + mask)·V by heads. Outputs Y, keys and values with those of the past, and scores.
 
-    A query that sees no key gets zeros, as the standard and ONNX's reference evaluator say; implementations that
-    divide zero by zero there return NaN.
+    A query that sees no key gets zeros, as the standard and ONNX's reference evaluator say; implementations
+    that divide zero by zero there return NaN.
     """
 
     TYPE: ClassVar[str] = "Attention"
@@ -55,12 +58,17 @@ class Attention(Operator):
         return max(1, v.shape[-1] // (self.kv_num_heads or 1) if v.ndim == 3 else v.shape[-1])
 
     def evaluate(self, q: Number, k: Number, v: Number, *rest: Number | None) -> tuple[Number, ...]:
-        mask, past_k, past_v, lengths = (*rest, *(None,) * (4 - len(rest)))
+        more: list[Number | None] = [*rest, None, None, None, None]
+        mask, past_k, past_v, lengths = more[:4]
         if self.softmax_precision not in FINE and own(q).dtype.name in ("float32", "float64"):
             raise Unjudged(f"Attention with softmax_precision {self.softmax_precision}")
         flat = q.ndim == 3
         if flat:
-            q, k, v = self._heads(q, self.q_num_heads), self._heads(k, self.kv_num_heads), self._heads(v, self.kv_num_heads)
+            q, k, v = (
+                self._heads(q, self.q_num_heads),
+                self._heads(k, self.kv_num_heads),
+                self._heads(v, self.kv_num_heads),
+            )
         if past_k is not None and past_v is not None:
             k, v = past_k.join([k], 2), past_v.join([v], 2)
         before = 0 if past_k is None else past_k.shape[2]
@@ -90,10 +98,10 @@ class Attention(Operator):
         return x.reshape(batch, length, heads, -1).transpose(0, 2, 1, 3)
 
     def _scores(self, q: Number, k: Number) -> Number:
-        """Q·K' · scale; each factor may be multiplied by the root of the scale, or the product by the scale."""
+        """Q·K' · scale; each factor may be multiplied by the scale's root, or one of them by the scale."""
         root = float(self.scale or 1 / np.sqrt(q.shape[-1])) ** 0.5
-        u = getattr(q, "format", None)
-        factor = q.like(np.float64(root), np.float64(root * u.u) if u is not None else None)
+        form = getattr(q, "format", FLOAT32)
+        factor = q.like(np.array(root), np.array(root * form.u))
         return (q * factor).dot((k * factor).move(lambda a: a.swapaxes(-1, -2)))
 
     def _mask(self, q: Number, k: Number, mask: Number | None, before: int, lengths: Number | None) -> _Mask:
@@ -139,15 +147,15 @@ def softmax(scores: Number, allowed: Array) -> Number:
     shift = np.where(np.isfinite(shift), shift, 0.0)
     powers = (scores - scores.like(shift)).apply(EXP).move(lambda a: np.where(allowed, a, 0))
     total = powers.sum((powers.ndim - 1,))
-    empty = ~allowed.any(-1, keepdims=True)
-    total = choose(empty.astype(np.int64), total, total.like(np.ones(total.shape)))
+    empty = np.asarray(~allowed.any(-1, keepdims=True), np.int64)
+    total = choose(empty, total, total.like(np.ones(total.shape)))
     return powers / total
 
 
 @register
 @dataclass(frozen=True)
 class RotaryEmbedding(Operator):
-    """Pairs of values of each head, turned by the angle of their position, of which cosine and sine are given."""
+    """Pairs of values of each head, turned by an angle for their position; its cosine and sine are given."""
 
     TYPE: ClassVar[str] = "RotaryEmbedding"
 
@@ -157,10 +165,8 @@ class RotaryEmbedding(Operator):
 
     def evaluate(self, x: Number, cos: Number, sin: Number, ids: Number | None = None) -> Number:
         shape = x.shape
-        if x.ndim == 4:
-            x = x.transpose(0, 2, 1, 3)
-        else:
-            x = x.reshape(*shape[:2], self.num_heads, -1)  # (B, S, H, D)
+        # (B, S, H, D)
+        x = x.transpose(0, 2, 1, 3) if x.ndim == 4 else x.reshape(*shape[:2], self.num_heads, -1)
         turned = self.rotary_embedding_dim or x.shape[-1]
         half = turned // 2
         if ids is not None:

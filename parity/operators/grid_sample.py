@@ -9,7 +9,7 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT64
-from parity.operators.interpolation import LINEAR, Kernel, Places, cubic, gathered, own, taps
+from parity.operators.interpolation import LINEAR, Places, cubic, gathered, own, taps
 from parity.operators.operator import Operator, Points, plain_values, register
 
 # Names of the modes before version 20 of the standard.
@@ -21,8 +21,9 @@ MODES = {"bilinear": "linear", "bicubic": "cubic"}
 class GridSample(Operator):
     """x (N, C, ...) at places that a grid (N, out..., d) names: from -1 to 1, the last axis of x first.
 
-    Outside x there is zero, its border, or its mirror image. In mode cubic each neighbour is looked up there, as
-    PyTorch and onnxruntime do; ONNX's reference evaluator moves the place itself, which differs at a border.
+    Outside x there is zero, its border, or its mirror image. In mode cubic each neighbour is looked up
+    there, as PyTorch and onnxruntime do; ONNX's reference evaluator moves the place itself, which differs
+    at a border.
     """
 
     TYPE: ClassVar[str] = "GridSample"
@@ -64,7 +65,7 @@ class GridSample(Operator):
         d = x.ndim - 2
         channels = np.arange(x.shape[1])[None] if channel is None else channel
         places = [
-            self._places(grid.move(lambda g, k=k: g[(image, *out, d - 1 - k)]), x.shape[2 + k])
+            self._places(grid.move(lambda g, k=k: g[(image, *out, d - 1 - k)]), x.shape[2 + k])  # type: ignore[misc]
             for k in range(d)
         ]
         lead = (image.reshape(-1, *(1,) * (d + 1)), channels.reshape(*channels.shape, *(1,) * d))
@@ -77,7 +78,7 @@ class GridSample(Operator):
         y = self._seen(x, lead, [one.index for one in along])
         for one in along:
             count, lanes, tap, *others = y.shape
-            y = y.move(lambda a, s=(count, lanes, tap): np.moveaxis(a, 2, -1).reshape(s[0], -1, s[2]))
+            y = y.move(lambda a, s=(count, lanes, tap): np.moveaxis(a, 2, -1).reshape(s[0], -1, s[2]))  # type: ignore[misc]
             y = one.contract(y).reshape(count, lanes, *others)
         return y
 
@@ -94,7 +95,7 @@ class GridSample(Operator):
         return y
 
     def _seen(self, x: Number, lead: tuple[Array, Array], index: list[Array]) -> Number:
-        """(M, C, T...): x at these neighbours on each axis, (M, T) each, by the padding where they are outside."""
+        """(M, C, T...): x at these neighbours, (M, T) on each axis; the padding where they are outside."""
         d = len(index)
         inside, where = np.ones((1,) * (d + 2), bool), []
         for k, one in enumerate(index):
@@ -116,7 +117,7 @@ class GridSample(Operator):
         half = (size - 1) / 2 if self.align_corners else size / 2
         middle = (size - 1) / 2
         exact = at * half + middle
-        plain = (few + form(1)) * form(half) - form(half - middle)
+        plain = np.multiply(few + 1, half, dtype=form) - np.asarray(half - middle, form)
         # Either of g·h + m and (g + 1)·h − (h − m); each operation rounds.
         error = u * (np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact))
         if isinstance(g, Bounded) and g.error is not None:
@@ -148,7 +149,7 @@ class GridSample(Operator):
 @register
 @dataclass(frozen=True)
 class AffineGrid(Operator):
-    """A grid for GridSample: theta (N, d, d + 1) times the homogeneous places of an output of size (N, C, ...)."""
+    """A grid for GridSample: theta (N, d, d + 1) times places (..., 1) of an output of size (N, C, ...)."""
 
     TYPE: ClassVar[str] = "AffineGrid"
 
@@ -166,7 +167,9 @@ class AffineGrid(Operator):
             axes.append(line)
             errors.append(2.0**-24 * (3 * np.abs(line + 1) + np.abs(line) + 2))
         order = range(len(out) - 1, -1, -1)  # the last axis comes first in a grid
-        places = [np.broadcast_to(_along(line, k, len(out)), out) for line, k in zip(axes, order, strict=True)]
+        places = [
+            np.broadcast_to(_along(line, k, len(out)), out) for line, k in zip(axes, order, strict=True)
+        ]
         off = [np.broadcast_to(_along(e, k, len(out)), out) for e, k in zip(errors, order, strict=True)]
         base = np.stack([*places, np.ones(out)]).reshape(len(out) + 1, -1)
         error = np.stack([*off, np.zeros(out)]).reshape(len(out) + 1, -1)

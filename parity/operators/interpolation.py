@@ -1,9 +1,9 @@
 """Interpolation between the neighbours of a place on an axis: what Resize and GridSample have in common.
 
-Implementations compute the place c of each output value in float32, so that it is off by some δ, which grows with
-c. A weight is then off by δ too, but not on its own: all weights move together, and the value moves by δ times the
-slope there, which is small where neighbours are alike. The formulas here therefore take the weights at the exact
-place and add the slope times δ.
+Implementations compute the place c of each output value in float32, so that it is off by some δ, which
+grows with c. A weight is then off by δ too, but not on its own: all weights move together, and the value
+moves by δ times the slope there, which is small where neighbours are alike. The formulas here therefore
+take the weights at the exact place and add the slope times δ.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 
 from parity.arithmetic import Array, Looped, Number
+from parity.arithmetic.number import Move
 
 BLOCK = 64  # output places for which one dense matrix of weights is laid out
 
@@ -49,7 +50,7 @@ class Kernel:
         weight: the function, as a formula.
         slope: its derivative.
         curvature: the largest |second derivative|, apart from kinks.
-        jump: the most by which the derivative jumps at a kink; kinks lie at integers.
+        jump: by how much the derivative falls at distance 0; at distance 1 it rises by half of that.
     """
 
     reach: int
@@ -67,7 +68,7 @@ LINEAR = Kernel(1, _triangle, lambda s: np.where(abs(s) < 1, -np.sign(s), 0.0), 
 
 
 def cubic(a: float) -> Kernel:
-    """Keys' cubic convolution (R. Keys, 1981, equation 4); a is -0.75 in PyTorch and OpenCV, -0.5 in Pillow."""
+    """Keys' cubic convolution (R. Keys, 1981, equation 4); a is -0.75 in PyTorch, -0.5 in Pillow."""
 
     def weight(distance: Number) -> Number:
         s = abs(distance)
@@ -95,6 +96,7 @@ class Taps:
         weights: (M, T).
         slopes: (M, T), derivatives of the weights by the place.
         error: (M,), how far the place is uncertain; None where it is not.
+        turns: (M, T), how much the slopes change where an uncertain place may lie beyond a kink; None: nowhere.
         products: roundings that a sum over them stands for.
     """
 
@@ -102,19 +104,21 @@ class Taps:
     weights: Number
     slopes: Array
     error: Array | None
+    turns: Array | None
     products: int
 
     def at(self, rows: Array) -> "Taps":
         """Of some of the output values."""
         error = None if self.error is None else self.error[rows]
         weights = self.weights.move(lambda a: a[rows])
-        return Taps(self.index[rows], weights, self.slopes[rows], error, self.products)
+        turns = None if self.turns is None else self.turns[rows]
+        return Taps(self.index[rows], weights, self.slopes[rows], error, turns, self.products)
 
     def contract(self, seen: Number) -> Number:
         """(M, K, T), K sets of neighbours of each output value, to (M, K)."""
         column = self.weights.move(lambda a: a[:, :, None])
-        slopes, error = self.slopes[:, :, None], None if self.error is None else self.error[:, None, None]
-        return self._sum(seen, column, slopes, error).move(lambda a: a[:, :, 0])
+        error = None if self.error is None else self.error[:, None, None]
+        return self._sum(seen, column, lambda a: a[:, :, None], error).move(lambda a: a[:, :, 0])
 
     def along(self, x: Number) -> Number:
         """(..., n), along the last axis, to (..., M); beyond its ends the first and the last value go on."""
@@ -125,7 +129,7 @@ class Taps:
         for start in range(0, len(self.index), BLOCK):
             few = self.at(np.arange(start, min(start + BLOCK, len(self.index))))
             low, high = int(few.index.min()), int(few.index.max()) + 1
-            part = rows.move(lambda a, low=low, high=high: a[:, low + before : high + before])
+            part = rows.move(lambda a, low=low, high=high: a[:, low + before : high + before])  # type: ignore[misc]
             parts.append(few._dense(part, low, high))
         whole = parts[0].join(parts[1:], -1) if len(parts) > 1 else parts[0]
         return whole.reshape(*lead, len(self.index))
@@ -138,17 +142,27 @@ class Taps:
             dense[place] = a
             return dense
 
-        return self._sum(x, self.weights.move(spread), spread(self.slopes), self.error)
+        return self._sum(x, self.weights.move(spread), spread, self.error)
 
-    def _sum(self, seen: Number, weights: Number, slopes: Array, error: Array | None) -> Number:
+    def _sum(self, seen: Number, weights: Number, laid_out: Move, error: Array | None) -> Number:
         value = seen.dot(weights, products=self.products)
         if error is None:
             return value
-        slope = seen.dot(seen.like(slopes), products=self.products)
-        return value + slope * seen.like(np.zeros(error.shape), error)
+        off = seen.like(np.zeros(error.shape), error)
+        for slopes in (self.slopes, self.turns):
+            if slopes is not None:
+                value = value + seen.dot(seen.like(laid_out(slopes)), products=self.products) * off
+        return value
 
 
-def taps(x: Number, places: Places, kernel: Kernel, stretch: float = 1.0, products: int | None = None) -> Taps:
+def taps(
+    x: Number,
+    places: Places,
+    kernel: Kernel,
+    stretch: float = 1.0,
+    products: int | None = None,
+    whole: bool = True,
+) -> Taps:
     """The neighbours of these places, weighted by a kernel.
 
     Args:
@@ -157,9 +171,10 @@ def taps(x: Number, places: Places, kernel: Kernel, stretch: float = 1.0, produc
         kernel: by which neighbours count.
         stretch: makes the kernel wider, so that downscaling averages over what it skips.
         products: roundings that a sum stands for; by default those of a sum over the kernel.
+        whole: whether all weights stay, so that they turn together at a kink.
     """
     reach = ceil(kernel.reach * stretch)
-    place, error = places.of(x), places.uncertainty(x)
+    place, error, turns = places.of(x), places.uncertainty(x), None
     index = np.floor(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 2)
     distance = place[:, None] - index
     scaled = x.like(distance) if stretch == 1 else x.like(distance) * (1 / stretch)
@@ -168,23 +183,32 @@ def taps(x: Number, places: Places, kernel: Kernel, stretch: float = 1.0, produc
         off = error[:, None] / stretch
         size = np.abs(distance) / stretch
         kink = (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
-        extra = kernel.curvature / 2 * off**2 * (size <= kernel.reach + off) + kernel.jump * off * kink
+        extra = kernel.curvature / 2 * off**2 * (size <= kernel.reach + off)
+        if kernel.jump and whole and stretch == 1:
+            turns = np.where(kink, np.where(np.rint(size) == 0, -kernel.jump, kernel.jump / 2), 0.0)
+        else:
+            extra = extra + kernel.jump * off * kink
         if extra.any():
             weights = weights + x.like(np.zeros(extra.shape), extra, np.zeros(extra.shape))
     slopes = kernel.slope(distance / stretch) / stretch
     count = 2 * reach + (stretch > 1)
-    return Taps(index, weights, slopes, error, count if products is None else products)
+    if turns is not None and not turns.any():
+        turns = None
+    return Taps(index, weights, slopes, error, turns, count if products is None else products)
 
 
 def normalised(taps: Taps, size: int, exclude_outside: bool) -> Taps:
-    """Weights divided by their sum; those outside an axis of this size can be left out before."""
+    """Weights divided by their sum; those outside an axis of this size can be left out before.
+
+    The taps must come from `taps` with `whole` false.
+    """
     inside = (taps.index >= 0) & (taps.index < size) if exclude_outside else np.ones(taps.index.shape, bool)
     weights = taps.weights.move(lambda a: np.where(inside, a, 0))
     slopes = np.where(inside, taps.slopes, 0.0)
     total = weights.sum((1,))
     weights = weights / total
     slopes = (slopes - own(weights) * slopes.sum(1, keepdims=True)) / own(total)
-    return Taps(taps.index, weights, slopes, taps.error, taps.products)
+    return Taps(taps.index, weights, slopes, taps.error, None, taps.products)
 
 
 def choose(which: Array, *options: Number) -> Number:

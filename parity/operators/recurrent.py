@@ -1,8 +1,9 @@
 """Layers that step through a sequence: LSTM, GRU, RNN.
 
-Where a candidate recorded Y, each step is judged from the recorded value of the step before, so that its bound does
-not grow with the length of the sequence. Where it recorded the last state alone, the bound is carried from step to
-step; it grows faster than errors do, and where it has outgrown the values only the plain loop decides.
+Where a candidate recorded Y, each step is judged from the recorded value of the step before, so that its
+bound does not grow with the length of the sequence. Where it recorded the last state alone, the bound is
+carried from step to step; it grows faster than errors do, and where it has outgrown the values only the
+plain loop decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,9 @@ from parity.arithmetic import Array, Function, Number
 from parity.errors import Unjudged
 from parity.operators.operator import Operator, plain_values, register
 
-# Both are measured over float32 in [-100, 100]: MLAS (in onnxruntime) approximates the sigmoid to 2.7 u however small
-# its value, and the RNN's tanh to 3 u; tanh elsewhere is off by 2.6 ulps in MLAS, 2.4 in XLA, 0.6 in PyTorch.
+# Both are measured over float32 in [-100, 100]: MLAS (in onnxruntime) approximates the sigmoid to 2.7 u
+# however small its value, and the RNN's tanh to 3 u; tanh elsewhere is off by 2.6 ulps in MLAS, 2.4 in XLA,
+# 0.6 in PyTorch.
 SIGMOID = Function(
     "Sigmoid",
     lambda x: np.where(x < 0, np.exp(np.minimum(x, 0)), 1.0) / (1 + np.exp(-np.abs(x))),
@@ -35,7 +37,7 @@ Activation = Callable[[Number], Number]
 
 NONE = float("nan")  # a parameter for which implementations have different defaults
 
-# For each activation: the defaults of its alpha and beta, None where it has no such parameter, and the formula.
+# For each activation: the defaults of its alpha and beta, None where it has no such parameter; the formula.
 ACTIVATIONS: dict[str, tuple[float | None, float | None, Callable[[Number, float, float], Number]]] = {
     "sigmoid": (None, None, lambda x, a, b: x.apply(SIGMOID)),
     "tanh": (None, None, lambda x, a, b: x.apply(TANH)),
@@ -52,7 +54,7 @@ ACTIVATIONS: dict[str, tuple[float | None, float | None, Callable[[Number, float
 
 @dataclass(frozen=True)
 class _Layer:
-    """One direction of a layer: what it multiplies with, and its sequence in the order in which it is seen."""
+    """One direction of a layer: what it multiplies with, and its sequence in the order of the steps."""
 
     into: Number  # (T, B, G·H), W·x + Wb at every step
     r: Number  # (H, G·H)
@@ -129,7 +131,8 @@ class Recurrent(Operator):
             states: how many states there are.
             step: computes the next states.
         """
-        x, w, r, b, lengths, *rest = (*inputs, *(None,) * (8 - len(inputs)))
+        given: list[Number | None] = [*inputs, *[None] * (8 - len(inputs))]
+        x, w, r, b, lengths, *rest = given
         assert x is not None
         assert w is not None
         assert r is not None
@@ -209,8 +212,16 @@ class Recurrent(Operator):
         if self.recorded is None:
             return None
         steps, batch, _ = layer.into.shape
-        y = self.recorded.y.transpose(1, 2, 0, 3) if self.layout and self.recorded.y.ndim == 4 else self.recorded.y
-        if y.ndim != 4 or (y.shape[0], *y.shape[2:]) != (steps, batch, layer.hidden) or not np.isfinite(y).all():
+        y = (
+            self.recorded.y.transpose(1, 2, 0, 3)
+            if self.layout and self.recorded.y.ndim == 4
+            else self.recorded.y
+        )
+        if (
+            y.ndim != 4
+            or (y.shape[0], *y.shape[2:]) != (steps, batch, layer.hidden)
+            or not np.isfinite(y).all()
+        ):
             return None
         one = y[:, k]
         if layer.reverse:
@@ -251,7 +262,7 @@ def _backwards(steps: int, batch: int, lengths: Array | None) -> Array:
 
 def _split(gates: Number, count: int) -> list[Number]:
     size = gates.shape[-1] // count
-    return [gates.move(lambda a, k=k: a[..., k * size : (k + 1) * size]) for k in range(count)]
+    return [gates.move(lambda a, k=k: a[..., k * size : (k + 1) * size]) for k in range(count)]  # type: ignore[misc]
 
 
 @register
@@ -275,7 +286,7 @@ class RNN(Recurrent):
 @register
 @dataclass(frozen=True)
 class GRU(Recurrent):
-    """h = (1 - z)·c + z·h, with gates z and r, and a candidate c that sees r·h or, after the product, r·(R·h)."""
+    """h = (1 - z)·c + z·h with gates z and r; the candidate c sees R·(r·h), or r·(R·h) where told so."""
 
     TYPE: ClassVar[str] = "GRU"
     GATES: ClassVar[int] = 3

@@ -1,21 +1,32 @@
 """Images and other arrays in another size: Resize, Upsample.
 
-Interpolation is a product with a matrix of weights along each axis. Its bound is that of sums of products, beside
-what an uncertain place adds (`parity.operators.interpolation`). For nearest neighbours nothing is rounded, but the
-place may be: where the usual ways to compute it in float32 end at different neighbours, each of them is right.
+Interpolation is a product with a matrix of weights along each axis. Its bound is that of sums of
+products, beside what an uncertain place adds (`parity.operators.interpolation`). For nearest neighbours
+nothing is rounded, but the place may be: where the usual ways to compute it in float32 end at different
+neighbours, each is right.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from parity.arithmetic import Array, Looped, Number
+from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT64
-from parity.operators.interpolation import LINEAR, Places, Taps, choose, cubic, gathered, normalised, own, taps
+from parity.operators.interpolation import (
+    LINEAR,
+    Places,
+    Taps,
+    choose,
+    cubic,
+    gathered,
+    normalised,
+    own,
+    taps,
+)
 from parity.operators.operator import Operator, Points, plain_values, register
 
 HALF = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
@@ -69,8 +80,9 @@ class _Along:
 class Resize(Operator):
     """x in another size, by interpolation between neighbours along each axis.
 
-    The size that `scales` asks for is the integer part of a float32 product, as in onnxruntime and in ONNX's shape
-    inference. Where it is no integer, `align_corners` and `tf_crop_and_resize` use the size itself.
+    The size that `scales` asks for is the integer part of a float32 product, as in onnxruntime and in ONNX's
+    shape inference. `align_corners` and `tf_crop_and_resize` use that integer, as onnxruntime does and the
+    standard says; ONNX's reference evaluator uses the product.
     """
 
     TYPE: ClassVar[str] = "Resize"
@@ -96,7 +108,7 @@ class Resize(Operator):
 
     @classmethod
     def old(cls, mode: str) -> "Resize":
-        """Before version 11: output i is at i / scale; the nearest is below that, or above it where x shrinks."""
+        """Before version 11: output i is at i / scale; the nearest is below, or above where x shrinks."""
         kind = "linear" if mode in ("bilinear", "trilinear") else mode
         return cls(
             mode=kind, coordinate_transformation_mode="asymmetric", nearest_mode="old", inputs=("scales",)
@@ -109,8 +121,8 @@ class Resize(Operator):
         plan = self._plan(x, rest)
         y = x
         for one in plan:
-            y = y.move(lambda a, axis=one.axis: np.moveaxis(a, axis, -1))
-            y = one.how.along(y).move(lambda a, axis=one.axis: np.moveaxis(a, -1, axis))
+            y = y.move(lambda a, axis=one.axis: np.moveaxis(a, axis, -1))  # type: ignore[misc]
+            y = one.how.along(y).move(lambda a, axis=one.axis: np.moveaxis(a, -1, axis))  # type: ignore[misc]
         grid = np.ogrid[tuple(slice(size) for size in y.shape)]
         return self._filled(y, plan, list(grid))
 
@@ -123,7 +135,7 @@ class Resize(Operator):
         y = gathered(x, index)
         for one in plan:
             count, tap, *others = y.shape
-            y = y.move(lambda a, n=count, t=tap: np.moveaxis(a, 1, -1).reshape(n, -1, t))
+            y = y.move(lambda a, n=count, t=tap: np.moveaxis(a, 1, -1).reshape(n, -1, t))  # type: ignore[misc]
             y = one.how.at(points[one.axis]).contract(y).reshape(count, *others)
         return self._filled(y, plan, list(points))
 
@@ -152,14 +164,11 @@ class Resize(Operator):
         if len(blends) > 1:
             # Axes one after the other, in any order, or all at once with products of weights: the first axis
             # stands for the roundings of them all.
-            at_once = 2 ** len(blends) - 1 + len(blends) if self.mode == "linear" and not self.antialias else 0
-            first = blends[0]
-            count = max(at_once, sum(one.products for one in blends))
-            plan[0] = _Along(
-                plan[0].axis,
-                Taps(first.index, first.weights, first.slopes, first.error, count),
-                plan[0].outside,
+            at_once = (
+                2 ** len(blends) - 1 + len(blends) if self.mode == "linear" and not self.antialias else 0
             )
+            count = max(at_once, sum(one.products for one in blends))
+            plan[0] = replace(plan[0], how=replace(blends[0], products=count))
         return plan
 
     def _changes(self, one: _Size) -> bool:
@@ -213,13 +222,14 @@ class Resize(Operator):
         if kernel is None:
             raise Unjudged(f"{self.TYPE} in mode {self.mode}")
         stretch = max(1.0, 1 / one.scale) if self.antialias else 1.0
-        seen = taps(x, places, kernel, stretch)
-        if self.antialias or self.exclude_outside:
+        changed = bool(self.antialias or self.exclude_outside)
+        seen = taps(x, places, kernel, stretch, whole=not changed)
+        if changed:
             seen = normalised(seen, one.before, bool(self.exclude_outside))
         return _Along(one.axis, seen, outside)
 
     def _nearest(self, one: _Size, orders: Array, place: Array) -> _Nearest:
-        rounds = {
+        rounds: dict[str, Callable[[Array], Array]] = {
             "round_prefer_floor": lambda c: np.ceil(c - 0.5),
             "round_prefer_ceil": lambda c: np.floor(c + 0.5),
             "floor": np.floor,
@@ -239,7 +249,7 @@ class Resize(Operator):
 def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array, Places]:
     """(K, M) places in the input by K usual orders of rounding, and the exact ones with their uncertainty."""
     j = np.arange(one.after, dtype=np.float64)
-    n, m, s = one.before, one.after, one.scale
+    n, m = one.before, one.after
     u = float(np.finfo(form).eps) / 2
     with np.errstate(all="ignore"):
         if transform in (*HALF, "asymmetric", "tf_half_pixel_for_nn"):
@@ -248,9 +258,11 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
             else:
                 exact, orders, error = _scaled(transform, one, j, form)
         elif transform == "align_corners":
-            step = (n - 1) / max(m - 1, 1)
             exact = j * (n - 1) / max(m - 1, 1)
-            orders = [form(step) * j.astype(form), form(n - 1) * j.astype(form) / form(max(m - 1, 1))]
+            orders = [
+                form((n - 1) / max(m - 1, 1)) * j.astype(form),
+                form(n - 1) * j.astype(form) / form(max(m - 1, 1)),
+            ]
             error = 3 * u * np.abs(exact)
         elif transform == "tf_crop_and_resize":
             first, span = one.start * (n - 1), (one.end - one.start) * (n - 1)
@@ -278,7 +290,7 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
 def _scaled(
     transform: str, one: _Size, j: Array, form: type[np.floating]
 ) -> tuple[Array, list[Array], Array]:
-    """Places where output i lies at about i divided by the scale: exact, by usual orders, and the worst error."""
+    """Places where output i lies at about i / scale: exact, by the usual orders, and their worst error."""
     n, m, s = one.before, one.after, one.scale
     u = float(np.finfo(form).eps) / 2
     at = j if transform == "asymmetric" else j + 0.5
@@ -295,7 +307,10 @@ def _scaled(
         factors.append(form(n / m))
     raw = [places / scale, *(places * factor for factor in factors)]
     fused = [(at * np.float64(factor) + shift).astype(form) for factor in factors]
-    orders = [*(one_way + form(shift) for one_way in raw), *(one_way.astype(np.float64) + shift for one_way in raw)]
+    orders = [
+        *(one_way + form(shift) for one_way in raw),
+        *(one_way.astype(np.float64) + shift for one_way in raw),
+    ]
     exact = base + shift
     error = u * (4 * np.abs(base) + np.abs(exact) + (3 * n if about else 0.0))
     return exact, [*orders, *fused], error

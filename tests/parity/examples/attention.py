@@ -12,7 +12,12 @@ B, HQ, HK, Q, K, D, DV = 2, 6, 2, 4, 7, 8, 5
 Draw = Callable[..., np.ndarray]
 
 
-def _use(*rest: Callable[[np.random.Generator], np.ndarray] | None, flat: bool = False, opset: int = 24, **node: Any) -> Example:
+def _use(
+    *rest: Callable[[np.random.Generator], np.ndarray] | None,
+    flat: bool = False,
+    opset: int = 24,
+    **node: Any,
+) -> Example:
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
         def draw(*shape: int) -> np.ndarray:
             return rng.standard_normal(shape).astype(np.float32)

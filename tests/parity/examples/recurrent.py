@@ -7,7 +7,7 @@ import numpy as np
 from parity.operators.recurrent import GRU, LSTM, RNN, Recurrent
 from tests.parity.examples.example import Example
 
-T, B, I, H = 6, 3, 4, 5
+T, B, IN, H = 6, 3, 4, 5
 
 
 def _use(
@@ -28,8 +28,8 @@ def _use(
 
         start = (B, d, H) if batch_first else (d, B, H)
         made: list[np.ndarray | None] = [
-            draw(B, T, I) if batch_first else draw(T, B, I),
-            draw(d, gates * H, I),
+            draw(B, T, IN) if batch_first else draw(T, B, IN),
+            draw(d, gates * H, IN),
             draw(d, gates * H, H),
             draw(d, 2 * gates * H) if bias else None,
             np.array(lengths, np.int32) if lengths else None,
@@ -55,7 +55,10 @@ EXAMPLES = [
     _use(LSTM, peepholes=True),
     _use(LSTM, peepholes=True, direction="bidirectional", clip=0.5),
     _use(LSTM, input_forget=1),
-    *(_use(RNN, activations=(name,)) for name in ("Relu", "LeakyRelu", "Elu", "Softsign", "Softplus", "Sigmoid")),
+    *(
+        _use(RNN, activations=(name,))
+        for name in ("Relu", "LeakyRelu", "Elu", "Softsign", "Softplus", "Sigmoid")
+    ),
     _use(RNN, activations=("Affine",), activation_alpha=(0.3,), activation_beta=(0.45,)),
     _use(RNN, activations=("ScaledTanh",), activation_alpha=(0.3,), activation_beta=(0.45,)),
     _use(GRU, activations=("HardSigmoid", "LeakyRelu"), activation_alpha=(0.3, 0.4), activation_beta=(0.45,)),

@@ -31,7 +31,9 @@ def _example(
     return Example(operator, node, make, opset, data=(0,))
 
 
-def _scaled(*scales: float, shape: Shape = X, opset: int = 19, roi: bool = False, **attributes: Any) -> Example:
+def _scaled(
+    *scales: float, shape: Shape = X, opset: int = 19, roi: bool = False, **attributes: Any
+) -> Example:
     ones = [1.0] * (len(shape) - len(scales))
     rest = [ROI if roi else None, np.array([*ones, *scales], np.float32)]
     return _example(Resize(**attributes), shape, rest, opset, **attributes)
@@ -44,7 +46,7 @@ def _sized(*sizes: int, shape: Shape = X, **attributes: Any) -> Example:
 def _old(opset: int, mode: str, *scales: float) -> Example:
     full = np.array([1, 1, *scales], np.float32)
     if opset == 7:
-        attributes = {"mode": mode, "scales": tuple(float(scale) for scale in full)}
+        attributes: dict[str, Any] = {"mode": mode, "scales": tuple(float(scale) for scale in full)}
         return _example(Upsample(**attributes), X, [], 7, **attributes)
     operator: Operator = Upsample(mode=mode) if opset == 9 else Resize.old(mode)
     return _example(operator, X, [full], opset, mode=mode)
@@ -69,7 +71,9 @@ def _affine(size: Shape, **attributes: Any) -> Example:
 
 EXAMPLES = [
     *(
-        _scaled(*scales, mode=mode, roi=True, coordinate_transformation_mode=transform, extrapolation_value=7.0)
+        _scaled(
+            *scales, mode=mode, roi=True, coordinate_transformation_mode=transform, extrapolation_value=7.0
+        )
         for mode in ("nearest", "linear", "cubic")
         for transform in TRANSFORMS
         for scales in ((2.0, 2.0), (1.7, 0.6))

@@ -1,4 +1,4 @@
-"""What the tests of several families share: an example as a model, run by a runtime, compared with its operator."""
+"""What the tests of several families share: an example run by a runtime, and compared with its operator."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,8 @@ def by_onnxruntime(example: Example, arrays: Arrays, outputs: int) -> list[np.nd
 
 def by_reference(example: Example, arrays: Arrays, outputs: int) -> list[np.ndarray]:
     """What ONNX's reference evaluator returns."""
-    return ReferenceEvaluator(model_of(example, arrays, outputs)).run(None, feeds(arrays))
+    results = ReferenceEvaluator(model_of(example, arrays, outputs)).run(None, feeds(arrays))
+    return [np.asarray(one) for one in results]
 
 
 def bounded(operator: Operator, arrays: Arrays, form: Format = FLOAT32) -> tuple[Bounded, ...]:

@@ -96,7 +96,7 @@ class Taps:
         weights: (M, T).
         slopes: (M, T), derivatives of the weights by the place.
         error: (M,), how far the place is uncertain; None where it is not.
-        turns: (M, T), how much the slopes change where an uncertain place may lie beyond a kink; None: nowhere.
+        turns: (M, T), how the slopes change where a place may lie beyond a kink; None: nowhere.
         products: roundings that a sum over them stands for.
     """
 

@@ -157,6 +157,8 @@ class Resize(Operator):
         sizes = [one for one in self._sizes(x, rest) if self._changes(one)]
         if self.mode != "nearest" and sizes and own(x).dtype.kind != "f":
             raise Unjudged(f"Resize of integers in mode {self.mode}")
+        if self.mode != "nearest" and sizes and not np.isfinite(own(x)).all():
+            raise Unjudged(f"Resize of values that are not finite in mode {self.mode}")
         if self.antialias and self.mode == "nearest":
             raise Unjudged("Resize with antialias in mode nearest")
         plan = [self._along(one, x) for one in sizes]

@@ -77,6 +77,16 @@ class Integers(Number):
         exponent, parts = on_one_grid(self, *others)
         return Integers(np.concatenate(parts, axis), exponent)
 
+    def like(self, value: Array, error: Array | None = None, plain: Array | None = None) -> "Integers":
+        if error is not None and error.any():
+            self._refuse("a constant that implementations round")
+        return integers(value)
+
+    def either(self, other: "Integers") -> "Integers":
+        if any((one != two).any() for one, two in [on_one_grid(self, other)[1]]):
+            self._refuse("a choice that rounding decides")
+        return self
+
     def dot(
         self, other: "Integers", bias: "Integers | None" = None, products: int | None = None
     ) -> "Integers":

@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from parity.arithmetic import Array, Looped, Number
+from parity.arithmetic import Array, Integers, Looped, Number
 from parity.arithmetic.number import Move
 
 BLOCK = 64  # output places for which one dense matrix of weights is laid out
@@ -220,6 +220,8 @@ def choose(which: Array, *options: Number) -> Number:
 
 def own(x: Number) -> Array:
     """The values that an arithmetic has computed, by which a formula decides between cases."""
+    if isinstance(x, Integers):
+        return np.ldexp(x.units.astype(np.float64), x.exponent)
     return x.value  # type: ignore[attr-defined]
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.errors import Unjudged
 
 Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index makes them
@@ -117,5 +117,7 @@ def plain_values(x: Number, what: str) -> Array:
     """
     if isinstance(x, Bounded) and x.error is not None and x.error.any():
         raise Unjudged(f"{what} that was not recorded")
+    if isinstance(x, Integers):
+        return np.ldexp(x.units.astype(np.float64), x.exponent)
     assert isinstance(x, Bounded | Looped)
     return x.value

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from parity.arithmetic import Bounded
+from parity.arithmetic.integers import integers
 from parity.errors import Unjudged
 from parity.operators.grid_sample import GridSample
 from parity.operators.resize import Resize, Upsample
@@ -187,6 +188,16 @@ def test_wrong_scales_are_outside() -> None:
         for transform in ("half_pixel", "align_corners")
     )
     assert (np.abs(right.value - wrong.value) > right.bound).mean() > 0.99
+
+
+def test_exact_where_no_weight_rounds() -> None:
+    x = RNG(0).integers(-9, 9, (1, 1, 5, 6)).astype(np.float32)
+    operator = Resize(mode="linear")
+    exact = operator.evaluate(integers(x), None, integers(np.array([1, 1, 2, 2])))
+    right = bounded(operator, [x, None, np.array([1, 1, 2, 2], np.float32)])[0].value
+    np.testing.assert_array_equal(exact.to_float(), right)  # type: ignore[attr-defined]
+    with pytest.raises(Unjudged, match="round"):
+        operator.evaluate(integers(x), None, integers(np.array([1, 1, 3, 3])))
 
 
 def test_what_is_not_covered_is_said() -> None:

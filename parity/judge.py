@@ -146,6 +146,8 @@ class _Walk:
     def _judged(self, node: Node, seen: Mapping[str, Array]) -> list[TensorReport]:
         if node.operator is None:
             raise Unjudged(node.problem or node.type)
+        beside = {place: seen[name] for place, name in enumerate(node.outputs) if name in seen}
+        node = replace(node, operator=node.operator.beside(beside))
         states = [self._state(name) if name else None for name in node.inputs]
         formats = [format_of(array) for array in seen.values()]
         known = [state.bounded.format for state in states if state is not None]

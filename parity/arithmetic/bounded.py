@@ -51,12 +51,6 @@ class Bounded(Number):
         """The error as an array, zeros where there is none."""
         return np.zeros(self.shape) if self.error is None else self.error
 
-    def like(self, array: Array | float) -> "Bounded":
-        value = np.asarray(array)
-        if value.dtype.kind != "f" or np.array_equal(self.format.round(value), value):
-            return Bounded(value, None, self.format)
-        return Bounded(value, self.format.u * np.abs(value) + self.format.smallest, self.format)
-
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
         return Bounded(rearrange(self.value), error, self.format)
@@ -72,6 +66,21 @@ class Bounded(Number):
         if all(part.error is None for part in parts):
             return Bounded(value, None, self.format)
         return Bounded(value, np.concatenate([part.bound for part in parts], axis), self.format)
+
+    def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> "Bounded":
+        value = np.asarray(value)
+        if error is None and value.dtype.kind == "f" and not np.array_equal(self.format.round(value), value):
+            error = self.format.u * np.abs(value) + self.format.smallest
+        return Bounded(value, error, self.format)
+
+    def either(self, other: "Bounded") -> "Bounded":
+        same = (self.value == other.value) | ((self.value != self.value) & (other.value != other.value))
+        if self.error is None and other.error is None and same.all():
+            return self
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(_wide(self.value) - _wide(other.value)) + other.bound
+        apart = np.where(same, other.bound, np.where(np.isnan(apart), np.inf, apart))
+        return Bounded(self.value, np.maximum(self.bound, apart), self.format)
 
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         if self._is_integer() and other._is_integer():
@@ -310,11 +319,17 @@ def _both(
     """|a|·e_b + e_a·|b| + e_a·e_b, where there are errors."""
     a_error = None if a_error is None or not a_error.any() else a_error
     b_error = None if b_error is None or not b_error.any() else b_error
-    if b_error is None:
-        return None if a_error is None else product(a_error, np.abs(b))
-    if a_error is None:
-        return product(np.abs(a), b_error)
-    return product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
+    if a_error is None and b_error is None:
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        if b_error is None:
+            total = product(a_error, np.abs(b))
+        elif a_error is None:
+            total = product(np.abs(a), b_error)
+        else:
+            total = product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
+    # A bound that has overflowed, times zero: nothing is known.
+    return np.where(np.isnan(total), np.inf, total) if np.isnan(total).any() else total
 
 
 def _reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> Array:

@@ -67,9 +67,6 @@ class Integers(Number):
             )
         return np.ldexp(floats, self.exponent)
 
-    def like(self, array: Array | float) -> "Integers":
-        return integers(array)
-
     def move(self, rearrange: Move) -> "Integers":
         return Integers(rearrange(self.units), self.exponent)
 
@@ -79,6 +76,18 @@ class Integers(Number):
     def join(self, others: Sequence["Integers"], axis: int) -> "Integers":
         exponent, parts = on_one_grid(self, *others)
         return Integers(np.concatenate(parts, axis), exponent)
+
+    def like(
+        self, value: Array | float, error: Array | None = None, plain: Array | None = None
+    ) -> "Integers":
+        if error is not None and error.any():
+            self._refuse("a constant that implementations round")
+        return integers(value)
+
+    def either(self, other: "Integers") -> "Integers":
+        if any((one != two).any() for one, two in [on_one_grid(self, other)[1]]):
+            self._refuse("a choice that rounding decides")
+        return self
 
     def dot(
         self, other: "Integers", bias: "Integers | None" = None, products: int | None = None

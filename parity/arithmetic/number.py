@@ -73,10 +73,6 @@ class Number(ABC):
         """The values as NumPy numbers, up to a positive factor, for decisions: which is the largest."""
 
     @abstractmethod
-    def like(self, array: Array | float) -> Self:
-        """A constant of a formula in this arithmetic; where the format does not hold it, it is rounded once."""
-
-    @abstractmethod
     def move(self, rearrange: Move) -> Self:
         """Values moved, repeated, dropped or joined by zeros: `rearrange` is linear and rounds nothing."""
 
@@ -87,6 +83,20 @@ class Number(ABC):
     @abstractmethod
     def join(self, others: Sequence[Self], axis: int) -> Self:
         """This array and others, concatenated along an axis."""
+
+    @abstractmethod
+    def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> Self:
+        """A constant of the formula, in this arithmetic.
+
+        Args:
+            value: in float64.
+            error: how far an implementation may be from it; None: it has this value, rounded to its format.
+            plain: what a plain loop has in its place; None: the value.
+        """
+
+    @abstractmethod
+    def either(self, other: Self) -> Self:
+        """This array, where a right implementation may return the other's value instead."""
 
     @abstractmethod
     def dot(self, other: Self, bias: Self | None = None, products: int | None = None) -> Self:

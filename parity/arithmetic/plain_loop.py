@@ -32,9 +32,6 @@ class Looped(Number):
     def comparable(self) -> Array:
         return self.value
 
-    def like(self, array: Array | float) -> "Looped":
-        return Looped(self._in_format(np.asarray(array)), self.format)
-
     def move(self, rearrange: Move) -> "Looped":
         return Looped(rearrange(self.value), self.format)
 
@@ -43,6 +40,13 @@ class Looped(Number):
 
     def join(self, others: Sequence["Looped"], axis: int) -> "Looped":
         return Looped(np.concatenate([part.value for part in (self, *others)], axis), self.format)
+
+    def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> "Looped":
+        return Looped(self._in_format(np.asarray(value if plain is None else plain)), self.format)
+
+    def either(self, other: "Looped") -> "Looped":
+        """The other: the least accurate of what is right."""
+        return other
 
     def dot(self, other: "Looped", bias: "Looped | None" = None, products: int | None = None) -> "Looped":
         if self.value.dtype.kind in "biu" and other.value.dtype.kind in "biu":
@@ -99,6 +103,7 @@ class Looped(Number):
             if not function.exact:
                 u = self.format.u
                 off = 2 * function.ulps * u * np.abs(value) + function.floor * u
+                off = np.maximum(off - u * np.abs(value), 0)  # what rounding below may add
                 value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
         return Looped(self._in_format(value), self.format)
 

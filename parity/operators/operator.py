@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.errors import Unjudged
 
 Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index makes them
@@ -66,6 +66,13 @@ class Operator(ABC):
         """All right ways to evaluate it whose bounds differ, the usual one first."""
         return (self,)
 
+    def beside(self, recorded: Mapping[int, Array]) -> "Operator":
+        """The operator, where a candidate recorded these of its outputs, by position.
+
+        An operator that computes values from its own earlier ones takes those from the record.
+        """
+        return self
+
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         """The cotangent of input number `which`, for that of the first output.
 
@@ -110,5 +117,7 @@ def plain_values(x: Number, what: str) -> Array:
     """
     if isinstance(x, Bounded) and x.error is not None and x.error.any():
         raise Unjudged(f"{what} that was not recorded")
+    if isinstance(x, Integers):
+        return np.ldexp(x.units.astype(np.float64), x.exponent)
     assert isinstance(x, Bounded | Looped)
     return x.value

@@ -1,0 +1,181 @@
+"""Sampling at places that are themselves computed: GridSample, and AffineGrid, which computes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded, Number
+from parity.errors import Unjudged
+from parity.floats import FLOAT64
+from parity.operators.interpolation import LINEAR, Places, cubic, gathered, own, taps
+from parity.operators.operator import Operator, Points, plain_values, register
+
+# Names of the modes before version 20 of the standard.
+MODES = {"bilinear": "linear", "bicubic": "cubic"}
+
+
+@register
+@dataclass(frozen=True)
+class GridSample(Operator):
+    """x (N, C, ...) at places that a grid (N, out..., d) names: from -1 to 1, the last axis of x first.
+
+    Outside x there is zero, its border, or its mirror image. In mode cubic each neighbour is looked up
+    there, as PyTorch and onnxruntime do; ONNX's reference evaluator moves the place itself, which differs
+    at a border.
+    """
+
+    TYPE: ClassVar[str] = "GridSample"
+
+    align_corners: int = 0
+    mode: str = "linear"
+    padding_mode: str = "zeros"
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> "GridSample":
+        mode = attributes.get("mode", "linear")
+        return super().read({**attributes, "mode": MODES.get(mode, mode)}, opset, inputs)
+
+    def terms(self, x: Number, grid: Number) -> int:
+        return int({"nearest": 2, "linear": 4, "cubic": 6}.get(self.mode, 1) ** (x.ndim - 2))
+
+    def evaluate(self, x: Number, grid: Number) -> Number:
+        shape = (x.shape[0], x.shape[1], *grid.shape[1:-1])
+        # Places are sampled for all channels at once.
+        image, *out = (axis.ravel() for axis in np.indices((shape[0], *shape[2:])))
+        count = max(1, 2**22 // max(self.terms(x, grid) * x.shape[1], 1))
+        parts = [
+            self._at(image[k : k + count], tuple(axis[k : k + count] for axis in out), None, x, grid)
+            for k in range(0, max(len(image), 1), count)
+        ]
+        y = parts[0].join(parts[1:], 0) if len(parts) > 1 else parts[0]  # (N·out, C)
+        return y.move(lambda a: np.moveaxis(a.reshape(shape[0], *shape[2:], shape[1]), -1, 1))
+
+    def sample(self, points: Points, x: Number, grid: Number) -> Number:
+        image, channel, *out = points
+        return self._at(image, tuple(out), channel[:, None], x, grid).reshape(-1)
+
+    def _at(self, image: Array, out: Points, channel: Array | None, x: Number, grid: Number) -> Number:
+        """(M, C): these output places in these channels, or all of them."""
+        if self.mode not in ("nearest", "linear", "cubic"):
+            raise Unjudged(f"GridSample in mode {self.mode}")
+        if self.padding_mode not in ("zeros", "border", "reflection"):
+            raise Unjudged(f"GridSample with padding_mode {self.padding_mode}")
+        d = x.ndim - 2
+        channels = np.arange(x.shape[1])[None] if channel is None else channel
+        places = [
+            self._places(grid.move(lambda g, k=k: g[(image, *out, d - 1 - k)]), x.shape[2 + k])  # type: ignore[misc]
+            for k in range(d)
+        ]
+        lead = (image.reshape(-1, *(1,) * (d + 1)), channels.reshape(*channels.shape, *(1,) * d))
+        if self.mode == "nearest":
+            return self._nearest(x, lead, places)
+        kernel = LINEAR if self.mode == "linear" else cubic(-0.75)
+        along = [taps(x, one, kernel) for one in places]
+        at_once = 2**d - 1 + d if self.mode == "linear" else 4 * d
+        along[0] = taps(x, places[0], kernel, products=at_once)
+        y = self._seen(x, lead, [one.index for one in along])
+        for one in along:
+            count, lanes, tap, *others = y.shape
+            y = y.move(lambda a, s=(count, lanes, tap): np.moveaxis(a, 2, -1).reshape(s[0], -1, s[2]))  # type: ignore[misc]
+            y = one.contract(y).reshape(count, lanes, *others)
+        return y
+
+    def _nearest(self, x: Number, lead: tuple[Array, Array], places: list[Places]) -> Number:
+        """The nearest neighbour, or another one where the place may be closer to that."""
+        pairs = []
+        for one in places:
+            index = np.rint(one.of(x))
+            low, high = np.rint(one.value - one.error), np.rint(one.value + one.error)
+            pairs.append(np.stack([index, np.where(high > index, high, low)], 1).astype(np.int64))
+        y = self._seen(x, lead, pairs)
+        for _ in places:
+            y = y.move(lambda a: a[:, :, 0]).either(y.move(lambda a: a[:, :, 1]))
+        return y
+
+    def _seen(self, x: Number, lead: tuple[Array, Array], index: list[Array]) -> Number:
+        """(M, C, T...): x at these neighbours, (M, T) on each axis; the padding where they are outside."""
+        d = len(index)
+        inside, where = np.ones((1,) * (d + 2), bool), []
+        for k, one in enumerate(index):
+            size = x.shape[2 + k]
+            if self.padding_mode == "reflection":
+                one = self._reflected(one.astype(np.float64), size)
+            shape = (len(one), 1, *(-1 if k == i else 1 for i in range(d)))
+            inside = inside & ((one >= 0) & (one < size)).reshape(shape)
+            where.append(one.clip(0, size - 1).astype(np.int64).reshape(shape))
+        y = gathered(x, (*lead, *where))
+        return y.move(lambda a: np.where(inside, a, 0)) if self.padding_mode == "zeros" else y
+
+    def _places(self, g: Number, size: int) -> Places:
+        """(M,) places on an axis of this size, for coordinates from -1 to 1."""
+        form = np.float64 if getattr(g, "format", None) is FLOAT64 else np.float32
+        u = float(np.finfo(form).eps) / 2
+        at = own(g).astype(np.float64)
+        few = at.astype(form)
+        half = (size - 1) / 2 if self.align_corners else size / 2
+        middle = (size - 1) / 2
+        exact = at * half + middle
+        plain = np.multiply(few + 1, half, dtype=form) - np.asarray(half - middle, form)
+        # Either of g·h + m and (g + 1)·h − (h − m); each operation rounds.
+        error = u * (np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact))
+        if isinstance(g, Bounded) and g.error is not None:
+            error = error + g.error * half
+        if not np.isfinite(exact).all():
+            raise Unjudged("GridSample at places that are not finite")
+        pads = self.mode == "linear" and self.padding_mode != "zeros"
+        if pads and self.padding_mode == "reflection":
+            error = error + 3 * u * (np.abs(exact) + size)
+            exact, plain = self._reflected(exact, size), self._reflected(plain.astype(np.float64), size)
+        if pads:
+            beyond, exact = exact, exact.clip(0, size - 1)
+            plain = plain.clip(0, size - 1)
+            error = np.maximum(error - np.abs(beyond - exact), 0)
+        return Places(exact, error, plain)
+
+    def _reflected(self, place: Array, size: int) -> Array:
+        """Mirrored at both ends as often as needed."""
+        low, high = (0.0, size - 1.0) if self.align_corners else (-0.5, size - 0.5)
+        span = high - low
+        if span == 0:
+            return np.zeros_like(place)
+        off = np.abs(place - low)
+        turns = np.floor(off / span)
+        rest = off - turns * span
+        return np.where(turns % 2 == 0, low + rest, high - rest)
+
+
+@register
+@dataclass(frozen=True)
+class AffineGrid(Operator):
+    """A grid for GridSample: theta (N, d, d + 1) times places (..., 1) of an output of size (N, C, ...)."""
+
+    TYPE: ClassVar[str] = "AffineGrid"
+
+    align_corners: int = 0
+
+    def evaluate(self, theta: Number, size: Number) -> Number:
+        n, _, *out = plain_values(size, "size of AffineGrid").tolist()
+        axes, errors = [], []
+        for length in reversed(out):
+            step = np.arange(length, dtype=np.float64)
+            if self.align_corners:
+                line = 2 * step / (length - 1) - 1 if length > 1 else 0 * step
+            else:
+                line = (2 * step + 1) / length - 1
+            axes.append(line)
+            errors.append(2.0**-24 * (3 * np.abs(line + 1) + np.abs(line) + 2))
+        order = range(len(out) - 1, -1, -1)  # the last axis comes first in a grid
+        places = [
+            np.broadcast_to(_along(line, k, len(out)), out) for line, k in zip(axes, order, strict=True)
+        ]
+        off = [np.broadcast_to(_along(e, k, len(out)), out) for e, k in zip(errors, order, strict=True)]
+        base = np.stack([*places, np.ones(out)]).reshape(len(out) + 1, -1)
+        error = np.stack([*off, np.zeros(out)]).reshape(len(out) + 1, -1)
+        grid = theta.dot(theta.like(base, error))
+        return grid.move(lambda a: a.swapaxes(1, 2).reshape(n, *out, len(out)))
+
+
+def _along(line: Array, axis: int, ndim: int) -> Array:
+    return line.reshape(tuple(-1 if k == axis else 1 for k in range(ndim)))

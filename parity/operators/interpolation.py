@@ -1,0 +1,230 @@
+"""Interpolation between the neighbours of a place on an axis: what Resize and GridSample have in common.
+
+Implementations compute the place c of each output value in float32, so that it is off by some δ, which
+grows with c. A weight is then off by δ too, but not on its own: all weights move together, and the value
+moves by δ times the slope there, which is small where neighbours are alike. The formulas here therefore
+take the weights at the exact place and add the slope times δ.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from parity.arithmetic import Array, Integers, Looped, Number
+from parity.arithmetic.number import Move
+
+BLOCK = 64  # output places for which one dense matrix of weights is laid out
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where M output values lie on one axis of the input, counted from its first value.
+
+    Attributes:
+        value: (M,), in float64.
+        error: (M,), how far an implementation's place may be from it.
+        plain: (M,), as a plain loop computes it.
+    """
+
+    value: Array
+    error: Array
+    plain: Array
+
+    def of(self, x: Number) -> Array:
+        """The places that x's arithmetic computes."""
+        return self.plain.astype(np.float64) if isinstance(x, Looped) else self.value
+
+    def uncertainty(self, x: Number) -> Array | None:
+        """The errors, where x's arithmetic counts them and there are any."""
+        return None if isinstance(x, Looped) or not self.error.any() else self.error
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """How much a neighbour counts, by its distance.
+
+    Attributes:
+        reach: the distance from which on it does not.
+        weight: the function, as a formula.
+        slope: its derivative.
+        curvature: the largest |second derivative|, apart from kinks.
+        jump: by how much the derivative falls at distance 0; at distance 1 it rises by half of that.
+    """
+
+    reach: int
+    weight: Callable[[Number], Number]
+    slope: Callable[[Array], Array]
+    curvature: float
+    jump: float
+
+
+def _triangle(distance: Number) -> Number:
+    return (1 - abs(distance)).maximum(0.0)
+
+
+LINEAR = Kernel(1, _triangle, lambda s: np.where(abs(s) < 1, -np.sign(s), 0.0), 0.0, 2.0)
+
+
+def cubic(a: float) -> Kernel:
+    """Keys' cubic convolution (R. Keys, 1981, equation 4); a is -0.75 in PyTorch, -0.5 in Pillow."""
+
+    def weight(distance: Number) -> Number:
+        s = abs(distance)
+        near = (s * (a + 2) - (a + 3)) * s * s + 1
+        far = ((s * a - 5 * a) * s + 8 * a) * s - 4 * a
+        size = own(s)
+        return choose(np.where(size <= 1, 0, np.where(size < 2, 1, 2)), near, far, s * 0.0)
+
+    def slope(distance: Array) -> Array:
+        s = np.abs(distance)
+        near = (3 * (a + 2) * s - 2 * (a + 3)) * s
+        far = (3 * a * s - 10 * a) * s + 8 * a
+        return np.sign(distance) * np.where(s <= 1, near, np.where(s < 2, far, 0.0))
+
+    curvature = max(abs(2 * (a + 3)), abs(4 * a + 6), abs(4 * a))
+    return Kernel(2, weight, slope, curvature, 0.0)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Which neighbours each of M output values is made of, and how much each counts.
+
+    Attributes:
+        index: (M, T), their positions; some lie outside the axis.
+        weights: (M, T).
+        slopes: (M, T), derivatives of the weights by the place.
+        error: (M,), how far the place is uncertain; None where it is not.
+        turns: (M, T), how the slopes change where a place may lie beyond a kink; None: nowhere.
+        products: roundings that a sum over them stands for.
+    """
+
+    index: Array
+    weights: Number
+    slopes: Array
+    error: Array | None
+    turns: Array | None
+    products: int
+
+    def at(self, rows: Array) -> "Taps":
+        """Of some of the output values."""
+        error = None if self.error is None else self.error[rows]
+        weights = self.weights.move(lambda a: a[rows])
+        turns = None if self.turns is None else self.turns[rows]
+        return Taps(self.index[rows], weights, self.slopes[rows], error, turns, self.products)
+
+    def contract(self, seen: Number) -> Number:
+        """(M, K, T), K sets of neighbours of each output value, to (M, K)."""
+        column = self.weights.move(lambda a: a[:, :, None])
+        error = None if self.error is None else self.error[:, None, None]
+        return self._sum(seen, column, lambda a: a[:, :, None], error).move(lambda a: a[:, :, 0])
+
+    def along(self, x: Number) -> Number:
+        """(..., n), along the last axis, to (..., M); beyond its ends the first and the last value go on."""
+        size, lead = x.shape[-1], x.shape[:-1]
+        before, after = max(0, -int(self.index.min())), max(0, int(self.index.max()) - size + 1)
+        rows = x.wide().move(lambda a: np.pad(a.reshape(-1, size), ((0, 0), (before, after)), "edge"))
+        parts = []
+        for start in range(0, len(self.index), BLOCK):
+            few = self.at(np.arange(start, min(start + BLOCK, len(self.index))))
+            low, high = int(few.index.min()), int(few.index.max()) + 1
+            part = rows.move(lambda a, low=low, high=high: a[:, low + before : high + before])  # type: ignore[misc]
+            parts.append(few._dense(part, low, high))
+        whole = parts[0].join(parts[1:], -1) if len(parts) > 1 else parts[0]
+        return whole.reshape(*lead, len(self.index))
+
+    def _dense(self, x: Number, low: int, high: int) -> Number:
+        place = (self.index - low, np.arange(len(self.index))[:, None])
+
+        def spread(a: Array) -> Array:
+            dense = np.zeros((high - low, len(self.index)), a.dtype)
+            dense[place] = a
+            return dense
+
+        return self._sum(x, self.weights.move(spread), spread, self.error)
+
+    def _sum(self, seen: Number, weights: Number, laid_out: Move, error: Array | None) -> Number:
+        value = seen.dot(weights, products=self.products)
+        if error is None:
+            return value
+        off = seen.like(np.zeros(error.shape), error)
+        for slopes in (self.slopes, self.turns):
+            if slopes is not None:
+                value = value + seen.dot(seen.like(laid_out(slopes)), products=self.products) * off
+        return value
+
+
+def taps(
+    x: Number,
+    places: Places,
+    kernel: Kernel,
+    stretch: float = 1.0,
+    products: int | None = None,
+    whole: bool = True,
+) -> Taps:
+    """The neighbours of these places, weighted by a kernel.
+
+    Args:
+        x: what is interpolated; says which arithmetic the weights are in.
+        places: of the output values.
+        kernel: by which neighbours count.
+        stretch: makes the kernel wider, so that downscaling averages over what it skips.
+        products: roundings that a sum stands for; by default those of a sum over the kernel.
+        whole: whether all weights stay, so that they turn together at a kink.
+    """
+    reach = ceil(kernel.reach * stretch)
+    place, error, turns = places.of(x), places.uncertainty(x), None
+    index = np.floor(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 2)
+    distance = place[:, None] - index
+    scaled = x.like(distance) if stretch == 1 else x.like(distance) * (1 / stretch)
+    weights = kernel.weight(scaled)
+    if error is not None:
+        off = error[:, None] / stretch
+        size = np.abs(distance) / stretch
+        kink = (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
+        extra = kernel.curvature / 2 * off**2 * (size <= kernel.reach + off)
+        if kernel.jump and whole and stretch == 1:
+            turns = np.where(kink, np.where(np.rint(size) == 0, -kernel.jump, kernel.jump / 2), 0.0)
+        else:
+            extra = extra + kernel.jump * off * kink
+        if extra.any():
+            weights = weights + x.like(np.zeros(extra.shape), extra, np.zeros(extra.shape))
+    slopes = kernel.slope(distance / stretch) / stretch
+    count = 2 * reach + (stretch > 1)
+    if turns is not None and not turns.any():
+        turns = None
+    return Taps(index, weights, slopes, error, turns, count if products is None else products)
+
+
+def normalised(taps: Taps, size: int, exclude_outside: bool) -> Taps:
+    """Weights divided by their sum; those outside an axis of this size can be left out before.
+
+    The taps must come from `taps` with `whole` false.
+    """
+    inside = (taps.index >= 0) & (taps.index < size) if exclude_outside else np.ones(taps.index.shape, bool)
+    weights = taps.weights.move(lambda a: np.where(inside, a, 0))
+    slopes = np.where(inside, taps.slopes, 0.0)
+    total = weights.sum((1,))
+    weights = weights / total
+    slopes = (slopes - own(weights) * slopes.sum(1, keepdims=True)) / own(total)
+    return Taps(taps.index, weights, slopes, taps.error, None, taps.products)
+
+
+def choose(which: Array, *options: Number) -> Number:
+    """Each value from the option of this number; all have the shape of `which`."""
+    stacked = [one.move(lambda a: a[None]) for one in options]
+    joined = stacked[0].join(stacked[1:], 0)
+    return joined.move(lambda a: np.take_along_axis(a, which[None], 0)[0])
+
+
+def own(x: Number) -> Array:
+    """The values that an arithmetic has computed, by which a formula decides between cases."""
+    if isinstance(x, Integers):
+        return np.ldexp(x.units.astype(np.float64), x.exponent)
+    return x.value  # type: ignore[attr-defined]
+
+
+def gathered(x: Number, index: Sequence[Array]) -> Number:
+    """x at index arrays, one for each axis."""
+    return x.move(lambda a: a[tuple(index)])

@@ -1,0 +1,210 @@
+"""Resize, Upsample, GridSample, AffineGrid: values, bounds, and which implementations they admit."""
+
+from math import floor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from parity.arithmetic import Bounded
+from parity.arithmetic.integers import integers
+from parity.errors import Unjudged
+from parity.operators.grid_sample import GridSample
+from parity.operators.resize import Resize, Upsample
+from tests.parity.examples.example import Example
+from tests.parity.examples.resize import EXAMPLES
+from tests.parity.operators.families import (
+    bounded,
+    by_onnxruntime,
+    by_reference,
+    check_sample,
+    looped,
+    within,
+)
+
+every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
+RNG = np.random.default_rng
+
+
+def _made(example: Example, seed: int = 0) -> list[np.ndarray | None]:
+    return example.make(RNG(seed))
+
+
+@every
+def test_onnxruntime_is_within_the_bound(example: Example) -> None:
+    arrays = _made(example)
+    (found,) = by_onnxruntime(example, arrays, 1)
+    (expected,) = bounded(example.operator, arrays)
+    within(found, expected)
+
+
+@every
+def test_plain_loop_is_within_the_bound(example: Example) -> None:
+    arrays = _made(example)
+    within(looped(example.operator, arrays)[0].value, bounded(example.operator, arrays)[0])
+
+
+@every
+def test_samples_are_values(example: Example) -> None:
+    check_sample(example, _made(example))
+
+
+def _differs_from_reference(example: Example) -> bool:
+    """Uses in which ONNX's reference evaluator does not follow the standard, or has no implementation."""
+    op, node = example.operator, example.node
+    if example.opset < 11 or isinstance(op, Upsample):
+        return True
+    if isinstance(op, GridSample):  # it moves the place before it looks up neighbours
+        return op.mode == "cubic" and op.padding_mode == "border"
+    transform = node.get("coordinate_transformation_mode")
+    if node.get("axes", (0,))[0] < 0:  # it knows no negative axes
+        return True
+    if transform == "tf_half_pixel_for_nn":
+        return True
+    # It divides by the product of size and scale, not by the size of the output.
+    if transform not in ("align_corners", "tf_crop_and_resize"):
+        return False
+    x, _, scales, *_ = _made(example)
+    return scales is not None and x is not None and bool((scales * np.array(x.shape) % 1).any())
+
+
+@pytest.mark.parametrize("example", [one for one in EXAMPLES if not _differs_from_reference(one)], ids=str)
+def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
+    arrays = _made(example)
+    (found,) = by_reference(example, arrays, 1)
+    within(found, bounded(example.operator, arrays)[0])
+
+
+def _linear(x: list[float], place: float) -> float:
+    below = floor(place)
+    a, b = (x[min(max(k, 0), len(x) - 1)] for k in (below, below + 1))
+    return a + (place - below) * (b - a)
+
+
+def _keys(x: list[float], place: float, a: float) -> float:
+    total = 0.0
+    for k in range(floor(place) - 1, floor(place) + 3):
+        s = abs(place - k)
+        weight = (a + 2) * s**3 - (a + 3) * s**2 + 1 if s <= 1 else a * (s**3 - 5 * s**2 + 8 * s - 4)
+        total += weight * x[min(max(k, 0), len(x) - 1)]
+    return total
+
+
+PLACES = {
+    "half_pixel": lambda i, n, m: (i + 0.5) * n / m - 0.5,
+    "asymmetric": lambda i, n, m: i * n / m,
+    "align_corners": lambda i, n, m: i * (n - 1) / (m - 1),
+}
+
+
+@pytest.mark.parametrize("transform", PLACES)
+@pytest.mark.parametrize(("n", "m"), [(5, 8), (9, 4), (7, 14)])
+def test_values_along_one_axis(transform: str, n: int, m: int) -> None:
+    x = RNG(3).standard_normal(n).astype(np.float32)
+    values = [float(one) for one in x]
+    for mode in ("linear", "cubic"):
+        operator = Resize(mode=mode, coordinate_transformation_mode=transform)
+        (y,) = bounded(operator, [x, None, None, np.array([m])])
+        for i in range(m):
+            place = PLACES[transform](i, n, m)
+            right = _linear(values, place) if mode == "linear" else _keys(values, place, -0.75)
+            assert y.value[i] == pytest.approx(right, rel=1e-12, abs=1e-14)
+
+
+TORCH: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"mode": "nearest"}, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+    ({"mode": "nearest-exact"}, {"nearest_mode": "round_prefer_ceil"}),
+    ({"mode": "bilinear"}, {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}),
+    (
+        {"mode": "bilinear", "align_corners": True},
+        {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+    ),
+    ({"mode": "bicubic"}, {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel"}),
+    (
+        {"mode": "bicubic", "align_corners": True},
+        {"mode": "cubic", "coordinate_transformation_mode": "align_corners"},
+    ),
+    ({"mode": "bilinear", "antialias": True}, {"mode": "linear", "antialias": 1, "exclude_outside": 1}),
+    (
+        {"mode": "bicubic", "antialias": True},
+        {"mode": "cubic", "antialias": 1, "exclude_outside": 1, "cubic_coeff_a": -0.5},
+    ),
+]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), TORCH, ids=str)
+@pytest.mark.parametrize("size", [(64, 90), (20, 31), (300, 17)])
+def test_pytorch_is_within_the_bound(
+    theirs: dict[str, Any], ours: dict[str, Any], size: tuple[int, int]
+) -> None:
+    x = RNG(1).standard_normal((1, 2, 45, 57)).astype(np.float32)
+    y = torch.nn.functional.interpolate(torch.from_numpy(x), size, **theirs).numpy()
+    within(y, bounded(Resize(**ours), [x, None, None, np.array([1, 2, *size])])[0])
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("align", [False, True])
+def test_pytorch_grid_sample_is_within_the_bound(mode: str, padding: str, align: bool) -> None:
+    rng = RNG(2)
+    x = rng.standard_normal((2, 3, 31, 40)).astype(np.float32)
+    grid = rng.uniform(-1.5, 1.5, (2, 25, 26, 2)).astype(np.float32)
+    y = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), mode, padding, align)
+    operator = GridSample.read({"mode": mode, "padding_mode": padding, "align_corners": int(align)}, 16, 2)
+    within(y.numpy(), bounded(operator, [x, grid])[0])
+
+
+def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:
+    x = np.arange(30, dtype=np.float32)
+    (doubled,) = bounded(
+        Resize(coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        [x, None, np.array([2], np.float32)],
+    )
+    assert not doubled.bound.any()
+    # 10 / float32(0.1) is 99.99999850988388, which float32 rounds to 100.
+    x = np.arange(200, dtype=np.float32)
+    operator = Resize(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    (few,) = bounded(operator, [x, None, np.array([0.1], np.float32)])
+    assert few.value[10] == 99
+    assert few.bound[10] == 1
+    assert few.bound[0] == 0
+
+
+def test_an_uncertain_place_costs_little_where_neighbours_are_alike() -> None:
+    """Weights that are off by δ move the value by δ times the slope, not by δ times the values."""
+    flat = np.full(2000, 1000, np.float32)
+    (y,) = bounded(Resize(mode="linear"), [flat, None, None, np.array([3001])])
+    assert y.bound.max() < 8 * 2.0**-24 * 1000
+
+
+def test_wrong_scales_are_outside() -> None:
+    x = RNG(0).standard_normal((1, 1, 40, 40)).astype(np.float32)
+    right, wrong = (
+        bounded(
+            Resize(mode="linear", coordinate_transformation_mode=transform),
+            [x, None, None, np.array([1, 1, 90, 90])],
+        )[0]
+        for transform in ("half_pixel", "align_corners")
+    )
+    assert (np.abs(right.value - wrong.value) > right.bound).mean() > 0.99
+
+
+def test_exact_where_no_weight_rounds() -> None:
+    x = RNG(0).integers(-9, 9, (1, 1, 5, 6)).astype(np.float32)
+    operator = Resize(mode="linear")
+    exact = operator.evaluate(integers(x), None, integers(np.array([1, 1, 2, 2])))
+    right = bounded(operator, [x, None, np.array([1, 1, 2, 2], np.float32)])[0].value
+    np.testing.assert_array_equal(exact.to_float(), right)  # type: ignore[attr-defined]
+    with pytest.raises(Unjudged, match="round"):
+        operator.evaluate(integers(x), None, integers(np.array([1, 1, 3, 3])))
+
+
+def test_what_is_not_covered_is_said() -> None:
+    with pytest.raises(Unjudged, match="integers"):
+        bounded(Resize(mode="linear"), [np.arange(4), None, None, np.array([8])])
+    with pytest.raises(Unjudged, match="antialias"):
+        bounded(Resize(antialias=1), [np.ones(4, np.float32), None, None, np.array([2])])
+    sizes = Bounded(np.array([8.0]), np.ones(1))
+    with pytest.raises(Unjudged, match="not recorded"):
+        Resize(mode="linear").evaluate(Bounded(np.ones(4, np.float32)), None, None, sizes)

@@ -34,6 +34,7 @@ class TensorReport:
         blind_below: the smallest relative change of the weights that would have been seen at this tensor.
         proven: whether the worst case is smaller than the values, so that it says something.
         note: what else is worth knowing, one line: why it is unjudged, which form fits, what overflowed.
+        misshapen: whether its shape is wrong, so that no value was compared.
     """
 
     tensor: str
@@ -50,6 +51,7 @@ class TensorReport:
     blind_below: float = float("nan")
     proven: bool = True
     note: str = ""
+    misshapen: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As in `parity judge --json`."""

@@ -6,7 +6,7 @@ data does not. What a right library returns is about as accurate or better.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
 
@@ -19,10 +19,17 @@ from parity.floats import FLOAT32, Format
 
 @dataclass(frozen=True, eq=False)
 class Looped(Number):
-    """Values as a plain loop computes them in `format`."""
+    """Values as a plain loop computes them.
+
+    Attributes:
+        value: of any dtype; floats are rounded to the format where they are computed with.
+        format: in which the loop computes.
+        backwards: whether it adds up from the last term to the first.
+    """
 
     value: Array
     format: Format = FLOAT32
+    backwards: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,16 +40,16 @@ class Looped(Number):
         return self.value
 
     def move(self, rearrange: Move) -> "Looped":
-        return Looped(rearrange(self.value), self.format)
+        return self._made(rearrange(self.value))
 
     def wide(self) -> "Looped":
-        return Looped(self._computed(), self.format)
+        return self._made(self._computed())
 
     def join(self, others: Sequence["Looped"], axis: int) -> "Looped":
-        return Looped(np.concatenate([part.value for part in (self, *others)], axis), self.format)
+        return self._made(np.concatenate([part.value for part in (self, *others)], axis))
 
     def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> "Looped":
-        return Looped(self._in_format(np.asarray(value if plain is None else plain)), self.format)
+        return self._made(self._in_format(np.asarray(value if plain is None else plain)))
 
     def either(self, other: "Looped") -> "Looped":
         """The other: the least accurate of what is right."""
@@ -51,26 +58,27 @@ class Looped(Number):
     def dot(self, other: "Looped", bias: "Looped | None" = None, products: int | None = None) -> "Looped":
         if self.value.dtype.kind in "biu" and other.value.dtype.kind in "biu":
             exact = integer_product(self.value, other.value)
-            return Looped(exact if bias is None else exact + bias.value, self.format)
+            return self._made(exact if bias is None else exact + bias.value)
         a = np.ascontiguousarray(np.moveaxis(self._in_format(self.value), -1, 0))[..., None]
         b = np.moveaxis(self._in_format(other.value), -2, 0)[..., None, :]
+        if self.backwards:
+            a, b = a[::-1], b[::-1]
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            start = (
-                a[0] * b[0] if len(a) else np.zeros(np.broadcast_shapes(a.shape[1:], b.shape[1:]), a.dtype)
-            )
+            shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
+            start = a[0] * b[0] if len(a) else np.zeros(shape, a.dtype)
             total = _add_products(start, a[1:], b[1:])
-            return Looped(total if bias is None else total + self._in_format(bias.value), self.format)
+            return self._made(total if bias is None else total + self._in_format(bias.value))
 
     def sum(self, axes: Axes) -> "Looped":
         if self.value.dtype.kind in "biu":
-            return Looped(self.value.sum(axes, keepdims=True), self.format)
+            return self._made(self.value.sum(axes, keepdims=True))
         return self._reduced(np.add, axes)
 
     def max(self, axes: Axes) -> "Looped":
-        return Looped(largest(self.value, axes), self.format)
+        return self._made(largest(self.value, axes))
 
     def min(self, axes: Axes) -> "Looped":
-        return Looped(self.value.min(axes, keepdims=True), self.format)
+        return self._made(self.value.min(axes, keepdims=True))
 
     def prod(self, axes: Axes) -> "Looped":
         return self._reduced(np.multiply, axes)
@@ -78,16 +86,17 @@ class Looped(Number):
     def cumsum(self, axis: int) -> "Looped":
         x = self._computed()
         with np.errstate(over="ignore", invalid="ignore"):
-            return Looped(np.add.accumulate(x, axis, dtype=x.dtype), self.format)
+            return self._made(np.add.accumulate(x, axis, dtype=x.dtype))
 
     def _reduced(self, operation: np.ufunc, axes: Axes) -> "Looped":
         """Over all values of these axes, one after the other."""
         kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
         terms = self._computed().transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
+        terms = terms[::-1] if self.backwards else terms
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             total = reduce(operation, terms, np.full(terms.shape[1:], operation.identity, terms.dtype))
-        return Looped(np.expand_dims(total, axes), self.format)
+        return self._made(np.expand_dims(total, axes))
 
     def maximum(self, other: "Looped | float") -> "Looped":
         return self._with(np.maximum, other)
@@ -105,7 +114,7 @@ class Looped(Number):
                 off = 2 * function.ulps * u * np.abs(value) + function.floor * u
                 off = np.maximum(off - u * np.abs(value), 0)  # what rounding below may add
                 value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
-        return Looped(self._in_format(value), self.format)
+        return self._made(self._in_format(value))
 
     def __add__(self, other: "Looped | float") -> "Looped":
         return self._with(np.add, other)
@@ -117,17 +126,17 @@ class Looped(Number):
         return self._with(np.divide, other)
 
     def __neg__(self) -> "Looped":
-        return Looped(-self.value, self.format)
+        return self._made(-self.value)
 
     def __abs__(self) -> "Looped":
-        return Looped(np.abs(self.value), self.format)
+        return self._made(np.abs(self.value))
 
     def _with(self, operation: np.ufunc, other: "Looped | float") -> "Looped":
         y = other.value if isinstance(other, Looped) else np.asarray(other)
         if self.value.dtype.kind in "biu" and y.dtype.kind in "biu":
-            return Looped(operation(self.value, y), self.format)
+            return self._made(operation(self.value, y))
         with np.errstate(all="ignore"):
-            return Looped(operation(self._in_format(self.value), self._in_format(y)), self.format)
+            return self._made(operation(self._in_format(self.value), self._in_format(y)))
 
     def _computed(self) -> Array:
         """Floats in the candidate's format; integers stay what they are, since nothing rounds there."""
@@ -136,6 +145,9 @@ class Looped(Number):
     def _in_format(self, x: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
             return x.astype(self.format.dtype, copy=False)
+
+    def _made(self, value: Array) -> "Looped":
+        return replace(self, value=value)
 
 
 def _add_products(total: Array, a: Array, b: Array) -> Array:

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.operators.operator import Inputs, Operator, Points, register
+from parity.operators.operator import Inputs, Operator, Points, at, register
 
 LARGEST = 2**22  # values of a matrix of patches that are laid out at once
 
@@ -171,6 +171,9 @@ class Conv(Operator):
         bias = None if b is None else b.move(lambda a: a[unit].reshape(-1, 1, 1))
         return x.move(gather).dot(columns, bias, self.products(x, w)).reshape(-1)
 
+    def offset(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number | None:
+        return None if b is None else b.move(lambda a: a[points[1]])
+
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         x, w, *_ = inputs
         assert x is not None
@@ -258,6 +261,9 @@ class ConvTranspose(Operator):
         spread, turned, inner = self._as_convolution(x, w)
         return inner.sample(points, spread, turned, b)
 
+    def offset(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number | None:
+        return None if b is None else b.move(lambda a: a[points[1]])
+
     def _as_convolution(self, x: Number, w: Number) -> tuple[Number, Number, _Spread]:
         d = x.ndim - 2
         strides, dilations = self.strides or (1,) * d, self.dilations or (1,) * d
@@ -340,9 +346,13 @@ class Gemm(Operator):
         row, column = points
         rows = a.move(lambda m: (m[:, row].T if self.transA else m[row])[:, None, :])
         columns = b.move(lambda m: (m[column] if self.transB else m[:, column].T)[:, :, None])
-        shape = (int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1)
-        bias = None if c is None else _broadcast_at(c, shape, points).reshape(-1, 1, 1)
+        rows_and_columns = (a.shape[self.transA], b.shape[1 - self.transB])
+        bias = None if c is None else at(c, rows_and_columns, points).reshape(-1, 1, 1)
         return self._product(rows, columns, bias).reshape(-1)
+
+    def offset(self, points: Points, a: Number, b: Number, c: Number | None = None) -> Number | None:
+        rows, columns = a.shape[self.transA], b.shape[1 - self.transB]
+        return None if c is None else at(c, (rows, columns), points) * self.beta
 
     def _product(self, a: Number, b: Number, c: Number | None) -> Number:
         if self.alpha == 1 and self.beta == 1:
@@ -362,12 +372,6 @@ class Gemm(Operator):
             turned = cotangent.transpose(1, 0)
             return turned.dot(a) if self.transB else a.transpose(1, 0).dot(cotangent)
         return cotangent.sum((0,)).reshape(-1)
-
-
-def _broadcast_at(c: Number, shape: tuple[int, ...], points: Points) -> Number:
-    own = points[len(shape) - c.ndim :]
-    index = tuple(0 * axis if size == 1 else axis for axis, size in zip(own, c.shape, strict=True))
-    return c.move(lambda m: m[index] if index else np.broadcast_to(m, (len(points[0]),)))
 
 
 @register

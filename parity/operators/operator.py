@@ -58,13 +58,29 @@ class Operator(ABC):
         """How many input values one output value is made of, about: what a sample of one value costs."""
         return 1
 
+    def gathered(self, *inputs: Any) -> int:
+        """How many input values a sample of one value lays out: its terms, unless points share them."""
+        return self.terms(*inputs)
+
+    def offset(self, points: Points, *inputs: Any) -> Number | None:
+        """(M,): the part of the first output at M points that does not grow with the weights: a bias."""
+        return None
+
     def shared(self, *inputs: Any) -> int:
         """How many output values share one reduction (a mean, say): their errors are not independent."""
         return 1
 
     def forms(self) -> tuple["Operator", ...]:
-        """All right ways to evaluate it whose bounds differ, the usual one first."""
+        """All right ways to evaluate it whose bounds differ, from the tightest to the widest.
+
+        An operator as it is read from a file is the widest, so that its bound holds where no form is tried.
+        """
         return (self,)
+
+    @property
+    def form_name(self) -> str:
+        """What distinguishes this form from others; "" where there is only one."""
+        return ""
 
     def beside(self, recorded: Mapping[int, Array]) -> "Operator":
         """The operator, where a candidate recorded these of its outputs, by position.

@@ -12,12 +12,13 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from parity import judge
 from parity import onnx as reader
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
+from parity.judge import judge
 from parity.verdict import Report
+from parity.yardsticks import sampled
 from tests.parity.arithmetics import Adversary, AnyOrder, Plan
 from tests.parity.examples import Example
 
@@ -101,7 +102,7 @@ def check_any_order(example: Example, arrays: Arrays, form: Format, seed: int) -
     for operator in example.operator.forms():
         expected = outputs(operator.evaluate(*bounded(arrays, form)))
         plan = Plan(np.random.default_rng(seed))
-        found = outputs(operator.evaluate(*(None if a is None else AnyOrder(a, form, plan) for a in arrays)))
+        found = outputs(operator.evaluate(*(None if a is None else AnyOrder(a, form, plan=plan) for a in arrays)))
         assert len(found) == len(expected)
         if plan.overflowed:
             return False
@@ -135,7 +136,7 @@ def reached(example: Example, arrays: Arrays, form: Format = FLOAT32) -> float |
     for operator in example.operator.forms():
         expected = outputs(operator.evaluate(*bounded(arrays, form)))
         for way in Adversary.WAYS:
-            inputs = [None if a is None else Adversary(a, form, way) for a in arrays]
+            inputs = [None if a is None else Adversary(a, form, way=way) for a in arrays]
             for one, right in zip(outputs(operator.evaluate(*inputs)), expected, strict=True):
                 assert isinstance(one, Looped)
                 assert isinstance(right, Bounded)
@@ -186,7 +187,7 @@ def _check_carried(
             near = [_inside(m, a, e) for m, a, e in zip(moved, arrays, errors, strict=True)]
             plan = Plan(rng)
             exact = operator.evaluate(*bounded(moved, FLOAT64))
-            computed = operator.evaluate(*(None if a is None else AnyOrder(a, FLOAT32, plan) for a in near))
+            computed = operator.evaluate(*(None if a is None else AnyOrder(a, FLOAT32, plan=plan) for a in near))
             for found in (exact, computed):
                 for one, right in zip(outputs(found), expected, strict=True):
                     assert isinstance(one, Bounded | Looped)
@@ -230,7 +231,7 @@ def check_sampled(example: Example, arrays: Arrays, seed: int, errors: Arrays | 
         if not whole.size:
             return
         points = tuple(rng.integers(0, size, 40) for size in whole.shape)
-        part = judge.sampled(operator, points, inputs)
+        part = sampled(operator, points, inputs)
         assert isinstance(part, Bounded)
         index = points or ()
         assert part.shape == (len(points[0]) if points else 1,)
@@ -271,7 +272,7 @@ def in_onnxruntime(example: Example, arrays: Arrays) -> tuple[Report, dict[str, 
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     given = {f"x{k}": array for k, array in enumerate(arrays) if array is not None}
     found = dict(zip([f"y{k}" for k in range(count)], session.run(None, given), strict=True))
-    return judge.judge(reader.read_onnx(model), {**given, **found}), found
+    return judge(reader.read_onnx(model), {**given, **found}), found
 
 
 def doubled(result: Any) -> Any:

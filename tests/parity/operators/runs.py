@@ -9,9 +9,10 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from parity.arithmetic import Array, Bounded, Looped, Number
-from parity.judge import judge, sampled
+from parity.judge import judge
 from parity.onnx import read_onnx
 from parity.verdict import Report
+from parity.yardsticks import sampled
 from tests.parity.examples.example import Example
 
 Arrays = Sequence[Array | None]

@@ -1,0 +1,294 @@
+"""Judges one recorded tensor by two yardsticks: the worst case of rounding, and the plain loop.
+
+The worst case is a proof: a value outside it is another function. It grows with the number of terms and lets
+coarse arithmetic pass; the plain loop, run in the candidate's format on the same data, does not. The error of
+both is compared as a root mean square over the tensor's values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from zlib import crc32
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.errors import Unjudged
+from parity.floats import FLOAT64, Format, equal_bits, format_of
+from parity.operators import Operator
+from parity.operators.operator import Points
+from parity.verdict import ORDER, TensorReport, Worst
+
+LOOPED = 4096  # values of a tensor on which the plain loop is run
+GATHERED = 2**22  # input values that a sample lays out at once
+ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
+DEVIATIONS = 5  # of the ratio of two right implementations, which scatters by about 1/√N over N values
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one output of a node should be.
+
+    Attributes:
+        operator: of the node.
+        output: which of its outputs.
+        bounded: its inputs, with the candidate's possible distance from them.
+        looped: the same inputs, as plain loops make them.
+    """
+
+    operator: Operator
+    output: int
+    bounded: Sequence[Bounded | None]
+    looped: Sequence[Looped | None]
+
+    def whole(self) -> Bounded:
+        """Every value."""
+        return _bounded(_output(self.operator, self.output, self.bounded))
+
+    def at(self, points: Points) -> Bounded:
+        """The first output at these points alone."""
+        return _bounded(sampled(self.operator, points, self.bounded))
+
+    def loops(self, points: Points) -> list[Array]:
+        """What plain loops return there, from the first term to the last and from the last to the first."""
+        found = []
+        for backwards in (False, True):
+            inputs = [None if x is None else replace(x, backwards=backwards) for x in self.looped]
+            if self.output == 0:
+                one = sampled(self.operator, points, inputs)
+            else:
+                one = _output(self.operator, self.output, inputs).move(lambda a: a[points])
+            assert isinstance(one, Looped)
+            found.append(one.value.astype(np.float64).ravel())
+        return found
+
+    def offset(self, points: Points) -> Array | float:
+        """That part of the values there which does not grow with the weights: a bias."""
+        part = self.operator.offset(points, *self.bounded) if self.output == 0 and points else None
+        return 0.0 if part is None else _bounded(part).value.astype(np.float64)
+
+
+def judge_tensor(
+    blank: TensorReport, question: Question, seen: Array, sample: int | None = None
+) -> TensorReport:
+    """The verdict on one tensor, by the first of the operator's forms under which it is right.
+
+    Args:
+        blank: names the tensor.
+        question: what it should be.
+        seen: the values recorded of it.
+        sample: judge so many of them, chosen at random by the tensor's name; None: all.
+
+    Raises:
+        Unjudged: no bound is known.
+    """
+    best: TensorReport | None = None
+    for operator in question.operator.forms():
+        report = _by_form(blank, replace(question, operator=operator), seen, sample)
+        if best is None or ORDER.index(report.verdict) < ORDER.index(best.verdict):
+            form = "" if best is None else operator.form_name  # nothing is said of the first
+            best = replace(report, note="; ".join(one for one in (report.note, form) if one))
+        if best.verdict in ("equal", "rounding"):
+            break
+    assert best is not None
+    return best
+
+
+def wrong_shape(blank: TensorReport, seen: Array, expected: str) -> TensorReport:
+    """The verdict on a tensor whose shape is another than `expected`."""
+    note = f"shape {list(seen.shape)}, expected {expected}"
+    return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note, misshapen=True)
+
+
+def sampled(operator: Operator, points: Points, inputs: Sequence[Number | None]) -> Number:
+    """The operator's first output at these points, so many at a time that what they gather stays small."""
+    if not points:
+        return _output(operator, 0, inputs).reshape(1)
+    count = max(1, GATHERED // max(operator.gathered(*inputs), 1))
+    parts = [
+        operator.sample(tuple(axis[start : start + count] for axis in points), *inputs)
+        for start in range(0, len(points[0]), count)
+    ]
+    return parts[0].join(parts[1:], 0) if len(parts) > 1 else parts[0]
+
+
+def _output(operator: Operator, output: int, inputs: Sequence[Number | None]) -> Number:
+    result = operator.evaluate(*inputs)
+    outputs = result if isinstance(result, tuple) else (result,)
+    if output >= len(outputs):
+        raise Unjudged(f"output {output} of {operator.TYPE}")
+    return outputs[output]
+
+
+def _bounded(x: Number) -> Bounded:
+    assert isinstance(x, Bounded)
+    return x
+
+
+def _by_form(blank: TensorReport, question: Question, seen: Array, sample: int | None) -> TensorReport:
+    rng = np.random.default_rng(crc32(blank.tensor.encode()))
+    points: Points = ()
+    if sample is not None and sample < seen.size and question.output == 0:
+        points = _random_points(rng, seen.shape, sample)
+        expected, found = question.at(points), seen[points]
+    else:
+        expected, found = question.whole(), seen
+        if expected.shape != seen.shape:
+            return wrong_shape(blank, seen, str(list(expected.shape)))
+    form = format_of(seen)
+    if form is None:
+        return _of_integers(blank, found, expected, points)
+    if points:
+        few: Points = tuple(axis[:LOOPED] for axis in points)
+        index: Points | slice = slice(0, LOOPED)
+    else:
+        few = _random_points(rng, seen.shape, LOOPED) if seen.size > LOOPED else _all_points(seen.shape)
+        index = few
+    report = _by_worst_case(blank, found, expected, points, form)
+    return _by_plain_loop(report, question, found, expected, form, few, index) if found.size else report
+
+
+def _random_points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+    return tuple(rng.integers(0, size, count) for size in shape)
+
+
+def _all_points(shape: tuple[int, ...]) -> Points:
+    """All points of a tensor; a scalar has one, without any index."""
+    return tuple(np.unravel_index(np.arange(prod(shape)), shape)) if shape else ()
+
+
+def _of_integers(blank: TensorReport, found: Array, expected: Bounded, points: Points) -> TensorReport:
+    """Integers, booleans, strings: equal, or as far off as an undecided rounding before allows."""
+    right = expected.value
+    same = np.asarray((found == right) | ((found != found) & (right != right)))  # NaNs of 8 bits are equal
+    report = replace(blank, values=found.size, equal=int(same.sum()))
+    if same.all():
+        return replace(report, verdict="equal")
+    if found.dtype.kind in "USOT":  # text
+        return replace(report, verdict="different", ratio=np.inf)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(found.astype(np.float64) - right.astype(np.float64))
+    apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
+    ratio = over(apart, expected.bound)
+    largest, worst = _worst(ratio, found, right, points)
+    verdict = "rounding" if largest <= 1 else "different"
+    return replace(report, verdict=verdict, ratio=largest, max_abs_error=float(apart.max()), worst=worst)
+
+
+def _by_worst_case(
+    blank: TensorReport, found: Array, expected: Bounded, points: Points, form: Format
+) -> TensorReport:
+    """ "equal", "different", or "rounding" for what lies within the bound."""
+    right, bound = expected.value.astype(np.float64, copy=False), expected.bound
+    same = equal_bits(found, form.round(right))
+    report = replace(blank, values=found.size, equal=int(same.sum()), verdict="equal")
+    if not found.size:
+        return report
+    error = distance(found.astype(np.float64), right, bound, form)
+    ratio = np.where(same & (error == 0), 0.0, over(error, bound))
+    largest, worst = _worst(ratio, found, right, points)
+    verdict = "equal" if same.all() else "rounding" if largest <= 1 else "different"
+    return replace(
+        report,
+        verdict=verdict,
+        ratio=largest,
+        max_abs_error=float(error.max()),
+        worst=worst,
+        note=_not_finite(found, right, form),
+        proven=bool(np.median(over(bound, np.abs(right))) < 1),
+    )
+
+
+def _by_plain_loop(
+    report: TensorReport,
+    question: Question,
+    found: Array,
+    expected: Bounded,
+    form: Format,
+    few: Points,
+    index: Points | slice,
+) -> TensorReport:
+    """The report with the second yardstick, on those values that lie at the points `few`."""
+    seen = found[index].astype(np.float64).ravel()
+    true, bound = expected.value[index].astype(np.float64).ravel(), expected.bound[index].ravel()
+    grown = np.broadcast_to(np.abs(true - question.offset(few)), true.shape)
+    with np.errstate(all="ignore"):
+        shows = np.where(grown == 0, np.inf, (bound + distance(seen, true, bound, form)) / grown)
+    blind = float(np.nanmin(shows, initial=np.inf))
+    good = np.isfinite(true) & np.isfinite(seen) & (np.abs(true) <= form.largest)
+    limit, loop_ratio = np.inf, np.nan
+    if form is not FLOAT64 and good.any():
+        yardstick = _yardstick([loop[good] for loop in question.loops(few)], true[good], form)
+        loop_ratio = _rms(seen[good] - true[good]) / yardstick
+        limit = margin(int(good.sum()), question.operator.shared(*question.bounded))
+        size = _rms(grown[good])
+        blind = min(blind, limit * yardstick / size) if size else blind
+    report = replace(report, loop_ratio=loop_ratio, blind_below=blind)
+    if report.verdict == "rounding" and loop_ratio > limit:
+        return replace(report, verdict="coarse")
+    if report.verdict == "rounding" and not blind < 1:
+        note = "record more tensors before it, or more values of it"
+        return replace(report, verdict="undecided", note="; ".join(one for one in (report.note, note) if one))
+    return report
+
+
+def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:
+    """The RMS error of the least accurate loop.
+
+    It counts as no more accurate than one rounding of each value, which every implementation makes.
+    """
+    errors = [np.where(np.isfinite(loop), np.abs(loop - true), np.abs(true)) for loop in loops]
+    return max(*(_rms(error) for error in errors), form.u * _rms(true), form.smallest)
+
+
+def margin(values: int, shared: int = 1) -> float:
+    """The largest ratio to the plain loop that a right implementation has, over so many values.
+
+    Args:
+        values: how many were compared.
+        shared: how many of them depend on one reduction, so that they count as one.
+    """
+    return ROOM * float(np.exp(DEVIATIONS / np.sqrt(max(values / shared, 1))))
+
+
+def _rms(x: Array) -> float:
+    largest = float(np.abs(x).max(initial=0))
+    return largest * float(np.sqrt(np.mean((x / largest) ** 2))) if largest else 0.0
+
+
+def distance(found: Array, right: Array, bound: Array, form: Format) -> Array:
+    """|found − right|; 0 for equal infinities and NaNs, and for an overflow that is due."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(found - right)
+        alike = (found == right) | (np.isnan(found) & np.isnan(right))
+        beyond = np.abs(right) + bound > form.largest
+        overflowed = np.isinf(found) & beyond & (np.sign(found) == np.sign(right))
+    error = np.where(alike | overflowed, 0.0, error)
+    return np.where(np.isnan(error), np.inf, error)
+
+
+def over(error: Array, bound: Array) -> Array:
+    """error / bound; 0 where there is no error, infinite where none may be."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = error / bound
+    quotient = np.where(error == 0, 0.0, quotient)
+    return np.where(np.isnan(quotient), np.where(np.isinf(bound), 0.0, np.inf), quotient)
+
+
+def _worst(ratio: Array, found: Array, right: Array, points: Points) -> tuple[float, Worst]:
+    """The largest ratio, and where it is."""
+    place = int(ratio.argmax())
+    inside = np.unravel_index(place, ratio.shape)
+    index = tuple(int(axis[place]) for axis in points) if points else tuple(int(i) for i in inside)
+    return float(ratio[inside]), Worst(index, float(found[inside]), float(right[inside]))
+
+
+def _not_finite(found: Array, right: Array, form: Format) -> str:
+    """One line on values that are not finite."""
+    odd = ~np.isfinite(found)
+    if not odd.any():
+        return ""
+    infinite, nan = int(np.isinf(found).sum()), int(np.isnan(found).sum())
+    due = int((odd & ~(np.abs(right) <= form.largest)).sum())
+    what = " and ".join(f"{n} {word}" for n, word in ((infinite, "infinite"), (nan, "NaN")) if n)
+    return f"{what} of {found.size} values in {form.name}; {due} of them are so in the reference"

@@ -90,7 +90,7 @@ def ulps(a: Array, b: Array) -> Array:
 
 def _ordinal(x: Array) -> Array:
     """Floats as integers in the same order, neighbours one apart, both zeros 0."""
-    bits = np.asarray(x, order="C").view(f"i{x.itemsize}")
+    bits = _bits(x, "i")
     return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
 
 
@@ -98,6 +98,10 @@ def equal_bits(a: Array, b: Array) -> Array:
     """Where values of one dtype and shape are equal to the bit; zeros of either sign are, and so are NaNs."""
     if a.dtype.kind in "biuSUO":
         return np.asarray(a == b)
-    bits = f"u{a.itemsize}"
-    same = np.asarray(a, order="C").view(bits) == np.asarray(b, order="C").view(bits)
+    same = _bits(a, "u") == _bits(b, "u")
     return same | ((a == 0) & (b == 0)) | (np.isnan(a) & np.isnan(b))
+
+
+def _bits(x: Array, kind: str) -> Array:
+    """The bits of each value as an integer, of the same shape: `ascontiguousarray` gives a scalar an axis."""
+    return np.ascontiguousarray(x).view(f"{kind}{x.itemsize}").reshape(x.shape)

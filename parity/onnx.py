@@ -89,7 +89,8 @@ def _operator(kind: str, proto: NodeProto, opset: int) -> Operator:
     if kind not in OPERATORS:
         raise Unjudged(kind)
     attributes = {one.name: _value(one) for one in proto.attribute}
-    if kind == "Split":  # before opset 18 nothing but its outputs says into how many pieces
+    if kind == "Split" and len(proto.input) < 2 and "split" not in attributes:
+        # Before opset 18 nothing but its outputs says into how many pieces.
         attributes.setdefault("num_outputs", len(proto.output))
     return OPERATORS[kind].read(attributes, opset, len(proto.input))
 

@@ -132,7 +132,7 @@ def test_a_wrong_value_is_found(module: str) -> None:
 
 
 def uncovered() -> list[str]:
-    """Operators of the standard without a class, but for deprecated ones and Constant, which the reader reads."""
+    """Operators of the standard without a class; deprecated ones, and Constant, which is read, apart."""
     return sorted(
         schema.name
         for schema in onnx.defs.get_all_schemas()

@@ -56,7 +56,8 @@ def cast(x: Number, to: np.dtype, whole: np.ufunc = np.trunc) -> Number:
     if to.name in FORMATS:
         form = FORMATS[to.name]
         if isinstance(x, Looped):
-            return replace(x, value=form.round(value), format=form)
+            computed = x.format is form and value.dtype.kind == "f"  # in this format already
+            return x if computed else replace(x, value=form.round(value), format=form)
         return _to_float(x, value, form)
     if to.kind not in "biu":
         raise Unjudged(f"Cast from {x.value.dtype} to {to}")

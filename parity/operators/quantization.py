@@ -12,12 +12,13 @@ from onnx import TensorProto, helper
 
 from parity.arithmetic import Bounded, Looped, Number
 from parity.errors import Unjudged
-from parity.floats import FORMATS
+from parity.floats import FLOAT32
 from parity.operators.affine import Conv, MatMul
 from parity.operators.cast import SMALL_INTEGERS, cast, type_of
 from parity.operators.operator import Operator, Points, at, register
 
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+ACCUMULATED = FLOAT32.dtype  # of sums, rounded to it above 2^24, whatever the format of the scales
 
 
 def quantized(x: Number, zero: Number | None, to: np.dtype) -> Number:
@@ -119,8 +120,8 @@ class DequantizeLinear(_Linear):
         if type_of(x).kind in "biu" or type_of(x).name in SMALL_INTEGERS:
             steps = cast(x, INT64) if zero is None else cast(x, INT64) - cast(zero, INT64)
         else:
-            steps = cast(x, FORMATS["float32"].dtype)  # a float of 8 bits, whose zero point must be zero
-        return cast(steps * scale, to)
+            steps = x  # a float of 8 bits, whose zero point must be zero
+        return cast(cast(steps, ACCUMULATED) * scale, to)
 
 
 @register
@@ -197,7 +198,7 @@ class QLinearMatMul(Operator):
         total = MatMulInteger().evaluate(a, b, a_zero, b_zero)
         rows, columns = _lined_up(a_scale, total.ndim, -2), _lined_up(b_scale, total.ndim, -1)
         out, zero = _lined_up(y_scale, total.ndim, -2), _lined_up(y_zero, total.ndim, -2)
-        return quantized(total * (rows * columns / out), zero, type_of(y_zero))
+        return quantized(cast(total, ACCUMULATED) * (rows * columns / out), zero, type_of(y_zero))
 
 
 @register
@@ -246,7 +247,7 @@ class QLinearConv(ConvInteger):
     ) -> Number:
         total = self.convolution().evaluate(_shifted(x, x_zero), _shifted(w, w_zero, 0), bias)
         scale = x_scale * _lined_up(w_scale, x.ndim, 1) / y_scale
-        return quantized(total * scale, y_zero, type_of(y_zero))
+        return quantized(cast(total, ACCUMULATED) * scale, y_zero, type_of(y_zero))
 
     def sample(self, points: Points, *inputs: Any) -> Number:
         return self.evaluate(*inputs).move(lambda a: a[points])

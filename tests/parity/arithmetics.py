@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from parity.arithmetic import Array, Function, Looped
-from parity.arithmetic.number import Axes, Move
+from parity.arithmetic.number import Axes, Move, Number
 from parity.floats import FLOAT64
 
 Terms = Array  # (n, ...): to be added up over the first axis
@@ -64,6 +64,8 @@ class _Wrapped(Looped):
     def _new(self, value: Array) -> Self:
         return replace(self, value=value)
 
+    min, prod, cumsum = Number.min, Number.prod, Number.cumsum
+
     def _inexact(self, value: Array, *operands: Array) -> Self:
         """The result of an operation that rounds."""
         raise NotImplementedError
@@ -72,7 +74,7 @@ class _Wrapped(Looped):
         return self._new(rearrange(self.value))
 
     def wide(self) -> Self:
-        return self._new(self._in_format(self.value))
+        return self if self.value.dtype.kind in "biu" else self._new(self._in_format(self.value))
 
     def join(self, others: Sequence[Looped], axis: int) -> Self:
         parts: list[Looped] = [self, *others]
@@ -122,6 +124,8 @@ class AnyOrder(_Wrapped):
             return self.plan.total(terms[self.plan.rng.permutation(len(terms))])
 
     def dot(self, other: Looped, bias: Looped | None = None, products: int | None = None) -> Self:
+        if self.value.dtype.kind in "biu" and other.value.dtype.kind in "biu":
+            return self._new(Looped.dot(self, other, bias).value)
         left, right = self._in_format(self.value), self._in_format(other.value)
         rng = self.plan.rng
         order = rng.permutation(left.shape[-1])
@@ -268,6 +272,8 @@ class Adversary(_Wrapped):
         return np.where((a == 0) | (b == 0), total, self._round(total, underflows=False))
 
     def dot(self, other: Looped, bias: Looped | None = None, products: int | None = None) -> Self:
+        if self.value.dtype.kind in "biu" and other.value.dtype.kind in "biu":
+            return self._new(Looped.dot(self, other, bias).value)
         a, b = _factors(self._in_format(self.value), self._in_format(other.value))
         terms = self._round(a * b)
         if bias is not None:

@@ -102,7 +102,9 @@ def check_any_order(example: Example, arrays: Arrays, form: Format, seed: int) -
     for operator in example.operator.forms():
         expected = outputs(operator.evaluate(*bounded(arrays, form)))
         plan = Plan(np.random.default_rng(seed))
-        found = outputs(operator.evaluate(*(None if a is None else AnyOrder(a, form, plan=plan) for a in arrays)))
+        found = outputs(
+            operator.evaluate(*(None if a is None else AnyOrder(a, form, plan=plan) for a in arrays))
+        )
         assert len(found) == len(expected)
         if plan.overflowed:
             return False
@@ -187,13 +189,15 @@ def _check_carried(
             near = [_inside(m, a, e) for m, a, e in zip(moved, arrays, errors, strict=True)]
             plan = Plan(rng)
             exact = operator.evaluate(*bounded(moved, FLOAT64))
-            computed = operator.evaluate(*(None if a is None else AnyOrder(a, FLOAT32, plan=plan) for a in near))
+            computed = operator.evaluate(
+                *(None if a is None else AnyOrder(a, FLOAT32, plan=plan) for a in near)
+            )
             for found in (exact, computed):
                 for one, right in zip(outputs(found), expected, strict=True):
                     assert isinstance(one, Bounded | Looped)
                     assert isinstance(right, Bounded)
                     worst = ratios(one.value, right).max(initial=0)
-                    assert worst <= 1, (
+                    assert worst <= 1 + 1e-4, (  # x ± e is itself rounded in float64
                         f"{example}: an error of inputs {chosen} grows to {worst:.3g} of its bound"
                     )
     return True

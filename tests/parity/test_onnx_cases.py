@@ -132,11 +132,11 @@ def test_a_wrong_value_is_found(module: str) -> None:
 
 
 def uncovered() -> list[str]:
-    """Operators of the standard that have no class, without those that are deprecated."""
+    """Operators of the standard without a class; deprecated ones, and Constant, which is read, apart."""
     return sorted(
         schema.name
         for schema in onnx.defs.get_all_schemas()
-        if schema.domain == "" and not schema.deprecated and schema.name not in OPERATORS
+        if schema.domain == "" and not schema.deprecated and schema.name not in {*OPERATORS, "Constant"}
     )
 
 

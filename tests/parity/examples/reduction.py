@@ -49,7 +49,7 @@ def _uses(kind: type[Operator], positive: bool = False) -> list[Example]:
     """Axes as an input and as an attribute; kept and dropped; all, and none."""
 
     def use(make: Make, opset: int = 22, **attributes: Any) -> Example:
-        return Example(kind(**attributes), attributes, make, opset, data=(0,))
+        return Example(kind(**attributes), attributes, make, opset, () if positive else (0,))
 
     old = 11 if kind is ReduceSum else 13
     return [

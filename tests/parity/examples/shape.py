@@ -117,7 +117,6 @@ EXAMPLES = [
     _use("Range", scalar(3, np.int64), scalar(-5, np.int64), scalar(-2, np.int64)),
     _use("Range", scalar(0.1), scalar(2.05), scalar(0.15)),
     _cast(TensorProto.FLOAT16, floats),
-    _cast(TensorProto.BFLOAT16, floats),
     _cast(TensorProto.DOUBLE, floats),
     _cast(TensorProto.INT32, floats),
     _cast(TensorProto.BOOL, lambda rng: rng.integers(0, 2, (3, 4)).astype(np.float32)),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from parity.arithmetic import Bounded
+from parity.arithmetic import Bounded, integers
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, gamma
 from parity.operators import Operator
@@ -140,6 +140,13 @@ def test_errors_of_factors_are_carried() -> None:
         for signs in itertools.product((-1, 1), repeat=5)
     )
     assert worst <= y.bound.item() < 1.5 * worst
+
+
+def test_in_exact_integers() -> None:
+    x = integers(np.array([[0.5, -3.0], [2.0, 0.25]]))
+    np.testing.assert_array_equal(x.prod((0, 1)).to_float(), [[-0.75]])
+    np.testing.assert_array_equal(x.min((0,)).to_float(), [[0.5, -3.0]])
+    np.testing.assert_array_equal(x.cumsum(1).to_float(), [[0.5, -2.5], [2.0, 2.25]])
 
 
 def test_both_ways_of_a_logarithm_of_a_sum() -> None:

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic.number import Array, Axes, Function, Move, Number
-from parity.floats import FLOAT32, Format
+from parity.floats import FLOAT32, Format, format_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +63,17 @@ class Looped(Number):
     def divided(self, n: int) -> "Looped":
         return self._with(np.divide, float(n))
 
-    def apply(self, function: Function) -> "Looped":
+    def apply(self, function: Function, *others: "Looped | float") -> "Looped":
         """The function, off by its stated accuracy in a random direction: that is what is called right."""
-        x = self._in_format(self.value).astype(np.float64)
+        rest = (one.value if isinstance(one, Looped) else np.asarray(one) for one in others)
+        operands = [self._kept(one) for one in (self.value, *rest)]
         with np.errstate(all="ignore"):
-            value = function.f(x)
-            if not function.exact:
-                u = self.format.u
-                off = 2 * function.ulps * u * np.abs(value) + function.floor * u
-                value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
+            if function.exact:
+                return Looped(self._kept(function.f(*operands)), self.format)
+            value = function.f(*(self._in_format(one).astype(np.float64) for one in operands))
+            u = self.format.u
+            off = 2 * function.ulps * u * np.abs(value) + function.floor * u
+            value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
         return Looped(self._in_format(value), self.format)
 
     def __add__(self, other: "Looped | float") -> "Looped":
@@ -82,6 +84,9 @@ class Looped(Number):
 
     def __truediv__(self, other: "Looped | float") -> "Looped":
         return self._with(np.divide, other)
+
+    def __rtruediv__(self, other: float) -> "Looped":
+        return Looped(np.asarray(other), self.format) / self
 
     def __neg__(self) -> "Looped":
         return Looped(-self.value, self.format)
@@ -95,6 +100,10 @@ class Looped(Number):
             return Looped(operation(self.value, y), self.format)
         with np.errstate(all="ignore"):
             return Looped(operation(self._in_format(self.value), self._in_format(y)), self.format)
+
+    def _kept(self, x: Array) -> Array:
+        """Floats in the format; integers, booleans and strings as they are."""
+        return x if format_of(x) is None else self._in_format(x)
 
     def _in_format(self, x: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -125,9 +125,7 @@ class Bounded(Number):
         return self._rounded(value, error, 0 if exact else 2, self.format.smallest + self.format.flush)
 
     def apply(self, function: Function, *others: "Bounded | float") -> "Bounded":
-        operands = (self, *(self._operand(one) for one in others))
-        if not function.exact:
-            operands = tuple(one._flushed() for one in operands)
+        operands = [self._flushed(), *(self._operand(one)._flushed() for one in others)]
         x = tuple(_held(one.value) if function.exact else _wide(one.value) for one in operands)
         recorded = all(one.error is None for one in operands)
         with np.errstate(all="ignore"):
@@ -137,12 +135,15 @@ class Bounded(Number):
                 return Bounded(value, None if recorded else carried, self.format)
             u, form = self.format.u, self.format
             error = carried + (2 * function.ulps * u + 8 * U64) * (np.abs(value) + carried)
-            error += function.floor * u + form.smallest + form.flush
+            error += function.floor * u + form.smallest + 2 * form.flush  # XLA's asin flushes x / 2
             error = np.where(np.isinf(value) & np.isfinite(carried), 0.0, error * cover(1))
+            error = np.where(np.isinf(carried), np.inf, error)
         return Bounded(value, error, self.format)
 
     def _flushed(self) -> "Bounded":
         """With zero inside the interval of each value so small that it may be taken for zero."""
+        if format_of(self.value) is None:
+            return self
         size = np.abs(self.value)
         small = (size < self.format.flush) & (size > 0)
         if not small.any():
@@ -206,7 +207,7 @@ class Bounded(Number):
         """A constant is rounded to the candidate's format, unless it is one of its numbers."""
         if isinstance(other, Bounded):
             return other
-        value = np.asarray(other)
+        value = np.asarray(other, self.value.dtype if self.value.dtype.kind in "iu" else None)
         if value.dtype.kind != "f" or self.format.round(value) == value:
             return Bounded(value, None, self.format)
         return Bounded(value, np.abs(value) * self.format.u, self.format)
@@ -237,6 +238,8 @@ def _through(function: Function, operands: Sequence[Bounded], x: Sequence[Array]
     corners = [np.asarray(corner).astype(np.float64, copy=False) for corner in corners]
     widest = function.slope * alone if alone is not None and np.isfinite(function.slope) else None
     reach = _reach(reduce(np.minimum, corners), _wide(value), reduce(np.maximum, corners), widest)
+    if value.dtype.kind != "f":
+        reach = np.rint(reach)  # integers and booleans are whole steps apart
     return np.where(sure, 0.0, reach)
 
 

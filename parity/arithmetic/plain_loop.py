@@ -64,15 +64,19 @@ class Looped(Number):
         return self._with(np.divide, float(n))
 
     def apply(self, function: Function, *others: "Looped | float") -> "Looped":
-        """The function, off by its stated accuracy in a random direction: that is what is called right."""
-        rest = (one.value if isinstance(one, Looped) else np.asarray(one) for one in others)
+        """The function, off by its stated accuracy in a random direction: that is what is called right.
+
+        The accuracy holds half an ulp for the last rounding, which is made here.
+        """
+        scalars = self.value.dtype if self.value.dtype.kind in "iu" else self.format.dtype
+        rest = (one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in others)
         operands = [self._kept(one) for one in (self.value, *rest)]
         with np.errstate(all="ignore"):
             if function.exact:
                 return Looped(self._kept(function.f(*operands)), self.format)
             value = function.f(*(self._in_format(one).astype(np.float64) for one in operands))
             u = self.format.u
-            off = 2 * function.ulps * u * np.abs(value) + function.floor * u
+            off = np.maximum(2 * function.ulps - 1, 0) * u * np.abs(value) + function.floor * u
             value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
         return Looped(self._in_format(value), self.format)
 

@@ -138,7 +138,10 @@ class Celu(Elementwise):
 @register
 @dataclass(frozen=True)
 class HardSigmoid(Elementwise):
-    """alpha·x + beta between 0 and 1: 0.2 x + 0.5 in ONNX and Keras 2, x/6 + 0.5 in PyTorch and Keras 3."""
+    """alpha·x + beta between 0 and 1: 0.2 x + 0.5 in ONNX and Keras 2, x/6 + 0.5 in PyTorch and Keras 3.
+
+    Also written min(max(x + 3, 0), 6)/6, with two roundings more.
+    """
 
     TYPE: ClassVar[str] = "HardSigmoid"
 
@@ -146,7 +149,8 @@ class HardSigmoid(Elementwise):
     beta: float = 0.5
 
     def evaluate(self, x: Number) -> Number:
-        return (x * single(self.alpha) + single(self.beta)).maximum(0.0).minimum(1.0)
+        line = x * single(self.alpha) + single(self.beta)
+        return line.apply(known.ROUNDED).maximum(0.0).minimum(1.0)
 
 
 @register

@@ -70,6 +70,7 @@ UNARY = {
     "Asinh": known.ASINH,
     "Acosh": known.ACOSH,
     "Atanh": known.ATANH,
+    "Neg": _step("−x", np.negative),
     "Sign": _step("sign", np.sign),
     "Floor": _step("⌊x⌋", np.floor),
     "Ceil": _step("⌈x⌉", np.ceil),
@@ -102,17 +103,6 @@ class Abs(Elementwise):
 
     def evaluate(self, x: Number) -> Number:
         return abs(x)
-
-
-@register
-@dataclass(frozen=True)
-class Neg(Elementwise):
-    """−x."""
-
-    TYPE: ClassVar[str] = "Neg"
-
-    def evaluate(self, x: Number) -> Number:
-        return -x
 
 
 @register
@@ -160,7 +150,8 @@ class Dropout(Elementwise):
     def evaluate(
         self, x: Number, ratio: Number | None = None, training_mode: Number | None = None
     ) -> tuple[Number, ...]:
-        if training_mode is not None and plain_values(training_mode, "training_mode").any():
+        dropped = ratio is None or plain_values(ratio, "ratio").any()
+        if dropped and training_mode is not None and plain_values(training_mode, "training_mode").any():
             raise Unjudged("Dropout in training mode")
         return x, x.apply(_step("true", lambda a: np.ones(a.shape, bool)))
 
@@ -227,16 +218,19 @@ class Div(Elementwise):
 @register
 @dataclass(frozen=True)
 class Mod(Elementwise):
-    """The remainder of a / b: of the divisor's sign, or of the dividend's (fmod), which rounds nothing."""
+    """The remainder of a / b: of the dividend's sign (fmod), which rounds nothing, or of the divisor's.
+
+    The latter is fmod, plus b where the signs differ. Made as a − b·⌊a/b⌋ it is not accurate.
+    """
 
     TYPE: ClassVar[str] = "Mod"
 
     fmod: int = 0
 
     def evaluate(self, a: Number, b: Number) -> Number:
-        if not self.fmod and not _integers(a, b):
-            raise Unjudged("Mod of floats with fmod = 0")
-        return a.apply(Function("remainder", np.fmod if self.fmod else np.mod, exact=True), b)
+        remainder = np.fmod if self.fmod else np.mod
+        exact = bool(self.fmod) or _integers(a, b)
+        return a.apply(Function("remainder", remainder, exact=exact, source="one sum"), b)
 
 
 @register
@@ -265,14 +259,17 @@ class Pow(Elementwise):
         n = np.abs(exponents.astype(np.float64))
         products = np.where(np.isfinite(n) & (n == np.floor(n)), n / 2, 0.0)
         ulps = np.maximum(known.POW.ulps, products)
-        return a.apply(Function("pow", np.power, ulps, monotone=True, source=known.POW.source), b)
+        return a.apply(Function("pow", known.power, ulps, monotone=True, source=known.POW.source), b)
 
     def _of_integers(self, a: Number, b: Number) -> Number:
-        if _kind(b) == "f":
-            raise Unjudged("Pow of integers with a float exponent")
-        if (plain_values(b, "an exponent") < 0).any():
-            raise Unjudged("Pow of integers with a negative exponent")
-        return a.apply(Function("power", lambda x, n: np.power(x, n).astype(x.dtype), exact=True), b)
+        exponents = plain_values(b, "an exponent")
+        if (exponents < 0).any() or (exponents != np.floor(exponents)).any():
+            raise Unjudged("Pow of integers with an exponent that is negative or no integer")
+
+        def power(x: Array, n: Array) -> Array:
+            return np.power(x, n.astype(np.int64)).astype(x.dtype)
+
+        return a.apply(Function("power", power, exact=True), b)
 
 
 # --- any number of inputs ----------------------------------------------------------------------

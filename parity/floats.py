@@ -41,6 +41,14 @@ class Format:
         return 2.0**self.lowest
 
     @property
+    def flush(self) -> float:
+        """Smaller numbers may be taken for zero: TensorFlow and XLA compute with subnormal ones switched off.
+
+        Nobody does so in float16, whose subnormal numbers are in use.
+        """
+        return 0.0 if self.name == "float16" else self.tiny
+
+    @property
     def largest(self) -> float:
         """The largest finite number."""
         return float((2 - 2.0 ** (1 - self.digits)) * 2.0 ** (1 - self.lowest))

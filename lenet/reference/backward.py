@@ -100,7 +100,7 @@ def layer_gradient(
     layer: Layer, which: int, inputs: Iterable[Numbers], output: Numbers, cotangent: Numbers
 ) -> Numbers:
     """The cotangent of the layer's input (0), weight (1) or bias (2)."""
-    return layer.operator.gradient(which, list(inputs), output, cotangent)  # type: ignore[return-value]
+    return layer.operator.gradient(which, list(inputs), output, cotangent)
 
 
 def window_taps(x: Array, size: int) -> list[Array]:

@@ -7,7 +7,8 @@ a format of unit roundoff u satisfies
     |ŝ − Σ a_i b_i| ≤ γ_n Σ |a_i||b_i|,    γ_n = n·u / (1 − n·u)
 
 (N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 and 3.4), plus at most half
-a smallest subnormal for each product that underflows.
+a smallest subnormal for each product that underflows; or the smallest normal number where subnormal ones are
+taken for zero, as TensorFlow and XLA do.
 
 The reference is itself computed, in float64. Every bound is on |candidate − computed reference|, so that it
 holds the reference's own share (u = 2^-53) as well; and since the bound is computed too, it is inflated by
@@ -16,12 +17,14 @@ holds the reference's own share (u = 2^-53) as well; and since the bound is comp
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 from math import prod
 
 import numpy as np
 
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
-from parity.floats import FLOAT32, U64, Format, cover, gamma
+from parity.floats import FLOAT32, U64, Format, cover, format_of, gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,10 @@ class Bounded(Number):
     @property
     def comparable(self) -> Array:
         return self.value
+
+    @property
+    def doubtful(self) -> Array:
+        return (np.abs(self.value) <= self.bound) & (self.bound > 0)
 
     @property
     def bound(self) -> Array:
@@ -99,7 +106,7 @@ class Bounded(Number):
                 carried = bias.error if carried is None else carried + bias.error
                 nothing &= bias.error == 0
         error = self._rounded_sum(size, carried, terms)
-        error += terms * self.format.smallest  # products that underflow
+        error += terms * (self.format.smallest + self.format.flush)  # products that underflow
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
 
@@ -198,33 +205,41 @@ class Bounded(Number):
         value = _wide(self.value) / n
         exact = n & (n - 1) == 0  # a power of two, unless the quotient underflows
         error = self.bound / n
-        return self._rounded(value, error, 0 if exact else 2, self.format.smallest)
+        return self._rounded(value, error, 0 if exact else 2, self.format.smallest + self.format.flush)
 
-    def apply(self, function: Function) -> "Bounded":
-        x = _wide(self.value)
+    def apply(self, function: Function, *others: "Bounded | float") -> "Bounded":
+        operands = [self._flushed(), *(self._operand(one)._flushed() for one in others)]
+        x = tuple(_held(one.value) if function.exact else _wide(one.value) for one in operands)
+        recorded = all(one.error is None for one in operands)
         with np.errstate(all="ignore"):
-            value = function.f(x)
-            carried = np.zeros(value.shape) if self.error is None else self._through(function, x, value)
-        if function.exact:
-            return Bounded(value, None if self.error is None else carried, self.format)
-        u, size = self.format.u, np.abs(value) + carried
-        error = carried + (2 * function.ulps * u + 8 * U64) * size + function.floor * u + self.format.smallest
-        return Bounded(value, error * cover(1), self.format)
+            value = np.asarray(function.f(*x))
+            carried = np.zeros(value.shape) if recorded else _through(function, operands, x, value)
+            if function.exact:
+                return Bounded(value, None if recorded else carried, self.format)
+            u, form = self.format.u, self.format
+            error = carried + (2 * function.ulps * u + 8 * U64) * (np.abs(value) + carried)
+            error += function.floor * u + form.smallest + 2 * form.flush  # XLA's asin flushes x / 2
+            error = np.where(np.isinf(value) & np.isfinite(carried), 0.0, error * cover(1))
+            error = np.where(np.isinf(carried), np.inf, error)
+        return Bounded(value, error, self.format)
 
-    def _through(self, function: Function, x: Array, value: Array) -> Array:
-        assert self.error is not None
-        if not function.monotone:
-            return np.where(self.error == 0, 0.0, function.slope * self.error)
-        ends = function.f(x - self.error), function.f(x + self.error)
-        widest = function.slope * self.error if np.isfinite(function.slope) else None
-        return np.where(self.error == 0, 0.0, _reach(np.minimum(*ends), value, np.maximum(*ends), widest))
+    def _flushed(self) -> "Bounded":
+        """With zero inside the interval of each value so small that it may be taken for zero."""
+        if format_of(self.value) is None:
+            return self
+        size = np.abs(self.value)
+        small = (size < self.format.flush) & (size > 0)
+        if not small.any():
+            return self
+        return Bounded(self.value, np.where(small, np.maximum(size, self.bound), self.bound), self.format)
 
     def __add__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
         if self._is_integer() and y._is_integer():
             off = None if self.error is None and y.error is None else self.bound + y.bound
             return Bounded(self.value + y.value, off, self.format)
-        return self._rounded(_wide(self.value) + _wide(y.value), self.bound + y.bound, 1, 0.0)
+        value = _wide(self.value) + _wide(y.value)
+        return self._rounded(value, self.bound + y.bound, 1, 2 * self.format.flush)
 
     def __mul__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
@@ -233,21 +248,26 @@ class Bounded(Number):
         if self._is_integer() and y._is_integer():
             return Bounded(self.value * y.value, carried, self.format)
         value = a * b
-        return self._rounded(
-            value, np.zeros(value.shape) if carried is None else carried, 1, self.format.smallest
-        )
+        carried = np.zeros(value.shape) if carried is None else carried
+        return self._rounded(value, carried, 1, self.format.smallest + self.format.flush)
 
     def __truediv__(self, other: "Bounded | float") -> "Bounded":
-        y = self._operand(other)
+        """A quotient, or the product with the rounded reciprocal, which XLA makes of a constant divisor."""
+        y = self._operand(other)._flushed()
         with np.errstate(all="ignore"):
-            value = _wide(self.value) / _wide(y.value)
+            a, b = _wide(self.value), _wide(y.value)
+            value = a / b
             carried = np.zeros(value.shape)
             if self.error is not None or y.error is not None:
-                safe = np.abs(_wide(y.value)) - y.bound  # 0 or less: the divisor may be zero
+                safe = np.abs(b) - y.bound  # 0 or less: the divisor may be zero
                 carried = self.bound + np.where(y.bound == 0, 0.0, np.abs(value) * y.bound)
                 nothing = (carried == 0) & ((y.bound == 0) | (safe > 0))
                 carried = np.where(nothing, 0.0, np.where(safe > 0, carried / safe, np.inf))
-        return self._rounded(value, carried, 1, self.format.smallest)
+            lost = (self.format.smallest + self.format.flush) * (1 + np.where(np.isinf(a), 0.0, np.abs(a)))
+        return self._rounded(value, carried, 2, lost)
+
+    def __rtruediv__(self, other: float) -> "Bounded":
+        return self._operand(other) / self
 
     def __neg__(self) -> "Bounded":
         return Bounded(-self.value, self.error, self.format)
@@ -255,18 +275,27 @@ class Bounded(Number):
     def __abs__(self) -> "Bounded":
         return Bounded(np.abs(self.value), self.error, self.format)
 
-    def _rounded(self, value: Array, carried: Array, roundings: int, underflow: float) -> "Bounded":
-        """The bound of a value that is rounded so often, and perhaps underflows once, behind `carried`."""
+    def _rounded(self, value: Array, carried: Array, roundings: int, underflow: float | Array) -> "Bounded":
+        """The bound of a value that is rounded so often, and perhaps underflows once, behind `carried`.
+
+        An infinite value with a finite `carried` comes from an infinite operand: every candidate has it too.
+        """
         g = gamma(roundings, self.format.u) + gamma(roundings, U64)
         size = np.abs(value)
         with np.errstate(invalid="ignore", over="ignore"):
             error = carried + g * (size + carried)
             error += np.where((size == 0) & (carried == 0), 0.0, underflow)
-            error *= cover(1)
+            error = np.where(np.isinf(value) & np.isfinite(carried), 0.0, error * cover(1))
         return Bounded(value, error, self.format)
 
     def _operand(self, other: "Bounded | float") -> "Bounded":
-        return other if isinstance(other, Bounded) else Bounded(np.asarray(other), None, self.format)
+        """A constant is rounded to the candidate's format, unless it is one of its numbers."""
+        if isinstance(other, Bounded):
+            return other
+        value = np.asarray(other, self.value.dtype if self.value.dtype.kind in "iu" else None)
+        if value.dtype.kind != "f" or self.format.round(value) == value:
+            return Bounded(value, None, self.format)
+        return Bounded(value, np.abs(value) * self.format.u, self.format)
 
     def _is_integer(self) -> bool:
         """Whether adding and multiplying these rounds nothing, whatever they are off by."""
@@ -294,6 +323,40 @@ def _peak(x: Array) -> int:
 
 def _wide(x: Array) -> Array:
     return x.astype(np.float64, copy=False)
+
+
+def _held(x: Array) -> Array:
+    """Floats in float64; integers, booleans and strings as they are."""
+    return x if format_of(x) is None else _wide(x)
+
+
+def _through(function: Function, operands: Sequence[Bounded], x: Sequence[Array], value: Array) -> Array:
+    """What errors of the arguments x make of the value of a function of them."""
+    sure = np.broadcast_to(True, value.shape)
+    for one in operands:
+        sure = sure & (one.bound == 0)
+    alone = operands[0].bound if len(operands) == 1 else None
+    if not function.monotone:
+        total = sum(one.bound for one in operands)
+        return np.where(sure, 0.0, function.slope * total)
+    corners = [function.f(*ends) for ends in product(*map(_ends, x, operands))]
+    corners = [np.asarray(corner).astype(np.float64, copy=False) for corner in corners]
+    widest = function.slope * alone if alone is not None and np.isfinite(function.slope) else None
+    reach = _reach(reduce(np.minimum, corners), _wide(value), reduce(np.maximum, corners), widest)
+    if value.dtype.kind != "f":
+        reach = np.rint(reach)  # integers and booleans are whole steps apart
+    return np.where(sure, 0.0, reach)
+
+
+def _ends(x: Array, operand: Bounded) -> tuple[Array, ...]:
+    """Both ends of the interval of each value, in its own dtype."""
+    if operand.error is None:
+        return (x,)
+    ends = x - operand.error, x + operand.error
+    if x.dtype.kind == "f":
+        return ends
+    lowest, highest = (0, 1) if x.dtype.kind == "b" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+    return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
 
 
 def _products(a: Array, b: Array) -> tuple[Array, Array]:
@@ -337,5 +400,5 @@ def _reach(lowest: Array, value: Array, highest: Array, widest: Array | None) ->
     with np.errstate(invalid="ignore"):
         reach = np.maximum(highest - value, value - lowest)
         reach = reach + 4 * U64 * np.maximum(np.abs(highest), np.abs(lowest))
-    reach = np.where(np.isnan(reach), np.inf, reach)
+    reach = np.where(np.isnan(reach), np.where(highest == lowest, 0.0, np.inf), reach)  # NaN where infinite
     return reach if widest is None else np.minimum(reach, widest)

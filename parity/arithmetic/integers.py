@@ -134,7 +134,7 @@ class Integers(Number):
             self._refuse(f"a division by {n}")
         return Integers(self.units, self.exponent - (n.bit_length() - 1))
 
-    def apply(self, function: Function) -> "Integers":
+    def apply(self, function: Function, *others: "Integers | float") -> "Integers":
         self._refuse(function.name)
 
     def __add__(self, other: "Integers | float") -> "Integers":
@@ -147,6 +147,9 @@ class Integers(Number):
         y = self._operand(other)
         check_width(self.peak() * y.peak(), self.exponent + y.exponent)
         return Integers(self.units * y.units, self.exponent + y.exponent)
+
+    def __rtruediv__(self, other: float) -> "Integers":
+        self._refuse("a division")
 
     def __truediv__(self, other: "Integers | float") -> "Integers":
         self._refuse("a division")

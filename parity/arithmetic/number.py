@@ -21,23 +21,23 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Function:
-    """A function of one real variable, such as exp, that no library rounds correctly.
+    """A function that no library rounds correctly, such as exp, or that rounds nothing, such as ⌊x⌋ or a > b.
 
     Attributes:
         name: as it is called.
-        f: evaluates it in float64, elementwise.
-        ulps: accuracy of implementations: distance from the true value in units in the last place.
+        f: evaluates it in float64, elementwise; an exact one keeps integers and booleans in their own dtype.
+        ulps: accuracy of implementations: |error| ≤ 2·ulps·u·|value|, for unit roundoff u.
         floor: absolute error allowed beside that, in multiples of the unit roundoff of the format.
-        monotone: whether it rises everywhere, or falls everywhere. Then an error of the argument is carried
-            by the values at both ends of its interval.
-        slope: the largest |f'|, which carries it otherwise.
+        monotone: whether it rises everywhere, or falls everywhere, in each argument while the others stay.
+            Then errors of the arguments are carried by the values at both ends of their intervals.
+        slope: the largest |f'|, which carries them otherwise.
         source: who states the accuracy, or how it was measured.
-        exact: f rounds nothing (|x|, ⌊x⌋), so that no accuracy is lost.
+        exact: f rounds nothing (|x|, ⌊x⌋, a > b), so that no accuracy is lost.
     """
 
     name: str
-    f: Callable[[Array], Array]
-    ulps: float = 0.5
+    f: Callable[..., Array]
+    ulps: float | Array = 0.5
     floor: float = 0.0
     monotone: bool = False
     slope: float = np.inf
@@ -71,6 +71,11 @@ class Number(ABC):
     @abstractmethod
     def comparable(self) -> Array:
         """The values as NumPy numbers, up to a positive factor, for decisions: which is the largest."""
+
+    @property
+    def doubtful(self) -> Array:
+        """Where rounding may put a value on either side of zero."""
+        return np.zeros(self.shape, bool)
 
     @abstractmethod
     def move(self, rearrange: Move) -> Self:
@@ -145,8 +150,8 @@ class Number(ABC):
         """Divided by an integer, or multiplied by its rounded reciprocal."""
 
     @abstractmethod
-    def apply(self, function: Function) -> Self:
-        """A function of each value, to its stated accuracy."""
+    def apply(self, function: Function, *others: "Self | float") -> Self:
+        """A function of each value, and of those of other arrays, to its stated accuracy."""
 
     @abstractmethod
     def __add__(self, other: "Self | float") -> Self: ...
@@ -171,6 +176,9 @@ class Number(ABC):
 
     def __rmul__(self, other: float) -> Self:
         return self * other
+
+    @abstractmethod
+    def __rtruediv__(self, other: float) -> Self: ...
 
     def __rsub__(self, other: float) -> Self:
         return -self + other

@@ -14,7 +14,7 @@ import numpy as np
 
 from parity.arithmetic.bounded import integer_product
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
-from parity.floats import FLOAT32, Format
+from parity.floats import FLOAT32, Format, format_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +104,21 @@ class Looped(Number):
     def divided(self, n: int) -> "Looped":
         return self._with(np.divide, float(n))
 
-    def apply(self, function: Function) -> "Looped":
-        """The function, off by its stated accuracy in a random direction: that is what is called right."""
-        x = self._in_format(self.value).astype(np.float64)
+    def apply(self, function: Function, *others: "Looped | float") -> "Looped":
+        """The function, off by its stated accuracy in a random direction: that is what is called right.
+
+        The accuracy holds half an ulp for the last rounding, which is made here.
+        """
+        scalars = self.value.dtype if self.value.dtype.kind in "iu" else self.format.dtype
+        rest = (one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in others)
+        operands = [self._kept(one) for one in (self.value, *rest)]
         with np.errstate(all="ignore"):
-            value = function.f(x)
-            if not function.exact:
-                u = self.format.u
-                off = 2 * function.ulps * u * np.abs(value) + function.floor * u
-                off = np.maximum(off - u * np.abs(value), 0)  # what rounding below may add
-                value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
+            if function.exact:
+                return self._made(self._kept(function.f(*operands)))
+            value = function.f(*(self._in_format(one).astype(np.float64) for one in operands))
+            u = self.format.u
+            off = np.maximum(2 * function.ulps - 1, 0) * u * np.abs(value) + function.floor * u
+            value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
         return self._made(self._in_format(value))
 
     def __add__(self, other: "Looped | float") -> "Looped":
@@ -124,6 +129,9 @@ class Looped(Number):
 
     def __truediv__(self, other: "Looped | float") -> "Looped":
         return self._with(np.divide, other)
+
+    def __rtruediv__(self, other: float) -> "Looped":
+        return self._made(np.asarray(other)) / self
 
     def __neg__(self) -> "Looped":
         return self._made(-self.value)
@@ -141,6 +149,10 @@ class Looped(Number):
     def _computed(self) -> Array:
         """Floats in the candidate's format; integers stay what they are, since nothing rounds there."""
         return self.value if self.value.dtype.kind in "biu" else self._in_format(self.value)
+
+    def _kept(self, x: Array) -> Array:
+        """Floats in the format; integers, booleans and strings as they are."""
+        return x if format_of(x) is None else self._in_format(x)
 
     def _in_format(self, x: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):

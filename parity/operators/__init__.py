@@ -15,6 +15,7 @@ from parity.operators import (
     resize,
     select,
     shape,
+    softmax,
 )
 from parity.operators.operator import OPERATORS, Elementwise, Operator
 
@@ -36,4 +37,5 @@ __all__ = [
     "resize",
     "select",
     "shape",
+    "softmax",
 ]

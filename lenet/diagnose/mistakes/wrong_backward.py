@@ -19,7 +19,6 @@ from lenet.reference.backward import cross_entropy, layer_gradient, window_taps,
 from lenet.reference.forward import evaluate, in_format
 from parity.arithmetic import Array, Bounded
 from parity.floats import FORMATS
-from parity.operators.activation import Relu
 from parity.operators.affine import Conv
 from parity.operators.pooling import MaxPool
 
@@ -102,18 +101,10 @@ def _gradient(call: BackCall, which: int) -> Bounded:
 
 def right_input(call: BackCall) -> Bounded:
     """Cotangent of the layer's input."""
-    layer, x, d = call.layer, call.x, call.d
     back = _gradient(call, 0)
-    if layer.affine or not x.bound.any():
+    if not isinstance(call.layer.operator, MaxPool) or not call.x.bound.any():
         return back
-    size = np.abs(d.value) + d.bound
-    match layer.operator:
-        case Relu():
-            open_gate = (np.abs(x.value) <= x.bound) & (x.bound > 0)
-            return Bounded(back.value, np.where(open_gate, size, back.bound))
-        case MaxPool():
-            return Bounded(back.value, _open_winners(call, size, back.bound))
-    return back
+    return Bounded(back.value, _open_winners(call, np.abs(call.d.value) + call.d.bound, back.bound))
 
 
 def _open_winners(call: BackCall, size: Array, error: Array) -> Array:

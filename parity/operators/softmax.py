@@ -1,0 +1,114 @@
+"""Softmax and its relatives: each row of a tensor becomes shares that add up to 1.
+
+Before opset 13 a row is everything from `axis` on, as if the tensor were flattened to two axes; since
+then it is the values along `axis` alone. The formula subtracts the row's maximum and divides by the
+sum; with the reciprocal of the sum, or without the maximum, an implementation rounds no more than that.
+LogSoftmax subtracts the maximum first and the logarithm last. To subtract both at once, as log Σ e^x,
+loses the digits of rows whose values are large and lie close together, and is known as a bug (PyTorch,
+issue 11752).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from parity.arithmetic import Array, Function, Number
+from parity.operators import functions as known
+from parity.operators.operator import Operator, Points, plain_values, register
+
+
+@dataclass(frozen=True)
+class _Rows(Operator):
+    """A function of rows.
+
+    Attributes:
+        axis: where a row lies, or begins.
+        to_the_end: whether a row is everything from `axis` on (before opset 13).
+    """
+
+    axis: int = -1
+    to_the_end: bool = False
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
+        if opset >= 13:
+            return super().read(attributes, opset, inputs)
+        return replace(super().read({"axis": 1, **attributes}, opset, inputs), to_the_end=True)
+
+    def evaluate(self, x: Number) -> Number:
+        return self.of_rows(x, self._axes(x))
+
+    def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
+        """The function of rows along these axes."""
+        raise NotImplementedError
+
+    def sample(self, points: Points, x: Number) -> Number:
+        axes = self._axes(x)
+        kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
+        sizes = tuple(x.shape[axis] for axis in axes)
+
+        def rows(a: Array) -> Array:
+            chosen = a.transpose(*kept, *axes)[tuple(points[axis] for axis in kept)]
+            return chosen.reshape(-1, prod(sizes)) if kept else np.broadcast_to(a.ravel(), (count, a.size))
+
+        count = len(points[0])
+        place = (
+            np.ravel_multi_index(tuple(points[axis] for axis in axes), sizes) if axes else np.zeros(1, int)
+        )
+        return self.of_rows(x.move(rows), (1,)).move(lambda a: a[np.arange(count), place])
+
+    def terms(self, x: Number) -> int:
+        return prod(x.shape[axis] for axis in self._axes(x))
+
+    def shared(self, x: Number) -> int:
+        return self.terms(x)
+
+    def _axes(self, x: Number) -> tuple[int, ...]:
+        axis = self.axis + x.ndim if self.axis < 0 else self.axis
+        return tuple(range(axis, x.ndim)) if self.to_the_end else (axis,)
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_Rows):
+    """e^x / Σ e^x."""
+
+    TYPE: ClassVar[str] = "Softmax"
+
+    def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
+        powers = (x - x.max(axes)).apply(known.EXP)
+        return powers / powers.sum(axes)
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_Rows):
+    """x − log Σ e^x."""
+
+    TYPE: ClassVar[str] = "LogSoftmax"
+
+    def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
+        shifted = x - x.max(axes)
+        return shifted - shifted.apply(known.EXP).sum(axes).apply(known.LOG)
+
+
+@register
+@dataclass(frozen=True)
+class Hardmax(_Rows):
+    """1 at the first largest value of a row, 0 elsewhere."""
+
+    TYPE: ClassVar[str] = "Hardmax"
+
+    def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
+        plain_values(x, "Hardmax of a tensor")
+
+        def first(a: Array) -> Array:
+            rows = np.moveaxis(a, axes, range(-len(axes), 0))
+            flat = rows.reshape(*rows.shape[: a.ndim - len(axes)], -1)
+            ones = np.arange(flat.shape[-1]) == flat.argmax(-1)[..., None]
+            return np.moveaxis(ones.reshape(rows.shape), range(-len(axes), 0), axes).astype(a.dtype)
+
+        return x.apply(Function("hardmax", first, exact=True))

@@ -24,7 +24,7 @@ from parity.floats import FLOAT32, FLOAT64, Format, equal_bits, format_of
 from parity.graph import Declared, Graph, Node, apply
 from parity.operators import Operator
 from parity.operators.operator import Points
-from parity.verdict import Report, TensorReport, Worst
+from parity.verdict import ORDER, Report, TensorReport, Worst
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once
@@ -249,8 +249,9 @@ def _report(
     best: TensorReport | None = None
     for operator in node.operator.forms():
         report = _compared(blank, operator, output, seen, bounded, looped, sample)
-        if best is None or (report.verdict in ("equal", "rounding") and report.verdict != best.verdict):
-            best = report
+        if best is None or ORDER.index(report.verdict) < ORDER.index(best.verdict):
+            form = "" if best is None else operator.form_name  # nothing is said of the first
+            best = replace(report, note="; ".join(one for one in (report.note, form) if one))
         if report.verdict in ("equal", "rounding"):
             break
     assert best is not None
@@ -302,7 +303,10 @@ def _all_points(shape: tuple[int, ...]) -> Points:
 
 def _whole(operator: Operator, output: int, inputs: list[Bounded | None]) -> Bounded:
     result = operator.evaluate(*inputs)
-    return _bounded(result[output] if isinstance(result, tuple) else result)
+    outputs = result if isinstance(result, tuple) else (result,)
+    if output >= len(outputs):
+        raise Unjudged(f"output {output} of {operator.TYPE}")
+    return _bounded(outputs[output])
 
 
 def _bounded(x: Number) -> Bounded:
@@ -322,7 +326,7 @@ def sampled(operator: Operator, points: Points, inputs: list) -> Number:
     """The operator at these points, so many at a time that what they gather stays small."""
     if not points:
         return operator.evaluate(*inputs).reshape(1)  # type: ignore[union-attr]
-    count = max(1, GATHERED // max(operator.terms(*inputs), 1))
+    count = max(1, GATHERED // max(operator.gathered(*inputs), 1))
     parts = [
         operator.sample(tuple(axis[start : start + count] for axis in points), *inputs)
         for start in range(0, len(points[0]), count)

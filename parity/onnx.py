@@ -89,7 +89,9 @@ def _operator(kind: str, proto: NodeProto, opset: int) -> Operator:
     if kind not in OPERATORS:
         raise Unjudged(kind)
     attributes = {one.name: _value(one) for one in proto.attribute}
-    return OPERATORS[kind].read(attributes, opset, len(proto.input))
+    operator = OPERATORS[kind].read(attributes, opset, len(proto.input))
+    operator.check_outputs(len(proto.output))
+    return operator
 
 
 def _value(attribute: AttributeProto) -> Any:

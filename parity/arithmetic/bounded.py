@@ -144,6 +144,22 @@ class Bounded(Number):
         widest = function.slope * self.error if np.isfinite(function.slope) else None
         return np.where(self.error == 0, 0.0, _reach(np.minimum(*ends), value, np.maximum(*ends), widest))
 
+    def affine(self, center: "Bounded", scale: "Bounded", shift: "Bounded | None") -> "Bounded":
+        """An error of `scale` is the same in both of its products, so that it acts on x − center alone.
+
+        What the products, and the difference from `shift`, round is put on x, center and shift beforehand.
+        """
+        x, c, s = (_wide(one.value) for one in (self, center, scale))
+        one, two = (gamma(k, self.format.u) + gamma(k + 2, U64) for k in (1, 2))
+        off = self.bound + one * (np.abs(x) + self.bound) + center.bound
+        apart = Bounded(x - c, off + two * (np.abs(c) + center.bound), self.format)
+        carried = _both(np.multiply, apart.value, apart.error, s, scale.error)
+        assert carried is not None
+        product = Bounded(
+            apart.value * s, np.where(carried == 0, 0.0, carried + self.format.smallest), self.format
+        )
+        return product + (0.0 if shift is None else shift * 1.0)
+
     def __add__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
         if self._is_integer() and y._is_integer():

@@ -55,7 +55,10 @@ class Looped(Number):
         terms = self._in_format(self.value).transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
         with np.errstate(over="ignore", invalid="ignore"):
-            total = reduce(np.add, terms, np.zeros(terms.shape[1:], terms.dtype))
+            if len(terms) > max(terms[:1].size, 1):  # a long sum: NumPy adds up one after the other, too
+                total = np.add.accumulate(terms, axis=0)[-1]
+            else:
+                total = reduce(np.add, terms, np.zeros(terms.shape[1:], terms.dtype))
         return Looped(np.expand_dims(total, axes), self.format)
 
     def max(self, axes: Axes) -> "Looped":

@@ -40,6 +40,14 @@ class Operator(ABC):
             raise Unjudged(f"{cls.TYPE} with attribute {unknown[0]}")
         return cls(**given)
 
+    def check_outputs(self, count: int) -> None:
+        """Refuse a node with so many outputs, where their number changes what the operator means.
+
+        Raises:
+            Unjudged: it does.
+        """
+        return
+
     @abstractmethod
     def evaluate(self, *inputs: Any) -> Number | tuple[Number, ...]:
         """The output, or all outputs in order, in the arithmetic of the inputs.
@@ -58,13 +66,25 @@ class Operator(ABC):
         """How many input values one output value is made of, about: what a sample of one value costs."""
         return 1
 
+    def gathered(self, *inputs: Any) -> int:
+        """How many input values a sample of one value lays out: its terms, unless points share them."""
+        return self.terms(*inputs)
+
     def shared(self, *inputs: Any) -> int:
         """How many output values share one reduction (a mean, say): their errors are not independent."""
         return 1
 
     def forms(self) -> tuple["Operator", ...]:
-        """All right ways to evaluate it whose bounds differ, the usual one first."""
+        """All right ways to evaluate it whose bounds differ, from the tightest to the widest.
+
+        An operator as it is read from a file is the widest, so that its bound holds where no form is tried.
+        """
         return (self,)
+
+    @property
+    def form_name(self) -> str:
+        """What distinguishes this form from others; "" where there is only one."""
+        return ""
 
     def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
         """Cotangents of the inputs, for that of the output; None where none is asked for.

@@ -90,8 +90,7 @@ def _operator(kind: str, proto: NodeProto, opset: int) -> Operator:
         raise Unjudged(kind)
     attributes = {one.name: _value(one) for one in proto.attribute}
     operator = OPERATORS[kind].read(attributes, opset, len(proto.input))
-    operator.check_outputs(len(proto.output))
-    return operator
+    return operator.with_outputs(len(proto.output))
 
 
 def _value(attribute: AttributeProto) -> Any:

@@ -21,7 +21,7 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic.number import Array, Axes, Function, Move, Number
-from parity.floats import FLOAT32, U64, Format, cover, gamma
+from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,14 +151,13 @@ class Bounded(Number):
         """
         x, c, s = (_wide(one.value) for one in (self, center, scale))
         one, two = (gamma(k, self.format.u) + gamma(k + 2, U64) for k in (1, 2))
-        off = self.bound + one * (np.abs(x) + self.bound) + center.bound
-        apart = Bounded(x - c, off + two * (np.abs(c) + center.bound), self.format)
-        carried = _both(np.multiply, apart.value, apart.error, s, scale.error)
+        apart = x - c
+        off = self.bound + one * (np.abs(x) + self.bound) + center.bound + two * (np.abs(c) + center.bound)
+        carried = _both(np.multiply, apart, off, s, scale.error)
         assert carried is not None
-        product = Bounded(
-            apart.value * s, np.where(carried == 0, 0.0, carried + self.format.smallest), self.format
-        )
-        return product + (0.0 if shift is None else shift * 1.0)
+        nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
+        error = np.where(nothing, 0.0, carried + self.format.smallest)  # of products that underflow
+        return Bounded(apart * s, error, self.format) + (0.0 if shift is None else shift * 1.0)
 
     def __add__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
@@ -173,9 +172,10 @@ class Bounded(Number):
         a, b = _wide(self.value), _wide(y.value)
         value = a * b
         carried = _both(np.multiply, a, self.error, b, y.error)
-        return self._rounded(
-            value, np.zeros(value.shape) if carried is None else carried, 1, self.format.smallest
-        )
+        carried = np.zeros(value.shape) if carried is None else carried
+        if self.format is FLOAT64:  # whose products underflow here, too
+            carried = np.where((value == 0) & (a != 0) & (b != 0), carried + self.format.smallest, carried)
+        return self._rounded(value, carried, 1, self.format.smallest)
 
     def __truediv__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
@@ -232,11 +232,20 @@ def _both(
     product: np.ufunc, a: Array, a_error: Array | None, b: Array, b_error: Array | None
 ) -> Array | None:
     """|a|·e_b + e_a·|b| + e_a·e_b, where there are errors."""
-    if b_error is None:
-        return None if a_error is None else product(a_error, np.abs(b))
-    if a_error is None:
-        return product(np.abs(a), b_error)
-    return product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
+    with np.errstate(invalid="ignore"):
+        if b_error is None:
+            return None if a_error is None else _unknown(product(a_error, np.abs(b)), a, b)
+        if a_error is None:
+            return _unknown(product(np.abs(a), b_error), a, b)
+        return _unknown(product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b)), a, b)
+
+
+def _unknown(error: Array, a: Array, b: Array) -> Array:
+    """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
+    none = np.isnan(error)
+    if none.any() and np.isfinite(a).all() and np.isfinite(b).all():
+        error[none] = np.inf
+    return error
 
 
 def _reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> Array:

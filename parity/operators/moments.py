@@ -7,16 +7,14 @@ from a file, an operator has the widest.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import frexp, prod
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.errors import Unjudged
 from parity.operators.operator import Operator, Points, at
 from parity.operators.powers import RSQRT
 
@@ -77,17 +75,6 @@ def standardized(
         return x.affine(mean, factor, bias)
     y = (x - mean) * factor
     return y if bias is None else y + bias
-
-
-def without_form(attributes: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Attributes of a node, none of which may be called as the field that tells forms apart.
-
-    Raises:
-        Unjudged: one is.
-    """
-    if "form" in attributes:
-        raise Unjudged(f"{kind} with attribute form")
-    return attributes
 
 
 @dataclass(frozen=True)
@@ -202,11 +189,9 @@ class Formed(Rowwise):
         form: in which.
     """
 
-    form: Way = Way()
+    OWN: ClassVar[tuple[str, ...]] = ("form",)
 
-    @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
-        return super().read(without_form(attributes, cls.TYPE), opset, inputs)
+    form: Way = Way()
 
     def forms(self) -> tuple[Operator, ...]:
         return tuple(replace(self, form=way) for way in WAYS)

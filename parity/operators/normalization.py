@@ -1,9 +1,8 @@
 """Normalization to mean 0 and variance 1, or to length 1, over a batch, a map, a row or some channels."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from parity.operators.moments import (
     standardized,
     stated,
     variance,
-    without_form,
 )
 from parity.operators.operator import Operator, Points, at, register
 from parity.operators.powers import RECIPROCAL, RSQRT, SQRT, power, powers, root
@@ -155,9 +153,10 @@ class BatchNormalization(Standardization):
     spatial: int = 1  # until opset 8; 0: a mean, variance, scale and bias for each value of an image
     training_mode: int = 0
 
-    def check_outputs(self, count: int) -> None:
+    def with_outputs(self, count: int) -> Operator:
         if count > 1 and not self.training_mode:
             raise Unjudged("BatchNormalization that trains, before opset 14")
+        return self
 
     def forms(self) -> tuple[Operator, ...]:
         return super().forms() if self.training_mode else tuple(replace(self, form=way) for way in WAYS[:2])
@@ -212,16 +211,13 @@ class LRN(Operator):
     """
 
     TYPE: ClassVar[str] = "LRN"
+    OWN: ClassVar[tuple[str, ...]] = ("form",)
 
     alpha: float = 1e-4
     beta: float = 0.75
     bias: float = 1.0
     size: int = 1
     form: str = "running"
-
-    @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
-        return super().read(without_form(attributes, cls.TYPE), opset, inputs)
 
     def forms(self) -> tuple[Operator, ...]:
         return replace(self, form="window"), replace(self, form="running")

@@ -17,7 +17,7 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.errors import Unjudged
 from parity.operators.affine import LARGEST, Window, window
-from parity.operators.operator import Inputs, Operator, Points, plain_values, register
+from parity.operators.operator import Inputs, Operator, Points, register
 from parity.operators.powers import powers, root
 
 
@@ -157,11 +157,16 @@ class MaxPool(_Pool):
     """The largest value of each window, and where it lies: the first of several in row order."""
 
     TYPE: ClassVar[str] = "MaxPool"
+    OWN: ClassVar[tuple[str, ...]] = ("indices",)
 
     storage_order: int = 0  # 1: the second output counts places down the columns
+    indices: bool = False  # whether there is a second output
 
-    def evaluate(self, x: Number) -> tuple[Number, Number]:
-        return self._values(x), self._indices(x)
+    def with_outputs(self, count: int) -> "MaxPool":
+        return replace(self, indices=count > 1)
+
+    def evaluate(self, x: Number) -> Number | tuple[Number, ...]:
+        return (self._values(x), self._indices(x)) if self.indices else self._values(x)
 
     def _pooled(self, values: Number, seen: Seen) -> Number:
         axis = values.ndim - seen.inside.ndim
@@ -192,13 +197,16 @@ class MaxPool(_Pool):
             return places
         return np.ravel_multi_index(np.unravel_index(places, shape), shape, order="F")
 
-    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
-        """Each window's cotangent goes to its largest value, the first of several in row order."""
+    def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
+        """Each window's cotangent goes to its largest value, the first of several in row order.
+
+        Where the input has errors, its winners are those of its values: whether they are decided is another
+        question.
+        """
         (x,) = inputs
         assert x is not None
-        values = x.comparable if isinstance(x, Integers) else plain_values(x, "the backward pass of an input")
         those = _all_seen(self, x)
-        winner = _winner(_windows(values, those), those)
+        winner = _winner(_windows(x.comparable, those), those)
         place = np.take_along_axis(those.places[None, None], winner[:, :, None], axis=2)[:, :, 0]
         image, channel = np.ogrid[: x.shape[0], : x.shape[1]]
         image, channel = (one.reshape(*one.shape, *(1,) * (x.ndim - 2)) for one in (image, channel))
@@ -213,7 +221,7 @@ class MaxPool(_Pool):
                 return back.reshape(x.shape)
 
             parts.append(cotangent.move(send))
-        return (_added(parts),)
+        return _added(parts)
 
 
 def _winner(values: Array, seen: Seen) -> Array:
@@ -267,7 +275,7 @@ class AveragePool(_Pool):
         values, axis = _inner(values, seen)
         return divided_each(_dropped(values.sum((axis,)), axis), seen.count(bool(self.count_include_pad)))
 
-    def backward(self, inputs: Inputs, output: Number, cotangent: Number) -> tuple[Number | None, ...]:
+    def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         """Each window's cotangent is divided by the number of its values and goes to all of them."""
         (x,) = inputs
         assert x is not None
@@ -284,7 +292,7 @@ class AveragePool(_Pool):
                 return back.reshape(x.shape)
 
             parts.append(share.move(send))
-        return (_added(parts),)
+        return _added(parts)
 
 
 def _where(a: Array, chosen: Array) -> Array:

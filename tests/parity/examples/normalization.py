@@ -63,6 +63,6 @@ EXAMPLES = [
     _of("MeanVarianceNormalization", IMAGE, axes=(0, 1, 2, 3), mean=100),
     _of("MeanVarianceNormalization", IMAGE, axes=(2, 3)),
     _of("LRN", (2, 7, 4, 3), size=3),
-    _of("LRN", (2, 7, 4, 3), size=4, alpha=0.3, beta=0.6, bias=2.1),
-    _of("LRN", (2, 3, 4, 5), size=5, alpha=1.0, bias=0.5),
+    _of("LRN", (2, 7, 4, 3), size=5, alpha=0.3, beta=0.6, bias=2.1),
+    _of("LRN", (2, 3, 4, 5), size=7, alpha=1.0, bias=0.5),
 ]

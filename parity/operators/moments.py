@@ -2,8 +2,8 @@
 
 A variance is computed as the mean of squared deviations, or as E[x²] − E[x]², which is less accurate by the
 factor 1 + mean²/variance; Welford's updates lie between both, inside the bound of the first. What follows is
-(x − mean)·s + b or x·s + (b − mean·s). All of these are in use. Each is a form of an operator; as it is read
-from a file, an operator has the widest.
+(x − mean)·s + b or x·s + (b − mean·s). All of these are in use, and each is a form of an operator. As it is
+read from a file, an operator is computed in any of these ways: its bound is the largest of theirs.
 """
 
 from abc import abstractmethod
@@ -16,7 +16,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.operators.operator import Operator, Points, at
-from parity.operators.powers import RSQRT
+from parity.operators.powers import inverse_root
 
 LARGEST = 2**20  # values that are normalized at once
 Moments = tuple[Number, ...]
@@ -24,15 +24,15 @@ Moments = tuple[Number, ...]
 
 @dataclass(frozen=True)
 class Way:
-    """How a variance and a standardized value are computed.
+    """How a variance and a standardized value are computed; None: in any way.
 
     Attributes:
         one_pass: the variance as E[x²] − E[x]².
         shifted: the value as x·s + (b − mean·s).
     """
 
-    one_pass: bool = True
-    shifted: bool = True
+    one_pass: bool | None = None
+    shifted: bool | None = None
 
     def __str__(self) -> str:
         variance = "E[x²] − E[x]²" if self.one_pass else "the mean of squared deviations"
@@ -58,19 +58,42 @@ def stated(x: Number, value: float) -> Number | float:
     return x.move(lambda a: np.zeros((1,) * a.ndim)) + value
 
 
-def variance(x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool) -> Number:
+def either(one: Number, other: Number) -> Number:
+    """A value that is computed in one of two ways: the larger bound of both."""
+    return one.maximum(other)
+
+
+def variance(x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool | None) -> Number:
     """Of all values over these axes, divided by their number; never negative."""
+    if one_pass is None:
+        return either(variance(x, mean, axes, False), variance(x, mean, axes, True))
     if one_pass:
         return ((x * x).mean(axes) - mean * mean).maximum(0.0)
     apart = x - mean
     return (apart * apart).mean(axes)
 
 
-def standardized(
-    x: Number, mean: Number, inverse: Number, scale: Number | None, bias: Number | None, shifted: bool
+def inverse_deviation(
+    x: Number, mean: Number, axes: tuple[int, ...], epsilon: float, one_pass: bool | None
 ) -> Number:
-    """(x − mean) · inverse · scale + bias."""
-    factor = inverse if scale is None else inverse * scale
+    """1 / sqrt(variance + ε).
+
+    It is no more than 1 / sqrt(ε), except where the variance is E[x²] − E[x]²: not all libraries clip that at
+    zero, so that where it may come out negative every result is possible.
+    """
+    if one_pass is None:
+        ways = (inverse_deviation(x, mean, axes, epsilon, way) for way in (False, True))
+        return either(*ways)
+    spread = variance(x, mean, axes, one_pass) + stated(x, epsilon)
+    return spread.apply(inverse_root(0.0 if one_pass else epsilon))
+
+
+def standardized(
+    x: Number, mean: Number, factor: Number, bias: Number | None, shifted: bool | None
+) -> Number:
+    """(x − mean) · factor + bias."""
+    if shifted is None:
+        return either(standardized(x, mean, factor, bias, False), standardized(x, mean, factor, bias, True))
     if shifted:
         return x.affine(mean, factor, bias)
     y = (x - mean) * factor
@@ -202,7 +225,8 @@ class Formed(Rowwise):
 
     def result(self, x: Number, moments: Moments, scale: Number | None, bias: Number | None) -> Number:
         mean, inverse = moments
-        return standardized(x, mean, inverse, scale, bias, self.form.shifted)
+        factor = inverse if scale is None else inverse * scale
+        return standardized(x, mean, factor, bias, self.form.shifted)
 
 
 @dataclass(frozen=True)
@@ -213,5 +237,4 @@ class Standardization(Formed):
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
         mean = x.mean(axes)
-        spread = variance(x, mean, axes, self.form.one_pass)
-        return mean, (spread + stated(x, self.epsilon)).apply(RSQRT)
+        return mean, inverse_deviation(x, mean, axes, self.epsilon, self.form.one_pass)

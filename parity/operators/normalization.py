@@ -14,12 +14,15 @@ from parity.operators.moments import (
     Moments,
     Rowwise,
     Standardization,
+    either,
     standardized,
     stated,
     variance,
 )
 from parity.operators.operator import Operator, Points, at, register
-from parity.operators.powers import RECIPROCAL, RSQRT, SQRT, power, powers, root
+from parity.operators.powers import SQRT, inverse_norm, inverse_root, power, powers, reciprocal
+
+LEAST = 1e-9  # what MeanVarianceNormalization adds to a standard deviation
 
 
 def _by_channel(parameter: Number, ndim: int) -> Number:
@@ -93,7 +96,7 @@ class RMSNormalization(Rowwise):
         return tuple(range(self.axis % x.ndim, x.ndim))
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
-        return (((x * x).mean(axes) + stated(x, self.epsilon)).apply(RSQRT),)
+        return (((x * x).mean(axes) + stated(x, self.epsilon)).apply(inverse_root(self.epsilon)),)
 
     def result(self, x: Number, moments: Moments, scale: Number | None, bias: Number | None) -> Number:
         y = x * moments[0]
@@ -114,7 +117,7 @@ class LpNormalization(Rowwise):
         return (self.axis % x.ndim,)
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
-        return (root(powers(x, self.p).sum(axes), self.p).apply(RECIPROCAL),)
+        return (powers(x, self.p).sum(axes).apply(inverse_norm(self.p)),)
 
     def result(self, x: Number, moments: Moments, scale: Number | None, bias: Number | None) -> Number:
         return x * moments[0]
@@ -134,8 +137,13 @@ class MeanVarianceNormalization(Formed):
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
         mean = x.mean(axes)
-        deviation = variance(x, mean, axes, self.form.one_pass).apply(SQRT)
-        return mean, (deviation + stated(x, 1e-9)).apply(RECIPROCAL)
+        if self.form.one_pass is None:
+            return mean, either(self._inverse(x, mean, axes, False), self._inverse(x, mean, axes, True))
+        return mean, self._inverse(x, mean, axes, self.form.one_pass)
+
+    def _inverse(self, x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool) -> Number:
+        deviation = variance(x, mean, axes, one_pass).apply(SQRT)
+        return (deviation + stated(x, LEAST)).apply(reciprocal(0.0 if one_pass else LEAST))
 
 
 @register
@@ -194,8 +202,8 @@ class BatchNormalization(Standardization):
         return self._inference(x.move(lambda a: a[points]), *given)
 
     def _inference(self, x: Number, scale: Number, bias: Number, mean: Number, spread: Number) -> Number:
-        inverse = (spread + stated(spread, self.epsilon)).apply(RSQRT)
-        return standardized(x, mean, inverse, scale, bias, self.form.shifted)
+        inverse = (spread + stated(spread, self.epsilon)).apply(inverse_root())
+        return standardized(x, mean, inverse * scale, bias, self.form.shifted)
 
 
 @register
@@ -207,7 +215,7 @@ class LRN(Operator):
     another is taken at each step: its error grows with the number of channels.
 
     Attributes:
-        form: "window" where each window is summed up by itself, "running" for a running sum.
+        form: "window" where each window is summed up by itself, "running" for a running sum; "": any.
     """
 
     TYPE: ClassVar[str] = "LRN"
@@ -217,7 +225,7 @@ class LRN(Operator):
     beta: float = 0.75
     bias: float = 1.0
     size: int = 1
-    form: str = "running"
+    form: str = ""
 
     def forms(self) -> tuple[Operator, ...]:
         return replace(self, form="window"), replace(self, form="running")
@@ -233,7 +241,7 @@ class LRN(Operator):
         return x.shape[1]
 
     def shared(self, x: Number) -> int:
-        return x.shape[1] if self.form == "running" else self.terms(x)
+        return self.terms(x) if self.form == "window" else x.shape[1]
 
     def evaluate(self, x: Number) -> Number:
         return x / self._bases(x).apply(power(self.beta))
@@ -246,21 +254,29 @@ class LRN(Operator):
 
     def _bases(self, x: Number) -> Number:
         """bias + alpha/size · Σx², for each channel along axis 1."""
-        before, channels = (self.size - 1) // 2, x.shape[1]
+        before = (self.size - 1) // 2
         widths = ((0, 0), (before, self.size - 1 - before), *((0, 0),) * (x.ndim - 2))
         squares = (x * x).move(lambda a: np.pad(a, widths))
-        alpha, bias = stated(x, self.alpha), stated(x, self.bias)
         if self.form == "window":
-            starts = range(self.size)
-            taps = squares.move(lambda a: np.stack([a[:, k : k + channels] for k in starts]))
-            return (taps.sum((0,)) * alpha).divided(self.size).reshape(*x.shape) + bias
-        squares = (squares * alpha).divided(self.size)
-        total = squares.move(partial(_channels, start=0, stop=self.size)).sum((1,)) + bias
+            return self._windows(x, squares)
+        if self.form == "running":
+            return self._running(x, squares)
+        return either(self._windows(x, squares), self._running(x, squares))
+
+    def _windows(self, x: Number, squares: Number) -> Number:
+        starts, channels = range(self.size), x.shape[1]
+        taps = squares.move(lambda a: np.stack([a[:, k : k + channels] for k in starts]))
+        scaled = (taps.sum((0,)) * stated(x, self.alpha)).divided(self.size)
+        return scaled.reshape(*x.shape) + stated(x, self.bias)
+
+    def _running(self, x: Number, squares: Number) -> Number:
+        scaled = (squares * stated(x, self.alpha)).divided(self.size)
+        total = scaled.move(partial(_channels, start=0, stop=self.size)).sum((1,)) + stated(x, self.bias)
         totals = [total]
-        for c in range(1, channels):
+        for c in range(1, x.shape[1]):
             last = c + self.size - 1
-            total = total + squares.move(partial(_channels, start=last, stop=last + 1))
-            total = total - squares.move(partial(_channels, start=c - 1, stop=c))
+            total = total + scaled.move(partial(_channels, start=last, stop=last + 1))
+            total = total - scaled.move(partial(_channels, start=c - 1, stop=c))
             totals.append(total)
         return totals[0].join(totals[1:], 1)
 

@@ -78,7 +78,7 @@ class Operator(ABC):
     def forms(self) -> tuple["Operator", ...]:
         """All right ways to evaluate it whose bounds differ, from the tightest to the widest.
 
-        An operator as it is read from a file is the widest, so that its bound holds where no form is tried.
+        As it is read from a file, an operator has the largest bound of all, for where no form is tried.
         """
         return (self,)
 

@@ -293,11 +293,9 @@ def _operator(kind: str, domain: str, proto: NodeProto, opset: int) -> Operator:
     if not domain:
         _check_version(proto, opset)
     attributes = {one.name: attribute_value(one) for one in proto.attribute}
-    if kind == "Split" and len(proto.input) < 2 and "split" not in attributes:
-        # Before opset 18 nothing but its outputs says into how many pieces.
-        attributes.setdefault("num_outputs", len(proto.output))
     try:
-        return OPERATORS[kind].read(attributes, opset, len(proto.input))
+        operator = OPERATORS[kind].read(attributes, opset, len(proto.input))
+        return operator.with_outputs(len(proto.output))
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise Unjudged(f"{kind} with attributes that it cannot have: {error}") from error
 

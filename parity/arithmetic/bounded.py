@@ -24,7 +24,7 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
-from parity.floats import FLOAT32, U64, Format, cover, format_of, gamma
+from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +233,21 @@ class Bounded(Number):
             return self
         return Bounded(self.value, np.where(small, np.maximum(size, self.bound), self.bound), self.format)
 
+    def affine(self, center: "Bounded", scale: "Bounded", shift: "Bounded | None") -> "Bounded":
+        """An error of `scale` is the same in both of its products, so that it acts on x − center alone.
+
+        What the products, and the difference from `shift`, round is put on x, center and shift beforehand.
+        """
+        x, c, s = (_wide(one.value) for one in (self, center, scale))
+        one, two = (gamma(k, self.format.u) + gamma(k + 2, U64) for k in (1, 2))
+        apart = x - c
+        off = self.bound + one * (np.abs(x) + self.bound) + center.bound + two * (np.abs(c) + center.bound)
+        carried = _both(np.multiply, apart, off, s, scale.error)
+        assert carried is not None
+        nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
+        error = np.where(nothing, 0.0, carried + self.format.smallest)  # of products that underflow
+        return Bounded(apart * s, error, self.format) + (0.0 if shift is None else shift * 1.0)
+
     def __add__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
         if self._is_integer() and y._is_integer():
@@ -249,6 +264,8 @@ class Bounded(Number):
             return Bounded(self.value * y.value, carried, self.format)
         value = a * b
         carried = np.zeros(value.shape) if carried is None else carried
+        if self.format is FLOAT64:  # whose products underflow here, too
+            carried = np.where((value == 0) & (a != 0) & (b != 0), carried + self.format.smallest, carried)
         return self._rounded(value, carried, 1, self.format.smallest + self.format.flush)
 
     def __truediv__(self, other: "Bounded | float") -> "Bounded":
@@ -391,8 +408,15 @@ def _both(
             total = product(np.abs(a), b_error)
         else:
             total = product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
-    # A bound that has overflowed, times zero: nothing is known.
-    return np.where(np.isnan(total), np.inf, total) if np.isnan(total).any() else total
+    return _unknown(total, a, b)
+
+
+def _unknown(error: Array, a: Array, b: Array) -> Array:
+    """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
+    none = np.isnan(error)
+    if none.any() and np.isfinite(a).all() and np.isfinite(b).all():
+        error[none] = np.inf
+    return error
 
 
 def _reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> Array:

@@ -191,6 +191,11 @@ class Number(ABC):
         """Over these axes, which stay with length 1."""
         return self.sum(axes).divided(prod(self.shape[axis] for axis in axes))
 
+    def affine(self, center: Self, scale: Self, shift: Self | None) -> Self:
+        """(x − center) · scale + shift, computed as x · scale + (shift − center · scale)."""
+        moved = -(center * scale)
+        return self * scale + (moved if shift is None else shift + moved)
+
     def reshape(self, *shape: int) -> Self:
         """The same values in another shape."""
         return self.move(lambda a: a.reshape(shape))

@@ -21,6 +21,7 @@ class Operator(ABC):
     TYPE: ClassVar[str]  # "Conv"
     # For attributes that change no value (a hint for training): name and why they may be ignored.
     IGNORED: ClassVar[Mapping[str, str]] = {}
+    OWN: ClassVar[tuple[str, ...]] = ()  # fields that are no attributes of the standard
 
     @classmethod
     def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
@@ -34,11 +35,19 @@ class Operator(ABC):
         Raises:
             Unjudged: an attribute is none of this operator's.
         """
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - set(cls.OWN)
         given = {name: value for name, value in attributes.items() if name not in cls.IGNORED}
         if unknown := sorted(given.keys() - known):
             raise Unjudged(f"{cls.TYPE} with attribute {unknown[0]}")
         return cls(**given)
+
+    def with_outputs(self, count: int) -> "Operator":
+        """The operator of a node with so many outputs.
+
+        Raises:
+            Unjudged: their number changes what it means, in a way that is not known here.
+        """
+        return self
 
     @abstractmethod
     def evaluate(self, *inputs: Any) -> Number | tuple[Number, ...]:

@@ -1,6 +1,6 @@
 """Other shapes of the same values: nothing is computed, and most results are views that copy nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
 
@@ -199,6 +199,10 @@ class Split(Operator):
     axis: int = 0
     num_outputs: int = 0
     split: tuple[int, ...] | None = None
+
+    def with_outputs(self, count: int) -> "Split":
+        """Before opset 18 nothing but its outputs says into how many pieces."""
+        return self if self.num_outputs or self.split else replace(self, num_outputs=count)
 
     def evaluate(self, x: Number, split: Number | None = None) -> tuple[Number, ...]:
         lengths = axes_of(split, self.split, "the lengths of a split")

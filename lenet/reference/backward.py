@@ -12,7 +12,7 @@ do the bounds hold.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -100,7 +100,8 @@ def layer_gradient(
     layer: Layer, which: int, inputs: Iterable[Numbers], output: Numbers, cotangent: Numbers
 ) -> Numbers:
     """The cotangent of the layer's input (0), weight (1) or bias (2)."""
-    return layer.operator.gradient(which, list(inputs), output, cotangent)
+    back = layer.operator.gradient(which, list(inputs), output, cotangent)
+    return cast(Numbers, back)
 
 
 def window_taps(x: Array, size: int) -> list[Array]:

@@ -9,12 +9,13 @@ import onnxruntime
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from parity import judge
 from parity.arithmetic import Array, Bounded, Number
 from parity.floats import FLOAT32, FLOAT64, Format
+from parity.judge import judge
 from parity.onnx import read_onnx
 from parity.operators import Operator
 from parity.verdict import TensorReport
+from parity.yardsticks import sampled
 from tests.parity.examples.example import Example
 
 Arrays = Sequence[Array | None]
@@ -79,7 +80,7 @@ def verdicts(
     """What is said of a candidate's outputs."""
     graph = read_onnx(model(example, arrays, len(found)))
     values = fed(arrays) | {f"y{k}": array for k, array in enumerate(found)}
-    return list(judge.judge(graph, values, sample=sample).tensors)
+    return list(judge(graph, values, sample=sample).tensors)
 
 
 def verdict(example: Example, arrays: Arrays, found: Any, sample: int | None = None) -> str:
@@ -102,7 +103,7 @@ def check_sample(operator: Operator, arrays: Arrays, seed: int = 0) -> None:
         (whole, *_), (exact, *_) = outputs(form, arrays), outputs(form, arrays, FLOAT64)
         points = tuple(rng.integers(0, size, 50) for size in whole.shape)
         inputs = [None if a is None else Bounded(a, None, FLOAT32) for a in arrays]
-        part = judge.sampled(form, points, inputs)
+        part = sampled(form, points, inputs)
         assert isinstance(part, Bounded)
         assert part.shape == (50,)
         assert (np.abs(part.value - whole.value[points]) <= exact.bound[points]).all()

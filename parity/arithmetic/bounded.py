@@ -243,7 +243,7 @@ class Bounded(Number):
         apart = x - c
         off = self.bound + one * (np.abs(x) + self.bound) + center.bound + two * (np.abs(c) + center.bound)
         carried = _both(np.multiply, apart, off, s, scale.error)
-        assert carried is not None
+        carried = np.zeros(apart.shape) if carried is None else carried
         nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
         error = np.where(nothing, 0.0, carried + self.format.smallest)  # of products that underflow
         return Bounded(apart * s, error, self.format) + (0.0 if shift is None else shift * 1.0)

@@ -323,6 +323,20 @@ def test_running_sums_are_named() -> None:
     assert report.note == "running sums over the channels"
 
 
+def test_power_by_exponential_and_logarithm_is_right() -> None:
+    """TensorFlow's way; for large sums it is outside the accuracy of a power function."""
+    x = (1000 + np.random.default_rng(0).standard_normal((2, 7, 6, 5))).astype(np.float32)
+    operator = LRN(size=1, alpha=0.5)
+    base = np.float32(1) + np.float32(0.5) * x * x
+    (y,) = one_node.outputs(operator, [x])
+    ratios = [
+        np.abs(found - y.value) / y.bound
+        for found in (x * np.exp(np.log(base) * np.float32(-0.75)), x / base ** np.float32(0.75))
+    ]
+    assert all((ratio <= 1).all() for ratio in ratios)
+    assert ratios[0].max() > 2 * ratios[1].max()
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 

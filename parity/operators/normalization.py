@@ -20,7 +20,7 @@ from parity.operators.moments import (
     variance,
 )
 from parity.operators.operator import Operator, Points, at, register
-from parity.operators.powers import SQRT, inverse_norm, inverse_root, power, powers, reciprocal
+from parity.operators.powers import SQRT, inverse_norm, inverse_root, power_by_logarithm, powers, reciprocal
 
 LEAST = 1e-9  # what MeanVarianceNormalization adds to a standard deviation
 
@@ -212,7 +212,8 @@ class LRN(Operator):
     """x / (bias + alpha/size · Σx²)^beta, the sum over `size` neighbouring channels.
 
     The kernels of Caffe and onnxruntime keep a running sum, to which one channel is added and from which
-    another is taken at each step: its error grows with the number of channels.
+    another is taken at each step: its error grows with the number of channels. TensorFlow's takes the
+    power by exponential and logarithm, whose error grows with the sum; all others stay inside that bound.
 
     Attributes:
         form: "window" where each window is summed up by itself, "running" for a running sum; "": any.
@@ -244,13 +245,13 @@ class LRN(Operator):
         return self.terms(x) if self.form == "window" else x.shape[1]
 
     def evaluate(self, x: Number) -> Number:
-        return x / self._bases(x).apply(power(self.beta))
+        return x / power_by_logarithm(self._bases(x), stated(x, self.beta))
 
     def sample(self, points: Points, x: Number) -> Number:
         image, channel, *place = points
         columns = x.move(lambda a: np.moveaxis(a, 1, -1)[image, *place])  # (M, C)
         bases = self._bases(columns).move(lambda a: a[np.arange(len(channel)), channel])
-        return x.move(lambda a: a[points]) / bases.apply(power(self.beta))
+        return x.move(lambda a: a[points]) / power_by_logarithm(bases, stated(bases, self.beta))
 
     def _bases(self, x: Number) -> Number:
         """bias + alpha/size · Σx², for each channel along axis 1."""

@@ -62,6 +62,27 @@ def power(exponent: float) -> Function:
     )
 
 
+LOG = Function(
+    "log",
+    lambda x: np.log(np.maximum(x, 0)),
+    ulps=1,
+    monotone=True,
+    source="logf: 1 in the CUDA programming guide; Eigen's and the C libraries' are about 1",
+)
+EXP = Function(
+    "exp",
+    np.exp,
+    ulps=4,
+    monotone=True,
+    source="expf: 2 in the CUDA programming guide; 4 so that powf, which has 4 there, is covered too",
+)
+
+
+def power_by_logarithm(x: Number, exponent: Number | float) -> Number:
+    """x^exponent as exp(exponent · log x), whose error grows with the logarithm; Eigen computes it so."""
+    return (x.apply(LOG) * exponent).apply(EXP)
+
+
 def powers(x: Number, p: int) -> Number:
     """|x|^p, the terms of a p-norm.
 

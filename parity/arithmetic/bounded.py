@@ -245,7 +245,8 @@ class Bounded(Number):
         carried = _both(np.multiply, apart, off, s, scale.error)
         carried = np.zeros(apart.shape) if carried is None else carried
         nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
-        error = np.where(nothing, 0.0, carried + self.format.smallest)  # of products that underflow
+        lost = self.format.smallest + self.format.flush  # of products that underflow
+        error = np.where(nothing, 0.0, carried + lost)
         return Bounded(apart * s, error, self.format) + (0.0 if shift is None else shift * 1.0)
 
     def __add__(self, other: "Bounded | float") -> "Bounded":

@@ -4,6 +4,7 @@ The judge that holds this repository's ports against its table is the one that h
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,12 +16,13 @@ from lenet.network.architecture import CLASSES, IMAGE_SHAPE, Layer, Network, con
 from lenet.reference.forward import reference
 from parity.graph import Graph
 from parity.operators.activation import Relu, Sigmoid
+from parity.operators.affine import Conv, Gemm
 from parity.operators.normalization import BatchNormalization
 from parity.operators.pooling import AveragePool, MaxPool
 from parity.operators.shape import Flatten
 
 Array = np.ndarray
-HALVES = {"kernel_shape": (2, 2), "strides": (2, 2)}
+HALVES: dict[str, Any] = {"kernel_shape": (2, 2), "strides": (2, 2)}
 MOMENTS = (("scale", (6,)), ("shift", (6,)), ("mean", (6,)), ("variance", (6,)))
 
 # Dive into Deep Learning, section 7.6: sigmoids and average pooling, as in 1998.
@@ -110,9 +112,10 @@ def torch_layers(network: Network, params: dict[str, Array], images: Array) -> d
             case BatchNormalization(epsilon=epsilon):
                 scale, shift, mean, variance = own
                 x = F.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
-            case operator if layer.affine:
-                x = F.linear(x, *own) if layer.operator.TYPE == "Gemm" else F.conv2d(x, *own, padding=layer.padding)
-                del operator
+            case Conv():
+                x = F.conv2d(x, own[0], own[1], padding=layer.padding)
+            case Gemm():
+                x = F.linear(x, *own)
             case operator:
                 x = functions[type(operator)](x)
         outputs[layer.name] = x.numpy()

@@ -8,7 +8,7 @@ def list_ports() -> None:
     """What is installed, and how to get the rest."""
     from lenet import ports
     from lenet.show import tables
-    from lenet.show.terminal import output
+    from parity.terminal import output
 
     rows = []
     for name in ports.names(forward_only=True):

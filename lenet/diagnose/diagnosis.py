@@ -75,7 +75,7 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
         observed: what it returned; see `lenet.diagnose.probe_inputs.observe`.
 
     Raises:
-        LenetError: nothing was observed, or under names that the network has not.
+        UserError: nothing was observed, or under names that the network has not.
     """
     parts = (("forward", forward_pass), ("gradients", backward_pass), ("training", training_run))
     for k, (_, judge) in enumerate(parts):

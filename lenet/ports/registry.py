@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lenet.errors import LenetError, MissingFramework
+from parity.errors import MissingFramework, UserError
 
 if TYPE_CHECKING:
     from lenet.ports.contract import Port
@@ -107,11 +107,11 @@ def framework(name: str) -> Framework:
     """The registry line of a port and mode.
 
     Raises:
-        LenetError: there is no such port.
+        UserError: there is no such port.
     """
     known = names(forward_only=True)
     if name not in known:
-        raise LenetError(f"unknown port {name!r}; known: {', '.join(known)}")
+        raise UserError(f"unknown port {name!r}; known: {', '.join(known)}")
     return FRAMEWORKS[name.partition(":")[0]]
 
 
@@ -132,7 +132,7 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
     """The port of that name, its framework imported, without weights.
 
     Raises:
-        LenetError: there is no such port; MissingFramework: its framework is not installed;
+        UserError: there is no such port; MissingFramework: its framework is not installed;
             Unsupported: it does not compute in `dtype`.
     """
     line = framework(name)

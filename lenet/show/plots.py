@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet.compare.speed import Bench
-from lenet.errors import LenetError
-from lenet.files import write_atomically
 from lenet.show.migrations import History
 from parity import floats
+from parity.errors import UserError
+from parity.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +23,10 @@ def check_format(path: Path) -> None:
     """Refuse, before any work is done, a file name that says no format that can be written.
 
     Raises:
-        LenetError: the suffix is not one of FORMATS.
+        UserError: the suffix is not one of FORMATS.
     """
     if path.suffix.lstrip(".") not in FORMATS:
-        raise LenetError(f"{path}: a plot is written as {', '.join(FORMATS)}; end the name in one of them")
+        raise UserError(f"{path}: a plot is written as {', '.join(FORMATS)}; end the name in one of them")
 
 
 def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None) -> None:

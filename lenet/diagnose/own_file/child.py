@@ -28,8 +28,8 @@ from safetensors.numpy import save
 import lenet
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
-from lenet.files import write_atomically
 from lenet.ports import Arrays
+from parity.files import write_atomically
 
 NAME = "checked_port"  # of the module that is made of the file: not "__main__", and no other's
 FRAMES, SAID = 3, 10  # of a traceback as many frames are shown, of an exception's text as many lines

@@ -111,7 +111,11 @@ def torch_layers(network: Network, params: dict[str, Array], images: Array) -> d
                 scale, shift, mean, variance = own
                 x = F.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
             case operator if layer.affine:
-                x = F.linear(x, *own) if layer.operator.TYPE == "Gemm" else F.conv2d(x, *own, padding=layer.padding)
+                x = (
+                    F.linear(x, *own)
+                    if layer.operator.TYPE == "Gemm"
+                    else F.conv2d(x, *own, padding=layer.padding)
+                )
                 del operator
             case operator:
                 x = functions[type(operator)](x)

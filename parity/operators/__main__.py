@@ -4,6 +4,7 @@ from parity.operators import OPERATORS
 
 FAMILIES = {
     "affine": "sums of products",
+    "einsum": "Einstein summation",
     "pooling": "pooling",
     "normalization": "normalization",
     "activation": "activations",

@@ -4,7 +4,6 @@ The judge that holds this repository's ports against its table is the one that h
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +21,7 @@ from parity.operators.pooling import AveragePool, MaxPool
 from parity.operators.shape import Flatten
 
 Array = np.ndarray
-HALVES: dict[str, Any] = {"kernel_shape": (2, 2), "strides": (2, 2)}
+HALF = (2, 2)
 MOMENTS = (("scale", (6,)), ("shift", (6,)), ("mean", (6,)), ("variance", (6,)))
 
 # Dive into Deep Learning, section 7.6: sigmoids and average pooling, as in 1998.
@@ -30,10 +29,10 @@ D2L = Network(
     (
         conv("conv1", 1, 6, kernel=5, padding=2),
         Layer("sigmoid1", Sigmoid()),
-        Layer("pool1", AveragePool(**HALVES)),
+        Layer("pool1", AveragePool(kernel_shape=HALF, strides=HALF)),
         conv("conv2", 6, 16, kernel=5),
         Layer("sigmoid2", Sigmoid()),
-        Layer("pool2", AveragePool(**HALVES)),
+        Layer("pool2", AveragePool(kernel_shape=HALF, strides=HALF)),
         Layer("flatten", Flatten()),
         dense("fc1", 400, 120),
         Layer("sigmoid3", Sigmoid()),
@@ -48,7 +47,7 @@ NORMALIZED = Network(
         conv("conv1", 1, 6, kernel=5, padding=2),
         Layer("norm1", BatchNormalization(epsilon=1e-3), MOMENTS),
         Layer("relu1", Relu()),
-        Layer("pool1", MaxPool(**HALVES)),
+        Layer("pool1", MaxPool(kernel_shape=HALF, strides=HALF)),
         Layer("flatten", Flatten()),
         dense("logits", 6 * 14 * 14, CLASSES),
     ),
@@ -112,10 +111,10 @@ def torch_layers(network: Network, params: dict[str, Array], images: Array) -> d
             case BatchNormalization(epsilon=epsilon):
                 scale, shift, mean, variance = own
                 x = F.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
+            case Gemm():
+                x = F.linear(x, own[0], own[1])
             case Conv():
                 x = F.conv2d(x, own[0], own[1], padding=layer.padding)
-            case Gemm():
-                x = F.linear(x, *own)
             case operator:
                 x = functions[type(operator)](x)
         outputs[layer.name] = x.numpy()
@@ -140,7 +139,7 @@ def keras_layers(network: Network, params: dict[str, Array], images: Array) -> d
                 made, weights = keras.layers.Flatten(), []
             case Sigmoid() | Relu():
                 made, weights = keras.layers.Activation(layer.operator.TYPE.lower()), []
-            case _ if layer.operator.TYPE == "Gemm":
+            case Gemm():
                 made, weights = keras.layers.Dense(len(own[1])), [own[0].T, own[1]]
             case _:
                 padding = "same" if layer.padding else "valid"

@@ -6,7 +6,7 @@ import click
 
 from lenet import ports
 from lenet.commands import options
-from lenet.errors import MissingFramework
+from lenet.errors import MissingFramework, install_line
 from lenet.network import weights
 
 
@@ -14,7 +14,7 @@ from lenet.network import weights
 def cli() -> None:
     """LeNet as Caffe's files, and back."""
     if missing := ports.missing("caffe"):
-        raise MissingFramework(f"port 'caffe' needs {', '.join(missing)}: {ports.framework('caffe').install}")
+        raise MissingFramework(f"port 'caffe' needs {', '.join(missing)}: {install_line(*missing)}")
 
 
 @cli.command()

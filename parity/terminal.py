@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from parity.errors import UserError
+from parity.errors import UserError, not_installed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ class Interrupted(Failure):
 
 
 class Commands(click.Group):
-    """The commands in the order in which they are defined; UserError and Ctrl-C end in one line."""
+    """The commands in the order in which they are defined. What the user can mend ends in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -43,6 +43,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Failure(str(error)) from error
+        except ModuleNotFoundError as error:
+            if line := not_installed(error):
+                raise Failure(line) from error
+            raise
         except MemoryError as error:
             raise Failure("the memory does not suffice; --sample N needs less") from error
         except KeyboardInterrupt as error:

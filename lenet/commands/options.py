@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from lenet.errors import LenetError
+from lenet.errors import LenetError, not_installed
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -32,7 +32,7 @@ class Interrupted(Failure):
 
 
 class Commands(click.Group):
-    """The commands in the order in which they are defined; LenetError and Ctrl-C end in one line."""
+    """The commands in the order in which they are defined. What the user can mend ends in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -42,6 +42,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except LenetError as error:
             raise Failure(str(error)) from error
+        except ModuleNotFoundError as error:
+            if line := not_installed(error):
+                raise Failure(line) from error
+            raise
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted") from error
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         missing,
         modes,
         names,
+        needed,
         open_port,
     )
 
@@ -32,6 +33,7 @@ __all__ = [
     "missing",
     "modes",
     "names",
+    "needed",
     "open_port",
 ]
 CONTRACT = {"Arrays", "ForwardPort", "Port", "Unsupported"}

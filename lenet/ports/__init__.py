@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         names,
         needed,
         open_port,
+        require,
     )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "names",
     "needed",
     "open_port",
+    "require",
 ]
 CONTRACT = {"Arrays", "ForwardPort", "Port", "Unsupported"}
 

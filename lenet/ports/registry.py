@@ -124,6 +124,16 @@ def installed(name: str) -> bool:
     return not missing(name)
 
 
+def require(name: str) -> None:
+    """Refuse a port and mode that cannot be opened (nothing is imported).
+
+    Raises:
+        LenetError: there is no such port; MissingFramework: what it needs is not installed.
+    """
+    if packages := missing(name):
+        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {install_line(*packages)}")
+
+
 def open_port(name: str, dtype: str = "float32") -> "Port":
     """The port of that name, its framework imported, without weights.
 
@@ -131,9 +141,8 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
         LenetError: there is no such port; MissingFramework: its framework is not installed;
             Unsupported: it does not compute in `dtype`.
     """
+    require(name)
     line = framework(name)
-    if packages := missing(name):
-        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {install_line(*packages)}")
     try:
         with _no_garbage_collected():
             module = importlib.import_module(line.module)

@@ -28,6 +28,7 @@ from safetensors.numpy import save
 import lenet
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
+from lenet.errors import not_installed
 from lenet.files import write_atomically
 from lenet.ports import Arrays
 
@@ -119,6 +120,7 @@ def their_lines(error: BaseException, cwd: Path) -> list[str]:
     lines += [*said[:SAID], "…"] if len(said) > SAID else said
     if isinstance(error, ModuleNotFoundError):
         lines.append(f"Looked for beside the file and in the packages of {sys.executable}, which runs lenet.")
+        lines += filter(None, [not_installed(error)])
     return [line.replace(f'File "{cwd}{os.sep}', 'File "') for line in lines]
 
 

@@ -16,7 +16,7 @@ from parity import onnx as reader
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
-from parity.judge import judge
+from parity.judging import judge
 from parity.verdict import Report
 from parity.yardsticks import sampled
 from tests.parity.arithmetics import Adversary, AnyOrder, Plan

@@ -21,20 +21,9 @@ from parity.errors import EXTRAS
 from tests.conftest import unavailable
 from tests.installed import PACKAGES, ROOT, closure, done, requirements, run, top_level
 
-TORCH, TENSORFLOW, THEANO, CV2, OPENVINO, PLOT, PILLOW, POOCH, JINJA = (
-    install_line(module)
-    for module in (
-        "torch",
-        "tensorflow",
-        "pytensor",
-        "cv2",
-        "openvino",
-        "matplotlib",
-        "PIL",
-        "pooch",
-        "jinja2",
-    )
-)
+TORCH, TENSORFLOW, THEANO = map(install_line, ("torch", "tensorflow", "pytensor"))
+CV2, OPENVINO = map(install_line, ("cv2", "openvino"))
+PLOT, PILLOW, POOCH, JINJA = map(install_line, ("matplotlib", "PIL", "pooch", "jinja2"))
 
 
 # --- what is built -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the distribution asks for: a small base without a framework, the rest by extras, and all of it pinned."""
+"""What the distribution asks for: a small base without a framework, the rest by extras, all of it pinned."""
 
 import ast
 import importlib.metadata

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenet.commands import options
-from parity.errors import MissingFramework
+from parity.errors import MissingFramework, install_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +74,7 @@ def write(
     missing = {}
     for name in names or EXPORTERS:
         if packages := ports.missing(f"onnx:{name}/reference"):
-            install = ports.framework(f"onnx:{name}/reference").install
-            missing[name] = f"exporter {name!r} needs {', '.join(packages)}: {install}"
+            missing[name] = f"exporter {name!r} needs {', '.join(packages)}: {install_line(*packages)}"
     if names and missing:
         raise MissingFramework(missing[names[0]])
     chosen = [name for name in names or EXPORTERS if name not in missing]

@@ -47,7 +47,7 @@ def compare(
 
     from rich.console import Group
 
-    from lenet.commands.opening import open_ports
+    from lenet.commands.opening import open_ports, require_named
     from lenet.compare import compare as judge
     from lenet.compare import exact_bits
     from lenet.network import weights
@@ -61,6 +61,7 @@ def compare(
     to_stdout = json_file == Path("-")
     for path in (None if to_stdout else json_file, svg_file):
         check_writable(path)
+    require_named(ports)
     keep_freed()
     params = weights.read(weights_file or weights.TRAINED)
     chosen = test_set()[:digits]

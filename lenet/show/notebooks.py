@@ -10,10 +10,9 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.errors import UserError
+from parity.errors import UserError, install_line
 
 ROOT = Path(__file__).parents[2]
-INSTALL = "pip install -e '.[workshop]'"
 TITLE = re.compile(r"^# (\d+)\W+(\w.*)$", re.MULTILINE)
 QUESTION = re.compile(r"^\*\*Question\.?\*\*\W*(\w.*)$", re.MULTILINE)
 MINUTES = re.compile(r"^\*\*Time\.?\*\*\D*(\d+)\D*minutes", re.MULTILINE)
@@ -47,7 +46,7 @@ def find(root: Path = ROOT) -> list[Notebook]:
     if not paths:
         raise UserError(
             "the workshop is not part of the installed package: run this in a clone of the repository, "
-            f"installed by {INSTALL}"
+            "installed by pip install -e '.[workshop]'"
         )
     return [read(path) for path in paths]
 
@@ -77,7 +76,7 @@ def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
         UserError: JupyterLab or the kernel is not installed, or JupyterLab fails.
     """
     if lacking := [name for name in ("jupyterlab", "ipykernel") if importlib.util.find_spec(name) is None]:
-        raise UserError(f"{' and '.join(lacking)} not installed: {INSTALL}")
+        raise UserError(f"{' and '.join(lacking)} not installed: {install_line(*lacking)}")
     command = [sys.executable, "-m", "jupyterlab", str(notebook.path)]
     if not (browser and browser_found()):
         command.append("--no-browser")

@@ -161,17 +161,25 @@ def missing(ports: dict[str, str]) -> RenderableType:
     return Group(*lines, "")
 
 
-def ports(rows: list[tuple[str, str, str | None, str]]) -> RenderableType:
-    """Each port: its name, the package it runs in, the version if that is installed, how to install it."""
-    table = new_table(None, "port", "runs in", "installed", "how to install it")
-    for name, package, version, install in rows:
+def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> RenderableType:
+    """What there is of the ports, and the line that installs the rest.
+
+    Args:
+        rows: of each port its name, the package it runs in, the version if all that it needs is installed,
+            and the extras that bring this.
+        install: the line; None where nothing is missing.
+    """
+    table = new_table(None, "port", "runs in", "installed", "extras")
+    for name, package, version, extras in rows:
         table.add_row(
             name,
             package,
             Text(version, GOOD) if version else Text("no", BAD),
-            Text(install, FAINT if version else "", no_wrap=True),
+            Text(extras or "—", FAINT if version or not extras else ""),
         )
-    return table
+    if install is None:
+        return table
+    return Group(table, Text.assemble("\nall that is missing: ", (install, "bold"), overflow="fold"))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

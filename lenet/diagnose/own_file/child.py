@@ -29,6 +29,7 @@ import lenet
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
 from lenet.ports import Arrays
+from parity.errors import not_installed
 from parity.files import write_atomically
 
 NAME = "checked_port"  # of the module that is made of the file: not "__main__", and no other's
@@ -119,6 +120,7 @@ def their_lines(error: BaseException, cwd: Path) -> list[str]:
     lines += [*said[:SAID], "…"] if len(said) > SAID else said
     if isinstance(error, ModuleNotFoundError):
         lines.append(f"Looked for beside the file and in the packages of {sys.executable}, which runs lenet.")
+        lines += filter(None, [not_installed(error)])
     return [line.replace(f'File "{cwd}{os.sep}', 'File "') for line in lines]
 
 

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from onnx.backend.test.case.test_case import TestCase
 
 from parity.graph import Graph
-from parity.judge import judge
+from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS
 from parity.verdict import Report

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from parity.errors import Unjudged
-from parity.judge import judge
+from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators.recurrent import GRU, LSTM, RNN, SIGMOID, TANH, Recurrent
 from parity.verdict import Report

@@ -207,7 +207,9 @@ def _moved(x: Array | None, error: Array | None, corner: bool, rng: np.random.Ge
     if x is None or error is None:
         return x
     by = rng.choice([-1.0, 1.0], x.shape) if corner else rng.uniform(-1, 1, x.shape)
-    return x.astype(np.float64) + by * error
+    wide = x.astype(np.float64)
+    room = 1 - 2.0**-20  # the sum is rounded to float64, and has to stay inside
+    return np.where(error < 2.0**-30 * np.abs(wide), wide, wide + room * by * error)
 
 
 def _inside(moved: Array | None, x: Array | None, error: Array | None) -> Array | None:

@@ -30,7 +30,7 @@ class Node:
 
     Attributes:
         name: of the node; its first output's where the graph gives none.
-        type: of the operator, with its domain unless that is the standard's: "Conv", "com.microsoft.FusedConv".
+        type: of the operator, with its domain unless that is the standard's: "com.microsoft.FusedConv".
         operator: None where it is not known.
         inputs: names; "" for an optional one that is not given.
         outputs: names; "" for one that is not asked for.
@@ -53,7 +53,7 @@ class Graph:
         nodes: each after those that make its inputs.
         inputs: given by the user, with what is declared of them.
         outputs: names of the results.
-        constants: weights and other tensors of fixed value; large ones may be mapped from a file at each access.
+        constants: weights and other tensors of fixed value; may be mapped from a file at each access.
         declared: of every other tensor, what is known beforehand.
         name: for messages: the file.
     """

@@ -58,13 +58,13 @@ def judge(
 
     Args:
         graph: the reference.
-        values: what the candidate was given and what it returned, by the graph's names: all inputs, and any other
-            tensors. Read one at a time, each at most twice; may load lazily.
+        values: what the candidate was given and what it returned, by the graph's names: all inputs, and any
+            other tensors. Read one at a time; may load lazily.
         sample: judge so many values of each tensor, chosen at random by its name; None: all.
         progress: called with each tensor's name when it has been judged.
 
     Raises:
-        UserError: names that the graph has not, an input that is missing, wrong dtypes, wrong shapes of inputs.
+        UserError: a name that the graph has not, a missing input, a wrong dtype, a wrong shape of an input.
     """
     check_names(graph, values)
     walk = _Walk(graph, values, sample)
@@ -271,9 +271,7 @@ def _compared(
     if chosen:
         assert sample is not None
         points = _points(rng, seen.shape, sample)
-        expected = sampled(operator, points, bounded)
-        assert isinstance(expected, Bounded)
-        found = seen[points]
+        expected, found = _bounded(sampled(operator, points, bounded)), seen[points]
     else:
         expected = _whole(operator, output, bounded)
         if expected.shape != seen.shape:
@@ -283,17 +281,13 @@ def _compared(
     form = format_of(seen)
     if form is None:
         return _exact(blank, found, expected, points)
-    few: Points = points
-    some = slice(None)
+    index: Points | slice
     if chosen:
-        some = slice(0, LOOPED)
-        few = tuple(axis[some] for axis in points)
+        index = slice(0, LOOPED)
+        few = tuple(axis[index] for axis in points)
     else:
-        few = _points(rng, seen.shape, LOOPED) if seen.size > LOOPED else _everywhere(seen.shape)
-    loop = None
-    if form is not FLOAT64 and seen.size:
-        loop = _loop(operator, output, few, looped)
-    index = some if chosen else few
+        index = few = _points(rng, seen.shape, LOOPED) if seen.size > LOOPED else _all_points(seen.shape)
+    loop = _loop(operator, output, few, looped) if form is not FLOAT64 and seen.size else None
     shared = operator.shared(*bounded)
     return _float(blank, found, expected, points, form, loop, index, shared)
 
@@ -302,16 +296,19 @@ def _points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Poi
     return tuple(rng.integers(0, size, count) for size in shape)
 
 
-def _everywhere(shape: tuple[int, ...]) -> Points:
+def _all_points(shape: tuple[int, ...]) -> Points:
     """All points of a tensor; a scalar has one, without any index."""
-    return np.unravel_index(np.arange(prod(shape)), shape) if shape else ()
+    return tuple(np.unravel_index(np.arange(prod(shape)), shape)) if shape else ()
 
 
 def _whole(operator: Operator, output: int, inputs: list[Bounded | None]) -> Bounded:
     result = operator.evaluate(*inputs)
-    one = result[output] if isinstance(result, tuple) else result
-    assert isinstance(one, Bounded)
-    return one
+    return _bounded(result[output] if isinstance(result, tuple) else result)
+
+
+def _bounded(x: Number) -> Bounded:
+    assert isinstance(x, Bounded)
+    return x
 
 
 def _loop(operator: Operator, output: int, points: Points, inputs: list[Looped | None]) -> Array:

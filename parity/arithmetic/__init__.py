@@ -1,7 +1,8 @@
 """Arithmetics in which one formula is evaluated: bounded, as a plain loop, and in exact integers."""
 
 from parity.arithmetic.bounded import Bounded
+from parity.arithmetic.integers import Integers, TooWide, integers
 from parity.arithmetic.number import Array, Function, Number
 from parity.arithmetic.plain_loop import Looped
 
-__all__ = ["Array", "Bounded", "Function", "Looped", "Number"]
+__all__ = ["Array", "Bounded", "Function", "Integers", "Looped", "Number", "TooWide", "integers"]

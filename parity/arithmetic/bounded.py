@@ -6,8 +6,8 @@ a format of unit roundoff u satisfies
 
     |ŝ − Σ a_i b_i| ≤ γ_n Σ |a_i||b_i|,    γ_n = n·u / (1 − n·u)
 
-(N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 and 3.4), plus at most half a
-smallest subnormal for each product that underflows.
+(N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 and 3.4), plus at most half
+a smallest subnormal for each product that underflows.
 
 The reference is itself computed, in float64. Every bound is on |candidate − computed reference|, so that it
 holds the reference's own share (u = 2^-53) as well; and since the bound is computed too, it is inflated by
@@ -41,6 +41,10 @@ class Bounded(Number):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
+
+    @property
+    def comparable(self) -> Array:
+        return self.value
 
     @property
     def bound(self) -> Array:
@@ -92,7 +96,7 @@ class Bounded(Number):
         return Bounded(value, self._rounded_sum(size, carried, terms - 1), self.format)
 
     def _rounded_sum(self, size: Array, carried: Array | None, roundings: int) -> Array:
-        """The bound of a sum whose magnitudes add up to `size` and whose errors to `carried`; spoils `size`."""
+        """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`."""
         g, g64 = gamma(roundings, self.format.u), gamma(roundings, U64)
         size *= (g + g64) * cover(roundings)
         if carried is not None:
@@ -104,7 +108,7 @@ class Bounded(Number):
         return Bounded(self.value.max(axes, keepdims=True), error, self.format)
 
     def maximum(self, other: "Bounded | float") -> "Bounded":
-        """Only what can end above the other operand survives of an error: all others end in the same value."""
+        """Of an error only that part survives which can end above the other operand."""
         y = self._operand(other)
         value = np.maximum(self.value, y.value)
         if self.error is None and y.error is None:

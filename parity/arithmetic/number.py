@@ -65,6 +65,11 @@ class Number(ABC):
         """Number of values."""
         return prod(self.shape)
 
+    @property
+    @abstractmethod
+    def comparable(self) -> Array:
+        """The values as NumPy numbers, up to a positive factor, for decisions: which is the largest."""
+
     @abstractmethod
     def move(self, rearrange: Move) -> Self:
         """Values moved, repeated, dropped or joined by zeros: `rearrange` is linear and rounds nothing."""

@@ -27,6 +27,10 @@ class Looped(Number):
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
+    @property
+    def comparable(self) -> Array:
+        return self.value
+
     def move(self, rearrange: Move) -> "Looped":
         return Looped(rearrange(self.value), self.format)
 

@@ -4,6 +4,7 @@ y = Wx + b. The bound of each value is γ_{n+1} (|W||x| + |b|) for n products, s
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, gcd, prod
 from typing import Any, ClassVar
 
@@ -66,8 +67,8 @@ class Window:
         """Where the window at each of M positions looks in an unpadded input of these spatial sizes.
 
         Returns:
-            an index array for each axis, broadcasting to (M, kernel...), cut off at the borders; and a mask of that
-            shape, false in the padding.
+            an index array for each axis, broadcasting to (M, kernel...), cut off at the borders; and a mask
+            of that shape, false in the padding.
         """
         indices, inside = [], np.ones((1,) * (1 + len(self.kernel)), bool)
         for axis, (position, size) in enumerate(zip(positions, shape, strict=True)):
@@ -114,7 +115,7 @@ def window(
 @register
 @dataclass(frozen=True)
 class Conv(Operator):
-    """Cross-correlation of x (N, C, ...) with W (O, C/group, kernel...), plus b (O,), in 1 to 3 dimensions."""
+    """Cross-correlation of x (N, C, ...) with W (O, C/group, kernel...), plus b (O,); 1 to 3 dimensions."""
 
     TYPE: ClassVar[str] = "Conv"
 
@@ -148,8 +149,9 @@ class Conv(Operator):
         bands = []
         for start in range(0, positions[0], rows):
             stop = min(start + rows, positions[0])
-            band = padded.move(lambda a, start=start, stop=stop: _band(a, sliding, start, stop))
-            y = weights.dot(band.move(lambda a: _columns(a, sliding, self.group)), bias, self.products(x, w))
+            band = padded.move(partial(_band, sliding=sliding, start=start, stop=stop))
+            columns = band.move(partial(_columns, sliding=sliding, group=self.group))
+            y = weights.dot(columns, bias, self.products(x, w))
             bands.append(y.reshape(x.shape[0], w.shape[0], stop - start, *positions[1:]))
         return bands[0].join(bands[1:], 2) if len(bands) > 1 else bands[0]
 
@@ -219,7 +221,7 @@ class _Spread(Conv):
 class ConvTranspose(Operator):
     """The transpose of a convolution: x (N, C, ...), W (C, O/group, kernel...), b (O,).
 
-    Computed as a convolution: x spread out by the stride with zeros between, correlated with the turned kernel.
+    Computed as a convolution: x spread out by the stride with zeros between, and the kernel turned.
     """
 
     TYPE: ClassVar[str] = "ConvTranspose"
@@ -269,7 +271,7 @@ class ConvTranspose(Operator):
         )
 
         def spread(a: Array) -> Array:
-            """Zeros between, before and after, so that a window stands on every output; or cut where it begins later."""
+            """Zeros between, before and after, so that a window stands on every output; or the part of it."""
             wide = np.zeros((*a.shape[:2], *spread_size), a.dtype)
             wide[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))] = a
             for axis in range(d):

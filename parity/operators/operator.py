@@ -16,7 +16,7 @@ Inputs = Sequence[Number | None]  # None: an optional input that is not given
 
 @dataclass(frozen=True)
 class Operator(ABC):
-    """One operator with its attributes, which are its fields, named and defaulting as in the ONNX standard."""
+    """One operator. Its fields are its attributes, named and defaulting as in the ONNX standard."""
 
     TYPE: ClassVar[str]  # "Conv"
     # For attributes that change no value (a hint for training): name and why they may be ignored.
@@ -49,7 +49,7 @@ class Operator(ABC):
         """
 
     def sample(self, points: Points, *inputs: Any) -> Number:
-        """(M,): the first output at M points, at a cost that does not depend on its size where that is possible."""
+        """(M,): the first output at M points, if possible at a cost that does not grow with its size."""
         first = self.evaluate(*inputs)
         whole = first[0] if isinstance(first, tuple) else first
         return whole.move(lambda a: a[points])
@@ -59,8 +59,7 @@ class Operator(ABC):
         return 1
 
     def shared(self, *inputs: Any) -> int:
-        """How many output values share one reduction (a mean, a sum of exponentials), so that their errors are not
-        independent."""
+        """How many output values share one reduction (a mean, say): their errors are not independent."""
         return 1
 
     def forms(self) -> tuple["Operator", ...]:
@@ -76,11 +75,11 @@ class Operator(ABC):
         raise Unjudged(f"the backward pass of {self.TYPE}")
 
 
-O = TypeVar("O", bound=Operator)
+Kind = TypeVar("Kind", bound=Operator)
 OPERATORS: dict[str, type[Operator]] = {}
 
 
-def register(cls: type[O]) -> type[O]:
+def register(cls: type[Kind]) -> type[Kind]:
     """Make an operator known to the readers of graphs, under its TYPE."""
     OPERATORS[cls.TYPE] = cls
     return cls
@@ -104,7 +103,7 @@ def at(x: Number, shape: Sequence[int], points: Points) -> Number:
 
 
 def plain_values(x: Number, what: str) -> Array:
-    """The values of an input that decides about positions (indices, shapes, sizes), which must be known exactly.
+    """The values of an input that decides about positions (indices, shapes), which must be known exactly.
 
     Raises:
         Unjudged: the candidate's own values of it are not known.

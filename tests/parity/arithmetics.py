@@ -99,6 +99,19 @@ class _Wrapped(Looped):
     def _added(self, terms: Terms) -> Array:
         raise NotImplementedError
 
+    def _true(self, function: Function, others: Sequence[Looped | float]) -> Array:
+        """A function of these operands in float64."""
+        operands = (self, *others)
+        values = (np.asarray(one.value if isinstance(one, Looped) else one) for one in operands)
+        return np.asarray(function.f(*(self._in_format(one).astype(np.float64) for one in values)))
+
+    def _exact(self, function: Function, others: Sequence[Looped | float]) -> Array:
+        """A function that rounds nothing: integers and booleans stay what they are."""
+        scalars = self.value.dtype if self.value.dtype.kind in "iu" else self._in_format(np.zeros(1)).dtype
+        values = [one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in (self, *others)]
+        value = np.asarray(function.f(*(x if x.dtype.kind in "biuSUO" else self._in_format(x) for x in values)))
+        return value if value.dtype.kind in "biuSUO" else self._in_format(value)
+
     def __neg__(self) -> Self:
         return self._new(-self.value)
 
@@ -168,17 +181,17 @@ class AnyOrder(_Wrapped):
                 value = x * (np.asarray(1, self.format.dtype) / divisor)
         return self._inexact(value, x)
 
-    def apply(self, function: Function) -> Self:
+    def apply(self, function: Function, *others: Looped | float) -> Self:
         """The function, off by a random part of its stated accuracy, as a number of the format."""
-        x = self._in_format(self.value).astype(np.float64)
         with np.errstate(all="ignore"):
-            true = function.f(x)
-            value = self._in_format(np.asarray(true))
-            if not function.exact:
-                self.plan.rounded.add(function.name)
-                allowed = 2 * function.ulps * self.format.u * np.abs(true) + function.floor * self.format.u
-                other = self._in_format(np.asarray(true + allowed * self.plan.rng.uniform(-1, 1, x.shape)))
-                value = np.where(np.abs(other.astype(np.float64) - true) <= allowed, other, value)
+            if function.exact:
+                return self._new(self._exact(function, others))
+            true = self._true(function, others)
+            self.plan.rounded.add(function.name)
+            allowed = 2 * function.ulps * self.format.u * np.abs(true) + function.floor * self.format.u
+            off = self._in_format(np.asarray(true + allowed * self.plan.rng.uniform(-1, 1, true.shape)))
+            fits = np.abs(off.astype(np.float64) - true) <= allowed
+            value = np.where(fits, off, self._in_format(true))
         return self._inexact(value, true)
 
     def __add__(self, other: Looped | float) -> Self:
@@ -282,13 +295,13 @@ class Adversary(_Wrapped):
             return self._new(x / n)
         return self._new(self._round(self._round(x / n)))
 
-    def apply(self, function: Function) -> Self:
+    def apply(self, function: Function, *others: Looped | float) -> Self:
         with np.errstate(all="ignore"):
-            value = np.asarray(function.f(self._in_format(self.value)))
-            if not function.exact:
-                by = 2 * function.ulps * self.format.u * np.abs(value) + function.floor * self.format.u
-                value = self._off(value, by)
-        return self._new(value)
+            if function.exact:
+                return self._new(self._exact(function, others))
+            value = self._true(function, others)
+            by = 2 * function.ulps * self.format.u * np.abs(value) + function.floor * self.format.u
+            return self._new(self._off(value, by))
 
     def __add__(self, other: Looped | float) -> Self:
         return self._each(np.add, other, underflows=False)

@@ -108,8 +108,12 @@ class _Wrapped(Looped):
     def _exact(self, function: Function, others: Sequence[Looped | float]) -> Array:
         """A function that rounds nothing: integers and booleans stay what they are."""
         scalars = self.value.dtype if self.value.dtype.kind in "iu" else self._in_format(np.zeros(1)).dtype
-        values = [one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in (self, *others)]
-        value = np.asarray(function.f(*(x if x.dtype.kind in "biuSUO" else self._in_format(x) for x in values)))
+        values = [
+            one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in (self, *others)
+        ]
+        value = np.asarray(
+            function.f(*(x if x.dtype.kind in "biuSUO" else self._in_format(x) for x in values))
+        )
         return value if value.dtype.kind in "biuSUO" else self._in_format(value)
 
     def __neg__(self) -> Self:

@@ -76,7 +76,7 @@ def cubic(a: float) -> Kernel:
     """Keys' cubic convolution (R. Keys, 1981, equation 4); a is -0.75 in PyTorch, -0.5 in Pillow."""
 
     def weight(distance: Number, off: Array | None) -> Number:
-        """Where the distance may lie on either side of 1 or 2, both pieces agree, but not in what they round."""
+        """Where the distance may lie on either side of 1 or 2, the pieces agree, but round differently."""
         s = abs(distance)
         near = (s * (a + 2) - (a + 3)) * s * s + 1
         far = ((s * a - 5 * a) * s + 8 * a) * s - 4 * a

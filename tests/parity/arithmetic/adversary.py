@@ -57,9 +57,7 @@ class Adversary(Wrapped):
         value = np.asarray(x, np.float64)
         return np.where(self.format.round(value) == value, value, self._round(value))
 
-    def like(
-        self, value: Array | float, error: Array | None = None, plain: Array | None = None
-    ) -> Self:
+    def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> Self:
         value = np.asarray(value)
         if value.dtype.kind in "biu":
             return self._new(value)

@@ -73,9 +73,7 @@ class AnyOrder(Wrapped):
             self.plan.rounded.add("constant")
         return rounded
 
-    def like(
-        self, value: Array | float, error: Array | None = None, plain: Array | None = None
-    ) -> Self:
+    def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> Self:
         """The constant, or any number of the format that is as far from it as implementations may be."""
         value = np.asarray(value)
         if value.dtype.kind in "biu":
@@ -170,9 +168,7 @@ class AnyOrder(Wrapped):
         with np.errstate(all="ignore"):
             exact = x.value.astype(np.float64) * s.value.astype(np.float64)
             shape = np.broadcast_shapes(exact.shape, moved.shape)
-            value = self._rounded_once(
-                np.broadcast_to(moved.value, shape), np.broadcast_to(exact, shape)
-            )
+            value = self._rounded_once(np.broadcast_to(moved.value, shape), np.broadcast_to(exact, shape))
         return self._inexact(value, x.value, s.value, moved.value)
 
     def divided(self, n: int) -> Self:

@@ -28,7 +28,7 @@ ONE_OPERAND = "Einsum over one operand is no product"
 SMALL_FLOATS = "rounded quotients among floats of 8 bits and fewer"
 FOUR_DIGITS = "its outputs are recorded with four digits"
 RANDOM = "what training drops is drawn at random"
-NO_INTEGER = "its places are divided by size times scale, no integer; onnxruntime takes the size of the output"
+NO_INTEGER = "its places are divided by size times scale; onnxruntime's by the size of the output"
 # By the module of the cases: case → why its recorded outputs are not judged to be right.
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "averagepool": {"test_averagepool_2d_ceil_last_window_starts_on_pad": FOUR_DIGITS},
@@ -132,9 +132,7 @@ def test_recorded_outputs_are_right(module: str) -> None:
     assert needed == set(left_out), "left out, but judged to be right"
 
 
-def spoiled(
-    values: dict[str, np.ndarray], name: str, factor: float = 1.125
-) -> dict[str, np.ndarray] | None:
+def spoiled(values: dict[str, np.ndarray], name: str, factor: float = 1.125) -> dict[str, np.ndarray] | None:
     """The same with a value of this tensor changed by an eighth, an integer by a bit; None if it has none."""
     array = np.array(values[name])
     if array.dtype.kind not in "iuf" or not np.isfinite(array).any():

@@ -178,6 +178,14 @@ SOFTPLUS = Function(
     slope=1.0,
     source="Eigen 2.1 above 9; log(1 + e^x) as it stands loses 1.0 u however small the value",
 )
+SOFTSIGN = Function(
+    "x / (1 + |x|)",
+    lambda x: np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x))),
+    1.5,
+    monotone=True,
+    slope=1.0,
+    source="two roundings, or three where it is multiplied by a reciprocal",
+)
 EXPM1 = Function(
     "e^x − 1",
     np.expm1,

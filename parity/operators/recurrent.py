@@ -27,7 +27,7 @@ ACTIVATIONS: dict[str, Described] = {
     "sigmoid": (None, None, lambda x, a, b: x.apply(known.SIGMOID)),
     "tanh": (None, None, lambda x, a, b: x.apply(known.TANH)),
     "relu": (None, None, lambda x, a, b: x.maximum(0.0)),
-    "softsign": (None, None, lambda x, a, b: x / (abs(x) + 1.0)),
+    "softsign": (None, None, lambda x, a, b: x.apply(known.SOFTSIGN)),
     "softplus": (None, None, lambda x, a, b: x.apply(known.SOFTPLUS)),
     "affine": (NONE, NONE, lambda x, a, b: x * a + b),
     "leakyrelu": (0.01, None, lambda x, a, b: x.maximum(0.0) + x.minimum(0.0) * a),

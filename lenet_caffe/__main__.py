@@ -6,8 +6,8 @@ import click
 
 from lenet import ports
 from lenet.commands import options
-from lenet.errors import MissingFramework, install_line
 from lenet.network import weights
+from parity.errors import MissingFramework, install_line
 
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from lenet import ports
-from lenet.errors import MissingFramework, install_line
 from lenet.ports import Arrays
 from lenet_caffe.model import LeNet, activations
 from lenet_caffe.weights import activations_to_shared, images_to_framework, load_params, read_params
+from parity.errors import MissingFramework, install_line
 
 
 def require_importer(name: str) -> None:

@@ -32,11 +32,11 @@ import numpy as np
 import pytest
 
 from lenet import ports
-from lenet.errors import MissingFramework
 from lenet.network import weights
 from lenet.network.digits import Digits, test_set
 from lenet.ports import Port
 from lenet.ports.memory import keep_freed
+from parity.errors import MissingFramework
 
 keep_freed()  # 10,000 digits pass through every port
 

@@ -20,7 +20,6 @@ from PIL import Image
 
 from lenet import __version__, ports
 from lenet.commands.cli import cli
-from lenet.errors import LenetError
 from lenet.network import digits as mnist
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES
@@ -29,6 +28,7 @@ from lenet.ports import Framework, exact_training, training
 from lenet.reference.certificate import certify_range
 from lenet.reference.exact import EXACT, pixel_values
 from lenet.show import tables
+from parity.errors import UserError
 from tests.planted import Planted, affine, flipped_kernel, numpy_port
 
 LENET = str(Path(sys.executable).with_name("lenet"))
@@ -684,7 +684,7 @@ def test_data_goes_to_the_folder_named_by_option_or_environment(in_process, tmp_
 
 def test_data_that_cannot_be_had_is_one_line(in_process, monkeypatch):
     def download(folder):
-        raise LenetError("no mirror\ngave it")
+        raise UserError("no mirror\ngave it")
 
     monkeypatch.setattr(mnist, "download", download)
     assert failed(in_process("data", "--data", "x")) == "error: no mirror gave it\n"

@@ -15,8 +15,8 @@ from export.check import SAME
 from export.onnx_file import IR_VERSION, OPSET
 from export.read import read_params
 from lenet.commands.cli import cli
-from lenet.errors import LenetError
 from lenet.network import weights
+from parity.errors import UserError
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -148,6 +148,6 @@ def test_weights_of_another_network_are_refused(tmp_path):
     model = model_of("numpy")
     model.graph.node[1].op_type = "Tanh"
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         read_params(tmp_path / "a.onnx")
     assert "a.onnx: not this network, at relu1: expected Relu, found Tanh 'relu1'" in one_line(refusal)

@@ -182,7 +182,7 @@ def test_a_gradient_that_is_none_is_zero_and_said():
     port = OwnPort(right_functions()["activations"], gradients)
     found = port.observe(standard())
     assert all(not grads["conv1.bias"].any() for _, grads in found.gradients.values())
-    assert port.notes == ["gradients returned None for conv1.bias: taken for zeros"]
+    assert port.notes == ["gradients returned None for conv1.bias: treated as zeros"]
 
 
 def test_gradients_without_a_loss_are_read():
@@ -215,10 +215,10 @@ def test_writing_into_the_arguments_is_told_and_harms_nobody():
     port = OwnPort(activations, gradients, train)
     port.observe(standard())
     assert [note.partition(" that")[0] for note in port.notes] == [
-        "activations writes into the images",
-        "gradients writes into the params",
-        "gradients writes into the labels",
-        "train writes into the images",
+        "activations writes into its images",
+        "gradients writes into its params",
+        "gradients writes into its labels",
+        "train writes into its images",
     ]
     assert_same_network(activations, gradients, train)
 
@@ -244,7 +244,7 @@ def test_a_port_that_changes_from_call_to_call_is_told():
     port = OwnPort(activations)
     port.activations(standard().probes[0].params, standard().probes[0].images)
     assert len(port.notes) == 1
-    assert "called twice alike, returns another relu3: dropout" in port.notes[0]
+    assert "called twice with the same input, returns another relu3: dropout" in port.notes[0]
 
 
 def test_batches_and_recipe_are_those_of_the_recipe():

@@ -12,10 +12,10 @@ import pytest
 from _pytest.outcomes import Failed, Skipped
 
 from lenet import ports
-from lenet.errors import LenetError, MissingFramework, install_line
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import FRAMEWORKS, Framework
+from parity.errors import MissingFramework, UserError, install_line
 from tests.helpers import one_line
 
 
@@ -30,7 +30,7 @@ def few(digits) -> Digits:
 def test_an_unknown_port_is_refused_with_the_known_ones():
     for name in ("caffe3", "torch:xla", "", "numpy:"):
         with pytest.raises(
-            LenetError, match=f"unknown port '{name}'; known: numpy, numpy:fast, torch, torch:compile, tf, "
+            UserError, match=f"unknown port '{name}'; known: numpy, numpy:fast, torch, torch:compile, tf, "
         ):
             ports.open_port(name)
 

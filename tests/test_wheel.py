@@ -16,8 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lenet.errors import install_line
-from parity.errors import EXTRAS
+from parity.errors import EXTRAS, install_line
 from tests.conftest import unavailable
 from tests.installed import PACKAGES, ROOT, closure, done, requirements, run, top_level
 

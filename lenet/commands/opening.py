@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.progress import Progress
 
 from lenet import ports
-from lenet.errors import MissingFramework
 from lenet.ports import Port
+from parity.errors import MissingFramework
 
 
 def open_ports(

@@ -7,9 +7,9 @@ import click
 def list_ports() -> None:
     """What is installed, and how to get the rest."""
     from lenet import ports
-    from lenet.errors import extra_of, install_line
     from lenet.show import tables
-    from lenet.show.terminal import output
+    from parity.errors import extra_of, install_line
+    from parity.terminal import output
 
     rows, lacking = [], []
     for name in ports.names(forward_only=True):

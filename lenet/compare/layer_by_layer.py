@@ -11,13 +11,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lenet.compare.exact_bits import Right, equal_bits
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LAYERS
 from lenet.network.digits import Digits
 from lenet.ports import Arrays, Port
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
 from parity.arithmetic import Bounded
+from parity.errors import UserError
 
 # Digits that a port is given at once. A call into a framework costs more than a digit; but what is larger
 # than 32 MB, as conv1's float32 patches of 428 digits are, glibc maps anew each time, and every page faults.
@@ -179,10 +179,10 @@ def compare(
         right: what the same digits give with exact weights; `bits_equal` stays None without.
 
     Raises:
-        LenetError: there is nothing to compare, or a port refuses the weights.
+        UserError: there is nothing to compare, or a port refuses the weights.
     """
     if not ports or not len(digits):
-        raise LenetError("nothing to compare: give at least one installed port and one digit")
+        raise UserError("nothing to compare: give at least one installed port and one digit")
     for port in ports:
         port.load(params)
     result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS
 from lenet.network.digits import Digits
 from lenet.network.recipe import Recipe
@@ -29,6 +28,7 @@ from lenet.reference.backward import cross_entropy
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
 from parity.arithmetic import Bounded
+from parity.errors import UserError
 
 ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
 SETTLE_SECONDS = 0.3  # pools of threads spin on when their work is done, and would slow the next side
@@ -102,7 +102,7 @@ def read(path: Path) -> Bench:
     """Read a file of `lenet bench --json`.
 
     Raises:
-        LenetError: the file cannot be read, or is not such a file.
+        UserError: the file cannot be read, or is not such a file.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -118,14 +118,14 @@ def read(path: Path) -> Bench:
         ]
         made = Bench(int(found["threads"]), int(found["rounds"]), float(found["sgemm_gflops"]), timings)
     except OSError as error:
-        raise LenetError(
+        raise UserError(
             f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise LenetError(f"{path}: not what `lenet bench --json` writes; make it anew") from error
+        raise UserError(f"{path}: not what `lenet bench --json` writes; make it anew") from error
     numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]
     if not timings or not all(0 < number < inf for number in numbers):
-        raise LenetError(f"{path}: no timings, or one that is no time; `lenet bench --json` makes it anew")
+        raise UserError(f"{path}: no timings, or one that is no time; `lenet bench --json` makes it anew")
     return made
 
 
@@ -151,7 +151,7 @@ class Stopwatch:
         """Check what the port returns on so many digits; whether it can do the task at all.
 
         Raises:
-            LenetError: it does not compute the network, or its loss.
+            UserError: it does not compute the network, or its loss.
         """
         call = _prepare(task, self._ports[name], self.params, self.digits[:size])
         if call is not None:
@@ -193,7 +193,7 @@ def bench(
         progress: called (rounds + 1) times for each task and size, with what comes next.
 
     Raises:
-        LenetError: a port does not compute the network, or its loss.
+        UserError: a port does not compute the network, or its loss.
     """
     known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
     ports = {name: known[name] for name in order if name in known}
@@ -238,7 +238,7 @@ def _prepare(
 
 def _check(port: Port, found: np.ndarray, expected: Bounded) -> None:
     if ratio(found, expected).max() > 1:
-        raise LenetError(f"{port.name} computes another function: `lenet compare` says where")
+        raise UserError(f"{port.name} computes another function: `lenet compare` says where")
 
 
 def calls_in_a_round(call: Callable[[], object]) -> int:

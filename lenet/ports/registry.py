@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lenet.errors import LenetError, MissingFramework, install_line
+from parity.errors import MissingFramework, UserError, install_line
 
 if TYPE_CHECKING:
     from lenet.ports.contract import Port
@@ -99,11 +99,11 @@ def framework(name: str) -> Framework:
     """The registry line of a port and mode.
 
     Raises:
-        LenetError: there is no such port.
+        UserError: there is no such port.
     """
     known = names(forward_only=True)
     if name not in known:
-        raise LenetError(f"unknown port {name!r}; known: {', '.join(known)}")
+        raise UserError(f"unknown port {name!r}; known: {', '.join(known)}")
     return FRAMEWORKS[name.partition(":")[0]]
 
 
@@ -128,7 +128,7 @@ def require(name: str) -> None:
     """Refuse a port and mode that cannot be opened (nothing is imported).
 
     Raises:
-        LenetError: there is no such port; MissingFramework: what it needs is not installed.
+        UserError: there is no such port; MissingFramework: what it needs is not installed.
     """
     if packages := missing(name):
         raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {install_line(*packages)}")
@@ -138,7 +138,7 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
     """The port of that name, its framework imported, without weights.
 
     Raises:
-        LenetError: there is no such port; MissingFramework: its framework is not installed;
+        UserError: there is no such port; MissingFramework: its framework is not installed;
             Unsupported: it does not compute in `dtype`.
     """
     require(name)

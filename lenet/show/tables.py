@@ -1,5 +1,6 @@
 """Makes the tables and sentences that the commands print, with rich."""
 
+import io
 import re
 from collections.abc import Mapping
 from math import isfinite
@@ -7,7 +8,7 @@ from math import isfinite
 import numpy as np
 from rich import box
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,15 @@ from lenet.compare.speed import Bench
 from lenet.reference.certificate import RangeCertificate
 
 GOOD, BAD, FAINT = "green", "bold red", "dim"
+
+
+def to_svg(content: RenderableType, title: str) -> str:
+    """What a terminal of 100 columns shows, as a picture."""
+    console = Console(
+        record=True, width=100, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    console.print(content)
+    return console.export_svg(title=title)
 
 
 def comparison(result: Comparison) -> RenderableType:

@@ -1,4 +1,4 @@
-"""The exceptions that a user of the project is meant to read."""
+"""The exceptions whose messages are written for users."""
 
 from parity.errors import MissingFramework
 from parity.errors import UserError as LenetError

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, never half-written."""
+"""Writes files completely or not at all."""
 
 import os
 import tempfile
@@ -29,12 +29,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as error:
         raise LenetError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     finally:
-        if temporary is not None:  # an interrupt, too, leaves nothing behind
+        if temporary is not None:  # removed after an interrupt as well
             temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: Path | None) -> None:
-    """Refuse, before any work is done, a file that could not be written after it."""
+    """Refuse a file that cannot be written, before any work is done for it."""
     if path is None:
         return
     try:

@@ -72,7 +72,7 @@ class Port(ABC):
         return self._backward(checked, cotangent.astype(self.dtype))
 
     def train(self, batches: Iterable[Batch], recipe: Recipe) -> Iterator[float]:
-        """An SGD step for each batch, from the current weights and velocity; yields the loss of each batch."""
+        """An SGD step for each batch, from the current weights and velocity; yields each loss."""
         self._optimizer = self._make_optimizer(recipe, self.velocity())
         for batch in batches:
             images = self._images(batch.images)

@@ -10,8 +10,8 @@ LARGEST = 32 << 20  # bytes, glibc's maximum for MMAP_THRESHOLD; larger arrays a
 def keep_freed() -> None:
     """Make glibc's malloc keep freed memory; without glibc this does nothing.
 
-    Judging allocates and frees thousands of arrays of some megabytes. By default, glibc returns their pages to
-    the system, and each page that is used again costs a fault.
+    Judging allocates and frees thousands of arrays of some megabytes. By default, glibc returns their pages
+    to the system, and each page that is used again costs a fault.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library has no mallopt
         libc = ctypes.CDLL(None)

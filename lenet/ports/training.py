@@ -28,9 +28,7 @@ class Checkpoint:
     velocity: Arrays
 
 
-@np.errstate(
-    over="ignore", invalid="ignore"
-)  # if the run diverges, the loss shows it, and is reported in one line
+@np.errstate(over="ignore", invalid="ignore")  # a diverging run is reported once, by its loss
 def train(
     port: Port,
     digits: Digits,
@@ -47,7 +45,7 @@ def train(
         port: an opened port; its weights are replaced.
         digits: the training digits.
         recipe: the recipe of the run.
-        checkpoint: the file for checkpoints; if it exists, of an interrupted run with the same port and recipe.
+        checkpoint: the file for checkpoints; if it exists, of an interrupted run of the same port and recipe.
         progress: called after each step with the number of steps done and the loss before the step.
 
     Returns:

@@ -22,8 +22,8 @@ from parity.verdict import ORDER, TensorReport, Worst
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
-# The logarithm of the ratio of two right implementations scatters by 1.4 to 1.9 over √N over N values, measured
-# (tests/parity/test_plain_loop.py): about three standard deviations.
+# The logarithm of the ratio of two right implementations scatters by 1.4 to 1.9 over √N over N values,
+# measured (tests/parity/test_plain_loop.py): about three standard deviations.
 SCATTER = 5
 
 

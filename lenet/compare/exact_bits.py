@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lenet.errors import LenetError
 from lenet.reference.certificate import certify_range
 from lenet.reference.exact import coarsen, forward, pixel_values
 from parity import floats
+from parity.errors import UserError
 
 Array = np.ndarray
 RUN = 500  # digits at once
@@ -33,11 +33,11 @@ def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") ->
         dtype: the dtype of the logits; float32 and float64 can both represent them.
 
     Raises:
-        LenetError: the weights are not exact in float32 for every image.
+        UserError: the weights are not exact in float32 for every image.
     """
     certificate = certify_range(params, pixel_values())
     if certificate.broken:
-        raise LenetError(f"these weights are not exact: {certificate.broken.problem}")
+        raise UserError(f"these weights are not exact: {certificate.broken.problem}")
     images = coarsen(images)
     with threadpool_limits(1):  # a second thread would slow the imports down
         runs = [forward(params, images[start : start + RUN]) for start in range(0, len(images), RUN)]

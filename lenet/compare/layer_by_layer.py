@@ -11,13 +11,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lenet.compare.exact_bits import Right, equal_bits
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LAYERS
 from lenet.network.digits import Digits
 from lenet.ports import Arrays, Port
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
 from parity.arithmetic import Bounded
+from parity.errors import UserError
 
 # Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
 # 32 MB (conv1's float32 patches of 428 digits) anew each time, and every page causes a fault.
@@ -179,10 +179,10 @@ def compare(
         right: the right logits of the same digits with exact weights; without it, `bits_equal` is None.
 
     Raises:
-        LenetError: there is nothing to compare, or a port refuses the weights.
+        UserError: there is nothing to compare, or a port refuses the weights.
     """
     if not ports or not len(digits):
-        raise LenetError("nothing to compare: give at least one installed port and one digit")
+        raise UserError("nothing to compare: give at least one installed port and one digit")
     for port in ports:
         port.load(params)
     result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])

@@ -21,7 +21,6 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS
 from lenet.network.digits import Digits
 from lenet.network.recipe import Recipe
@@ -30,6 +29,7 @@ from lenet.reference.backward import cross_entropy
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
 from parity.arithmetic import Bounded
+from parity.errors import UserError
 
 ROUND_SECONDS = 0.1  # per port and round: long compared to the clock, short compared to load on the machine
 SETTLE_SECONDS = 0.3  # thread pools spin for a while after their work, and would slow the next port down
@@ -103,7 +103,7 @@ def read(path: Path) -> Bench:
     """Read a file of `lenet bench --json`.
 
     Raises:
-        LenetError: the file cannot be read, or is not such a file.
+        UserError: the file cannot be read, or is not such a file.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -119,14 +119,14 @@ def read(path: Path) -> Bench:
         ]
         made = Bench(int(found["threads"]), int(found["rounds"]), float(found["sgemm_gflops"]), timings)
     except OSError as error:
-        raise LenetError(
+        raise UserError(
             f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise LenetError(f"{path}: not a file of `lenet bench --json`; make it again") from error
+        raise UserError(f"{path}: not a file of `lenet bench --json`; make it again") from error
     numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]
     if not timings or not all(0 < number < inf for number in numbers):
-        raise LenetError(f"{path}: no timings, or an invalid time; `lenet bench --json` makes it again")
+        raise UserError(f"{path}: no timings, or an invalid time; `lenet bench --json` makes it again")
     return made
 
 
@@ -152,7 +152,7 @@ class Stopwatch:
         """Check the port's results on this many digits; returns False if it cannot do the task.
 
         Raises:
-            LenetError: the port computes a wrong forward pass or loss.
+            UserError: the port computes a wrong forward pass or loss.
         """
         call = _prepare(task, self._ports[name], self.params, self.digits[:size])
         if call is not None:
@@ -194,7 +194,7 @@ def bench(
         progress: called (rounds + 1) times for each task and size, with a description of the next round.
 
     Raises:
-        LenetError: a port computes a wrong forward pass or loss.
+        UserError: a port computes a wrong forward pass or loss.
     """
     known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
     ports = {name: known[name] for name in order if name in known}
@@ -239,7 +239,7 @@ def _prepare(
 
 def _check(port: Port, found: np.ndarray, expected: Bounded) -> None:
     if ratio(found, expected).max() > 1:
-        raise LenetError(f"{port.name} computes another function: `lenet compare` shows where")
+        raise UserError(f"{port.name} computes another function: `lenet compare` shows where")
 
 
 def calls_in_a_round(call: Callable[[], object]) -> int:

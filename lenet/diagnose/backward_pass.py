@@ -15,9 +15,9 @@ from lenet.diagnose.mistakes.base import Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
 from lenet.diagnose.probe_inputs import Observed, Probes
-from lenet.errors import LenetError
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
+from parity.errors import UserError
 
 Changes = Mapping[str, Callable]
 
@@ -107,7 +107,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     """The first wrong value among loss and gradients, with its explanation; empty if all are right.
 
     Raises:
-        LenetError: a gradient has a name that is no parameter of the network.
+        UserError: a gradient has a name that is no parameter of the network.
     """
     samples = _samples(probes, observed, {})
     if any(sample.first_wrong for sample in samples) and rounded_layers(probes, observed):
@@ -145,7 +145,7 @@ def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sampl
             continue
         loss, gradients = observed.gradients[probe.name]
         if unknown := gradients.keys() - PARAM_SHAPES.keys():
-            raise LenetError(f"no parameter is called {min(unknown)!r}; expected {', '.join(PARAM_SHAPES)}")
+            raise UserError(f"no parameter is called {min(unknown)!r}; expected {', '.join(PARAM_SHAPES)}")
         seen = {key: np.asarray(g).astype(np.float64) for key, g in gradients.items()}
         if loss is not None:
             seen["loss"] = np.asarray(loss, np.float64)

@@ -75,7 +75,7 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
         observed: the values that it returned; see `lenet.diagnose.probe_inputs.observe`.
 
     Raises:
-        LenetError: nothing was observed, or a name is not one of the network's.
+        UserError: nothing was observed, or a name is not one of the network's.
     """
     parts = (("forward", forward_pass), ("gradients", backward_pass), ("training", training_run))
     for k, (_, judge) in enumerate(parts):

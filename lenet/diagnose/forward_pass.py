@@ -20,21 +20,21 @@ from lenet.diagnose.mistakes.precision import FLOAT64, single
 from lenet.diagnose.mistakes.wrong_forward import Change, Changes
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.diagnose.two_mistakes import pair_matches
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from parity.arithmetic import Array, Bounded
+from parity.errors import UserError
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
     """Every wrong place of the forward pass, in order of execution.
 
     Raises:
-        LenetError: a layer's name is unknown, or nothing was returned.
+        UserError: a layer's name is unknown, or nothing was returned.
     """
     layers = observed_layers(probes, observed)
     if not (layers or observed.gradients or observed.trajectory):
-        raise LenetError("nothing to judge: the port returned no layer, no gradient and no training step")
+        raise UserError("nothing to judge: the port returned no layer, no gradient and no training step")
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
@@ -105,7 +105,7 @@ def observed_layers(probes: Probes, observed: Observed) -> list[str]:
     answers = [observed.activations.get(probe.name, {}) for probe in probes.forward]
     unknown = {name for answer in answers for name in answer} - ACTIVATION_SHAPES.keys()
     if unknown:
-        raise LenetError(f"no layer is called {min(unknown)!r}; expected {', '.join(ACTIVATION_SHAPES)}")
+        raise UserError(f"no layer is called {min(unknown)!r}; expected {', '.join(ACTIVATION_SHAPES)}")
     return [name for name in ACTIVATION_SHAPES if all(name in answer for answer in answers)]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from lenet.errors import LenetError
 from lenet.network.architecture import IMAGE_SHAPE
+from parity.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # decoded by Pillow itself: no external program is run
 MAX_PIXELS = 50_000_000
@@ -33,14 +33,14 @@ def read(path: Path) -> Picture:
     C. Cortes, C. Burges, yann.lecun.com/exdb/mnist).
 
     Raises:
-        LenetError: the file is missing, damaged, no image, blank, or larger than 50 million pixels.
+        UserError: the file is missing, damaged, no image, blank, or larger than 50 million pixels.
     """
     grey = _read_grey(path)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     inverted = bool(border.mean() > 127)
     contrast = np.median(border) - grey if inverted else grey - np.median(border)
     if contrast.max() < FAINTEST:
-        raise LenetError(f"{path}: blank: no ink differs enough from the background; draw a darker digit")
+        raise UserError(f"{path}: blank: no ink differs enough from the background; draw a darker digit")
     return Picture(_centre(_fit(_crop(contrast))), inverted)
 
 
@@ -57,14 +57,14 @@ def _read_grey(path: Path) -> np.ndarray:
             white = Image.new("RGBA", image.size, "white")
             return np.asarray(Image.alpha_composite(white, image).convert("L"), np.float64)
     except Image.DecompressionBombError as error:
-        raise LenetError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first") from error
+        raise UserError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first") from error
     except FileNotFoundError as error:
-        raise LenetError(f"{path}: no such image") from error
+        raise UserError(f"{path}: no such image") from error
     except Image.UnidentifiedImageError as error:
-        raise LenetError(f"{path}: not an image; give one of {', '.join(FORMATS)}") from error
+        raise UserError(f"{path}: not an image; give one of {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow's decoders
         reason = getattr(error, "strerror", None) or error
-        raise LenetError(f"{path}: cannot be read as an image ({reason}); save it anew as PNG") from error
+        raise UserError(f"{path}: cannot be read as an image ({reason}); save it anew as PNG") from error
 
 
 def _crop(contrast: np.ndarray) -> np.ndarray:

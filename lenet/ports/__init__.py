@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         missing,
         modes,
         names,
+        needed,
         open_port,
+        require,
     )
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "missing",
     "modes",
     "names",
+    "needed",
     "open_port",
+    "require",
 ]
 CONTRACT = {"Arrays", "ForwardPort", "Port", "Unsupported"}
 

@@ -6,17 +6,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import CLASSES, PARAM_SHAPES
 from lenet.network.digits import check_images, check_labels
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import registry
+from parity.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 
 
-class Unsupported(LenetError):
+class Unsupported(UserError):
     """A port was asked for something that, by its line in the registry, it cannot do."""
 
 
@@ -25,7 +25,7 @@ class Port(ABC):
 
     The public methods take and return NumPy arrays in the shared layout: images (N, 1, 28, 28) in [0, 1],
     labels (N,) integers, parameters as in `lenet.network.architecture.PARAM_SHAPES`. They check their
-    arguments and raise LenetError for anything else. An adapter (`lenet_*/port.py`) implements the methods
+    arguments and raise UserError for anything else. An adapter (`lenet_*/port.py`) implements the methods
     that begin with an underscore.
     """
 
@@ -68,7 +68,7 @@ class Port(ABC):
         """d(sum(cotangent · logits)) / d(parameter), for a cotangent (N, 10)."""
         checked = self._images(images)
         if cotangent.shape != (len(images), CLASSES):
-            raise LenetError(f"cotangent has shape {cotangent.shape}, expected ({len(images)}, {CLASSES})")
+            raise UserError(f"cotangent has shape {cotangent.shape}, expected ({len(images)}, {CLASSES})")
         return self._backward(checked, cotangent.astype(self.dtype))
 
     def train(self, batches: Iterable[Batch], recipe: Recipe) -> Iterator[float]:

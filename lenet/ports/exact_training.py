@@ -100,7 +100,7 @@ def train(
         progress: called after each step with the number of steps done and the loss before the step.
 
     Raises:
-        LenetError: the port cannot differentiate.
+        UserError: the port cannot differentiate.
     """
     latent = initial_params(recipe.seed)
     first, second = ({name: np.zeros_like(array) for name, array in latent.items()} for _ in range(2))
@@ -133,7 +133,7 @@ def write_weights(
         the metadata: that of `lenet.ports.training.record`, and the bits of both certificates.
 
     Raises:
-        LenetError: `path` cannot be written.
+        UserError: `path` cannot be written.
     """
     tests = test_set()
     images = coarsen(tests.images, recipe.pixel_shift)

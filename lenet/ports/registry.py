@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lenet.errors import LenetError, MissingFramework
+from parity.errors import MissingFramework, UserError, install_line
 
 if TYPE_CHECKING:
     from lenet.ports.contract import Port
@@ -28,15 +28,9 @@ class Framework:
     module: str
     package: str
     modes: tuple[str, ...] = ("",)
-    extra: str = ""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float32", "float64")
     forward_only: str = ""
-
-    @property
-    def install(self) -> str:
-        """The command that installs the missing package."""
-        return f"pip install -e '.[{self.extra}]'" if self.extra else f"pip install {self.package}"
 
     @property
     def version(self) -> str:
@@ -51,13 +45,12 @@ FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy", ("", "fast")),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
-    "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
+    "jax": Framework("lenet_jax.port", "jax", ("", "eager")),
     "tf1": Framework("lenet_tf1.port", "tensorflow"),
-    "theano": Framework("lenet_theano.port", "pytensor", extra="history"),
+    "theano": Framework("lenet_theano.port", "pytensor"),
     "caffe": Framework(
         "lenet_caffe.port",
         "cv2",
-        extra="history",
         dtypes=("float32",),
         forward_only="OpenCV imports Caffe's network for inference; Caffe itself trained it",
     ),
@@ -69,7 +62,6 @@ FRAMEWORKS = {
             for exporter in ("numpy", "torch", "tf")
             for runtime in ("onnxruntime", "onnxruntime-all", "reference", "opencv")
         ),
-        extra="export",
         needs={
             "torch": ("torch", "onnxscript"),
             "tf": ("tensorflow", "tf2onnx"),
@@ -107,20 +99,24 @@ def framework(name: str) -> Framework:
     """The line of the registry for a port and mode.
 
     Raises:
-        LenetError: there is no such port.
+        UserError: there is no such port.
     """
     known = names(forward_only=True)
     if name not in known:
-        raise LenetError(f"unknown port {name!r}; known: {', '.join(known)}")
+        raise UserError(f"unknown port {name!r}; known: {', '.join(known)}")
     return FRAMEWORKS[name.partition(":")[0]]
+
+
+def needed(name: str) -> list[str]:
+    """The packages that the port and mode imports."""
+    line = framework(name)
+    parts = name.partition(":")[2].split("/")
+    return [line.package, *(package for part in parts for package in line.needs.get(part, ()))]
 
 
 def missing(name: str) -> list[str]:
     """The packages that the port and mode needs and Python does not find (nothing is imported)."""
-    line = framework(name)
-    parts = name.partition(":")[2].split("/")
-    needed = [line.package, *(package for part in parts for package in line.needs.get(part, ()))]
-    return [package for package in needed if importlib.util.find_spec(package) is None]
+    return [package for package in needed(name) if importlib.util.find_spec(package) is None]
 
 
 def installed(name: str) -> bool:
@@ -128,22 +124,31 @@ def installed(name: str) -> bool:
     return not missing(name)
 
 
+def require(name: str) -> None:
+    """Refuse a port and mode that cannot be opened (nothing is imported).
+
+    Raises:
+        UserError: there is no such port; MissingFramework: what it needs is not installed.
+    """
+    if packages := missing(name):
+        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {install_line(*packages)}")
+
+
 def open_port(name: str, dtype: str = "float32") -> "Port":
     """Import the framework of the port with this name, and return the port, without weights.
 
     Raises:
-        LenetError: there is no such port; MissingFramework: its framework is not installed;
+        UserError: there is no such port; MissingFramework: its framework is not installed;
             Unsupported: it does not compute in `dtype`.
     """
+    require(name)
     line = framework(name)
-    if packages := missing(name):
-        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {line.install}")
     try:
         with _no_garbage_collected():
             module = importlib.import_module(line.module)
     except (ImportError, OSError) as error:
         raise MissingFramework(
-            f"port {name!r}: {line.package} does not import ({error}); {line.install}"
+            f"port {name!r}: {line.package} does not import ({error}); {install_line(*needed(name))}"
         ) from error
     return module.Port(name, dtype)
 

@@ -11,12 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lenet import __version__
-from lenet.errors import LenetError
-from lenet.files import write_atomically
 from lenet.network import weights
 from lenet.network.digits import CHECKSUMS, Digits
 from lenet.network.recipe import Recipe, batches, initial_params
 from lenet.ports.contract import Arrays, Port
+from parity.errors import UserError
+from parity.files import write_atomically
 
 
 @dataclass
@@ -52,11 +52,11 @@ def train(
         the loss of each step of this call.
 
     Raises:
-        LenetError: there are no digits; the checkpoint is damaged, belongs to another run, or cannot be
+        UserError: there are no digits; the checkpoint is damaged, belongs to another run, or cannot be
             written; or the loss is no longer finite.
     """
     if not len(digits):
-        raise LenetError("no digits to train on: give at least one")
+        raise UserError("no digits to train on: give at least one")
     run = _identity(port, digits, recipe)
     state = Checkpoint(0, initial_params(recipe.seed), {})
     if checkpoint is not None and checkpoint.exists():
@@ -69,7 +69,7 @@ def train(
         for loss in port.train(batches(digits, recipe, start, start + per_epoch), recipe):
             step = state.step + len(losses) + 1
             if not np.isfinite(loss):
-                raise LenetError(f"the loss is {loss} at step {step}: lower the learning rate")
+                raise UserError(f"the loss is {loss} at step {step}: lower the learning rate")
             losses.append(loss)
             progress(step, loss)
         if checkpoint is not None:
@@ -88,16 +88,16 @@ def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
     """Read the state in `path`, which must be complete, in `dtype`, and of the same `run`.
 
     Raises:
-        LenetError: the file is damaged, or belongs to another port, recipe or training set.
+        UserError: the file is damaged, or belongs to another port, recipe or training set.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, TypeError) as error:
-        raise LenetError(f"{path}: not a readable checkpoint ({error}); delete it to start again") from error
+        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to start again") from error
     if metadata.get("run") != run:
-        raise LenetError(f"{path}: checkpoint of another run; delete it, or choose another --out")
+        raise UserError(f"{path}: checkpoint of another run; delete it, or choose another --out")
     params, velocity = (
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
         for kind in ("params/", "velocity/")

@@ -13,8 +13,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from lenet.errors import LenetError
 from lenet.ports.quiet import hide_warnings
+from parity.errors import UserError
 
 SPAWN = multiprocessing.get_context("spawn")
 LAST_SECONDS = 10  # time for an idle process to end by itself
@@ -49,7 +49,7 @@ class Worker:
         """Call a method of the object and return its result.
 
         Raises:
-            LenetError: the method or the making of the object raised it, or the process has died.
+            UserError: the method or the making of the object raised it, or the process has died.
         """
         try:
             self._pipe.send((method, args))
@@ -58,9 +58,9 @@ class Worker:
             self._process.join()
             code = self._process.exitcode or 0
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            raise LenetError(f"the process of {self.name} ended {how}; try it alone") from error
+            raise UserError(f"the process of {self.name} ended {how}; try it alone") from error
         if kind == "refused":
-            raise LenetError(value)
+            raise UserError(value)
         if kind == "failed":
             raise RuntimeError(f"in the process of {self.name}:\n{value}")
         return value
@@ -77,7 +77,7 @@ def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) ->
                 pipe.send(("answered", getattr(held, method)(*args)))
         except (EOFError, ConnectionError):
             raise
-        except LenetError as error:
+        except UserError as error:
             pipe.send(("refused", str(error)))
         except Exception:
             pipe.send(("failed", traceback.format_exc()))

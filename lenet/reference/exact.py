@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenet.errors import LenetError
 from lenet.network.architecture import LAYERS, PARAM_SHAPES, Layer
 from lenet.network.weights import TRAINED
 from lenet.reference.backward import gradients
 from lenet.reference.forward import evaluate
 from parity.arithmetic import Array, Integers, TooWide, integers
+from parity.errors import UserError
 from parity.floats import equal_bits
 
 EXACT = TRAINED.with_name("exact.safetensors")
@@ -116,14 +116,14 @@ def first_difference(
         start: the number of the first digit of the activations, added to the first index.
 
     Raises:
-        LenetError: a name, a shape or a dtype differs.
+        UserError: a name, a shape or a dtype differs.
     """
     if got.keys() != expected.keys():
-        raise LenetError(f"got {', '.join(got)}; expected {', '.join(expected)}")
+        raise UserError(f"got {', '.join(got)}; expected {', '.join(expected)}")
     for name, want in expected.items():
         array = got[name]
         if array.shape != want.shape or array.dtype != want.dtype:
-            raise LenetError(f"{name} is {array.dtype} {array.shape}, not {want.dtype} {want.shape}")
+            raise UserError(f"{name} is {array.dtype} {array.shape}, not {want.dtype} {want.shape}")
         unequal = ~equal_bits(want, array)
         if unequal.any():
             first, *unit = (int(i) for i in np.unravel_index(unequal.argmax(), unequal.shape))

@@ -196,7 +196,7 @@ class Bounded(Number):
             return Bounded(value, None, self.format)
         if self.error is None or y.error is None:
             x, c = (self, y) if y.error is None else (y, self)
-            alive = x.value + x.bound - c.value
+            alive = np.asarray(x.value + x.bound - c.value)
             np.maximum(alive, 0, out=alive)
             alive *= 1 + 4 * U64
             alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
@@ -422,7 +422,7 @@ def _unknown(error: Array, a: Array, b: Array) -> Array:
     """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
     none = np.isnan(error)
     if none.any() and np.isfinite(a).all() and np.isfinite(b).all():
-        error[none] = np.inf
+        return np.where(none, np.inf, error)
     return error
 
 

@@ -5,7 +5,7 @@ floor or a sign of values that the candidate may have differently is carried by 
 of their intervals: if it could fall either way, its error is the step.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -135,26 +135,6 @@ class Identity(Elementwise):
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         return cotangent
-
-
-@register
-@dataclass(frozen=True)
-class Dropout(Elementwise):
-    """x as it is, and a mask that is true everywhere: inference."""
-
-    TYPE: ClassVar[str] = "Dropout"
-    IGNORED: ClassVar[Mapping[str, str]] = {
-        "ratio": "nothing is dropped in inference",
-        "seed": "nothing is drawn in inference",
-    }
-
-    def evaluate(
-        self, x: Number, ratio: Number | None = None, training_mode: Number | None = None
-    ) -> tuple[Number, ...]:
-        dropped = ratio is None or plain_values(ratio, "ratio").any()
-        if dropped and training_mode is not None and plain_values(training_mode, "training_mode").any():
-            raise Unjudged("Dropout in training mode")
-        return x, x.apply(_step("true", lambda a: np.ones(a.shape, bool)))
 
 
 # --- arithmetic --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from parity.operators.affine import MatMul
 from parity.verdict import TensorReport
 from parity.yardsticks import margin
 from tests.parity import checks
-from tests.parity.arithmetics import AnyOrder, Plan
+from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
 
 Array = np.ndarray

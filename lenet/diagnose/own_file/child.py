@@ -28,8 +28,9 @@ from safetensors.numpy import save
 import lenet
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
-from lenet.files import write_atomically
 from lenet.ports import Arrays
+from parity.errors import not_installed
+from parity.files import write_atomically
 
 NAME = "checked_port"  # name of the user's file as a module: not "__main__", and not taken
 FRAMES, SAID = 3, 10  # numbers of frames and of lines of text that are shown of an exception
@@ -119,6 +120,7 @@ def their_lines(error: BaseException, cwd: Path) -> list[str]:
     lines += [*said[:SAID], "…"] if len(said) > SAID else said
     if isinstance(error, ModuleNotFoundError):
         lines.append(f"Searched beside the file and in the packages of {sys.executable}, which runs lenet.")
+        lines += filter(None, [not_installed(error)])
     return [line.replace(f'File "{cwd}{os.sep}', 'File "') for line in lines]
 
 

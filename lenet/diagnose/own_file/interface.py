@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from lenet.diagnose.probe_inputs import Observed, Probes, observe
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Arrays
+from parity.errors import UserError
 
 FUNCTIONS = {
     "activations": "activations(params, images)",
@@ -25,7 +25,7 @@ FUNCTIONS = {
 DTYPES = ("float32", "float64")
 
 
-class Misused(LenetError):
+class Misused(UserError):
     """The functions do not follow the interface, so nothing can be judged."""
 
 

@@ -6,11 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from parity.arithmetic import Bounded, Looped
 from parity.errors import Unjudged
 from parity.floats import FLOAT16, FLOAT32, U64
+from parity.judging import judge
+from parity.onnx import read_onnx
 from parity.operators import OPERATORS
+from parity.operators.operator import Elementwise
+from tests.parity import small
+from tests.parity.examples import EXAMPLES as ALL_EXAMPLES
 from tests.parity.examples.elementwise import EXAMPLES
 from tests.parity.examples.example import Example
 from tests.parity.operators.runtimes import bounded_of, onnxruntime_of, reference_of, share
@@ -284,6 +290,35 @@ def test_mask_of_dropout_is_true() -> None:
     assert y is x
     assert mask.value.tolist() == [True, True]
     assert not mask.bound.any()
+
+
+def test_mask_of_dropout_is_either_where_the_standard_says_nothing() -> None:
+    """onnxruntime returns 0 in opsets 7 to 11."""
+    x = small.normal(4, 5)
+    node = helper.make_node("Dropout", ["x"], ["y", "mask"])
+    for opset, kind in ((9, TensorProto.FLOAT), (11, TensorProto.BOOL), (13, TensorProto.BOOL)):
+        model = small.model([node], {"x": [4, 5]}, ["y", "mask"], opset=opset)
+        model.graph.output[1].type.tensor_type.elem_type = kind
+        values = small.computed(model, {"x": x})
+        report = judge(read_onnx(model), values)
+        assert [one.verdict for one in report.tensors] == ["equal", "equal"]
+        values["mask"][0] = 1 - values["mask"][0]
+        assert judge(read_onnx(model), values).verdict == "different"
+
+
+@pytest.mark.parametrize(
+    "example", [one for one in ALL_EXAMPLES if isinstance(one.operator, Elementwise)], ids=str
+)
+def test_scalars(example: Example) -> None:
+    """Arrays without axes, of which NumPy makes numbers, with and without errors."""
+    first = [None if a is None else np.asarray(a.ravel()[0]) for a in example.make(np.random.default_rng(0))]
+    for off in (None, np.asarray(2.0**-20)):
+        inputs = [None if a is None else Bounded(a, off if a.dtype == np.float32 else None) for a in first]
+        try:
+            made = example.operator.evaluate(*inputs)
+        except Unjudged:
+            continue
+        assert all(one.shape == () for one in (made if isinstance(made, tuple) else (made,)))
 
 
 def test_what_is_not_covered_is_said() -> None:

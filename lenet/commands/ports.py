@@ -8,8 +8,8 @@ def list_ports() -> None:
     """What is installed, and how to get the rest."""
     from lenet import ports
     from lenet.show import tables
+    from parity.command.terminal import output
     from parity.errors import extra_of, install_line
-    from parity.terminal import output
 
     rows, lacking = [], []
     for name in ports.names(forward_only=True):

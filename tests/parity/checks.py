@@ -20,10 +20,10 @@ from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
 from parity.judging import judge
+from parity.judging.verdict import Report
+from parity.judging.yardsticks import sampled
 from parity.operators import Operator
 from parity.operators.interpolation import Places
-from parity.verdict import Report
-from parity.yardsticks import sampled
 from tests.parity.arithmetic.adversary import Adversary
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.arithmetic.wrapped import Wrapped

@@ -9,10 +9,10 @@ import torch
 
 from parity.errors import Unjudged
 from parity.judging import judge
+from parity.judging.verdict import Report
 from parity.onnx import read_onnx
 from parity.operators import functions
 from parity.operators.recurrent import GRU, LSTM, RNN, Recurrent
-from parity.verdict import Report
 from tests.parity.examples.example import Example
 from tests.parity.examples.recurrent import EXAMPLES
 from tests.parity.operators.families import (

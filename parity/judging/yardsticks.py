@@ -15,9 +15,9 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT64, Format, equal_bits, format_of
+from parity.judging.verdict import ORDER, TensorReport, Worst
 from parity.operators import Operator
 from parity.operators.operator import Points
-from parity.verdict import ORDER, TensorReport, Worst
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once

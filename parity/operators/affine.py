@@ -1,4 +1,4 @@
-"""Sums of products: convolutions, matrix products, Einsum.
+"""Sums of products: convolutions and matrix products.
 
 y = Wx + b. The bound of each value is γ_{n+1} (|W||x| + |b|) for n products, see `parity.arithmetic.bounded`.
 """
@@ -9,107 +9,12 @@ from math import ceil, gcd, prod
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.operators.operator import Inputs, Operator, Points, at, register
-
-LARGEST = 2**22  # values of a matrix of patches that are laid out at once
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window that slides over the spatial axes: its size, step, dilation, and padding before and after."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-    @property
-    def reach(self) -> tuple[int, ...]:
-        """How many values the window spans on each axis, with the gaps of its dilation."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
-
-    def out_shape(self, shape: tuple[int, ...], ceil_mode: bool = False) -> tuple[int, ...]:
-        """Positions of the window on each axis of an input of these spatial sizes."""
-        sizes = []
-        for size, reach, stride, before, after in zip(
-            shape, self.reach, self.strides, self.before, self.after, strict=True
-        ):
-            free = size + before + after - reach
-            steps = ceil(free / stride) if ceil_mode else free // stride
-            if ceil_mode and steps * stride >= size + before:
-                steps -= 1  # no window begins in the padding at the end
-            sizes.append(steps + 1)
-        return tuple(sizes)
-
-    def pad(self, a: Array, fill: float = 0.0, more: tuple[int, ...] | None = None) -> Array:
-        """Spatial axes of (N, C, ...) padded, and by `more` at the end."""
-        if not any(self.before) and not any(self.after) and not (more and any(more)):
-            return a
-        extra = more or (0,) * len(self.after)
-        after = tuple(one + two for one, two in zip(self.after, extra, strict=True))
-        widths = ((0, 0), (0, 0), *zip(self.before, after, strict=True))
-        return np.pad(a, widths, constant_values=fill)
-
-    def patches(self, padded: Array) -> Array:
-        """What the window sees at each position: a view (N, C, positions..., kernel...)."""
-        axes = tuple(range(2, padded.ndim))
-        views = sliding_window_view(padded, self.reach, axis=axes)
-        steps = tuple(slice(None, None, stride) for stride in self.strides)
-        taps = tuple(slice(None, None, dilation) for dilation in self.dilations)
-        return views[(slice(None), slice(None), *steps, *taps)]
-
-    def taps(self, positions: Points, shape: tuple[int, ...]) -> tuple[tuple[Array, ...], Array]:
-        """Where the window at each of M positions looks in an unpadded input of these spatial sizes.
-
-        Returns:
-            an index array for each axis, broadcasting to (M, kernel...), cut off at the borders; and a mask
-            of that shape, false in the padding.
-        """
-        indices, inside = [], np.ones((1,) * (1 + len(self.kernel)), bool)
-        for axis, (position, size) in enumerate(zip(positions, shape, strict=True)):
-            start = position * self.strides[axis] - self.before[axis]
-            seen = start[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis]
-            seen = seen.reshape(len(seen), *(-1 if k == axis else 1 for k in range(len(self.kernel))))
-            inside = inside & (seen >= 0) & (seen < size)
-            indices.append(seen.clip(0, size - 1))
-        return tuple(indices), np.broadcast_to(inside, (len(positions[0]), *self.kernel))
-
-
-def window(
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...] = (),
-    dilations: tuple[int, ...] = (),
-    pads: tuple[int, ...] = (),
-    auto_pad: str = "NOTSET",
-    shape: tuple[int, ...] = (),
-) -> Window:
-    """The window that ONNX's attributes describe over an input of these spatial sizes; () is a default.
-
-    Raises:
-        Unjudged: `auto_pad` has no known meaning.
-    """
-    ones = (1,) * len(kernel)
-    sliding = Window(kernel, strides or ones, dilations or ones, (0,) * len(kernel), (0,) * len(kernel))
-    if auto_pad in ("NOTSET", ""):
-        pads = pads or (0,) * (2 * len(kernel))
-        before, after = pads[: len(kernel)], pads[len(kernel) :]
-    elif auto_pad == "VALID":
-        return sliding
-    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [
-            max((ceil(size / stride) - 1) * stride + reach - size, 0)
-            for size, stride, reach in zip(shape, sliding.strides, sliding.reach, strict=True)
-        ]
-        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-        before, after = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
-    else:
-        raise Unjudged(f"auto_pad {auto_pad}")
-    return Window(kernel, sliding.strides, sliding.dilations, before, after)
+from parity.operators.operator import Inputs, Operator, Points, at, grid_points, register
+from parity.operators.sums import sums_at
+from parity.operators.windows import LARGEST, Window, window
 
 
 @register
@@ -155,21 +60,40 @@ class Conv(Operator):
             bands.append(y.reshape(x.shape[0], w.shape[0], stop - start, *positions[1:]))
         return bands[0].join(bands[1:], 2) if len(bands) > 1 else bands[0]
 
+    def gathered(self, *inputs: Any) -> int:
+        return 1  # `sums_at` lays out few at a time
+
     def sample(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number:
-        image, unit, *positions = points
-        taps, inside = self.window(x, w).taps(tuple(positions), x.shape[2:])
-        channels = w.shape[1]
-        flat = (len(unit), *(1,) * (x.ndim - 2))
-        lanes = (unit // (w.shape[0] // self.group) * channels)[:, None] + np.arange(channels)
+        image, unit, *places = points
+        sliding, channels = self.window(x, w), w.shape[1]
+        grid = (x.shape[0], self.group, *sliding.out_shape(x.shape[2:]))
+        windows = np.ravel_multi_index((image, unit // (w.shape[0] // self.group), *places), grid)
 
-        def gather(a: Array) -> Array:
-            lane = lanes.reshape(len(unit), channels, *(1,) * (x.ndim - 2))
-            seen = a[(image.reshape(-1, 1, *flat[1:]), lane, *(tap[:, None] for tap in taps))]
-            return (seen * inside[:, None]).reshape(len(unit), 1, -1)
+        def patches(keys: Array) -> Number:
+            images, groups, *positions = np.unravel_index(keys, grid)
+            taps, inside = sliding.taps(tuple(positions), x.shape[2:])
+            lanes = groups[:, None] * channels + np.arange(channels)
+            apart = (1,) * len(positions)
+            index = (images.reshape(-1, 1, *apart), lanes.reshape(*lanes.shape, *apart))
 
-        columns = w.move(lambda a: a[unit].reshape(len(unit), -1, 1))
-        bias = None if b is None else b.move(lambda a: a[unit].reshape(-1, 1, 1))
-        return x.move(gather).dot(columns, bias, self.products(x, w)).reshape(-1)
+            def gather(a: Array) -> Array:
+                seen = a[(*index, *(tap[:, None] for tap in taps))]
+                return np.where(inside[:, None], seen, a.dtype.type(0)).reshape(len(keys), -1)
+
+            return x.move(gather)
+
+        def filters(keys: Array) -> Number:
+            return w.move(lambda a: a[keys].reshape(len(keys), -1).T)
+
+        def bias(rows: Array, columns: Array) -> Number:
+            assert b is not None
+            return b.move(lambda a: a[columns])
+
+        several = self.products(x, w)
+        return sums_at(windows, unit, patches, filters, None if b is None else bias, several)
+
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, 1)
 
     def offset(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number | None:
         return None if b is None else b.move(lambda a: a[points[1]])
@@ -261,6 +185,9 @@ class ConvTranspose(Operator):
         spread, turned, inner = self._as_convolution(x, w)
         return inner.sample(points, spread, turned, b)
 
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, 1)
+
     def offset(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number | None:
         return None if b is None else b.move(lambda a: a[points[1]])
 
@@ -342,13 +269,29 @@ class Gemm(Operator):
             a.transpose(1, 0) if self.transA else a, b.transpose(1, 0) if self.transB else b, c
         )
 
+    def gathered(self, *inputs: Any) -> int:
+        return 1  # `sums_at` lays out few at a time
+
     def sample(self, points: Points, a: Number, b: Number, c: Number | None = None) -> Number:
-        row, column = points
-        rows = a.move(lambda m: (m[:, row].T if self.transA else m[row])[:, None, :])
-        columns = b.move(lambda m: (m[column] if self.transB else m[:, column].T)[:, :, None])
-        rows_and_columns = (a.shape[self.transA], b.shape[1 - self.transB])
-        bias = None if c is None else at(c, rows_and_columns, points).reshape(-1, 1, 1)
-        return self._product(rows, columns, bias).reshape(-1)
+        def rows(keys: Array) -> Number:
+            return a.move(lambda m: m[:, keys].T if self.transA else m[keys])
+
+        def columns(keys: Array) -> Number:
+            return b.move(lambda m: m[keys].T if self.transB else m.take(keys, axis=1))
+
+        def bias(row: Array, column: Array) -> Number:
+            assert c is not None
+            sizes = (a.shape[self.transA], b.shape[1 - self.transB])
+            return at(c.reshape(*(1,) * (2 - c.ndim), *c.shape), sizes, (row, column))
+
+        row_of, column_of = points
+        if self.alpha == 1 and self.beta == 1:
+            return sums_at(row_of, column_of, rows, columns, None if c is None else bias)
+        product = sums_at(row_of, column_of, rows, columns) * self.alpha
+        return product if c is None else product + bias(row_of, column_of) * self.beta
+
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, 1)
 
     def offset(self, points: Points, a: Number, b: Number, c: Number | None = None) -> Number | None:
         rows, columns = a.shape[self.transA], b.shape[1 - self.transB]
@@ -356,8 +299,8 @@ class Gemm(Operator):
 
     def _product(self, a: Number, b: Number, c: Number | None) -> Number:
         if self.alpha == 1 and self.beta == 1:
-            return a.wide().dot(b.wide(), c)
-        product = a.wide().dot(b.wide()) * self.alpha
+            return a.dot(b, c)
+        product = a.dot(b) * self.alpha
         return product if c is None else product + c * self.beta
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
@@ -389,11 +332,29 @@ class MatMul(Operator):
         dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
         return y.move(lambda m: m.squeeze(dropped)) if dropped else y
 
+    def gathered(self, *inputs: Any) -> int:
+        return 1  # `sums_at` lays out few at a time
+
     def sample(self, points: Points, a: Number, b: Number) -> Number:
         *batch, row, column = self._points(points, a, b)
-        rows = _matrix(a, 0).move(lambda m: m[(*_within(batch, m), row)][:, None, :])
-        columns = _matrix(b, 1).move(lambda m: m.swapaxes(-1, -2)[(*_within(batch, m), column)][:, :, None])
-        return rows.wide().dot(columns.wide()).reshape(-1)
+        left, right = _matrix(a, 0), _matrix(b, 1)
+        above = left.shape[:-1]
+        beside = (*right.shape[:-2], right.shape[-1])
+        row = np.ravel_multi_index((*_within(batch, left), row), above)
+        column = np.ravel_multi_index((*_within(batch, right), column), beside)
+
+        def rows(keys: Array) -> Number:
+            return left.move(lambda m: m[np.unravel_index(keys, above)])
+
+        def columns(keys: Array) -> Number:
+            if right.ndim == 2:
+                return right.move(lambda m: m.take(keys, axis=1))
+            return right.move(lambda m: m.swapaxes(-1, -2)[np.unravel_index(keys, beside)].T)
+
+        return sums_at(row, column, rows, columns)
+
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, len(shape) - 1)
 
     def _points(self, points: Points, a: Number, b: Number) -> Points:
         """With an index for the axis that a vector lacks."""
@@ -409,84 +370,7 @@ def _matrix(x: Number, axis: int) -> Number:
     return x.move(lambda m: np.expand_dims(m, axis)) if x.ndim == 1 else x
 
 
-def _within(batch: list[Array], m: Array) -> list[Array]:
+def _within(batch: list[Array], m: Number) -> list[Array]:
     """Indices of the batch axes that this operand has, where it is not broadcast."""
     own = batch[len(batch) - (m.ndim - 2) :]
     return [0 * axis if size == 1 else axis for axis, size in zip(own, m.shape, strict=False)]
-
-
-@register
-@dataclass(frozen=True)
-class Einsum(Operator):
-    """Einstein summation over two operands, brought into the form of a matrix product."""
-
-    TYPE: ClassVar[str] = "Einsum"
-
-    equation: str = ""
-
-    def terms(self, *operands: Number) -> int:
-        if len(operands) != 2:
-            return 1
-        left, right, out = self._labels(*operands)
-        sizes = dict(zip(left + right, operands[0].shape + operands[1].shape, strict=True))
-        return prod(size for label, size in sizes.items() if label not in out)
-
-    def evaluate(self, *operands: Number) -> Number:
-        if len(operands) != 2:
-            raise Unjudged(f"Einsum with {len(operands)} operands")
-        a, b = operands
-        left, right, out = self._labels(a, b)
-        if len(set(left)) < len(left) or len(set(right)) < len(right):
-            raise Unjudged("Einsum with a diagonal")
-        a, left = _sum_alone(a, left, right + out)
-        b, right = _sum_alone(b, right, left + out)
-        batch = [label for label in left if label in right and label in out]
-        summed = [label for label in left if label in right and label not in out]
-        rows = [label for label in left if label not in right]
-        columns = [label for label in right if label not in left]
-        sizes = dict(zip(left, a.shape, strict=True))
-        for label, size in zip(right, b.shape, strict=True):
-            sizes[label] = max(size, sizes.get(label, 1))
-        a = _arranged(a, left, (batch, rows, summed), sizes)
-        b = _arranged(b, right, (batch, summed, columns), sizes)
-        y = a.wide().dot(b.wide()).reshape(*(sizes[label] for label in batch + rows + columns))
-        order = [(batch + rows + columns).index(label) for label in out]
-        return y.transpose(*order)
-
-    def _labels(self, a: Number, b: Number) -> tuple[list[str], list[str], list[str]]:
-        """Labels of both operands' axes and of the result's; an ellipsis becomes labels of its own."""
-        equation = self.equation.replace(" ", "")
-        inputs, arrow, out = equation.partition("->")
-        left, right = inputs.split(",")
-        if not arrow:
-            letters = sorted(set(left + right) - set(",."))
-            out = ("..." if "." in inputs else "") + "".join(
-                c for c in letters if (left + right).count(c) == 1
-            )
-        spans = [
-            x.ndim - len(side.replace("...", "")) for x, side in ((a, left), (b, right)) if "..." in side
-        ]
-        dots = [f"…{k}" for k in range(max(spans, default=0))]
-
-        def labels(side: str, ndim: int | None) -> list[str]:
-            before, ellipsis, after = side.partition("...")
-            width = len(dots) if ndim is None else ndim - len(before) - len(after)
-            return [*before, *(dots[len(dots) - width :] if ellipsis else []), *after]
-
-        return labels(left, a.ndim), labels(right, b.ndim), labels(out, None)
-
-
-def _sum_alone(x: Number, labels: list[str], others: list[str]) -> tuple[Number, list[str]]:
-    """Sum over the axes whose label stands nowhere else."""
-    axes = tuple(k for k, label in enumerate(labels) if label not in others)
-    if not axes:
-        return x, labels
-    return x.sum(axes).move(lambda m: m.squeeze(axes)), [label for label in labels if label in others]
-
-
-def _arranged(x: Number, labels: list[str], groups: tuple[list[str], ...], sizes: dict[str, int]) -> Number:
-    """Axes in the order of three groups, each group one axis."""
-    order = [labels.index(label) for group in groups for label in group]
-    full = [sizes[label] for group in groups for label in group]
-    shape = [prod(sizes[label] for label in group) for group in groups]
-    return x.move(lambda m: np.broadcast_to(m.transpose(order), full).reshape(shape))

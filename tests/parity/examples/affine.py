@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.operators.affine import Conv, ConvTranspose, Einsum, Gemm, MatMul
+from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
+from parity.operators.einsum import Einsum
 from tests.parity.examples.example import Example, Make
 
 Shape = tuple[int, ...]

@@ -11,11 +11,11 @@ from onnx import ModelProto, ValueInfoProto
 from export.graph import Reading, read_graph
 from export.onnx_file import BATCH, checksum, describe, inputs, interface, metadata, read_file, with_outputs
 from export.runtimes import Run, open_runtime
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES
 from lenet.reference import forward
 from lenet.reference.distance import ratio
+from parity.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 SAME = "the same network with the same weights"
@@ -97,7 +97,7 @@ def check_file(path: Path, params: Mapping[str, np.ndarray], images: np.ndarray)
     """Judge the ONNX file at `path`; see `check_model`.
 
     Raises:
-        LenetError: the file cannot be read, or holds weights that are not finite.
+        UserError: the file cannot be read, or holds weights that are not finite.
     """
     return check_model(read_file(path), params, images, str(path))
 
@@ -117,7 +117,7 @@ def check_model(
     against the network with `params`.
 
     Raises:
-        LenetError: the file holds weights that are not finite.
+        UserError: the file holds weights that are not finite.
     """
     reading = read_graph(model)
     if reading.problem is None:
@@ -137,7 +137,7 @@ def _ran(
     try:
         logits = _logits(_in_batches(model, open_runtime(runtime, model))(images), reading)
         values = _in_batches(model, open_runtime(runtime, with_outputs(model, shown)))(images)
-    except LenetError as error:
+    except UserError as error:
         ran.problem = str(error)
         return ran
     if logits.shape == expected.value.shape:
@@ -159,7 +159,7 @@ def _in_batches(model: ModelProto, run: Run) -> Run:
     image = inputs(model)[0]
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     if prod(dims[1:]) != prod(IMAGE_SHAPE):
-        raise LenetError(f"it cannot be given images: its input is {describe(image)}")
+        raise UserError(f"it cannot be given images: its input is {describe(image)}")
 
     def fed(images: np.ndarray) -> Arrays:
         size = dims[0] or len(images)

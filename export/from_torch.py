@@ -20,7 +20,7 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
     """The network with these shared weights as an ONNX model.
 
     Raises:
-        LenetError: `params` are not this network's.
+        UserError: `params` are not this network's.
     """
     weights.check(params)
     network = LeNet().eval()  # evaluation mode: a network with dropout would export it otherwise

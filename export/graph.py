@@ -17,8 +17,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from export.onnx_file import describe, inputs, one_line
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer
+from parity.errors import UserError
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
@@ -28,7 +28,7 @@ REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsque
 OPERATORS = {Conv: "Conv", Relu: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Gemm: "Gemm or MatMul"}
 
 
-class Mismatch(LenetError):
+class Mismatch(UserError):
     """The graph is not this network: at which layer it departs from the table, and how."""
 
     def __init__(self, layer: str, text: str) -> None:

@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper, shape_inference
 
 from lenet import __version__
-from lenet.errors import LenetError
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE, PARAM_SHAPES
+from parity.errors import UserError
 
 # The newest opset that all three exporters write (tf2onnx stops at 18, PyTorch's starts there), in
 # the IR version published with it (ONNX 1.13, 2022): any runtime since then reads the files.
@@ -53,7 +53,7 @@ def finish(model: ModelProto, params: Mapping[str, np.ndarray], exporter: str) -
     are dropped: they say nothing about the network.
 
     Raises:
-        LenetError: the checker or strict shape inference refuses the graph.
+        UserError: the checker or strict shape inference refuses the graph.
     """
     model = _copy(model)
     model.ir_version = IR_VERSION
@@ -81,7 +81,7 @@ def check(model: ModelProto, source: str) -> None:
     """ONNX's own checker, in full, and shape inference that forgives nothing.
 
     Raises:
-        LenetError: one line with the first complaint.
+        UserError: one line with the first complaint.
     """
     try:
         checker.check_model(model, full_check=True)
@@ -89,30 +89,30 @@ def check(model: ModelProto, source: str) -> None:
         for tensor in model.graph.initializer:
             numpy_helper.to_array(tensor)  # the checker overlooks data too long for the shape
     except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
-        raise LenetError(f"{source}: not a valid ONNX model: {one_line(error)}") from error
+        raise UserError(f"{source}: not a valid ONNX model: {one_line(error)}") from error
 
 
 def read_file(path: Path) -> ModelProto:
     """An ONNX file, with its external data if it has some, checked.
 
     Raises:
-        LenetError: there is no such file, it is not ONNX, truncated, invalid, of an opset newer than
+        UserError: there is no such file, it is not ONNX, truncated, invalid, of an opset newer than
             the installed `onnx` knows, or its external data is missing.
     """
     if not path.is_file():
-        raise LenetError(f"{path}: no such ONNX file; `lenet export` writes some")
+        raise UserError(f"{path}: no such ONNX file; `lenet export` writes some")
     try:
         model = onnx.load(path, format="protobuf")  # whatever the file is called
     except DecodeError as error:
-        raise LenetError(f"{path}: not an ONNX file, or a truncated one ({one_line(error)})") from error
+        raise UserError(f"{path}: not an ONNX file, or a truncated one ({one_line(error)})") from error
     except (OSError, checker.ValidationError, ValueError) as error:  # external data raises the latter two
-        raise LenetError(f"{path}: cannot be read: {one_line(error)}") from error
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from error
     if not model.graph.node:
-        raise LenetError(f"{path}: not an ONNX file: it holds no graph")
+        raise UserError(f"{path}: not an ONNX file: it holds no graph")
     newest = onnx.defs.onnx_opset_version()
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version > newest:
-            raise LenetError(f"{path}: opset {opset.version}, newer than the {newest} of the installed onnx")
+            raise UserError(f"{path}: opset {opset.version}, newer than the {newest} of the installed onnx")
     check(model, str(path))
     return model
 
@@ -135,12 +135,12 @@ def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
     """A copy in which the named intermediate values are outputs too.
 
     Raises:
-        LenetError: the type of one cannot be inferred.
+        UserError: the type of one cannot be inferred.
     """
     try:
         inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except shape_inference.InferenceError as error:
-        raise LenetError(f"shapes cannot be inferred: {one_line(error)}") from error
+        raise UserError(f"shapes cannot be inferred: {one_line(error)}") from error
     known = {value.name: value for value in inferred.graph.value_info}
     model = _copy(model)
     present = {value.name for value in (*model.graph.input, *model.graph.output)}
@@ -171,7 +171,7 @@ def _name_batch(values: Sequence[ValueInfoProto], own: ValueInfoProto) -> None:
             dims[0].dim_param = BATCH
     found = [describe(value) for value in values]
     if found != [describe(own)]:
-        raise LenetError(f"the exporter made {'; '.join(found)}, not {describe(own)}")
+        raise UserError(f"the exporter made {'; '.join(found)}, not {describe(own)}")
 
 
 def _copy(model: ModelProto) -> ModelProto:

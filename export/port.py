@@ -43,7 +43,7 @@ class Opened:
     Naming a value keeps a runtime from fusing it away, so that the second is not what a user runs.
 
     Raises:
-        LenetError: the model is not this network, or the runtime refuses it.
+        UserError: the model is not this network, or the runtime refuses it.
     """
 
     def __init__(self, model: ModelProto, runtime: str) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from export.graph import read_graph
 from export.onnx_file import read_file
-from lenet.errors import LenetError
 from lenet.network import weights
+from parity.errors import UserError
 
 
 def read_params(path: Path | str) -> dict[str, np.ndarray]:
@@ -17,11 +17,11 @@ def read_params(path: Path | str) -> dict[str, np.ndarray]:
     bit what went in.
 
     Raises:
-        LenetError: the file cannot be read, is not this network (the text says at which layer it
+        UserError: the file cannot be read, is not this network (the text says at which layer it
             departs, and how), or holds a weight that is not finite.
     """
     reading = read_graph(read_file(Path(path)))
     if reading.problem is not None:
-        raise LenetError(f"{path}: not this network, at {reading.problem}")
+        raise UserError(f"{path}: not this network, at {reading.problem}")
     weights.check(reading.params, source=str(path))
     return reading.params

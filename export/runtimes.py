@@ -14,7 +14,7 @@ import numpy as np
 from onnx import ModelProto
 
 from export.onnx_file import inputs, one_line, with_batch
-from lenet.errors import LenetError
+from parity.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[[np.ndarray], Arrays]
@@ -39,7 +39,7 @@ def open_runtime(name: str, model: ModelProto) -> Run:
     """The runtime of that name, with `model` loaded.
 
     Raises:
-        LenetError: the runtime refuses the model; and the function returned, if it cannot run it.
+        UserError: the runtime refuses the model; and the function returned, if it cannot run it.
     """
     with _refusing(f"{name} cannot load the model"):
         started = RUNTIMES[name].start(model)
@@ -124,4 +124,4 @@ def _refusing(what: str) -> Iterator[None]:
     except ImportError:
         raise
     except Exception as error:  # the runtimes have no base class of their own in common
-        raise LenetError(f"{what}: {one_line(error)}") from error
+        raise UserError(f"{what}: {one_line(error)}") from error

@@ -14,8 +14,8 @@ from export.check import Verdict, check_model
 from export.port import exporter_of
 from export.runtimes import RUNTIMES
 from lenet import ports
-from lenet.errors import LenetError
-from lenet.files import write_atomically
+from parity.errors import UserError
+from parity.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ def write_files(
         started: called with each exporter's name before its work begins.
 
     Raises:
-        LenetError: `folder` cannot be written, or a file is not the network; nothing is written then.
+        UserError: `folder` cannot be written, or a file is not the network; nothing is written then.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # refused now rather than after all the work
             pass
     except OSError as error:
-        raise LenetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     made = []
     for exporter in exporters:
         started(exporter)
@@ -75,7 +75,7 @@ def write_files(
         installed = [name for name in RUNTIMES if ports.installed(f"onnx:{exporter}/{name}")]
         verdict = check_model(model, params, images, str(path), installed)
         if verdict.different:
-            raise LenetError(f"{path}: not written, as it is {verdict.summary}")
+            raise UserError(f"{path}: not written, as it is {verdict.summary}")
         made.append(Written(exporter, path, model, seconds, verdict))
     for file in made:
         write_atomically(file.path, file.model.SerializeToString())

@@ -6,15 +6,15 @@ import click
 
 from lenet import ports
 from lenet.commands import options
-from lenet.errors import MissingFramework
 from lenet.network import weights
+from parity.errors import MissingFramework, install_line
 
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """LeNet as Caffe's files, and back."""
     if missing := ports.missing("caffe"):
-        raise MissingFramework(f"port 'caffe' needs {', '.join(missing)}: {ports.framework('caffe').install}")
+        raise MissingFramework(f"port 'caffe' needs {', '.join(missing)}: {install_line(*missing)}")
 
 
 @cli.command()

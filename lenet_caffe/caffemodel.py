@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lenet.errors import LenetError
-from lenet.files import write_atomically
 from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.model import DEPLOY
 from lenet_caffe.schema import NetParameter, read_binary, read_text
 from lenet_caffe.train import SOLVER
 from lenet_caffe.weights import fill, named_blobs, to_shared
+from parity.errors import UserError
+from parity.files import write_atomically
 
 TEXTS = (DEPLOY, DEPLOY.with_name("train_val.prototxt"), SOLVER)
 
@@ -21,7 +21,7 @@ def write(path: Path, params: Mapping[str, np.ndarray]) -> None:
     """Write shared weights as a .caffemodel, whole or not at all.
 
     Raises:
-        LenetError: the parameters are not this network's, or `path` cannot be written.
+        UserError: the parameters are not this network's, or `path` cannot be written.
     """
     weights.check(params, source=f"weights for {path}")
     net = read_text(NetParameter, DEPLOY)
@@ -33,12 +33,12 @@ def write_folder(folder: Path, params: Mapping[str, np.ndarray]) -> list[Path]:
     """Write the three .prototxt and `lenet.caffemodel`: what Caffe runs, and what it trains by.
 
     Raises:
-        LenetError: as `write`, or `folder` cannot be made.
+        UserError: as `write`, or `folder` cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LenetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     model = folder / "lenet.caffemodel"
     write(model, params)
     for text in TEXTS:
@@ -50,15 +50,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Shared weights out of a .caffemodel of this network, by whatever Caffe it was written.
 
     Raises:
-        LenetError: the file is missing, cut off, or holds anything but this network.
+        UserError: the file is missing, cut off, or holds anything but this network.
     """
     net = read_binary(NetParameter, path)
     blobs = named_blobs([*net.layer, *net.layers])
     if unknown := blobs.keys() - PARAM_SHAPES.keys():
-        raise LenetError(f"{path}: unknown {min(unknown)!r}; expected exactly {', '.join(PARAM_SHAPES)}")
+        raise UserError(f"{path}: unknown {min(unknown)!r}; expected exactly {', '.join(PARAM_SHAPES)}")
     try:
         params = {name: to_shared(name, blob) for name, blob in blobs.items()}
-    except LenetError as error:
-        raise LenetError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     weights.check(params, source=str(path))
     return {name: params[name] for name in PARAM_SHAPES}

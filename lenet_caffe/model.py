@@ -6,9 +6,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet_caffe.schema import NetParameter, read_text
+from parity.errors import UserError
 
 DEPLOY = Path(__file__).with_name("deploy.prototxt")  # the layers are there
 
@@ -48,23 +48,23 @@ def check_net(net: Any) -> None:
     """Refuse a net that reads a blob which is not there yet, or lacks a layer of the table.
 
     Raises:
-        LenetError: one line naming the blob or the layer.
+        UserError: one line naming the blob or the layer.
     """
     tops: dict[str, list[str]] = {}
     for layer in net.layer:
         for blob in layer.bottom:
             if not any(blob in written for written in tops.values()):
-                raise LenetError(
+                raise UserError(
                     f"{DEPLOY.name}: layer {layer.name!r} reads {blob!r}, which no layer before it writes"
                 )
         tops[layer.name] = list(layer.top)
     for name in ACTIVATION_SHAPES:
         if tops.get(name) != [name]:
-            raise LenetError(f"{DEPLOY.name}: no layer {name!r} with a top of that name")
+            raise UserError(f"{DEPLOY.name}: no layer {name!r} with a top of that name")
 
 
 def _run(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except cv2.error as error:
-        raise LenetError(f"OpenCV cannot run {DEPLOY.name}: {' '.join(str(error).split())}") from error
+        raise UserError(f"OpenCV cannot run {DEPLOY.name}: {' '.join(str(error).split())}") from error

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.text_format import Parse, ParseError
 
-from lenet.errors import LenetError
+from parity.errors import UserError
 
 FIELD = re.compile(r"(optional|repeated) (\w+) (\w+) = (\d+)(?: \[(packed|default) = \"?(.+?)\"?\])?;")
 OPENING = re.compile(r"(message|enum) (\w+) \{")
@@ -69,26 +69,26 @@ def read_text(kind: Any, path: Path) -> Any:
     """The message of class `kind` in a .prototxt.
 
     Raises:
-        LenetError: there is no such file, or its text does not fit the schema.
+        UserError: there is no such file, or its text does not fit the schema.
     """
     try:
         return Parse(path.read_bytes(), kind())
     except (ParseError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
-        raise LenetError(f"{path}: no {kind.DESCRIPTOR.name} as text ({problem})") from error
+        raise UserError(f"{path}: no {kind.DESCRIPTOR.name} as text ({problem})") from error
     except OSError as error:
-        raise LenetError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_binary(kind: Any, path: Path) -> Any:
     """The message of class `kind` in a binary file.
 
     Raises:
-        LenetError: there is no such file, or it is cut off or no such message.
+        UserError: there is no such file, or it is cut off or no such message.
     """
     try:
         return kind.FromString(path.read_bytes())
     except DecodeError as error:
-        raise LenetError(f"{path}: no {kind.DESCRIPTOR.name}, or cut off; get the file anew") from error
+        raise UserError(f"{path}: no {kind.DESCRIPTOR.name}, or cut off; get the file anew") from error
     except OSError as error:
-        raise LenetError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error

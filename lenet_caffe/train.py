@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lenet.errors import LenetError
 from lenet_caffe.schema import SolverParameter, read_text
+from parity.errors import UserError
 
 SOLVER = Path(__file__).with_name("solver.prototxt")
 
@@ -47,10 +47,10 @@ def learning_rate(solver: Any, step: int) -> float:
     """η at `step` (from 0), by the solver's `lr_policy`.
 
     Raises:
-        LenetError: the policy is none of those that this recipe can be written in.
+        UserError: the policy is none of those that this recipe can be written in.
     """
     if solver.lr_policy == "fixed":
         return solver.base_lr
     if solver.lr_policy == "multistep":
         return solver.base_lr * solver.gamma ** sum(step >= value for value in solver.stepvalue)
-    raise LenetError(f"{SOLVER.name}: lr_policy is {solver.lr_policy!r}, expected fixed or multistep")
+    raise UserError(f"{SOLVER.name}: lr_policy is {solver.lr_policy!r}, expected fixed or multistep")

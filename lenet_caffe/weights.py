@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lenet.errors import LenetError
 from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.model import LeNet
 from lenet_caffe.schema import BlobProto
+from parity.errors import UserError
 
 PARTS = ("weight", "bias")  # a layer's blobs have an order and no names
 FOUR_AXES = ("num", "channels", "height", "width")  # the shape of every blob before 2014's BlobShape
@@ -37,7 +37,7 @@ def to_shared(name: str, value: Any) -> np.ndarray:
     In the oldest files every blob has four axes, fc1.weight 1, 1, 120, 400; they win, as in Caffe.
 
     Raises:
-        LenetError: its shape is not the table's, or it does not hold as many values.
+        UserError: its shape is not the table's, or it does not hold as many values.
     """
     expected = wanted = PARAM_SHAPES[name]
     shape = tuple(value.shape.dim)
@@ -45,9 +45,9 @@ def to_shared(name: str, value: Any) -> np.ndarray:
         shape = tuple(getattr(value, axis) for axis in FOUR_AXES)
         wanted = (1,) * (4 - len(expected)) + expected
     if shape != wanted:
-        raise LenetError(f"{name} has shape {shape}, expected {wanted}")
+        raise UserError(f"{name} has shape {shape}, expected {wanted}")
     if len(value.data) != prod(shape):
-        raise LenetError(f"{name} holds {len(value.data)} values, expected {prod(shape)}")
+        raise UserError(f"{name} holds {len(value.data)} values, expected {prod(shape)}")
     return np.array(value.data, np.float32).reshape(expected)
 
 

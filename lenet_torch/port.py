@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lenet import ports
-from lenet.errors import MissingFramework
 from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
 from lenet_torch.model import LeNet, activations
@@ -23,6 +22,7 @@ from lenet_torch.weights import (
     to_framework,
     to_shared,
 )
+from parity.errors import MissingFramework
 
 
 def require_compiler(name: str) -> None:

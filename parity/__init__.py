@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from parity.errors import UserError
     from parity.graph import Graph
-    from parity.judge import judge
+    from parity.judging import judge
     from parity.onnx import read_onnx
     from parity.verdict import Report, TensorReport
 
@@ -16,6 +16,7 @@ _PLACES = {
     "Report": "parity.verdict",
     "TensorReport": "parity.verdict",
     "UserError": "parity.errors",
+    "judge": "parity.judging",
     "read_onnx": "parity.onnx",
 }
 
@@ -24,9 +25,6 @@ def __getattr__(name: str) -> Any:
     """Imports what is asked for, so that `parity --help` need not wait for NumPy and onnx."""
     import importlib
 
-    if name == "judge":  # the function; importing the module puts the module there
-        globals()["judge"] = function = importlib.import_module("parity.judge").judge
-        return function
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_PLACES[name]), name)

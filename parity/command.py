@@ -168,7 +168,7 @@ def _run(
 
 
 def _judge(graph: "Graph", values: "Mapping[str, Array]", sample: int | None, progress: Any) -> "Report":
-    from parity.judge import judge
+    from parity.judging import judge
 
     return judge(graph, values, sample=sample, progress=progress)
 

@@ -105,26 +105,14 @@ def cover(n: int) -> float:
     return 1 + 4 * (n + 8) * U64
 
 
-def ulps(a: Array, b: Array) -> Array:
-    """Distance between arrays of one format, counted in representable numbers (uint64)."""
-    x, y = _ordinal(a).astype(np.int64), _ordinal(b).astype(np.int64)
-    return np.maximum(x, y).view(np.uint64) - np.minimum(x, y).view(np.uint64)  # exact modulo 2^64
-
-
-def _ordinal(x: Array) -> Array:
-    """Floats as integers in the same order, neighbours one apart, both zeros 0."""
-    bits = _bits(x, "i")
-    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
-
-
 def equal_bits(a: Array, b: Array) -> Array:
     """Where values of one dtype and shape are equal to the bit; zeros of either sign are, and so are NaNs."""
     if a.dtype.kind in "biuSUO":
         return np.asarray(a == b)
-    same = _bits(a, "u") == _bits(b, "u")
+    same = _bits(a) == _bits(b)
     return same | ((a == 0) & (b == 0)) | (np.isnan(a) & np.isnan(b))
 
 
-def _bits(x: Array, kind: str) -> Array:
-    """The bits of each value as an integer, of the same shape: `ascontiguousarray` gives a scalar an axis."""
-    return np.ascontiguousarray(x).view(f"{kind}{x.itemsize}").reshape(x.shape)
+def _bits(x: Array) -> Array:
+    """The bits of each value as an unsigned integer; `ascontiguousarray` would give a scalar an axis."""
+    return np.ascontiguousarray(x).view(f"u{x.itemsize}").reshape(x.shape)

@@ -28,7 +28,7 @@ from parity.flatten import Key, every, in_order, inlined, key, standard, subgrap
 from parity.graph import Declared, Graph, Node, fits_shape
 from parity.operators import OPERATORS, Operator
 
-OLDEST, NEWEST = 7, 24  # opsets whose meaning the operators know
+OLDEST, NEWEST = 7, 28  # opsets whose meaning the operators know
 SMALL = 1024  # values of a weight that shape inference may look at; it copies what it is given
 Shapes = Mapping[str, tuple[int, ...]]
 Sizes = Mapping[str, int]

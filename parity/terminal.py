@@ -2,11 +2,11 @@
 
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from parity.errors import UserError
+from parity.errors import UserError, not_installed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Failure(click.ClickException):
-    """Ends the command with one line on stderr and exit code 2: nothing could be judged."""
+    """Ends the command with one line on stderr and an exit code: 2, where a verdict of 1 is another thing."""
 
     exit_code = 2
 
@@ -33,7 +33,15 @@ class Interrupted(Failure):
 
 
 class Commands(click.Group):
-    """The commands in the order in which they are defined; UserError and Ctrl-C end in one line."""
+    """The commands in the order in which they are defined; what the user can mend ends in one line.
+
+    Attributes:
+        failure: how a command ends that cannot do its work.
+        spare: what needs less memory.
+    """
+
+    failure: ClassVar[type[Failure]] = Failure
+    spare: ClassVar[str] = "--sample N needs less"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -42,9 +50,13 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise Failure(str(error)) from error
+            raise self.failure(str(error)) from error
+        except ModuleNotFoundError as error:
+            if line := not_installed(error):
+                raise self.failure(line) from error
+            raise
         except MemoryError as error:
-            raise Failure("the memory does not suffice; --sample N needs less") from error
+            raise self.failure(f"the memory does not suffice; {self.spare}") from error
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted") from error
 
@@ -69,8 +81,12 @@ def output() -> "Console":
     return Console(markup=False, highlight=False, emoji=False)
 
 
-def progress_bar() -> "Progress":
-    """A bar on standard error that is gone at the end; nothing where that is no terminal."""
+def progress_bar(*fields: str) -> "Progress":
+    """A bar on standard error that is gone at the end; nothing where that is no terminal.
+
+    Args:
+        fields: what to show beside the count, of a task's fields: "{task.fields[loss]}".
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -81,13 +97,17 @@ def progress_bar() -> "Progress":
         TimeRemainingColumn,
     )
 
+    if not sys.stderr.isatty():
+        return Progress(disable=True)
+    # A copy: standard error itself is held back while a framework greets.
+    copy = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        *(TextColumn(field, markup=False) for field in fields),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(file=copy),
         transient=True,
-        disable=not sys.stderr.isatty(),
     )

@@ -32,11 +32,11 @@ import numpy as np
 import pytest
 
 from lenet import ports
-from lenet.errors import MissingFramework
 from lenet.network import weights
 from lenet.network.digits import Digits, test_set
 from lenet.ports import Port
 from lenet.ports.memory import keep_freed
+from parity.errors import MissingFramework
 
 keep_freed()  # 10,000 digits pass through every port
 
@@ -110,7 +110,7 @@ def browser() -> Iterator["Browser"]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        unavailable("no playwright to drive the browser: pip install -e '.[dev]'")
+        unavailable("no playwright to drive the browser: pip install 'lenet-migrations[dev]'")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=program, args=quiet, timeout=240_000)

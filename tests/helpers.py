@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from lenet.errors import LenetError
+from parity.errors import UserError
 
 Array = np.ndarray
 # Digits in a batch, wherever nothing depends on it: XLA compiles anew for each size, and takes what it has
@@ -31,7 +31,7 @@ def derivatives(f: Callable[[Array], Array], x: Array, step: float) -> Array:
     return quotients
 
 
-def one_line(refusal: pytest.ExceptionInfo[LenetError]) -> str:
+def one_line(refusal: pytest.ExceptionInfo[UserError]) -> str:
     """The text of a refusal, which is one line that says something."""
     text = str(refusal.value)
     assert len(text.splitlines()) == 1

@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_info
 
 from lenet.compare import speed as timing
 from lenet.compare.speed import TASK_FLOPS, Bench, Stopwatch, Timing, bench
-from lenet.errors import LenetError
 from lenet.network.recipe import Batch, Recipe
 from lenet.show import plots, tables
 from lenet_numpy.port import Port as NumpyPort
+from parity.errors import UserError
 from tests.helpers import one_line
 
 
@@ -118,7 +118,7 @@ class Wrong(NumpyPort):
 def test_a_port_that_computes_another_function_is_not_timed(what, asked, params, digits, monkeypatch):
     monkeypatch.setattr(timing, "TASKS", ("train",) if what == "loss" else ("forward",))
     port = Wrong(what)
-    with pytest.raises(LenetError, match="numpy computes another function: `lenet compare` says") as refusal:
+    with pytest.raises(UserError, match="numpy computes another function: `lenet compare` says") as refusal:
         bench([Stopwatch([port], params, digits)], ["numpy"], sizes=(2,), rounds=1)
     one_line(refusal)
     assert port.asked == asked

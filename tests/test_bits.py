@@ -6,10 +6,10 @@ import pytest
 from lenet.compare import compare
 from lenet.compare import layer_by_layer as judge
 from lenet.compare.exact_bits import equal_bits, right
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.reference.exact import EXACT as EXACT_FILE
 from parity.arithmetic.integers import product
+from parity.errors import UserError
 from tests.planted import Planted, affine, bfloat16, numpy_port
 
 EXACT = weights.read(EXACT_FILE)
@@ -75,7 +75,7 @@ def test_bits_are_counted_over_all_runs_and_only_where_asked(digits, params):
 
 
 def test_ordinary_weights_are_refused(digits, params):
-    with pytest.raises(LenetError, match="not exact: "):
+    with pytest.raises(UserError, match="not exact: "):
         right(params, digits.images[:2])
 
 

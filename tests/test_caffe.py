@@ -8,7 +8,6 @@ import pytest
 from google.protobuf import descriptor_pool, text_format
 from numpy.testing import assert_array_equal
 
-from lenet.errors import LenetError
 from lenet.network import digits
 from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer
 from lenet.network.recipe import Recipe
@@ -16,6 +15,7 @@ from lenet_caffe.schema import NetParameter, SolverParameter, parse_schema, read
 from lenet_caffe.train import SGD, SOLVER, learning_rate, read_solver
 from lenet_numpy import train as by_recipe
 from lenet_numpy.model import LeNet
+from parity.errors import UserError
 from parity.floats import FORMATS
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
@@ -216,7 +216,7 @@ def test_learning_rate_policies():
     assert learning_rate(fixed, 7) == 0.5
     several = SolverParameter(lr_policy="multistep", base_lr=0.5, gamma=0.5, stepvalue=[2, 3])
     assert [learning_rate(several, step) for step in range(5)] == [0.5, 0.5, 0.25, 0.125, 0.125]
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         learning_rate(SolverParameter(lr_policy="inv"), 0)
     assert one_line(refusal) == "solver.prototxt: lr_policy is 'inv', expected fixed or multistep"
 

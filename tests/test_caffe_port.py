@@ -9,7 +9,6 @@ from numpy.testing import assert_array_equal
 from lenet import ports
 from lenet.compare import compare
 from lenet.compare.speed import Stopwatch, bench
-from lenet.errors import LenetError, MissingFramework
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.network.recipe import Batch, Recipe
@@ -17,6 +16,7 @@ from lenet.ports import Unsupported
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
+from parity.errors import MissingFramework, UserError
 from tests.helpers import one_line
 
 
@@ -108,8 +108,8 @@ def test_opencv_5_is_refused_with_the_line_that_installs_4(monkeypatch):
     monkeypatch.setattr(module, "cv2", SimpleNamespace(__version__="5.0.0", dnn=SimpleNamespace()))
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port("caffe")
-    wanted = "port 'caffe' needs OpenCV 4, as 5.0.0 cannot read Caffe's files: pip install -e '.[history]'"
-    assert one_line(refusal) == wanted
+    wanted = "port 'caffe' needs OpenCV 4, as 5.0.0 cannot read Caffe's files: "
+    assert one_line(refusal) == wanted + "pip install 'lenet-migrations[opencv]'"
 
 
 EDITED = {
@@ -140,7 +140,7 @@ def test_an_edited_prototxt_that_is_no_net_is_refused(how, port, tmp_path, monke
     edited.write_text(text.replace(old, new, 1))
     assert edited.read_text() != text
     monkeypatch.setattr(model, "DEPLOY", edited)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         ports.open_port("caffe")
     assert message in one_line(refusal)
 
@@ -152,7 +152,7 @@ def test_a_prototxt_that_opencv_cannot_run_is_one_line(port, params, digits, tmp
     edited.write_text(model.DEPLOY.read_text().replace("num_output: 120", "num_output: 121"))
     monkeypatch.setattr(model, "DEPLOY", edited)
     other = ports.open_port("caffe")
-    with pytest.raises(LenetError, match=r"OpenCV cannot run deploy\.prototxt: ") as refusal:
+    with pytest.raises(UserError, match=r"OpenCV cannot run deploy\.prototxt: ") as refusal:
         compare([other], params, digits[:1])
     one_line(refusal)
 

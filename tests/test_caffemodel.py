@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from numpy.testing import assert_array_equal
 
 from lenet import ports
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.schema import NetParameter
 from lenet_caffe.train import SOLVER
+from parity.errors import UserError, install_line
 from tests.helpers import one_line
 
 FOLDER = SOLVER.parent
@@ -80,7 +80,7 @@ def test_files_of_2014_are_taken(files, params, tmp_path):
     net.layers[2].blobs[0].num, net.layers[2].blobs[0].height = 120, 1
     (tmp_path / "old.caffemodel").write_bytes(net.SerializeToString())
     with pytest.raises(
-        LenetError, match=r"fc1\.weight has shape \(120, 1, 1, 400\), expected \(1, 1, 120, 400\)"
+        UserError, match=r"fc1\.weight has shape \(120, 1, 1, 400\), expected \(1, 1, 120, 400\)"
     ):
         files.read(tmp_path / "old.caffemodel")
 
@@ -124,7 +124,7 @@ def test_a_caffemodel_of_anything_else_is_refused(how, files, params, tmp_path):
     path = tmp_path / "x.caffemodel"
     files.write(path, params)
     path.write_bytes(spoiled(NetParameter.FromString(path.read_bytes()), how))
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         files.read(path)
     assert one_line(refusal).startswith(f"{path}: {SPOILED[how]}")
 
@@ -136,10 +136,10 @@ def test_a_caffemodel_cut_off_anywhere_is_refused(files, params, tmp_path):
     starts = {0, *(content.index(name.encode()) - 5 for name in ("conv2", "fc1", "logits"))}  # around layers
     for end in sorted({n + i for n in starts for i in range(12)} | set(range(0, len(content) - 40, 9973))):
         path.write_bytes(content[:end])
-        with pytest.raises(LenetError, match=r"cut off; get the file anew|expected exactly") as refusal:
+        with pytest.raises(UserError, match=r"cut off; get the file anew|expected exactly") as refusal:
             files.read(path)
         one_line(refusal)
-    with pytest.raises(LenetError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         files.read(tmp_path / "absent")
 
 
@@ -176,7 +176,7 @@ def test_the_command_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     assert run("write", str(bad), code=1).startswith(f"error: {bad}: cannot be written")
     assert list(tmp_path.iterdir()) == [bad]
     monkeypatch.setattr(ports, "missing", lambda name: ["cv2"])
-    assert run("write", str(out), code=1) == "error: port 'caffe' needs cv2: pip install -e '.[history]'\n"
+    assert run("write", str(out), code=1) == f"error: port 'caffe' needs cv2: {install_line('cv2')}\n"
 
 
 def test_the_command_is_python_m_and_says_what_it_does():

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenet.errors import LenetError
 from lenet.network.architecture import LAYERS, PARAM_SHAPES, dense
 from lenet.network.recipe import Recipe, initial_params
 from lenet.reference import exact
@@ -25,6 +24,7 @@ from lenet.reference.certificate import (
 from lenet.reference.sgd_step import update
 from lenet_numpy import layers
 from parity.arithmetic import Integers, TooWide, integers
+from parity.errors import UserError
 from parity.operators.affine import Conv
 from tests.grids import DOUBLE, SINGLE, evaluate, nearest, pixels16, ternary_params
 from tests.helpers import one_line
@@ -186,7 +186,7 @@ def test_dyadic_takes_every_float_as_it_is_on_the_coarsest_grid(values):
 def test_to_float_is_exact_or_refused(units, exponent):
     try:
         floats = Integers(np.array(units), exponent).to_float()
-    except LenetError:
+    except UserError:
         peak = max(map(abs, units))
         wide = any(nearest(Fraction(u)) != u for u in units)
         assert wide or exponent < -126 or peak * Fraction(2) ** exponent >= Fraction(2) ** 127
@@ -211,7 +211,7 @@ def test_zeros_lie_on_any_grid():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_lies_on_no_grid(value):
-    with pytest.raises(LenetError, match="logits: a NaN or an infinity") as refused:
+    with pytest.raises(UserError, match="logits: a NaN or an infinity") as refused:
         integers(np.array([1.0, value]), "logits")
     one_line(refused)
 
@@ -466,7 +466,7 @@ def test_ordinary_weights_are_not_exact_and_the_first_unit_is_named(params, digi
 )
 def test_what_is_no_image_is_refused(images, text):
     for certificate in (certify, lambda p, x: certify_backward(p, x, np.ones((len(x), 10), np.float32))):
-        with pytest.raises(LenetError, match=text) as refused:
+        with pytest.raises(UserError, match=text) as refused:
             certificate(ternary_params(0), images)
         one_line(refused)
 
@@ -475,5 +475,5 @@ def test_what_are_no_weights_is_refused():
     params = initial_params(0)
     del params["fc1.bias"]
     for certificate in (lambda p: certify(p, pixels16(1, 0)), lambda p: certify_range(p, LEVELS)):
-        with pytest.raises(LenetError, match=r"fc1\.bias"):
+        with pytest.raises(UserError, match=r"fc1\.bias"):
             certificate(params)

@@ -109,7 +109,7 @@ def test_a_mistake_is_named_with_remedy_and_case_and_prints_do_not_disturb(lenet
         FLIPPED.case,
     ):
         assert said in words
-    assert "not judged gradients, train: what comes before must be right first" in words
+    assert "not judged gradients, train: an earlier part must be right first" in words
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "\x1b" not in result.stdout
 
@@ -173,14 +173,14 @@ def assert_gone(pid: int) -> None:
         pytest.fail("it still runs")
 
 
-def test_the_report_in_the_readme_is_the_report(lenet):
+def test_the_report_in_the_guide_is_the_report(lenet):
     template = subprocess.run([LENET, "check", "--template"], capture_output=True, text=True, check=True)
     flipped = template.stdout.replace('p["conv2.weight"], p', 'p["conv2.weight"].flip(2, 3), p')
     flipped = flipped.replace("def train(", "def untold(")  # what comes after the layers is not judged
     verdict, finding, *_ = lenet(flipped).stdout.split("\n\n")
     told = [f"    {line}".rstrip() for line in f"{verdict}\n\n{finding}".splitlines()]
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    assert "\n".join(told) in readme
+    guide = (Path(__file__).parent.parent / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    assert "\n".join(told) in guide
 
 
 # --- how a file can end ------------------------------------------------------------------------

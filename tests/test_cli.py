@@ -20,7 +20,6 @@ from PIL import Image
 
 from lenet import __version__, ports
 from lenet.commands.cli import cli
-from lenet.errors import LenetError
 from lenet.network import digits as mnist
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES
@@ -29,6 +28,7 @@ from lenet.ports import Framework, exact_training, training
 from lenet.reference.certificate import certify_range
 from lenet.reference.exact import EXACT, pixel_values
 from lenet.show import tables
+from parity.errors import UserError
 from tests.planted import Planted, affine, flipped_kernel, numpy_port
 
 LENET = str(Path(sys.executable).with_name("lenet"))
@@ -329,7 +329,7 @@ def ghost(monkeypatch) -> None:
     """A registry of NumPy, one port whose framework is missing, and one without float64."""
     lines = {
         "numpy": ports.FRAMEWORKS["numpy"],
-        "ghost": Framework("lenet_ghost.port", "ghost_framework", extra="ghosts"),
+        "ghost": Framework("lenet_ghost.port", "ghost_framework"),
         "single": Framework("lenet_numpy.port", "numpy", dtypes=("float32",)),
     }
     monkeypatch.setattr("lenet.ports.registry.FRAMEWORKS", lines)
@@ -339,10 +339,10 @@ def ghost(monkeypatch) -> None:
 def test_missing_framework_is_listed_or_fatal_if_it_was_named(in_process):
     result = in_process("compare", "--digits", 60)
     assert result.exit_code == 0
-    assert "pip install -e '.[ghosts]'" in " ".join(result.stdout.split())
+    assert "needs ghost_framework: pip install ghost_framework" in " ".join(result.stdout.split())
     assert re.search(r"^single .* rounding", result.stdout, re.MULTILINE)
     named = failed(in_process("compare", "numpy", "ghost", "--digits", 60))
-    assert "ghost_framework: pip install -e '.[ghosts]'" in named
+    assert "port 'ghost' needs ghost_framework: pip install ghost_framework" in named
     assert "ghost_framework" in failed(in_process("predict", "--digit", 1, "--port", "ghost"))
 
 
@@ -358,14 +358,17 @@ def test_port_without_the_dtype_is_listed_or_fatal_if_it_was_named(in_process):
 def test_ports_says_what_is_missing_and_how_to_get_it(in_process):
     table = in_process("ports").stdout
     assert re.search(rf"^numpy +numpy +{re.escape(np.__version__)} ", table, re.MULTILINE)
-    install = re.escape(ports.FRAMEWORKS["ghost"].install)
-    assert re.search(rf"^ghost +ghost_framework +no +{install} *$", table, re.MULTILINE)
+    assert re.search(r"^ghost +ghost_framework +no +— *$", table, re.MULTILINE)
+    assert table.endswith("all that is missing: pip install ghost_framework\n")
 
 
 def test_ports_lists_every_port_and_mode(lenet):
     table = lenet("ports").stdout
-    names = re.findall(r"^(\S+) +\w+ +(?:\d\S*|no) +pip install", table, re.MULTILINE)
-    assert names == ports.names(forward_only=True)
+    rows = re.findall(r"^(\S+) +\w+ +(?:\d\S*|no) +(\S.*?) *$", table, re.MULTILINE)
+    assert [name for name, _ in rows] == ports.names(forward_only=True)
+    extras = dict(rows)
+    assert (extras["numpy"], extras["torch:compile"], extras["tf1"]) == ("—", "torch", "tensorflow")
+    assert extras["onnx:torch/opencv"] == "torch, export, opencv"
 
 
 def terminal(command: list[str], **environment: str) -> str:
@@ -681,7 +684,7 @@ def test_data_goes_to_the_folder_named_by_option_or_environment(in_process, tmp_
 
 def test_data_that_cannot_be_had_is_one_line(in_process, monkeypatch):
     def download(folder):
-        raise LenetError("no mirror\ngave it")
+        raise UserError("no mirror\ngave it")
 
     monkeypatch.setattr(mnist, "download", download)
     assert failed(in_process("data", "--data", "x")) == "error: no mirror gave it\n"

@@ -8,9 +8,9 @@ import pytest
 
 from lenet.compare import compare, outputs_problem
 from lenet.compare import layer_by_layer as judge
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.testing import explained
+from parity.errors import UserError
 from tests.planted import MISTAKES, Planted, affine, numpy_port
 
 
@@ -91,9 +91,9 @@ def test_values_swapped_between_two_digits_are_found(params, digits):
 
 
 def test_nothing_to_compare_is_refused(params, digits):
-    with pytest.raises(LenetError, match="nothing to compare"):
+    with pytest.raises(UserError, match="nothing to compare"):
         compare([], params, digits)
-    with pytest.raises(LenetError, match="nothing to compare"):
+    with pytest.raises(UserError, match="nothing to compare"):
         compare([numpy_port()], params, digits[:0])
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenet.errors import LenetError
 from lenet.network import digits as mnist
 from lenet.network.digits import Digits, check_images, check_labels, read_idx, scale
+from parity.errors import UserError
 from tests.helpers import one_line
 
 IMAGES = "t10k-images-idx3-ubyte.gz"
@@ -125,7 +125,7 @@ def test_read_idx_reads_what_the_format_says(idx_file):
 )
 def test_a_damaged_idx_file_is_refused(idx_file, content, message):
     idx_file.write_bytes(content)
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         read_idx(idx_file)
     assert one_line(refusal).startswith(f"{idx_file}: ")
 
@@ -138,27 +138,27 @@ def test_no_damage_is_read_as_digits(tmp_path_factory, data):
     place = data.draw(st.integers(0, len(whole) - 1), label="place")
     change = data.draw(st.integers(0, 255), label="change (0: cut)")
     path.write_bytes(whole[:place] + (bytes([whole[place] ^ change]) + whole[place + 1 :] if change else b""))
-    with suppress(LenetError):
+    with suppress(UserError):
         assert idx(read_idx(path)) == SMALL
 
 
 def test_a_file_with_the_name_but_not_the_content_of_mnist_is_refused(tmp_path):
     images = np.zeros((10_000, 28, 28), np.uint8)
     (tmp_path / IMAGES).write_bytes(gzip.compress(idx(images), 1))
-    with pytest.raises(LenetError, match=r"content is not MNIST's \(SHA-256 differs\); `lenet data`"):
+    with pytest.raises(UserError, match=r"content is not MNIST's \(SHA-256 differs\); `lenet data`"):
         read_idx(tmp_path / IMAGES)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(
-        LenetError, match=r"train-images-idx3-ubyte\.gz: not there; `lenet data` fetches it, --data"
+        UserError, match=r"train-images-idx3-ubyte\.gz: not there; `lenet data` fetches it, --data"
     ):
         mnist.training_set(tmp_path)
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     (tmp_path / IMAGES).mkdir()
-    with pytest.raises(LenetError, match=r"not a whole gzip file .*Is a directory"):
+    with pytest.raises(UserError, match=r"not a whole gzip file .*Is a directory"):
         read_idx(tmp_path / IMAGES)
 
 
@@ -189,7 +189,7 @@ def changed(value: float) -> np.ndarray:
     ],
 )
 def test_images_that_are_no_batch_are_refused(images, message):
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         check_images(images)
     one_line(refusal)
 
@@ -206,7 +206,7 @@ def test_images_that_are_no_batch_are_refused(images, message):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, message):
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         check_labels(np.array(labels), 2)
     one_line(refusal)
 

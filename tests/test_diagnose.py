@@ -7,8 +7,8 @@ import pytest
 
 from lenet.diagnose import diagnose
 from lenet.diagnose.probe_inputs import Observed, observe_port, standard
-from lenet.errors import LenetError
 from lenet.ports import names
+from parity.errors import UserError
 from tests import bugs
 from tests.bugs import FORWARD, conv, elementwise, output, pool, seen, weights
 from tests.helpers import one_line
@@ -211,7 +211,7 @@ def test_a_nan_is_evidence():
     verdict = diagnose(PROBES, seen(PROBES, {"conv2": output(spoilt)}))
     assert verdict.first == "conv2"
     assert not verdict.diagnoses
-    assert "no finite numbers" in verdict.findings[0].evidence
+    assert "are not finite" in verdict.findings[0].evidence
 
 
 def test_float64_in_a_float32_port_is_named():
@@ -235,12 +235,12 @@ def test_json_holds_what_the_verdict_says():
 
 
 def test_nothing_observed_and_unknown_layers_are_refused():
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         diagnose(PROBES, Observed())
     one_line(refusal)
     strange = seen(PROBES, {})
     for found in strange.activations.values():
         found["conv3"] = found["conv2"]
-    with pytest.raises(LenetError, match="conv3") as refusal:
+    with pytest.raises(UserError, match="conv3") as refusal:
         diagnose(PROBES, strange)
     one_line(refusal)

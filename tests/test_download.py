@@ -12,9 +12,9 @@ import numpy as np
 import pooch
 import pytest
 
-from lenet.errors import LenetError
 from lenet.network import digits
 from lenet.network.digits import download
+from parity.errors import UserError
 from tests.helpers import one_line
 from tests.test_data import idx
 
@@ -107,7 +107,7 @@ def test_a_mirror_that_gives_something_else_is_passed_over(kind, server, tmp_pat
 
 @pytest.mark.parametrize("kind", ["absent", "tampered", "cut", "short", "page"])
 def test_where_no_mirror_is_right_nothing_is_left_behind(kind, server, nobody, tmp_path):
-    with pytest.raises(LenetError, match=f"{NAMES[0]}: no mirror gave it: ") as refusal:
+    with pytest.raises(UserError, match=f"{NAMES[0]}: no mirror gave it: ") as refusal:
         download(tmp_path, (nobody, server.mirror(kind)))
     message = one_line(refusal)
     assert nobody in message
@@ -130,7 +130,7 @@ def test_a_damaged_local_copy_is_replaced(server, tmp_path):
 
 def test_a_damaged_local_copy_stays_where_nothing_better_comes(server, tmp_path):
     (tmp_path / NAMES[0]).write_bytes(b"half")
-    with pytest.raises(LenetError, match="no mirror gave it"):
+    with pytest.raises(UserError, match="no mirror gave it"):
         download(tmp_path, (server.mirror("tampered"),))
     assert contents(tmp_path) == {NAMES[0]: b"half"}
 
@@ -149,7 +149,7 @@ def test_an_interrupted_download_leaves_nothing_behind(server, tmp_path, monkeyp
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_fetched(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        LenetError, match=r"file/folder: cannot be written .*; choose another folder"
+        UserError, match=r"file/folder: cannot be written .*; choose another folder"
     ) as refusal:
         download(tmp_path / "file" / "folder", (server.mirror("good"),))
     one_line(refusal)

@@ -7,7 +7,6 @@ import pytest
 
 from lenet import ports
 from lenet.compare.layer_by_layer import CHUNK, RUN
-from lenet.errors import LenetError
 from lenet.network import digits, weights
 from lenet.network.architecture import LAYERS, PARAM_SHAPES, conv
 from lenet.network.recipe import Batch, Recipe
@@ -17,6 +16,7 @@ from lenet.reference.exact import EXACT, Difference, coarsen, first_difference, 
 from lenet.reference.sgd_step import update
 from lenet_numpy.layers import conv2d
 from parity.arithmetic import integers
+from parity.errors import UserError
 from parity.operators.affine import Conv
 from tests.grids import pixels16, ternary_params
 from tests.helpers import BATCH, one_line
@@ -354,6 +354,6 @@ def test_a_nan_differs_from_a_number_and_minus_zero_is_zero():
     ids=["nothing", "another name", "another shape", "another dtype"],
 )
 def test_arrays_that_cannot_be_compared_are_refused(got):
-    with pytest.raises(LenetError) as refused:
+    with pytest.raises(UserError) as refused:
         first_difference({"a": np.zeros(2, np.float32)}, got)
     one_line(refused)

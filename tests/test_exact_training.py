@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import LAYERS, PARAM_SHAPES
 from lenet.network.recipe import batches, initial_params
@@ -13,6 +12,7 @@ from lenet.ports import exact_training
 from lenet.ports.exact_training import Adam, ExactRecipe, to_grid, train, write_weights
 from lenet.reference.certificate import certify_range
 from lenet.reference.exact import coarsen, pixel_values
+from parity.errors import UserError
 from tests.helpers import one_line
 from tests.planted import numpy_port
 
@@ -106,6 +106,6 @@ def test_what_is_written_says_how_it_was_made_and_what_it_needs(tmp_path, digits
 @pytest.mark.usefixtures("few_tests")
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path, digits):
     params = to_grid(initial_params(0), SHORT)
-    with pytest.raises(LenetError) as refused:
+    with pytest.raises(UserError) as refused:
         write_weights(tmp_path / "no" / "new.safetensors", params, numpy_port(), SHORT, digits[:1000])
     one_line(refused)

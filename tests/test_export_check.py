@@ -17,8 +17,8 @@ from export.read import read_params
 from export.write import write_files
 from lenet import ports
 from lenet.compare import compare
-from lenet.errors import LenetError
 from lenet.network.architecture import PARAM_SHAPES
+from parity.errors import UserError
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -318,7 +318,7 @@ def that_is_missing(folder: Path) -> Path:
 )
 def test_file_that_cannot_be_judged_is_one_line(make, text, tmp_path, params, digits):
     path = make(tmp_path)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         check_file(path, params, digits.images[:1])
     assert text in one_line(refusal)
 
@@ -365,7 +365,7 @@ def test_wrong_export_is_not_written(tmp_path, params, digits, monkeypatch):
         return model
 
     monkeypatch.setattr("export.from_numpy.export", wrong)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         write_files(["numpy"], params, tmp_path, digits.images[:2])
     assert "lenet-numpy.onnx: not written, as it is another graph, at relu1" in one_line(refusal)
     assert list(tmp_path.iterdir()) == []
@@ -375,7 +375,7 @@ def test_folder_that_cannot_be_written_is_refused_before_any_work(params, digits
     blocked = tmp_path / "file"
     blocked.touch()
     begun: list[str] = []
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         write_files(["numpy"], params, blocked, digits.images[:2], begun.append)
     assert "file: cannot be written (File exists); choose another folder" in one_line(refusal)
     assert begun == []
@@ -406,7 +406,7 @@ def test_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, changes):
     refusal = "nothing to refuse"
     try:
         assert list(read_params(path)) == list(PARAM_SHAPES)
-    except LenetError as error:
+    except UserError as error:
         refusal = str(error)
     finally:
         path.unlink()

@@ -15,8 +15,8 @@ from export.check import SAME
 from export.onnx_file import IR_VERSION, OPSET
 from export.read import read_params
 from lenet.commands.cli import cli
-from lenet.errors import LenetError
 from lenet.network import weights
+from parity.errors import UserError
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -89,13 +89,13 @@ def test_missing_exporter_is_left_out_and_said(tmp_path, monkeypatch):
     from lenet import ports
 
     there = ports.missing
-    monkeypatch.setattr(ports, "missing", lambda name: ["gone"] if ":t" in name else there(name))
+    monkeypatch.setattr(ports, "missing", lambda name: ["tf2onnx"] if ":t" in name else there(name))
     text = lenet("export", "--digits", "1", "--out", str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["lenet-numpy.onnx"]
     for name in ("torch", "tf"):
-        assert f"exporter '{name}' needs gone: pip install -e '.[export]'" in text
+        assert f"exporter '{name}' needs tf2onnx: pip install 'lenet-migrations[export]'" in text
     text = lenet("export", "--from", "tf", "--out", str(tmp_path), code=1)
-    assert "error: exporter 'tf' needs gone: pip install -e '.[export]'" in text
+    assert "error: exporter 'tf' needs tf2onnx: pip install 'lenet-migrations[export]'" in text
 
 
 def test_readme_runs_as_it_stands(files, digits, params, monkeypatch, capsys):
@@ -148,6 +148,6 @@ def test_weights_of_another_network_are_refused(tmp_path):
     model = model_of("numpy")
     model.graph.node[1].op_type = "Tanh"
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         read_params(tmp_path / "a.onnx")
     assert "a.onnx: not this network, at relu1: expected Relu, found Tanh 'relu1'" in one_line(refusal)

@@ -12,8 +12,8 @@ from onnx import numpy_helper
 import lenet
 from export.onnx_file import IR_VERSION, OPSET, finish, metadata
 from export.port import exporter_of
-from lenet.errors import LenetError
 from lenet.network import architecture
+from parity.errors import UserError
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -91,7 +91,7 @@ def test_file_by_hand_is_nodes_and_tensors_named_as_the_table():
 def test_weights_that_are_not_finite_are_refused(exporter, params, value):
     broken = params["fc1.bias"].copy()
     broken[7] = value
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         exporter_of(exporter)(params | {"fc1.bias": broken})
     assert "fc1.bias holds a NaN or an infinity" in one_line(refusal)
 
@@ -99,7 +99,7 @@ def test_weights_that_are_not_finite_are_refused(exporter, params, value):
 def test_another_interface_is_refused(params):
     model = model_of("numpy")
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         finish(model, params, "somebody")
     assert "made image float32 [batch, 3, 28, 28], not image float32 [batch, 1, 28, 28]" in one_line(refusal)
 
@@ -107,7 +107,7 @@ def test_another_interface_is_refused(params):
 def test_an_invalid_graph_is_refused(params):
     model = model_of("numpy")
     model.graph.node[1].op_type = "Rrelu"
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         finish(model, params, "somebody")
     assert "somebody: not a valid ONNX model" in one_line(refusal)
     assert "Rrelu" in one_line(refusal)

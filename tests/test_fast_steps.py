@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from lenet.compare import speed
-from lenet.errors import LenetError
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
+from parity.errors import UserError
 from tests.helpers import one_line
 from workshop.fast.__main__ import markdown
 from workshop.fast.steps import STEPS, Measured, Step, measure
@@ -58,7 +58,7 @@ def test_steps_are_measured_in_order(params, digits, monkeypatch):
 
 def test_a_step_that_computes_another_function_is_refused(params, digits):
     wrong = Step("wrong", 2, lambda params: lambda images: STEPS[3].make(params)(images) * np.float32(1.001))
-    with pytest.raises(LenetError, match="step 'wrong' computes another function") as refusal:
+    with pytest.raises(UserError, match="step 'wrong' computes another function") as refusal:
         measure(params, digits, rounds=1, steps=[wrong])
     one_line(refusal)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lenet.errors import LenetError
-from lenet.files import write_atomically
+from parity.errors import UserError
+from parity.files import write_atomically
 
 
 @pytest.mark.parametrize("content", ["ε: text is UTF-8\n", b"\x00\xff bytes", b""])
@@ -42,7 +42,7 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path, place, 
     (tmp_path / "a file").write_text("old")
     (tmp_path / "a folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         write_atomically(tmp_path / place, "new")
     assert str(refusal.value) == f"{tmp_path / place}: cannot be written ({reason}); choose another place"
     assert sorted(tmp_path.rglob("*")) == before
@@ -57,7 +57,7 @@ def test_a_full_disk_is_refused_and_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(LenetError, match="No space left on device"):
+    with pytest.raises(UserError, match="No space left on device"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
@@ -81,7 +81,7 @@ def test_a_process_that_dies_in_the_middle_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
     dies = (
-        "import os, sys; from pathlib import Path; from lenet.files import write_atomically;"
+        "import os, sys; from pathlib import Path; from parity.files import write_atomically;"
         "os.fsync = lambda descriptor: os._exit(9);"
         "write_atomically(Path(sys.argv[1]), 'new')"
     )

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from lenet import ports
 from lenet.diagnose import Verdict, diagnose, probe_inputs
 from lenet.diagnose.probe_inputs import Observed, Probe, Probes, observe_port
-from lenet.errors import LenetError, MissingFramework
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.network.recipe import Batch
 from lenet.ports import Arrays, Port
+from parity.errors import MissingFramework, UserError
 from tests.conftest import unavailable
 from workshop.bugs import BUGS, FAMILIES, Bug, find
 from workshop.bugs.__main__ import README, main, table
@@ -220,9 +220,9 @@ def test_the_table_is_up_to_date():
 
 def test_bugs_are_found_by_name_alone():
     assert find("drop-last") is BUGS["drop-last"]
-    with pytest.raises(LenetError, match=r"^no bug is called 'drop_last'; nearest: drop-last"):
+    with pytest.raises(UserError, match=r"^no bug is called 'drop_last'; nearest: drop-last"):
         find("drop_last")
-    with pytest.raises(LenetError, match=r"^no bug is called '1'; `python -m workshop.bugs` lists them$"):
+    with pytest.raises(UserError, match=r"^no bug is called '1'; `python -m workshop.bugs` lists them$"):
         find("1")
 
 

@@ -32,7 +32,7 @@ FLOORS = {
 }
 WITH_EXPORT = {"commands"}  # the only part that imports `export`
 PARALLEL = ("model", "weights", "train", "port")  # the same files in every port
-FOR_PORTS = ("lenet.network", "lenet.errors")  # all of `lenet` that a port's model, weights and train see
+FOR_PORTS = ("lenet.network", "parity.errors")  # all of `lenet` that a port's model, weights and train see
 FRAMEWORK = {
     "torch",
     "tensorflow",
@@ -210,12 +210,12 @@ def house(tmp_path) -> Callable[[str, str], Path]:
     well = {
         "lenet/__init__.py": "__version__ = '1'\n",
         "lenet/errors.py": "",
-        "lenet/network/recipe.py": "import numpy\nfrom lenet.errors import LenetError\n",
+        "lenet/network/recipe.py": "import numpy\nfrom parity.errors import UserError\n",
         "lenet/compare/speed.py": "from lenet.network import recipe\n",
         "lenet/diagnose/findings.py": "from lenet import __version__\nfrom lenet.network import recipe\n",
         "lenet/commands/speed_up.py": "from export import write\nfrom lenet.compare import speed\n",
         "lenet_numpy/model.py": "from lenet.network import recipe\n",
-        "lenet_torch/model.py": "import torch\nfrom lenet.errors import LenetError\n",
+        "lenet_torch/model.py": "import torch\nfrom parity.errors import UserError\n",
         "export/write.py": "from lenet.commands import options\n",
         "workshop/checks.py": "",
     }
@@ -249,7 +249,7 @@ def test_a_house_in_order_has_no_breach(house):
         ("lenet/show/tables.py", "from export import write"),
         ("lenet/ports/registry.py", "import lenet_numpy.model"),
         ("lenet/commands/learn.py", "from workshop import checks"),
-        ("lenet/errors.py", "from lenet.files import write"),
+        ("lenet/errors.py", "from parity.files import write"),
         ("lenet/attic.py", "from lenet.network import recipe"),
     ],
 )

@@ -15,12 +15,13 @@ from lenet.network.architecture import CLASSES, IMAGE_SHAPE, Layer, Network, con
 from lenet.reference.forward import reference
 from parity.graph import Graph
 from parity.operators.activation import Relu, Sigmoid
+from parity.operators.affine import Conv, Gemm
 from parity.operators.normalization import BatchNormalization
 from parity.operators.pooling import AveragePool, MaxPool
 from parity.operators.shape import Flatten
 
 Array = np.ndarray
-HALVES = {"kernel_shape": (2, 2), "strides": (2, 2)}
+HALF = (2, 2)
 MOMENTS = (("scale", (6,)), ("shift", (6,)), ("mean", (6,)), ("variance", (6,)))
 
 # Dive into Deep Learning, section 7.6: sigmoids and average pooling, as in 1998.
@@ -28,10 +29,10 @@ D2L = Network(
     (
         conv("conv1", 1, 6, kernel=5, padding=2),
         Layer("sigmoid1", Sigmoid()),
-        Layer("pool1", AveragePool(**HALVES)),
+        Layer("pool1", AveragePool(kernel_shape=HALF, strides=HALF)),
         conv("conv2", 6, 16, kernel=5),
         Layer("sigmoid2", Sigmoid()),
-        Layer("pool2", AveragePool(**HALVES)),
+        Layer("pool2", AveragePool(kernel_shape=HALF, strides=HALF)),
         Layer("flatten", Flatten()),
         dense("fc1", 400, 120),
         Layer("sigmoid3", Sigmoid()),
@@ -46,7 +47,7 @@ NORMALIZED = Network(
         conv("conv1", 1, 6, kernel=5, padding=2),
         Layer("norm1", BatchNormalization(epsilon=1e-3), MOMENTS),
         Layer("relu1", Relu()),
-        Layer("pool1", MaxPool(**HALVES)),
+        Layer("pool1", MaxPool(kernel_shape=HALF, strides=HALF)),
         Layer("flatten", Flatten()),
         dense("logits", 6 * 14 * 14, CLASSES),
     ),
@@ -110,9 +111,10 @@ def torch_layers(network: Network, params: dict[str, Array], images: Array) -> d
             case BatchNormalization(epsilon=epsilon):
                 scale, shift, mean, variance = own
                 x = F.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
-            case operator if layer.affine:
-                x = F.linear(x, *own) if layer.operator.TYPE == "Gemm" else F.conv2d(x, *own, padding=layer.padding)
-                del operator
+            case Gemm():
+                x = F.linear(x, own[0], own[1])
+            case Conv():
+                x = F.conv2d(x, own[0], own[1], padding=layer.padding)
             case operator:
                 x = functions[type(operator)](x)
         outputs[layer.name] = x.numpy()
@@ -137,7 +139,7 @@ def keras_layers(network: Network, params: dict[str, Array], images: Array) -> d
                 made, weights = keras.layers.Flatten(), []
             case Sigmoid() | Relu():
                 made, weights = keras.layers.Activation(layer.operator.TYPE.lower()), []
-            case _ if layer.operator.TYPE == "Gemm":
+            case Gemm():
                 made, weights = keras.layers.Dense(len(own[1])), [own[0].T, own[1]]
             case _:
                 padding = "same" if layer.padding else "valid"

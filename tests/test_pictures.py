@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from rich.console import Console
 
-from lenet.errors import LenetError
 from lenet.network import digits as mnist
 from lenet.network import pictures
 from lenet.show import drawn_digit
+from parity.errors import UserError
 from tests.helpers import one_line
 from tests.planted import numpy_port
 
@@ -157,11 +157,11 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path, read):
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(LenetError) as refusal:
+        with pytest.raises(UserError) as refusal:
             pictures.read(path)
         assert said in one_line(refusal), name
         assert name in one_line(refusal)
-    with pytest.raises(LenetError, match="Is a directory"):
+    with pytest.raises(UserError, match="Is a directory"):
         pictures.read(tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(kind, damage, tmp_path):
     refusal = "none"
     try:
         assert pictures.read(tmp_path / "digit").pixels.shape == (28, 28)
-    except LenetError as error:
+    except UserError as error:
         refusal = str(error)
     assert len(refusal.splitlines()) == 1
 
@@ -195,7 +195,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(kind, damage, tmp_path):
     ids=["white", "black", "transparent", "nearly invisible", "one pixel", "white on transparent"],
 )
 def test_blank_image_is_refused(blank, read):
-    with pytest.raises(LenetError, match="blank"):
+    with pytest.raises(UserError, match="blank"):
         read(blank)
 
 

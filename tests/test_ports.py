@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lenet.errors import LenetError
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import Arrays, Port
+from parity.errors import UserError
 from tests.helpers import BATCH, frozen, one_line
 
 N = BATCH
@@ -242,14 +242,14 @@ def test_images_that_are_no_batch_are_refused_by_every_method(case, port, few):
         lambda: port.backward(images, cotangent()),
         lambda: list(port.train([Batch(images, few.labels, 0.1)], RECIPE)),
     ):
-        with pytest.raises(LenetError, match=message) as refusal:
+        with pytest.raises(UserError, match=message) as refusal:
             call()
         one_line(refusal)
 
 
 @pytest.mark.parametrize("dtype", ["float32"])
 def test_float64_images_are_refused_in_float32_and_float32_images_widened_in_float64(port, few, open_port):
-    with pytest.raises(LenetError, match="images are float64, expected float32"):
+    with pytest.raises(UserError, match="images are float64, expected float32"):
         port.logits(few.images.astype(np.float64))
     wide = open_port(port.name, "float64")
     wide.load(port.params())
@@ -260,10 +260,10 @@ def test_float64_images_are_refused_in_float32_and_float32_images_widened_in_flo
 @pytest.mark.parametrize("case", LABELS)
 def test_labels_that_do_not_fit_are_refused(case, port, few):
     labels, message = LABELS[case]
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         port.gradients(few.images, np.array(labels))
     one_line(refusal)
-    with pytest.raises(LenetError, match=message):
+    with pytest.raises(UserError, match=message):
         list(port.train([Batch(few.images, np.array(labels), 0.1)], RECIPE))
 
 
@@ -280,7 +280,7 @@ def test_labels_of_any_integer_type_are_taken(kind, port, few):
 @pytest.mark.parametrize("case", COTANGENTS)
 def test_a_cotangent_that_does_not_fit_is_refused(case, port, few):
     cotangent, message = COTANGENTS[case]
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         port.backward(few.images, cotangent)
     one_line(refusal)
 
@@ -296,10 +296,10 @@ def test_wrong_weights_are_refused_and_leave_the_port_as_it_was(port, dtype, par
         ({**right, "fc1.bias": right["fc1.bias"].astype(np.float16)}, r"fc1\.bias is float16|float64, exp"),
         (poisoned, r"fc1\.bias holds a NaN"),
     ):
-        with pytest.raises(LenetError, match=message) as refusal:
+        with pytest.raises(UserError, match=message) as refusal:
             port.load(wrong)
         one_line(refusal)
-    with pytest.raises(LenetError, match=r"fc1\.bias holds a NaN"):
+    with pytest.raises(UserError, match=r"fc1\.bias holds a NaN"):
         port.load(right, poisoned)
     assert_same_bits(port.params(), before)
     assert_same_bits(port.velocity(), velocity_before)

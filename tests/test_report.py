@@ -13,7 +13,6 @@ from export import from_numpy
 from lenet.commands.cli import cli
 from lenet.compare import compare
 from lenet.compare.speed import Bench, Timing, read
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS
 from lenet.network.recipe import Recipe, batches, initial_params
@@ -23,6 +22,7 @@ from lenet.reference.exact import EXACT
 from lenet.reference.forward import certified, reference
 from lenet.show.migrations import folders
 from lenet.show.page import arrays, chosen_digits, code, collect, render, site, web
+from parity.errors import UserError
 from tests.helpers import one_line
 from tests.planted import Planted, flipped_kernel, numpy_port
 
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_bench_is_refused_in_one_line(content, tmp_path):
     path = tmp_path / "b.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         read(path)
     assert "lenet bench --json" in one_line(refusal) or "make it anew" in one_line(refusal)
 
@@ -250,11 +250,11 @@ def test_every_pair_of_ports_has_its_sources_and_every_layer_its_table(html):
 
 
 def test_other_files_than_onnxruntime_webs_are_refused(tmp_path):
-    with pytest.raises(LenetError, match="make web"):
+    with pytest.raises(UserError, match="make web"):
         web.read(tmp_path)
     for name in web.FILES:
         (tmp_path / name).write_bytes(b"alert(1)")
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         web.read(tmp_path)
     assert web.VERSION in one_line(refusal)
 

@@ -83,12 +83,12 @@ DOCSTRINGS = {
     ("port.py", "Port"): "names the framework and its modes",
 }
 # What a folder imports beside its framework's package, NumPy and the standard library.
-SHARED = {"lenet.network.architecture", "lenet.network.recipe", "lenet.errors"}  # facts, no mathematics
+SHARED = {"lenet.network.architecture", "lenet.network.recipe", "parity.errors"}  # facts, no mathematics
 HARNESS = {"lenet", "lenet.ports", "lenet.ports.quiet"}  # port.py alone
 COMMAND = {
     "lenet",
     "lenet.ports",
-    "lenet.files",
+    "parity.files",
     "lenet.commands",
     "lenet.network",
     "lenet.network.architecture",

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.digits import CHECKSUMS, Digits
 from lenet.network.recipe import Recipe, batches, initial_params
 from lenet.ports import Arrays, Port, open_port, training
 from lenet.ports.training import train
+from parity.errors import UserError
 from tests.helpers import one_line
 
 RECIPE = Recipe(seed=1, epochs=3, batch_size=16, learning_rate=0.02)
@@ -114,14 +114,14 @@ def test_a_finished_run_is_not_run_again(few, tmp_path):
 def test_a_loss_that_is_no_longer_finite_ends_the_run_with_its_step(few, tmp_path):
     wild = replace(RECIPE, learning_rate=1e30)
     checkpoint = tmp_path / "checkpoint"
-    with pytest.raises(LenetError, match=r"the loss is \w+ at step 2: lower the learning rate") as refusal:
+    with pytest.raises(UserError, match=r"the loss is \w+ at step 2: lower the learning rate") as refusal:
         train(numpy_port(), few, wild, checkpoint)
     one_line(refusal)
     assert not checkpoint.exists()
 
 
 def test_no_digits_are_refused(digits):
-    with pytest.raises(LenetError, match="no digits to train on"):
+    with pytest.raises(UserError, match="no digits to train on"):
         train(numpy_port(), digits[:0], RECIPE)
 
 
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(recipe, count, dtype, s
     checkpoint = tmp_path / "checkpoint"
     checkpoint.write_bytes(stopped)
     with pytest.raises(
-        LenetError, match="checkpoint of another run; delete it, or choose another --out"
+        UserError, match="checkpoint of another run; delete it, or choose another --out"
     ) as refusal:
         train(numpy_port(dtype), few[:count], recipe, checkpoint)
     assert one_line(refusal).startswith(f"{checkpoint}: ")
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_port_is_refused(stopped, few, tmp_path):
     checkpoint.write_bytes(stopped)
     other = numpy_port()
     other.name = "torch"
-    with pytest.raises(LenetError, match="checkpoint of another run"):
+    with pytest.raises(UserError, match="checkpoint of another run"):
         train(other, few, RECIPE, checkpoint)
 
 
@@ -197,19 +197,19 @@ def test_a_damaged_checkpoint_is_refused_and_kept(damage, stopped, few, tmp_path
     checkpoint = tmp_path / "checkpoint"
     damaged = damage(stopped)
     checkpoint.write_bytes(damaged)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         train(numpy_port(), few, RECIPE, checkpoint)
     assert one_line(refusal).startswith(f"{checkpoint}: ")
     assert checkpoint.read_bytes() == damaged
 
 
 def test_a_folder_in_place_of_a_checkpoint_is_refused(few, tmp_path):
-    with pytest.raises(LenetError, match="not a readable checkpoint"):
+    with pytest.raises(UserError, match="not a readable checkpoint"):
         train(numpy_port(), few, RECIPE, tmp_path)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_refused(few, tmp_path):
-    with pytest.raises(LenetError, match=r"cannot be written \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\)"):
         train(numpy_port(), few, RECIPE, tmp_path / "missing" / "checkpoint")
 
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.recipe import Recipe, initial_params
+from parity.errors import UserError
 from tests.helpers import one_line
 
 PARAMS = initial_params(0)
@@ -96,7 +96,7 @@ def test_views_are_written_by_value(tmp_path):
 def test_wrong_weights_are_not_read(params, message, tmp_path):
     path = tmp_path / "w"
     path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in params.items()}))
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         weights.read(path)
     assert one_line(refusal).startswith(f"{path}: ")
 
@@ -105,7 +105,7 @@ def test_wrong_weights_are_not_read(params, message, tmp_path):
 def test_wrong_weights_are_not_written(params, message, tmp_path):
     path = tmp_path / "w"
     path.write_text("old")
-    with pytest.raises(LenetError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         weights.write(path, params, {})
     one_line(refusal)
     assert path.read_text() == "old"
@@ -113,12 +113,12 @@ def test_wrong_weights_are_not_written(params, message, tmp_path):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(LenetError, match="nowhere: no such weights file; `lenet train numpy --out FILE`"):
+    with pytest.raises(UserError, match="nowhere: no such weights file; `lenet train numpy --out FILE`"):
         weights.read(tmp_path / "nowhere")
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(LenetError, match="no such weights file"):
+    with pytest.raises(UserError, match="no such weights file"):
         weights.read(tmp_path)
 
 
@@ -146,7 +146,7 @@ HEADER = 8 + int.from_bytes(WHOLE[:8], "little")  # a length, then JSON: names, 
 def test_a_damaged_file_is_refused_in_one_line(content, tmp_path):
     path = tmp_path / "w"
     path.write_bytes(content)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         weights.read(path)
     assert one_line(refusal).startswith(f"{path}: ")
 
@@ -156,7 +156,7 @@ def test_bfloat16_is_refused_although_numpy_has_no_name_for_it(tmp_path):
     header = json.dumps({"conv1.weight": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     path = tmp_path / "w"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         weights.read(path)
     assert one_line(refusal).startswith(f"{path}: ")
 
@@ -168,12 +168,12 @@ def test_a_flipped_bit_in_the_header_gives_the_same_weights_or_a_refusal(place, 
     damaged[place] ^= 1 << bit
     path = tmp_path_factory.mktemp("weights") / "w"
     path.write_bytes(damaged)
-    with suppress(LenetError):
+    with suppress(UserError):
         read = weights.read(path)
         assert {name: array.shape for name, array in read.items()} == PARAM_SHAPES
         assert all((read[name] == PARAMS[name]).all() for name in PARAM_SHAPES)
 
 
 def test_an_unwritable_place_is_refused(tmp_path):
-    with pytest.raises(LenetError, match=r"missing/w: cannot be written \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"missing/w: cannot be written \(No such file or directory\)"):
         weights.write(tmp_path / "missing" / "w", PARAMS, {})

@@ -8,10 +8,10 @@ import warnings
 
 import pytest
 
-from lenet.errors import LenetError
 from lenet.ports import Unsupported
 from lenet.ports.threads import THREADS, share_cores
 from lenet.ports.workers import Worker
+from parity.errors import UserError
 from tests.helpers import one_line
 
 
@@ -28,7 +28,7 @@ class Held:
         return self.total
 
     def refuse(self) -> None:
-        raise LenetError("not this")
+        raise UserError("not this")
 
     def fail(self) -> float:
         return 1 / (self.total - self.total)
@@ -66,10 +66,10 @@ def test_the_object_lives_over_there_from_call_to_call():
 
 
 def test_what_it_refuses_is_refused_here_and_in_one_line():
-    with Worker("adder", Held, -1) as worker, pytest.raises(LenetError) as refusal:
+    with Worker("adder", Held, -1) as worker, pytest.raises(UserError) as refusal:
         worker.call("add", 1)
     assert one_line(refusal) == "cannot start below zero"
-    with Worker("adder", Held, 0) as worker, pytest.raises(LenetError, match="not this"):
+    with Worker("adder", Held, 0) as worker, pytest.raises(UserError, match="not this"):
         worker.call("refuse")
 
 
@@ -87,7 +87,7 @@ def test_a_fault_over_there_shows_its_traceback_here():
 def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
     with Worker("adder", Held, 0) as worker:
         for again in ((method, *args), ("add", 1)):
-            with pytest.raises(LenetError) as refusal:
+            with pytest.raises(UserError) as refusal:
                 worker.call(*again)
             assert one_line(refusal) == f"the process of adder ended {how}; try it alone"
 

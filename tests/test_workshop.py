@@ -23,8 +23,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from lenet.commands.cli import cli
-from lenet.errors import LenetError
 from lenet.show import notebooks
+from parity.errors import UserError
 from tests.helpers import one_line
 from workshop import strip
 from workshop.checks import NotRight
@@ -204,7 +204,7 @@ def test_without_jupyter_the_command_says_how_to_get_it(monkeypatch):
     found = CliRunner().invoke(cli, ["workshop", "1"])
     assert (found.exit_code, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
-        "error: jupyterlab and ipykernel not installed: pip install -e '.[workshop]'"
+        "error: jupyterlab and ipykernel not installed: pip install 'lenet-migrations[workshop]'"
     ]
 
 
@@ -220,7 +220,7 @@ def test_unknown_number_is_refused():
 
 
 def test_wheel_without_the_folder_is_told(tmp_path):
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         notebooks.find(tmp_path)
     assert "clone of the repository" in one_line(refusal)
 
@@ -229,6 +229,6 @@ def test_wheel_without_the_folder_is_told(tmp_path):
 def test_damaged_notebook_is_refused(text, tmp_path):
     path = tmp_path / "01_damaged.ipynb"
     path.write_text(text)
-    with pytest.raises(LenetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         notebooks.read(path)
     assert "01_damaged" in one_line(refusal)

@@ -8,10 +8,10 @@ import numpy as np
 from export import onnx_file
 from export.check import check_model
 from export.from_numpy import export
-from lenet.errors import LenetError
 from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.digits import test_set
+from parity.errors import UserError
 from workshop.checks import NotRight, called, check, same_form
 
 Answer = Callable[..., Any]
@@ -31,7 +31,7 @@ def head(answer: Answer) -> str:
         raise NotRight("that is no list of nodes: helper.make_node makes one") from error
     try:
         onnx_file.check(whole, "ONNX's checker")
-    except LenetError as error:
+    except UserError as error:
         raise NotRight(str(error)) from error
     verdict = check_model(whole, params, test_set()[:20].images, "your file", ["onnxruntime"])
     if verdict.different:

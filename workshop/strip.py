@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from lenet.files import write_atomically
+from parity.files import write_atomically
 
 FOLDER = Path(__file__).parent
 METADATA = {

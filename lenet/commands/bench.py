@@ -53,10 +53,10 @@ def bench(
     from lenet.commands.racing import Away
     from lenet.compare.speed import TASKS
     from lenet.compare.speed import bench as measure
-    from lenet.files import check_writable, write_atomically
     from lenet.network import weights
     from lenet.show import plots, tables
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable, write_atomically
+    from parity.terminal import output, progress_bar
 
     if plot is not None:
         plots.check_format(plot)

@@ -73,10 +73,10 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
     import json
 
     from lenet.diagnose.own_file.interface import Misused
-    from lenet.files import check_writable, write_atomically
     from lenet.show import tables
     from lenet.show.check_report import report
-    from lenet.show.terminal import output
+    from parity.files import check_writable, write_atomically
+    from parity.terminal import output
 
     to_stdout = json_file == Path("-")
     check_writable(None if to_stdout else json_file)
@@ -96,7 +96,7 @@ def run(port: Path | str, timeout: float) -> "Checked":
     """The file or port, judged behind a progress bar, above which the file's prints go by."""
     from lenet import ports
     from lenet.diagnose.own_file.process import check_file, check_port
-    from lenet.show.terminal import progress_bar
+    from parity.terminal import progress_bar
 
     with progress_bar() as progress:
         task = progress.add_task(f"running {port}", total=None)

@@ -47,20 +47,21 @@ def compare(
 
     from rich.console import Group
 
-    from lenet.commands.opening import open_ports
+    from lenet.commands.opening import open_ports, require_named
     from lenet.compare import compare as judge
     from lenet.compare import exact_bits
-    from lenet.files import check_writable, write_atomically
     from lenet.network import weights
     from lenet.network.digits import test_set
     from lenet.ports.memory import keep_freed
     from lenet.reference import exact
     from lenet.show import tables
-    from lenet.show.terminal import output, progress_bar, to_svg
+    from parity.files import check_writable, write_atomically
+    from parity.terminal import output, progress_bar
 
     to_stdout = json_file == Path("-")
     for path in (None if to_stdout else json_file, svg_file):
         check_writable(path)
+    require_named(ports)
     keep_freed()
     params = weights.read(weights_file or weights.TRAINED)
     chosen = test_set()[:digits]
@@ -80,5 +81,5 @@ def compare(
     if not to_stdout:
         output().print(Group(*shown))
     if svg_file is not None:
-        write_atomically(svg_file, to_svg(Group(*shown), "lenet compare"))
+        write_atomically(svg_file, tables.to_svg(Group(*shown), "lenet compare"))
     ctx.exit(int(any(report.verdict == "different" for report in result.ports)))

@@ -21,9 +21,9 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     File by file, aligned by the names that both define, without importing a framework. Marks: | for
     lines that differ, < and > for lines that only one side has.
     """
-    from lenet.files import write_atomically
     from lenet.show import side_by_side as sources
-    from lenet.show.terminal import output
+    from parity.files import write_atomically
+    from parity.terminal import output
 
     if a.partition(":")[0] == b.partition(":")[0]:
         raise click.UsageError(f"{a} and {b} share one source; give two different ports")

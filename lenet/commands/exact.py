@@ -34,7 +34,7 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
     from lenet.reference import exact as integers
     from lenet.reference.certificate import certify_range
     from lenet.show import tables
-    from lenet.show.terminal import output, progress_bar
+    from parity.terminal import output, progress_bar
 
     if out is not None:
         if ports:
@@ -56,11 +56,11 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
 
 def train(out: Path, folder: Path | None) -> None:
     """Train exact weights by NumPy and write them."""
-    from lenet.files import check_writable
     from lenet.network.digits import training_set
     from lenet.ports import open_port
     from lenet.ports.exact_training import ExactRecipe, train, write_weights
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable
+    from parity.terminal import output, progress_bar
 
     check_writable(out)
     recipe, port, digits = ExactRecipe(), open_port("numpy"), training_set(folder)

@@ -17,10 +17,10 @@ def migrations(ctx: click.Context, page: Path | None, timeline: Path | None) -> 
     Layouts, sizes and outputs are taken from the ports themselves; outputs need their frameworks
     installed. The exit code is 1 if what must not change has changed.
     """
-    from lenet.files import check_writable, write_atomically
     from lenet.show import plots
     from lenet.show.migrations import folders, history, migrate, migration_tables
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable, write_atomically
+    from parity.terminal import output, progress_bar
 
     if timeline is not None:
         plots.check_format(timeline)

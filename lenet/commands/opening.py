@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.progress import Progress
 
 from lenet import ports
-from lenet.errors import MissingFramework
 from lenet.ports import Port
+from parity.errors import MissingFramework
 
 
 def open_ports(
@@ -17,6 +17,7 @@ def open_ports(
     Args:
         otherwise: what "all" means; without it `written_ports`.
     """
+    require_named(names)
     opened, missing = [], {}
     wanted = wanted_ports(names, otherwise)
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
@@ -31,6 +32,13 @@ def open_ports(
         progress.advance(task)
     progress.remove_task(task)
     return opened, missing
+
+
+def require_named(names: Sequence[str]) -> None:
+    """Refuse, before any work is done, a port that the user named and that is not installed."""
+    if names:
+        for name in wanted_ports(names):
+            ports.require(name)
 
 
 def wanted_ports(names: Sequence[str], otherwise: Sequence[str] = ()) -> list[str]:

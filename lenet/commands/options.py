@@ -1,49 +1,30 @@
 """The options that commands share, and the ways in which a command ends."""
 
-import os
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lenet.errors import LenetError
+from parity import terminal
+from parity.errors import UserError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-class Failure(click.ClickException):
+class Failure(terminal.Failure):
     """Ends the command with one line on stderr and exit code 1."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        color = False if os.environ.get("NO_COLOR") else None
-        click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
+    exit_code = 1
 
 
-class Interrupted(Failure):
-    """Ends the command after Ctrl-C."""
+class Commands(terminal.Commands):
+    """The subcommands of `lenet`."""
 
-    exit_code = 130  # 128 + SIGINT, as shells have it
-
-
-class Commands(click.Group):
-    """The commands in the order in which they are defined; LenetError and Ctrl-C end in one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except LenetError as error:
-            raise Failure(str(error)) from error
-        except KeyboardInterrupt as error:
-            raise Interrupted("interrupted") from error
+    failure = Failure
+    spare = "name fewer ports, or fewer digits"
 
 
 class PortName(click.ParamType):
@@ -60,7 +41,7 @@ class PortName(click.ParamType):
         try:
             if not (self.several and modes(value)):
                 framework(value)
-        except LenetError as error:
+        except UserError as error:
             self.fail(str(error), param, ctx)
         return value
 

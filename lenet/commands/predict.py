@@ -27,10 +27,10 @@ def predict(
     import numpy as np
 
     from lenet.commands.opening import eager_ports, open_ports
-    from lenet.network import digits, pictures, weights
+    from lenet.network import digits, weights
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
-    from lenet.show.terminal import output, progress_bar
+    from parity.terminal import output, progress_bar
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")
@@ -40,6 +40,8 @@ def predict(
         tests = digits.test_set()
         subjects.append((f"test digit {digit}", tests.images[digit], [f"its label is {tests.labels[digit]}"]))
     for path in images:
+        from lenet.network import pictures  # needs Pillow, a digit does not
+
         picture = pictures.read(path)
         notes = ["its background is light: inverted"] if picture.inverted else []
         subjects.append((str(path), digits.scale(picture.pixels), notes))

@@ -69,14 +69,14 @@ def report(
     from export import from_numpy
     from lenet.commands.opening import open_ports, written_ports
     from lenet.compare import speed as stopwatch
-    from lenet.files import check_writable, write_atomically
     from lenet.network import weights
     from lenet.network.digits import test_set
     from lenet.reference import exact
     from lenet.show import tables
     from lenet.show.page import collect, render, web
     from lenet.show.page import site as beside
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable, write_atomically
+    from parity.terminal import output, progress_bar
 
     if site is not None:
         beside.make_folder(site)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet.commands import options
+from parity.terminal import Interrupted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -77,11 +78,11 @@ def train_one(
     port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, recipe: dict[str, Any]
 ) -> None:
     """Train one port and write its weights, checkpoints beside them."""
-    from lenet.files import check_writable
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
     from lenet.ports import open_port, training
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable
+    from parity.terminal import output, progress_bar
 
     target = out or Path(f"{port.replace(':', '-')}.safetensors")
     checkpoint = target.with_name(f"{target.name}.checkpoint")
@@ -98,7 +99,7 @@ def train_one(
             kept = (
                 f"the same command goes on from {checkpoint}" if checkpoint.exists() else "nothing was kept"
             )
-            raise options.Interrupted(f"interrupted; {kept}") from error
+            raise Interrupted(f"interrupted; {kept}") from error
         accuracy = training.accuracy(model, tests)
     training.write_weights(target, model, training.record(model, settings, chosen, accuracy))
     checkpoint.unlink(missing_ok=True)
@@ -111,12 +112,12 @@ def compare_training(
     """Train ports alike in both dtypes; plot and print how far they drift from NumPy in float64."""
     from lenet import ports
     from lenet.commands.opening import eager_ports, open_ports
-    from lenet.files import check_writable
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
     from lenet.ports import lockstep
     from lenet.show import plots, tables
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable
+    from parity.terminal import output, progress_bar
 
     plots.check_format(out)
     check_writable(out)

@@ -17,7 +17,7 @@ def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
     Without N: what each asks, and how long it takes. With N: open that one in JupyterLab (Ctrl-C ends it).
     """
     from lenet.show import notebooks, tables
-    from lenet.show.terminal import output
+    from parity.terminal import output
 
     found = notebooks.find()
     by_number = {one.number: one for one in found}

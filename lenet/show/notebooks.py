@@ -10,10 +10,9 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenet.errors import LenetError
+from parity.errors import UserError, install_line
 
 ROOT = Path(__file__).parents[2]
-INSTALL = "pip install -e '.[workshop]'"
 TITLE = re.compile(r"^# (\d+)\W+(\w.*)$", re.MULTILINE)
 QUESTION = re.compile(r"^\*\*Question\.?\*\*\W*(\w.*)$", re.MULTILINE)
 MINUTES = re.compile(r"^\*\*Time\.?\*\*\D*(\d+)\D*minutes", re.MULTILINE)
@@ -41,13 +40,13 @@ def find(root: Path = ROOT) -> list[Notebook]:
     """Every notebook of the workshop, by number.
 
     Raises:
-        LenetError: there is no workshop beside the package, or a notebook cannot be read.
+        UserError: there is no workshop beside the package, or a notebook cannot be read.
     """
     paths = sorted((root / "workshop").glob("[0-9][0-9]_*.ipynb"))
     if not paths:
-        raise LenetError(
+        raise UserError(
             "the workshop is not part of the installed package: run this in a clone of the repository, "
-            f"installed by {INSTALL}"
+            "installed by pip install -e '.[workshop]'"
         )
     return [read(path) for path in paths]
 
@@ -56,17 +55,17 @@ def read(path: Path) -> Notebook:
     """What the first cell of a notebook says: `# N · Title`, `**Question.** …`, `**Time.** N minutes`.
 
     Raises:
-        LenetError: it is no notebook, or does not say so.
+        UserError: it is no notebook, or does not say so.
     """
     try:
         source = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
         text = source if isinstance(source, str) else "".join(source)
         found = [pattern.search(text) for pattern in (TITLE, QUESTION, MINUTES)]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise LenetError(f"{path}: no readable notebook ({error}); `git checkout` brings it back") from error
+        raise UserError(f"{path}: no readable notebook ({error}); `git checkout` brings it back") from error
     title, question, minutes = found
     if not (title and question and minutes):
-        raise LenetError(f"{path}: its first cell must have a title, a question and a time in minutes")
+        raise UserError(f"{path}: its first cell must have a title, a question and a time in minutes")
     return Notebook(path, int(title[1]), title[2], question[1], int(minutes[1]))
 
 
@@ -74,10 +73,10 @@ def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
     """Run JupyterLab on it until the user ends it.
 
     Raises:
-        LenetError: JupyterLab or the kernel is not installed, or JupyterLab fails.
+        UserError: JupyterLab or the kernel is not installed, or JupyterLab fails.
     """
     if lacking := [name for name in ("jupyterlab", "ipykernel") if importlib.util.find_spec(name) is None]:
-        raise LenetError(f"{' and '.join(lacking)} not installed: {INSTALL}")
+        raise UserError(f"{' and '.join(lacking)} not installed: {install_line(*lacking)}")
     command = [sys.executable, "-m", "jupyterlab", str(notebook.path)]
     if not (browser and browser_found()):
         command.append("--no-browser")
@@ -87,7 +86,7 @@ def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
     except KeyboardInterrupt:  # how one ends JupyterLab
         return
     if ended.returncode:
-        raise LenetError(f"JupyterLab ended with exit code {ended.returncode}; its own words stand above")
+        raise UserError(f"JupyterLab ended with exit code {ended.returncode}; its own words stand above")
 
 
 def browser_found() -> bool:

@@ -1,5 +1,6 @@
 """Makes plots as files, with matplotlib, large enough for a projector."""
 
+import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet.compare.speed import Bench
-from lenet.errors import LenetError
-from lenet.files import write_atomically
 from lenet.show.migrations import History
 from parity import floats
+from parity.errors import MissingFramework, UserError, install_line
+from parity.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +21,15 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def check_format(path: Path) -> None:
-    """Refuse, before any work is done, a file name that says no format that can be written.
+    """Refuse, before any work is done, a plot that could not be written after it.
 
     Raises:
-        LenetError: the suffix is not one of FORMATS.
+        UserError: the suffix is not one of FORMATS; MissingFramework: matplotlib is not installed.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingFramework(f"a plot needs matplotlib: {install_line('matplotlib')}")
     if path.suffix.lstrip(".") not in FORMATS:
-        raise LenetError(f"{path}: a plot is written as {', '.join(FORMATS)}; end the name in one of them")
+        raise UserError(f"{path}: a plot is written as {', '.join(FORMATS)}; end the name in one of them")
 
 
 def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None) -> None:

@@ -1,5 +1,6 @@
 """Makes the tables and sentences that the commands print, with rich."""
 
+import io
 import re
 from collections.abc import Mapping
 from math import isfinite
@@ -7,7 +8,7 @@ from math import isfinite
 import numpy as np
 from rich import box
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,15 @@ from lenet.compare.speed import Bench
 from lenet.reference.certificate import RangeCertificate
 
 GOOD, BAD, FAINT = "green", "bold red", "dim"
+
+
+def to_svg(content: RenderableType, title: str) -> str:
+    """What a terminal of 100 columns shows, as a picture."""
+    console = Console(
+        record=True, width=100, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    console.print(content)
+    return console.export_svg(title=title)
 
 
 def comparison(result: Comparison) -> RenderableType:
@@ -151,17 +161,25 @@ def missing(ports: dict[str, str]) -> RenderableType:
     return Group(*lines, "")
 
 
-def ports(rows: list[tuple[str, str, str | None, str]]) -> RenderableType:
-    """Each port: its name, the package it runs in, the version if that is installed, how to install it."""
-    table = new_table(None, "port", "runs in", "installed", "how to install it")
-    for name, package, version, install in rows:
+def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> RenderableType:
+    """What there is of the ports, and the line that installs the rest.
+
+    Args:
+        rows: of each port its name, the package it runs in, the version if all that it needs is installed,
+            and the extras that bring this.
+        install: the line; None where nothing is missing.
+    """
+    table = new_table(None, "port", "runs in", "installed", "extras")
+    for name, package, version, extras in rows:
         table.add_row(
             name,
             package,
             Text(version, GOOD) if version else Text("no", BAD),
-            Text(install, FAINT if version else "", no_wrap=True),
+            Text(extras or "—", FAINT if version or not extras else ""),
         )
-    return table
+    if install is None:
+        return table
+    return Group(table, Text.assemble("\nall that is missing: ", (install, "bold"), overflow="fold"))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

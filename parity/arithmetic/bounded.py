@@ -130,11 +130,17 @@ class Bounded(Number):
         return Bounded(value, self._rounded_sum(size, carried, terms - 1), self.format)
 
     def _rounded_sum(self, size: Array, carried: Array | None, roundings: int) -> Array:
-        """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`."""
+        """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`.
+
+        Where the magnitudes leave the format, some order of summation may overflow on the way.
+        """
+        overflows = size > self.format.largest if size.max(initial=0) > self.format.largest else None
         g, g64 = gamma(roundings, self.format.u), gamma(roundings, U64)
         size *= (g + g64) * cover(roundings)
         if carried is not None:
             size += carried * ((1 + g) * cover(roundings))
+        if overflows is not None:
+            size[overflows] = np.inf
         return size
 
     def max(self, axes: Axes) -> "Bounded":
@@ -245,7 +251,8 @@ class Bounded(Number):
         carried = _both(np.multiply, apart, off, s, scale.error)
         carried = np.zeros(apart.shape) if carried is None else carried
         nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
-        error = np.where(nothing, 0.0, carried + self.format.smallest)  # of products that underflow
+        lost = self.format.smallest + self.format.flush  # of products that underflow
+        error = np.where(nothing, 0.0, carried + lost)
         return Bounded(apart * s, error, self.format) + (0.0 if shift is None else shift * 1.0)
 
     def __add__(self, other: "Bounded | float") -> "Bounded":

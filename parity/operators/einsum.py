@@ -1,4 +1,4 @@
-"""Einstein summation, as a matrix product."""
+"""Einstein summation, brought into the form of a matrix product."""
 
 from dataclasses import dataclass
 from math import prod

@@ -80,7 +80,8 @@ UNARY = {
     "BitwiseNot": _step("bitwise not", np.invert),
 }
 for _name, _function in UNARY.items():
-    register(type(_name, (Unary,), {"TYPE": _name, "FUNCTION": _function, "__doc__": f"{_function.name}."}))
+    _own = {"TYPE": _name, "FUNCTION": _function, "__doc__": f"{_function.name}.", "__module__": __name__}
+    register(type(_name, (Unary,), _own))
 
 
 @register
@@ -335,7 +336,8 @@ BINARY = {
     "BitwiseXor": Function("bitwise exclusive or", np.bitwise_xor, exact=True),
 }
 for _name, _function in BINARY.items():
-    register(type(_name, (Binary,), {"TYPE": _name, "FUNCTION": _function, "__doc__": f"{_function.name}."}))
+    _own = {"TYPE": _name, "FUNCTION": _function, "__doc__": f"{_function.name}.", "__module__": __name__}
+    register(type(_name, (Binary,), _own))
 
 
 @register

@@ -1,4 +1,4 @@
-"""Windows that slide over the spatial axes of a map: those of convolutions and of pooling."""
+"""Windows that slide over the spatial axes of an input: of convolutions and of pooling."""
 
 from dataclasses import dataclass
 from math import ceil

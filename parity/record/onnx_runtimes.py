@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx import TensorShapeProto as TensorShape
 
 from parity.arithmetic import Array
-from parity.errors import MissingFramework, UserError
+from parity.errors import MissingFramework, UserError, install_line
 from parity.flatten import standard
 from parity.floats import equal_bits
 from parity.onnx import load
@@ -42,12 +42,14 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
         raise UserError(f"no runtime {runtime!r}: there are {', '.join(RUNTIMES)}")
     path = None if isinstance(model, ModelProto) else Path(model)
     proto = model if isinstance(model, ModelProto) else load(Path(model))
-    run, install = RUNTIMES[runtime]
+    run, module = RUNTIMES[runtime]
     try:
         with _refusing(runtime):
             return {**inputs, **run(proto, path, dict(inputs))}
     except ImportError as error:
-        raise MissingFramework(f"{runtime} is not installed: pip install {install}") from error
+        gone = isinstance(error, ModuleNotFoundError)
+        what = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
+        raise MissingFramework(f"{runtime} {what}: {install_line(module)}") from error
 
 
 @contextmanager
@@ -197,10 +199,10 @@ def _opencv(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
 
 
 Run = Callable[[ModelProto, Path | None, Fed], Arrays]
-RUNTIMES: dict[str, tuple[Run, str]] = {  # how it is run, and what to install
+RUNTIMES: dict[str, tuple[Run, str]] = {  # how it is run, and the module that runs it
     "onnxruntime": (_onnxruntime, "onnxruntime"),
     "onnxruntime-all": (_onnxruntime_all, "onnxruntime"),
     "reference": (_reference, "onnx"),
     "openvino": (_openvino, "openvino"),
-    "opencv": (_opencv, "opencv-python-headless"),
+    "opencv": (_opencv, "cv2"),
 }

@@ -60,7 +60,7 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> None:
         UserError: the first of them.
     """
     from parity.graph import fits_shape
-    from parity.judge import nearest
+    from parity.judging import nearest
 
     for name in inputs:
         if name not in graph.inputs:

@@ -19,7 +19,6 @@ from parity.floats import (
     equal_bits,
     format_of,
     gamma,
-    ulps,
 )
 
 STORED = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64]
@@ -115,22 +114,6 @@ def test_cover_is_above_a_sum_in_float64(n: int) -> None:
     """A sum of n positive terms, each the result of some four roundings, is off by at most n + 3 of them."""
     assert 1 + (1 + Fraction(2) ** -53) ** (n + 4) - 1 < Fraction(cover(n))
     assert cover(n) < 1 + 1e-11
-
-
-@stored
-def test_ulps_count_neighbours(form: Format) -> None:
-    kind = f"u{form.dtype.itemsize}"
-    bits = np.array([0, 1, 2, 7, 1000], kind)
-    numbers = bits.view(form.dtype)
-    assert list(ulps(numbers, np.zeros_like(numbers))) == [0, 1, 2, 7, 1000]
-    assert list(ulps(numbers, -numbers)) == [0, 2, 4, 14, 2000]
-    assert ulps(numbers, -numbers).dtype == np.uint64
-    assert ulps(np.asarray(numbers[3]), np.asarray(numbers[1])).shape == ()
-
-
-def test_ulps_from_end_to_end() -> None:
-    ends = np.array([-np.inf, np.inf])
-    assert ulps(ends[:1], ends[1:])[0] == 2 * np.array(np.inf).view(np.uint64)
 
 
 @stored

@@ -8,7 +8,7 @@ import pytest
 from parity.errors import UserError
 from parity.floats import BFLOAT16, FLOAT16, FLOAT64, TF32, Format
 from parity.graph import Declared, Graph, Node
-from parity.judge import judge
+from parity.judging import judge
 from parity.operators.affine import MatMul
 from parity.verdict import Report
 from tests.parity.chains import ONE, Array, chain, cut, run

@@ -11,7 +11,7 @@ import pytest
 from parity.arithmetic import Looped
 from parity.floats import TF32
 from parity.graph import Declared, Graph, Node
-from parity.judge import _Walk, judge
+from parity.judging import _Walk, judge
 from parity.operators.affine import Gemm, MatMul
 from parity.verdict import TensorReport
 from tests.parity.chains import ONE, Array, Arrays, chain, cut, run

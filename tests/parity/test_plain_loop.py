@@ -11,12 +11,12 @@ import torch
 from parity.arithmetic import Bounded, Looped
 from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
-from parity.judge import judge
+from parity.judging import judge
 from parity.operators.affine import MatMul
 from parity.verdict import TensorReport
 from parity.yardsticks import margin
 from tests.parity import checks
-from tests.parity.arithmetics import AnyOrder, Plan
+from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
 
 Array = np.ndarray

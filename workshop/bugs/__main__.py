@@ -12,8 +12,8 @@ import click
 
 from lenet.diagnose import diagnose
 from lenet.diagnose.probe_inputs import observe_port, standard
-from lenet.errors import LenetError
-from lenet.files import write_atomically
+from parity.errors import UserError
+from parity.files import write_atomically
 from workshop.bugs import BUGS, Bug, find
 
 README = Path(__file__).parent / "README.md"
@@ -59,14 +59,14 @@ def main(name: str | None, answer: bool, write: bool) -> None:
                 click.echo(f"{one.name:26} {one.port:23} {one.family}")
         else:
             _judge(name, answer)
-    except LenetError as error:
+    except UserError as error:
         raise click.ClickException(str(error)) from error
 
 
 def _judge(name: str, answer: bool) -> None:
     try:
         one = find(name)
-    except LenetError as error:
+    except UserError as error:
         click.echo(f"error: {error}", err=True)
         raise SystemExit(2) from error
     with one.planted() as port:

@@ -18,8 +18,8 @@ from typing import Any
 from unittest.mock import patch
 
 from lenet import ports
-from lenet.errors import LenetError
 from lenet.ports import Port
+from parity.errors import UserError
 
 Wrong = Callable[..., Any]
 
@@ -112,10 +112,10 @@ def find(name: str) -> Bug:
     """The bug of that name.
 
     Raises:
-        LenetError: there is none; the text gives the nearest names.
+        UserError: there is none; the text gives the nearest names.
     """
     if name in BUGS:
         return BUGS[name]
     near = get_close_matches(name, BUGS, cutoff=0.4)
     known = f"nearest: {', '.join(near)}" if near else "`python -m workshop.bugs` lists them"
-    raise LenetError(f"no bug is called {name!r}; {known}")
+    raise UserError(f"no bug is called {name!r}; {known}")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lenet.commands.options import FILE, Failure
-from lenet.errors import LenetError
 from lenet.ports.threads import THREADS
+from parity.errors import UserError
 
 if TYPE_CHECKING:
     from workshop.fast.steps import Measured
@@ -90,17 +90,17 @@ def main(threads: int, rounds: int, page: Path | None, plot: Path | None) -> Non
     os.environ.update(dict.fromkeys(THREADS, str(threads)))  # before NumPy is imported
     try:
         run(threads, rounds, page, plot)
-    except LenetError as error:
+    except UserError as error:
         raise Failure(str(error)) from error
 
 
 def run(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None:
     """Measure, and write what was asked for."""
-    from lenet.files import check_writable, write_atomically
     from lenet.network import weights
     from lenet.network.digits import test_set
     from lenet.show import plots, tables
-    from lenet.show.terminal import output, progress_bar
+    from parity.files import check_writable, write_atomically
+    from parity.terminal import output, progress_bar
     from workshop.fast.steps import STEPS, measure
 
     if plot is not None:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lenet.compare.speed import TASK_FLOPS, calls_in_a_round, large_product, product_flops, seconds_per_call
-from lenet.errors import LenetError
 from lenet.network.digits import Digits
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
 from lenet_numpy import fast
 from lenet_numpy.layers import conv2d, conv2d_definition, max_pool2d, max_pool2d_definition
+from parity.errors import UserError
 
 Array = np.ndarray
 Params = Mapping[str, Array]
@@ -190,14 +190,14 @@ def measure(
         a large product in the best round.
 
     Raises:
-        LenetError: a step computes another function.
+        UserError: a step computes another function.
     """
     calls, taken, product, peaks = [], [], large_product(), []
     for step in steps:
         progress(step.title)
         run, images = step.make(params), digits.images[: step.digits]
         if ratio(run(images), reference(params, images)["logits"]).max() > 1:
-            raise LenetError(f"step {step.title!r} computes another function")
+            raise UserError(f"step {step.title!r} computes another function")
         calls.append(lambda run=run, images=images: run(images))
         taken.append([seconds_per_call(calls[-1], 1)])
     repeats = [

@@ -1,7 +1,7 @@
-"""MNIST: the 10,000 test digits ship with the package; the 60,000 training digits are fetched.
+"""MNIST: the 10,000 test digits are part of the package; the 60,000 training digits are downloaded.
 
-Every file is IDX, gzipped, and verified by the SHA-256 of its decompressed content, since mirrors
-compress the same content differently.
+Every file is gzipped IDX. It is verified by the SHA-256 of its decompressed content, because mirrors compress
+the same content differently.
 """
 
 import gzip
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lenet.errors import LenetError
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE
+from parity.errors import UserError
 
 BUNDLED = Path(__file__).parent
 MIRRORS = (
@@ -47,15 +47,15 @@ class Digits:
 
 
 def scale(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pixels (..., 28, 28), 0 to 255, to float32 images (..., 1, 28, 28) in [0, 1].
+    """Scale uint8 pixels (..., 28, 28), 0 to 255, to float32 images (..., 1, 28, 28) in [0, 1].
 
-    The one place where pixels are scaled: a single float32 division, correctly rounded by IEEE 754.
+    Pixels are scaled only here: by a single float32 division, correctly rounded by IEEE 754.
     """
     return pixels[..., None, :, :].astype(np.float32) / np.float32(255)
 
 
 def test_set() -> Digits:
-    """The 10,000 test digits that ship with the package."""
+    """The 10,000 test digits, which are part of the package."""
     return _read_pair(BUNDLED, "t10k")
 
 
@@ -63,13 +63,13 @@ def training_set(folder: Path | None = None) -> Digits:
     """The 60,000 training digits from `folder`, else `$LENET_DATA`, else the `lenet data` cache.
 
     Raises:
-        LenetError: the files are not there, damaged, or not MNIST's.
+        UserError: the files are missing, damaged, or not MNIST's.
     """
     return _read_pair(training_folder(folder), "train")
 
 
 def training_folder(folder: Path | None = None) -> Path:
-    """Where the training set is looked for: `folder`, else `$LENET_DATA`, else the user's cache."""
+    """The folder of the training set: `folder`, else `$LENET_DATA`, else the user's cache."""
     if folder is not None:
         return folder
     if "LENET_DATA" in os.environ:
@@ -80,68 +80,68 @@ def training_folder(folder: Path | None = None) -> Path:
 
 
 def download(folder: Path, mirrors: tuple[str, ...] = MIRRORS) -> list[Path]:
-    """Fetch what `folder` lacks of the training set; each file is verified, then renamed into place.
+    """Download the files of the training set that `folder` lacks; each is verified, then renamed into place.
 
     Raises:
-        LenetError: no mirror gave the right content, or `folder` cannot be written.
+        UserError: no mirror had the right content, or `folder` cannot be written.
     """
     names = [name for name in CHECKSUMS if name.startswith("train")]
     return [_fetch(name, folder, mirrors) for name in names]
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """One gzipped IDX file of unsigned bytes, as an array of the shape in its header.
+    """Read a gzipped IDX file of unsigned bytes as an array with the shape in its header.
 
     IDX (yann.lecun.com/exdb/mnist): two zero bytes, a type code (8: unsigned byte), the number of
     axes, each axis as a big-endian uint32, then the bytes in row-major order.
 
     Raises:
-        LenetError: the file is missing, truncated, of another type, or its checksum is not MNIST's.
+        UserError: the file is missing, truncated, of another type, or its checksum is not MNIST's.
     """
     content = _read_gzip(path)
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise LenetError(f"{path}: not an IDX file of unsigned bytes (magic {content[:4].hex()})")
+        raise UserError(f"{path}: not an IDX file of unsigned bytes (magic {content[:4].hex()})")
     axes = content[3]
     header = 4 + 4 * axes
     shape = tuple(int(n) for n in np.frombuffer(content[4:header], ">u4")) if len(content) >= header else ()
     if len(shape) != axes or len(content) != header + prod(shape):
-        raise LenetError(f"{path}: truncated or padded ({len(content)} bytes for shape {shape})")
+        raise UserError(f"{path}: truncated or padded ({len(content)} bytes for shape {shape})")
     wanted = CHECKSUMS.get(path.name)
     if wanted and hashlib.sha256(content).hexdigest() != wanted:
-        raise LenetError(f"{path}: content is not MNIST's (SHA-256 differs); `lenet data` fetches it anew")
+        raise UserError(f"{path}: content is not MNIST's (SHA-256 differs); `lenet data` fetches it anew")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def check_images(images: np.ndarray, dtype: str = "float32") -> None:
-    """Refuse anything but a batch of images: (N ≥ 1, 1, 28, 28), `dtype`, every value in [0, 1].
+    """Refuse everything except a batch of images: (N ≥ 1, 1, 28, 28), `dtype`, all values in [0, 1].
 
     Raises:
-        LenetError: one line saying what was found and what is expected.
+        UserError: a line with the actual and the expected property.
     """
     if images.shape[1:] != IMAGE_SHAPE:
-        raise LenetError(f"images have shape {images.shape}, expected (N, 1, 28, 28)")
+        raise UserError(f"images have shape {images.shape}, expected (N, 1, 28, 28)")
     if len(images) == 0:
-        raise LenetError("the batch is empty: give at least one image")
+        raise UserError("the batch is empty: give at least one image")
     if images.dtype != dtype:
-        raise LenetError(f"images are {images.dtype}, expected {dtype}")
+        raise UserError(f"images are {images.dtype}, expected {dtype}")
     if not (images.min() >= 0 and images.max() <= 1):  # a NaN fails this too
-        raise LenetError(
+        raise UserError(
             "images must lie in [0, 1] with no NaN: divide pixels by 255 (lenet.network.digits.scale)"
         )
 
 
 def check_labels(labels: np.ndarray, count: int) -> None:
-    """Refuse anything but `count` integer labels in 0..9.
+    """Refuse everything except `count` integer labels in 0..9.
 
     Raises:
-        LenetError: one line saying what was found and what is expected.
+        UserError: a line with the actual and the expected property.
     """
     if labels.shape != (count,):
-        raise LenetError(f"labels have shape {labels.shape}, expected ({count},): one for each image")
+        raise UserError(f"labels have shape {labels.shape}, expected ({count},): one for each image")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise LenetError(f"labels are {labels.dtype}, expected integers")
+        raise UserError(f"labels are {labels.dtype}, expected integers")
     if count and not (labels.min() >= 0 and labels.max() < CLASSES):
-        raise LenetError(f"labels must lie in 0..{CLASSES - 1}, got {labels.min()}..{labels.max()}")
+        raise UserError(f"labels must lie in 0..{CLASSES - 1}, got {labels.min()}..{labels.max()}")
 
 
 def _read_pair(folder: Path, prefix: str) -> Digits:
@@ -154,9 +154,9 @@ def _read_gzip(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:
-        raise LenetError(f"{path}: not there; `lenet data` fetches it, --data names its folder") from error
+        raise UserError(f"{path}: not there; `lenet data` fetches it, --data names its folder") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise LenetError(f"{path}: not a whole gzip file ({error}); `lenet data` fetches it anew") from error
+        raise UserError(f"{path}: not a whole gzip file ({error}); `lenet data` fetches it anew") from error
 
 
 def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
@@ -165,14 +165,14 @@ def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
 
     target = folder / name
     if target.is_file():
-        with suppress(LenetError):  # a damaged copy is fetched anew, and replaced only by a good one
+        with suppress(UserError):  # a damaged copy is downloaded again, and replaced only by a good copy
             read_idx(target)
             return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
         workplace = tempfile.TemporaryDirectory(dir=folder, prefix=".download-")
     except OSError as error:
-        raise LenetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     failures = []
     with workplace as temporary:
         for mirror in mirrors:
@@ -180,9 +180,9 @@ def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
             try:
                 pooch.HTTPDownloader(progressbar=True)(mirror + name, str(part), None)
                 read_idx(part)
-            except (requests.RequestException, OSError, ValueError, LenetError) as error:
+            except (requests.RequestException, OSError, ValueError, UserError) as error:
                 failures.append(f"{mirror} ({type(error).__name__})")
             else:
                 part.replace(target)
                 return target
-    raise LenetError(f"{name}: no mirror gave it: {', '.join(failures)}; --data takes a folder that has it")
+    raise UserError(f"{name}: no mirror gave it: {', '.join(failures)}; --data takes a folder that has it")

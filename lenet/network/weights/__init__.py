@@ -1,4 +1,4 @@
-"""Shared weights: reading and writing safetensors, checked against the table in `lenet.network.architecture`.
+"""Reads and writes shared weights as safetensors, checked against `lenet.network.architecture`.
 
 The shared layout is PyTorch's: convolutions OIHW, dense layers (out, in), biases 1-D, float32.
 """
@@ -10,9 +10,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lenet.errors import LenetError
-from lenet.files import write_atomically
 from lenet.network.architecture import PARAM_SHAPES
+from parity.errors import UserError
+from parity.files import write_atomically
 
 Params = dict[str, np.ndarray]
 
@@ -20,54 +20,54 @@ TRAINED = Path(__file__).parent / "lenet.safetensors"
 
 
 def check(params: Mapping[str, np.ndarray], dtype: str = "float32", source: str = "weights") -> None:
-    """Refuse anything but the parameters of the table: same names, shapes, `dtype`, all finite.
+    """Refuse everything except the parameters of the table: same names, shapes and `dtype`, all finite.
 
     Raises:
-        LenetError: one line naming the first parameter that is wrong, and how.
+        UserError: a line with the first wrong parameter and its fault.
     """
     missing, unknown = PARAM_SHAPES.keys() - params.keys(), params.keys() - PARAM_SHAPES.keys()
     if missing or unknown:
         problem = f"no {min(missing)!r}" if missing else f"unknown {min(unknown)!r}"
-        raise LenetError(f"{source}: {problem}; expected exactly {', '.join(PARAM_SHAPES)}")
+        raise UserError(f"{source}: {problem}; expected exactly {', '.join(PARAM_SHAPES)}")
     for name, shape in PARAM_SHAPES.items():
         array = params[name]
         if array.shape != shape:
-            raise LenetError(f"{source}: {name} has shape {array.shape}, expected {shape}")
+            raise UserError(f"{source}: {name} has shape {array.shape}, expected {shape}")
         if array.dtype != dtype:
-            raise LenetError(f"{source}: {name} is {array.dtype}, expected {dtype}")
+            raise UserError(f"{source}: {name} is {array.dtype}, expected {dtype}")
         if not np.isfinite(array).all():
-            raise LenetError(f"{source}: {name} holds a NaN or an infinity")
+            raise UserError(f"{source}: {name} holds a NaN or an infinity")
 
 
 def read(path: Path | str = TRAINED) -> Params:
-    """Parameters of the network from a safetensors file: {name: float32 array}, table order.
+    """Read the network's parameters from a safetensors file: {name: float32 array}, in the table's order.
 
     Raises:
-        LenetError: the file is missing, damaged, or holds anything but this network.
+        UserError: the file is missing, damaged, or does not hold this network.
     """
     return read_with_metadata(path)[0]
 
 
 def read_with_metadata(path: Path | str = TRAINED) -> tuple[Params, dict[str, str]]:
-    """`read`, with the strings recorded in the file's header (how the weights came about)."""
+    """`read`, and the strings in the file's header, which tell how the weights were made."""
     path = Path(path)
     if not path.is_file():
-        raise LenetError(f"{path}: no such weights file; `lenet train numpy --out FILE` makes one")
+        raise UserError(f"{path}: no such weights file; `lenet train numpy --out FILE` makes one")
     try:
         with safe_open(path, framework="numpy") as file:
             params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, TypeError) as error:
-        raise LenetError(f"{path}: not a readable safetensors file ({error})") from error
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
     check(params, source=str(path))
     return {name: params[name] for name in PARAM_SHAPES}, metadata
 
 
 def write(path: Path | str, params: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write checked parameters and `metadata` to `path`, whole or not at all.
+    """Check parameters and write them with `metadata` to `path`, completely or not at all.
 
     Raises:
-        LenetError: the parameters are not this network's, or `path` cannot be written.
+        UserError: the parameters are not this network's, or `path` cannot be written.
     """
     check(params, source=f"weights for {path}")
     arrays = {name: np.ascontiguousarray(params[name]) for name in PARAM_SHAPES}

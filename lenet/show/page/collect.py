@@ -9,7 +9,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lenet.compare import Comparison, LayerReport, compare, exact_bits, judge_layers, outputs_problem
-from lenet.errors import LenetError
 from lenet.network.digits import Digits
 from lenet.network.recipe import Recipe
 from lenet.ports import FRAMEWORKS, Port, open_port
@@ -21,6 +20,7 @@ from lenet.show.migrations import Layouts, folders, layouts
 from lenet.show.page.arrays import Values, joined, stack
 from lenet.show.page.chosen_digits import Chosen, choose
 from parity.arithmetic import Bounded
+from parity.errors import UserError
 
 Progress = Callable[[str, int], None]
 
@@ -89,13 +89,13 @@ def collect(
         progress: called with what is being done and how much of `work` is done since the last call.
 
     Raises:
-        LenetError: a port's outputs cannot be judged.
+        UserError: a port's outputs cannot be judged.
     """
     right = exact_bits.right(exact, digits.images)
     found = compare(list(ports), params, digits, lambda done: progress("judging digits", done), right)
     for report in found.ports:
         if report.problem:
-            raise LenetError(f"{report.name}: {report.problem}")
+            raise UserError(f"{report.name}: {report.problem}")
     shown, values = look(ports, params, digits, count, progress)
     training = train(ports, digits, steps, progress)
     axes = {port.name: layouts(port.name) for port in ports if port.name in folders()}
@@ -129,7 +129,7 @@ def look(
             for port, kept in zip(ports, outputs, strict=True):
                 activations, logits = port.activations(image), port.logits(image)
                 if problem := outputs_problem(activations, logits, 1, port.dtype):
-                    raise LenetError(f"{port.name}: {problem}")
+                    raise UserError(f"{port.name}: {problem}")
                 judged = judge_layers(params, image, activations, logits, expected[-1], port.dtype, one.index)
                 answers[port.name] = int(logits.argmax())
                 layers[port.name] = {

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from lenet.errors import LenetError
 from lenet.show import side_by_side
 from lenet.show.migrations import ROOT, Migration, folders, migrate
 from lenet.show.migrations import migration_tables as tables
+from parity.errors import UserError
 
 ASSETS = Path(__file__).parent / "assets"
 WORKSHOP = ROOT / "workshop"
@@ -54,7 +54,7 @@ def heading(path: Path) -> str:
             cells = json.loads(text)["cells"]
             text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
         except (ValueError, KeyError, TypeError) as error:
-            raise LenetError(f"{path}: not a notebook; restore it") from error
+            raise UserError(f"{path}: not a notebook; restore it") from error
     return next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), "")
 
 
@@ -62,12 +62,12 @@ def make_folder(path: Path) -> None:
     """Make the folder of the site.
 
     Raises:
-        LenetError: it cannot be made.
+        UserError: it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LenetError(f"{path}: cannot be made ({error.strerror}); choose another place") from error
+        raise UserError(f"{path}: cannot be made ({error.strerror}); choose another place") from error
 
 
 def _migrations(found: list[Migration]) -> str:

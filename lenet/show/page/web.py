@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenet.errors import LenetError
+from parity.errors import UserError
 
 VERSION = "1.30.0"
 HOW = "make web && lenet report --web web"
@@ -29,7 +29,7 @@ def read(folder: Path) -> Runtime:
     """The two files from onnxruntime-web's `dist`.
 
     Raises:
-        LenetError: one is missing, or not the one of the pinned version.
+        UserError: one is missing, or not the one of the pinned version.
     """
     module, wasm = (_verified(folder / name, digest) for name, digest in FILES.items())
     return Runtime(
@@ -41,7 +41,7 @@ def _verified(path: Path, digest: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise LenetError(f"{path}: cannot be read ({error.strerror}); `make web` fetches it") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); `make web` fetches it") from error
     if hashlib.sha256(content).hexdigest() != digest:
-        raise LenetError(f"{path}: not that of onnxruntime-web {VERSION}; `make web` fetches it")
+        raise UserError(f"{path}: not that of onnxruntime-web {VERSION}; `make web` fetches it")
     return content

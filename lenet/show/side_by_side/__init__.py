@@ -21,8 +21,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from lenet.errors import LenetError
 from lenet.ports import framework
+from parity.errors import UserError
 
 PYTHON = ("model.py", "weights.py", "train.py", "port.py", "layers.py")
 FILES = (*PYTHON, "deploy.prototxt", "train_val.prototxt", "solver.prototxt")  # Caffe's network is text
@@ -124,11 +124,11 @@ def compare_folders(a: str, b: str, files: Iterable[str] = FILES) -> list[FilePa
     """These files of the folders of ports `a` and `b`, side by side; no framework is imported.
 
     Raises:
-        LenetError: there is no such port, or both share one folder.
+        UserError: there is no such port, or both share one folder.
     """
     left, right = _folder(a), _folder(b)
     if left == right:
-        raise LenetError(f"{a} and {b} are modes of one port, with one source: {left.name}")
+        raise UserError(f"{a} and {b} are modes of one port, with one source: {left.name}")
     names = [name for name in files if (left / name).is_file() or (right / name).is_file()]
     return [_compare_files(name, left / name, right / name) for name in names]
 
@@ -200,7 +200,7 @@ def templates() -> Environment:
 def _folder(port: str) -> Path:
     spec = importlib.util.find_spec(framework(port).module.rpartition(".")[0])
     if spec is None or spec.origin is None:
-        raise LenetError(f"the source of port {port!r} is not installed; install lenet-migrations anew")
+        raise UserError(f"the source of port {port!r} is not installed; install lenet-migrations anew")
     return Path(spec.origin).parent
 
 

@@ -75,7 +75,7 @@ class Result:
 
 def judge_one(path: Path, name: str, sample: int | None, runtime: str) -> Result:
     """Read, run and judge one model in this process."""
-    from parity.judge import judge
+    from parity.judging import judge
     from parity.onnx import read_onnx
     from parity.record import read_npz
     from parity.record.onnx_runtimes import record

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from parity.arithmetic import Array, Bounded, Number
 from parity.floats import FLOAT32, FLOAT64, Format
-from parity.judge import judge
+from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators import Operator
 from parity.verdict import TensorReport

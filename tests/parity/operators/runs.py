@@ -9,7 +9,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from parity.arithmetic import Array, Bounded, Looped, Number
-from parity.judge import judge
+from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.verdict import Report
 from parity.yardsticks import sampled

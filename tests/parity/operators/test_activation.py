@@ -14,7 +14,7 @@ from parity.arithmetic import Bounded
 from parity.errors import Unjudged
 from parity.floats import U64
 from parity.graph import Declared, Graph, Node
-from parity.judge import judge
+from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS, Operator
 from tests.parity.examples.activation import EXAMPLES

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from parity.arithmetic import Bounded, Looped
 from parity.errors import Unjudged
 from parity.floats import FLOAT16, FLOAT32, U64
-from parity.judge import judge
+from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS
 from parity.operators.operator import Elementwise

@@ -10,7 +10,7 @@ from parity.arithmetic import Bounded, Looped
 from parity.errors import Unjudged
 from parity.floats import U64
 from parity.graph import Declared, Graph, Node
-from parity.judge import judge
+from parity.judging import judge
 from parity.operators import OPERATORS
 from tests.parity.examples.example import Example
 from tests.parity.examples.softmax import EXAMPLES

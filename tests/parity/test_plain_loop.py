@@ -138,6 +138,20 @@ def test_right_implementations_scatter_by_some_over_the_root(values: int) -> Non
     assert np.abs(logs).max() < np.log(limit(values))
 
 
+@pytest.mark.parametrize("side", [4, 8, 16, 32])
+def test_values_that_share_rows_and_columns_scatter_no_more(side: int) -> None:
+    """The judge runs the loop on some rows times some columns, so that few of them are laid out."""
+    rng = np.random.default_rng(side)
+    logs = []
+    for _ in range(200):
+        x = rng.standard_normal((side, 50)).astype(np.float32)
+        w = rng.standard_normal((50, side)).astype(np.float32)
+        order = rng.permutation(50)
+        logs.append(np.log(rms_error(x[:, order], w[order]) / rms_error(x, w)))
+    assert 1 <= np.std(logs) * side <= 2.5
+    assert np.abs(logs).max() < np.log(limit(side * side))
+
+
 def rms_error(x: Array, w: Array) -> float:
     """Of the plain loop in this order."""
     error = Looped(x).dot(Looped(w)).value - x.astype(np.float64) @ w

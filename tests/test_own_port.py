@@ -148,8 +148,8 @@ EVERY = {name: np.zeros(shape) for name, shape in PARAM_SHAPES.items()}
         ({"activations": returns(x for x in "ab")}, "is a generator, expected a dict"),
         ({"activations": returns("logits")}, "is a str, expected a dict"),
         ({"activations": returns([[1, 2], [3]])}, "is a list of 2, expected a dict.*inhomogeneous"),
-        ({"activations": returns({})}, "no layer at all"),
-        ({"activations": returns({"conv_1": 0})}, r"mean 'conv1'\? LAYERS = {'conv_1': 'conv1'}"),
+        ({"activations": returns({})}, "activations returned no layer"),
+        ({"activations": returns({"conv_1": 0})}, r"mean 'conv1'\? If so, add LAYERS = {'conv_1': 'conv1'}"),
         ({"activations": returns({"out": 0})}, "'out', which is unknown; known are conv1, relu1,.*LAYERS"),
         ({"activations": returns({3: 0})}, "3, which is unknown"),
         ({"activations": returns({"conv1": None})}, r"activations\(\)\['conv1'\] is None, expected an array"),
@@ -214,7 +214,7 @@ def test_writing_into_the_arguments_is_told_and_harms_nobody():
 
     port = OwnPort(activations, gradients, train)
     port.observe(standard())
-    assert [note.partition(" that")[0] for note in port.notes] == [
+    assert [note.partition(";")[0] for note in port.notes] == [
         "activations writes into its images",
         "gradients writes into its params",
         "gradients writes into its labels",

@@ -1,4 +1,4 @@
-"""The ports that there are, and what each needs. A framework is imported only when its port is opened."""
+"""The registry of ports with their requirements. A framework is imported only when its port is opened."""
 
 import gc
 import importlib
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Framework:
-    """A registry line: where the port lives, its modes, and the package that it needs.
+    """A line of the registry: the module of a port, its modes, and the package that it needs.
 
     Attributes:
         needs: further packages that a part of a mode's name ("torch" in "torch/onnxruntime") imports.
-        dtypes: what its ports compute in.
-        forward_only: why they cannot differentiate or train; empty where they do the whole contract.
+        dtypes: the types that its ports compute in.
+        forward_only: the reason why its ports cannot differentiate or train; empty if they can.
     """
 
     module: str
@@ -34,7 +34,7 @@ class Framework:
 
     @property
     def version(self) -> str:
-        """The version that is installed; cv2 comes in distributions of four other names."""
+        """The installed version; cv2 is part of distributions with four other names."""
         try:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
@@ -76,10 +76,10 @@ FRAMEWORKS = {
 
 
 def names(*, forward_only: bool = False) -> list[str]:
-    """Every port and mode: "numpy", "torch", "torch:compile", …
+    """All ports and modes: "numpy", "torch", "torch:compile", …
 
     Args:
-        forward_only: whether to list as well those that do not differentiate or train.
+        forward_only: whether to include those that cannot differentiate or train.
     """
     return [
         f"{name}:{mode}" if mode else name
@@ -90,13 +90,13 @@ def names(*, forward_only: bool = False) -> list[str]:
 
 
 def modes(name: str) -> list[str]:
-    """The port of that name; where there is none, every mode of the framework: "onnx" names twelve."""
+    """The port with this name; if there is none, all modes of the framework ("onnx" has twelve)."""
     known = names(forward_only=True)
     return [name] if name in known else [one for one in known if one.partition(":")[0] == name]
 
 
 def framework(name: str) -> Framework:
-    """The registry line of a port and mode.
+    """The line of the registry for a port and mode.
 
     Raises:
         UserError: there is no such port.
@@ -115,12 +115,12 @@ def needed(name: str) -> list[str]:
 
 
 def missing(name: str) -> list[str]:
-    """What the port and mode needs and Python does not find (nothing is imported)."""
+    """The packages that the port and mode needs and Python does not find (nothing is imported)."""
     return [package for package in needed(name) if importlib.util.find_spec(package) is None]
 
 
 def installed(name: str) -> bool:
-    """Whether all that the port and mode needs can be found (nothing is imported)."""
+    """Whether Python finds all packages that the port and mode needs (nothing is imported)."""
     return not missing(name)
 
 
@@ -135,7 +135,7 @@ def require(name: str) -> None:
 
 
 def open_port(name: str, dtype: str = "float32") -> "Port":
-    """The port of that name, its framework imported, without weights.
+    """Import the framework of the port with this name, and return the port, without weights.
 
     Raises:
         UserError: there is no such port; MissingFramework: its framework is not installed;
@@ -155,10 +155,10 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
 
 @contextmanager
 def _no_garbage_collected() -> Iterator[None]:
-    """Switch the garbage collector off during an import.
+    """Turn the garbage collector off during an import.
 
-    TensorFlow's import makes a million objects that stay, and collecting among them again and again takes a
-    fifth of its time.
+    TensorFlow's import creates a million lasting objects, and a fifth of its time is spent in collections
+    among them.
     """
     enabled = gc.isenabled()
     gc.disable()

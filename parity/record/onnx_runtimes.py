@@ -47,7 +47,9 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
         with _refusing(runtime):
             return {**inputs, **run(proto, path, dict(inputs))}
     except ImportError as error:
-        raise MissingFramework(f"{runtime} is not installed: {install_line(module)}") from error
+        gone = isinstance(error, ModuleNotFoundError)
+        what = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
+        raise MissingFramework(f"{runtime} {what}: {install_line(module)}") from error
 
 
 @contextmanager

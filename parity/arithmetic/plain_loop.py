@@ -114,7 +114,7 @@ class Looped(Number):
     def apply(self, function: Function, *others: "Looped | float") -> "Looped":
         """The function, off by its stated accuracy in a random direction: that is what is called right.
 
-        The accuracy holds half an ulp for the last rounding, which is made here.
+        The accuracy holds half an ulp of the result for the last rounding, which is made here.
         """
         scalars = self.value.dtype if self.value.dtype.kind in "iu" else self.format.dtype
         rest = (one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in others)
@@ -125,7 +125,7 @@ class Looped(Number):
             value = function.f(*(self._in_format(one).astype(np.float64) for one in operands))
             u = self.format.u
             off = np.maximum(2 * function.ulps - 1, 0) * u * np.abs(value) + function.floor * u
-            value = value + off * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
+            value = value + off / (1 + u) * np.random.default_rng(value.size).choice([-1.0, 1.0], value.shape)
         return self._made(self._in_format(value))
 
     def __add__(self, other: "Looped | float") -> "Looped":

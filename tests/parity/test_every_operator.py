@@ -39,10 +39,10 @@ def test_all_operators_have_examples() -> None:
 
 
 @every
-@pytest.mark.parametrize("data", ["made", "zeros", "cancelling", "tiny"])
-def test_bound_holds_in_one_order(example: Example, data: str) -> None:
+def test_bound_holds_in_some_orders(example: Example) -> None:
     """And nothing overflows: the tests that leave that out do not leave these out."""
-    assert checks.check_any_order(example, checks.drawn(example, 1, data), FLOAT32, 1)
+    for order, data in enumerate(("made", "zeros", "cancelling", "tiny")):
+        assert checks.check_any_order(example, checks.drawn(example, 1, data), FLOAT32, order), data
 
 
 @every
@@ -139,7 +139,7 @@ def test_onnxruntime_is_right(example: Example) -> None:
         checks.check_onnxruntime(example, arrays)
 
 
-@every
+@pytest.mark.parametrize("example", [one for one in EXAMPLES if "." not in one.operator.TYPE], ids=str)
 def test_outputs_are_those_of_the_standard(example: Example) -> None:
     arrays = checks.drawn(example, 3)
     count = len(checks.outputs(example.operator.evaluate(*checks.bounded(arrays))))
@@ -149,11 +149,14 @@ def test_outputs_are_those_of_the_standard(example: Example) -> None:
 
 @every
 def test_node_is_read_as_this_operator(example: Example) -> None:
-    model = checks.model_of(example, checks.drawn(example, 3), 1)
+    arrays = checks.drawn(example, 3)
+    count = len(checks.outputs(example.operator.evaluate(*checks.bounded(arrays))))
+    model = checks.model_of(example, arrays, count)
     (node,) = reader.read_onnx(model).nodes
     assert node.problem == ""
-    for name in vars(example.operator):
-        read, written = (np.asarray(getattr(one, name)) for one in (node.operator, example.operator))
+    right = example.operator.with_outputs(count)
+    for name in vars(right):
+        read, written = (np.asarray(getattr(one, name)) for one in (node.operator, right))
         if written.dtype.kind == "f":  # attributes are float32
             read, written = read.astype(np.float32), written.astype(np.float32)
         assert np.array_equal(read, written), name

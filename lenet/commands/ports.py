@@ -5,7 +5,7 @@ import click
 
 @click.command("ports")
 def list_ports() -> None:
-    """What is installed, and how to get the rest."""
+    """Which ports are installed, and how to install the others."""
     from lenet import ports
     from lenet.show import tables
     from parity.command.terminal import output

@@ -35,11 +35,13 @@ class Bounded(Number):
         value: of any dtype; floats are widened to float64 where they are computed with.
         error: float64, of the same shape; None where the candidate has these very values.
         format: in which the candidate computes.
+        positive: whether no value is negative; None where nobody has looked.
     """
 
     value: Array
     error: Array | None = None
     format: Format = FLOAT32
+    positive: bool | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,12 +62,13 @@ class Bounded(Number):
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
-        return Bounded(rearrange(self.value), error, self.format)
+        return Bounded(rearrange(self.value), error, self.format, self.positive)
 
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
-        return Bounded(_wide(self.value), self.error, self.format)
+        # A convolution repeats the values: they are looked at before.
+        return Bounded(_wide(self.value), self.error, self.format, self._not_negative())
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
         parts = (self, *others)
@@ -94,7 +97,7 @@ class Bounded(Number):
             return self._integer_dot(other, bias)
         a, b = _wide(self.value), _wide(other.value)
         terms = (a.shape[-1] if products is None else products) + (bias is not None)
-        value, size = _products(a, b)
+        value, size = self._products(a, other, b)
         carried = _carried(a, self.error, b, other.error)
         nothing = size == 0  # zeros and a bias add up to the bias, in any order
         if carried is not None:
@@ -109,6 +112,20 @@ class Bounded(Number):
         error += terms * (self.format.smallest + self.format.flush)  # products that underflow
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
+
+    def _products(self, a: Array, other: "Bounded", b: Array) -> tuple[Array, Array]:
+        """a·b and |a|·|b|. What comes out of a ReLU is not negative: one pass over it gives both."""
+        if a.shape[-2] < b.shape[-1]:
+            if other._not_negative():
+                both = np.concatenate([a, np.abs(a)], axis=-2) @ b
+                return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
+        elif self._not_negative():
+            both = a @ np.concatenate([b, np.abs(b)], axis=-1)
+            return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
+        return a @ b, np.abs(a) @ np.abs(b)
+
+    def _not_negative(self) -> bool:
+        return bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
 
     def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
         """Nothing rounds; what an operand may be off by is carried."""
@@ -198,10 +215,13 @@ class Bounded(Number):
             return Bounded(value, None, self.format)
         if self.error is None or y.error is None:
             x, c = (self, y) if y.error is None else (y, self)
-            alive = np.asarray(x.value + x.bound - c.value)
+            alive = np.asarray(x.value + x.bound)
+            if c.value.any():
+                alive = np.asarray(alive - c.value)
             np.maximum(alive, 0, out=alive)
             alive *= 1 + 4 * U64
-            alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
+            if c.value.any():
+                alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
             return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)
         highest = np.maximum(self.value + self.bound, y.value + y.bound)
         lowest = np.maximum(self.value - self.bound, y.value - y.bound)
@@ -385,18 +405,6 @@ def _ends(x: Array, operand: Bounded) -> tuple[Array, ...]:
     return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
 
 
-def _products(a: Array, b: Array) -> tuple[Array, Array]:
-    """a·b and |a|·|b|. What comes out of a ReLU is not negative: one pass over it gives both."""
-    if a.shape[-2] < b.shape[-1]:
-        if b.min(initial=0) >= 0:
-            both = np.concatenate([a, np.abs(a)], axis=-2) @ b
-            return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
-    elif a.min(initial=0) >= 0:
-        both = a @ np.concatenate([b, np.abs(b)], axis=-1)
-        return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
-    return a @ b, np.abs(a) @ np.abs(b)
-
-
 def _carried(a: Array, a_error: Array | None, b: Array, b_error: Array | None) -> Array | None:
     """What errors of both factors add up to in a·b."""
     return _both(np.matmul, a, a_error, b, b_error)
@@ -422,9 +430,8 @@ def _both(
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:
     """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
-    none = np.isnan(error)
-    if none.any() and np.isfinite(a).all() and np.isfinite(b).all():
-        return np.where(none, np.inf, error)
+    if np.isnan(error.max(initial=0)) and np.isfinite(a).all() and np.isfinite(b).all():
+        return np.where(np.isnan(error), np.inf, error)
     return error
 
 

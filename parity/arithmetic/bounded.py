@@ -24,6 +24,7 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
+from parity.arithmetic.products import integer_product, products_of
 from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 
 
@@ -95,10 +96,9 @@ class Bounded(Number):
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         if self._is_integer() and other._is_integer():
             return self._integer_dot(other, bias)
-        a, b = _wide(self.value), _wide(other.value)
-        terms = (a.shape[-1] if products is None else products) + (bias is not None)
-        value, size = self._products(a, other, b)
-        carried = _carried(a, self.error, b, other.error)
+        terms = (self.shape[-1] if products is None else products) + (bias is not None)
+        value, size = products_of(self.value, other.value, self.positive, other.positive)
+        carried = _carried(self.value, self.error, other.value, other.error)
         nothing = size == 0  # zeros and a bias add up to the bias, in any order
         if carried is not None:
             nothing &= carried == 0
@@ -113,23 +113,9 @@ class Bounded(Number):
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
 
-    def _products(self, a: Array, other: "Bounded", b: Array) -> tuple[Array, Array]:
-        """a·b and |a|·|b|. What comes out of a ReLU is not negative: one pass over it gives both."""
-        if a.shape[-2] < b.shape[-1]:
-            if other._not_negative():
-                both = np.concatenate([a, np.abs(a)], axis=-2) @ b
-                return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
-        elif self._not_negative():
-            both = a @ np.concatenate([b, np.abs(b)], axis=-1)
-            return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
-        return a @ b, np.abs(a) @ np.abs(b)
-
-    def _not_negative(self) -> bool:
-        return bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
-
     def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
         """Nothing rounds; what an operand may be off by is carried."""
-        carried = _carried(_wide(self.value), self.error, _wide(other.value), other.error)
+        carried = _carried(self.value, self.error, other.value, other.error)
         product = Bounded(integer_product(self.value, other.value), carried, self.format)
         return product if bias is None else product + bias
 
@@ -353,20 +339,6 @@ def _counted(x: Array) -> np.dtype:
     return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
 
 
-def integer_product(a: Array, b: Array) -> Array:
-    """a·b of integers, modulo the range of their type; by float64's fast product where that is exact."""
-    kind = np.result_type(a.dtype, b.dtype)
-    load = max(a.shape[-1], 1) * _peak(a) * _peak(b)
-    if load < 2**53:
-        return (_wide(a) @ _wide(b)).astype(np.int64).astype(kind)
-    return (a.astype(kind) @ b.astype(kind)).astype(kind)
-
-
-def _peak(x: Array) -> int:
-    """The largest magnitude, as a Python integer."""
-    return max(-int(x.min(initial=0)), int(x.max(initial=0)))
-
-
 def _wide(x: Array) -> Array:
     return x.astype(np.float64, copy=False)
 
@@ -407,7 +379,9 @@ def _ends(x: Array, operand: Bounded) -> tuple[Array, ...]:
 
 def _carried(a: Array, a_error: Array | None, b: Array, b_error: Array | None) -> Array | None:
     """What errors of both factors add up to in a·b."""
-    return _both(np.matmul, a, a_error, b, b_error)
+    if a_error is None and b_error is None:
+        return None
+    return _both(np.matmul, _wide(a), a_error, _wide(b), b_error)
 
 
 def _both(

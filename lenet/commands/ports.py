@@ -5,11 +5,11 @@ import click
 
 @click.command("ports")
 def list_ports() -> None:
-    """What is installed, and how to get the rest."""
+    """Which ports are installed, and how to install the others."""
     from lenet import ports
     from lenet.show import tables
+    from parity.command.terminal import output
     from parity.errors import extra_of, install_line
-    from parity.terminal import output
 
     rows, lacking = [], []
     for name in ports.names(forward_only=True):

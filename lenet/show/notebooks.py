@@ -20,13 +20,13 @@ MINUTES = re.compile(r"^\*\*Time\.?\*\*\D*(\d+)\D*minutes", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook, and what its first cell says of it.
+    """A notebook with the facts in its first cell.
 
     Attributes:
-        path: of the file.
-        number: from 1.
+        path: the file.
+        number: the number, from 1.
         title, question: one line each.
-        minutes: how long it takes a participant.
+        minutes: the time that a participant needs.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Notebook:
 
 
 def find(root: Path = ROOT) -> list[Notebook]:
-    """Every notebook of the workshop, by number.
+    """All notebooks of the workshop, sorted by number.
 
     Raises:
         UserError: there is no workshop beside the package, or a notebook cannot be read.
@@ -52,10 +52,10 @@ def find(root: Path = ROOT) -> list[Notebook]:
 
 
 def read(path: Path) -> Notebook:
-    """What the first cell of a notebook says: `# N · Title`, `**Question.** …`, `**Time.** N minutes`.
+    """Read the first cell of a notebook: `# N · Title`, `**Question.** …`, `**Time.** N minutes`.
 
     Raises:
-        UserError: it is no notebook, or does not say so.
+        UserError: the file is no notebook, or its first cell lacks one of these.
     """
     try:
         source = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
@@ -70,7 +70,7 @@ def read(path: Path) -> Notebook:
 
 
 def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
-    """Run JupyterLab on it until the user ends it.
+    """Open the notebook in JupyterLab, and wait until the user ends it.
 
     Raises:
         UserError: JupyterLab or the kernel is not installed, or JupyterLab fails.
@@ -83,17 +83,17 @@ def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False)
-    except KeyboardInterrupt:  # how one ends JupyterLab
+    except KeyboardInterrupt:  # Ctrl-C, the usual way to end JupyterLab
         return
     if ended.returncode:
-        raise UserError(f"JupyterLab ended with exit code {ended.returncode}; its own words stand above")
+        raise UserError(f"JupyterLab ended with exit code {ended.returncode}; its messages are above")
 
 
 def browser_found() -> bool:
-    """Whether a browser can be started; JupyterLab prints its address in any case."""
+    """Whether a browser can be opened. JupyterLab prints its address in any case."""
     try:
         webbrowser.get()
     except webbrowser.Error:
-        print("no browser found: open the address that JupyterLab prints in one", file=sys.stderr)
+        print("no browser found: open the address that JupyterLab prints", file=sys.stderr)
         return False
     return True

@@ -13,9 +13,9 @@ from onnx import TensorShapeProto as TensorShape
 
 from parity.arithmetic import Array
 from parity.errors import MissingFramework, UserError, install_line
-from parity.flatten import standard
 from parity.floats import equal_bits
-from parity.onnx import load
+from parity.onnx.flatten import standard
+from parity.onnx.reading import load
 
 Arrays = dict[str, Array]
 Fed = Mapping[str, Array]

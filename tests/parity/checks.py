@@ -15,9 +15,9 @@ import pytest
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
+from parity.judging.yardsticks import sampled
 from parity.operators import Operator
 from parity.operators.interpolation import Places
-from parity.yardsticks import sampled
 from tests.parity.arithmetic.adversary import Adversary
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.arithmetic.wrapped import Wrapped

@@ -326,6 +326,20 @@ def test_looped_dot_and_sum_are_plain_loops(form: Format, seed: int, n: int) -> 
 
 
 @formats
+@pytest.mark.parametrize(
+    ("n", "rows", "columns"), [(300, 1, 1), (300, 1, 2), (300, 2, 1), (40, 100, 100), (5, 300, 300)]
+)
+def test_looped_dot_is_a_plain_loop_of_any_size(form: Format, n: int, rows: int, columns: int) -> None:
+    """To the bit: NumPy adds up in pairs where it can, which must not happen here."""
+    rng = np.random.default_rng([n, rows, columns])
+    a, b = (form.round(rng.standard_normal(shape)) for shape in ((rows, n), (n, columns)))
+    total = a[:, :1] * b[:1]
+    for k in range(1, n):
+        total = total + a[:, k : k + 1] * b[k : k + 1]
+    np.testing.assert_array_equal(Looped(a, form).dot(Looped(b, form)).value, total)
+
+
+@formats
 @given(seed=seeds)
 def test_looped_rounds_each_operation_once(form: Format, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -20,9 +20,9 @@ from onnx.backend.test.case.test_case import TestCase
 
 from parity.graph import Graph
 from parity.judging import judge
+from parity.judging.verdict import Report
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS
-from parity.verdict import Report
 
 ONE_OPERAND = "Einsum over one operand is no product"
 SMALL_FLOATS = "rounded quotients among floats of 8 bits and fewer"

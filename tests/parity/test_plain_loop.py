@@ -12,9 +12,9 @@ from parity.arithmetic import Bounded, Looped
 from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
+from parity.judging.verdict import TensorReport
+from parity.judging.yardsticks import margin
 from parity.operators.affine import MatMul
-from parity.verdict import TensorReport
-from parity.yardsticks import margin
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
 from tests.parity.operators import one_node

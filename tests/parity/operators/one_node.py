@@ -12,9 +12,9 @@ from onnx.reference import ReferenceEvaluator
 from parity.arithmetic import Array, Bounded, Number
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
 from parity.judging import judge
+from parity.judging.verdict import Report, TensorReport
 from parity.onnx import read_onnx
 from parity.operators import Operator
-from parity.verdict import Report, TensorReport
 from tests.parity.examples.example import Example
 
 Arrays = Sequence[Array | None]

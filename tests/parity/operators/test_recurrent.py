@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from parity.errors import Unjudged
+from parity.judging.verdict import Report
 from parity.operators import functions
 from parity.operators.recurrent import GRU, LSTM, RNN, Recurrent
-from parity.verdict import Report
 from tests.parity.examples.example import Example
 from tests.parity.examples.recurrent import EXAMPLES
 from tests.parity.operators.one_node import check_within, in_onnxruntime, in_reference, outputs, report

@@ -21,11 +21,11 @@ from onnx import (
     shape_inference,
 )
 
-from parity.constants import Constants, Stored, constant, dtype_of, named_dtype
 from parity.errors import Unjudged, UserError
 from parity.files import check_readable
-from parity.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.graph import Declared, Graph, Node, fits_shape
+from parity.onnx.constants import Constants, Stored, constant, dtype_of, named_dtype
+from parity.onnx.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.operators import OPERATORS, Operator
 
 OLDEST, NEWEST = 7, 28  # opsets whose meaning the operators know

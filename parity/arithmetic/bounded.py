@@ -119,7 +119,7 @@ class Bounded(Number):
     def sum(self, axes: Axes) -> "Bounded":
         if self._is_integer():
             off = None if self.error is None else self.error.sum(axes, keepdims=True)
-            total = self.value.sum(axes, keepdims=True, dtype=_counted(self.value))
+            total = self.value.sum(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, off, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         size = np.abs(x).sum(axes, keepdims=True)
@@ -156,7 +156,7 @@ class Bounded(Number):
     def prod(self, axes: Axes) -> "Bounded":
         """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
         if self._is_integer() and self.error is None:
-            total = self.value.prod(axes, keepdims=True, dtype=_counted(self.value))
+            total = self.value.prod(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, None, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -180,7 +180,7 @@ class Bounded(Number):
     def cumsum(self, axis: int) -> "Bounded":
         off = None if self.error is None else self.error.cumsum(axis)
         if self._is_integer():
-            return Bounded(self.value.cumsum(axis, dtype=_counted(self.value)), off, self.format)
+            return Bounded(self.value.cumsum(axis, dtype=counted(self.value)), off, self.format)
         x, n = _wide(self.value), self.shape[axis]
         along = tuple(-1 if k == axis % self.ndim else 1 for k in range(self.ndim))
         g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
@@ -328,7 +328,7 @@ class Bounded(Number):
         return self.value.dtype.kind in "biu"
 
 
-def _counted(x: Array) -> np.dtype:
+def counted(x: Array) -> np.dtype:
     """The type in which integers of x's type are added up: their own, truth values as int64."""
     return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
 

@@ -68,8 +68,9 @@ class Bounded(Number):
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
-        # A convolution repeats the values: they are looked at before.
-        return Bounded(_wide(self.value), self.error, self.format, self._not_negative())
+        # Looked at here, before a convolution repeats the values.
+        positive = bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
+        return Bounded(_wide(self.value), self.error, self.format, positive)
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
         parts = (self, *others)
@@ -122,7 +123,7 @@ class Bounded(Number):
     def sum(self, axes: Axes) -> "Bounded":
         if self._is_integer():
             off = None if self.error is None else self.error.sum(axes, keepdims=True)
-            total = self.value.sum(axes, keepdims=True, dtype=_counted(self.value))
+            total = self.value.sum(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, off, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         size = np.abs(x).sum(axes, keepdims=True)
@@ -159,7 +160,7 @@ class Bounded(Number):
     def prod(self, axes: Axes) -> "Bounded":
         """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
         if self._is_integer() and self.error is None:
-            total = self.value.prod(axes, keepdims=True, dtype=_counted(self.value))
+            total = self.value.prod(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, None, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -183,7 +184,7 @@ class Bounded(Number):
     def cumsum(self, axis: int) -> "Bounded":
         off = None if self.error is None else self.error.cumsum(axis)
         if self._is_integer():
-            return Bounded(self.value.cumsum(axis, dtype=_counted(self.value)), off, self.format)
+            return Bounded(self.value.cumsum(axis, dtype=counted(self.value)), off, self.format)
         x, n = _wide(self.value), self.shape[axis]
         along = tuple(-1 if k == axis % self.ndim else 1 for k in range(self.ndim))
         g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
@@ -334,7 +335,7 @@ class Bounded(Number):
         return self.value.dtype.kind in "biu"
 
 
-def _counted(x: Array) -> np.dtype:
+def counted(x: Array) -> np.dtype:
     """The type in which integers of x's type are added up: their own, truth values as int64."""
     return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
 

@@ -45,7 +45,7 @@ def export(
     """
     from lenet.network import weights
     from lenet.network.digits import test_set
-    from parity.terminal import output
+    from parity.command.terminal import output
 
     if file is not None and (exporter or folder):
         raise click.UsageError("--check judges a file and writes none: leave out --from and --out")
@@ -69,7 +69,7 @@ def write(
     from export import export_tables, write
     from lenet import ports
     from lenet.show.tables import missing as not_made
-    from parity.terminal import progress_bar
+    from parity.command.terminal import progress_bar
 
     missing = {}
     for name in names or EXPORTERS:
@@ -91,7 +91,7 @@ def write(
 def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", int]:
     """What to print of a file, and the exit code."""
     from export import check, export_tables
-    from parity.terminal import progress_bar
+    from parity.command.terminal import progress_bar
 
     with progress_bar() as progress:
         progress.add_task(f"judging {file}", total=None)

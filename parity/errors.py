@@ -38,13 +38,10 @@ def install_line(*modules: str) -> str:
     >>> install_line("numpy")
     'pip install numpy'
     """
-    extras: list[str] = []
-    others: list[str] = []
-    for module in modules:
-        found = extra_of(module)
-        (extras if found else others).append(found or module)
-    whole = [f"'{DISTRIBUTION}[{','.join(dict.fromkeys(extras))}]'"] if extras else []
-    return f"pip install {' '.join([*whole, *dict.fromkeys(others)])}"
+    extras = dict.fromkeys(extra for module in modules if (extra := extra_of(module)))
+    others = dict.fromkeys(module for module in modules if extra_of(module) is None)
+    brought = [f"'{DISTRIBUTION}[{','.join(extras)}]'"] if extras else []
+    return f"pip install {' '.join([*brought, *others])}"
 
 
 def extra_of(module: str) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from parity.errors import EXTRAS
+from parity.errors import EXTRAS, install_line, not_installed
 from tests.conftest import unavailable
 from tests.installed import PACKAGES, PROJECT, ROOT, closure, requirements
 
@@ -42,6 +42,21 @@ def test_an_extra_brings_the_modules_whose_line_names_it(extra: str, module: str
     if module == "keras":  # comes with TensorFlow
         named = closure([Requirement("tensorflow")])
     assert providers()[module] & named
+
+
+def test_the_line_names_each_extra_once_and_what_no_extra_brings_by_itself() -> None:
+    assert install_line("torch") == "pip install 'lenet-migrations[torch]'"
+    assert install_line("torch", "tf2onnx", "onnxscript") == "pip install 'lenet-migrations[torch,export]'"
+    assert install_line("ghost", "numpy", "ghost") == "pip install ghost numpy"
+    assert install_line("ghost", "PIL") == "pip install 'lenet-migrations[lenet]' ghost"
+
+
+def test_only_a_module_that_an_extra_brings_is_told_as_missing() -> None:
+    """Any other missing module is a mistake of ours, and keeps its traceback."""
+    told = not_installed(ModuleNotFoundError(name="PIL.Image"))
+    assert told == f"PIL is not installed: {install_line('PIL')}"
+    assert not_installed(ModuleNotFoundError(name="lenet.gone")) is None
+    assert not_installed(ModuleNotFoundError()) is None
 
 
 def test_every_extra_is_known_and_all_of_them_are_in_all() -> None:
@@ -104,6 +119,10 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows() -> None:
 def test_whatever_make_installs_is_pinned() -> None:
     """Or else `make test` breaks by itself, on the day of somebody else's release."""
     wanted = [f"{PROJECT['name']}[all,dev]"]
-    installed = closure(map(Requirement, wanted)) - {PROJECT["name"], "setuptools"}
+    try:
+        installed = closure(map(Requirement, wanted)) - {PROJECT["name"]}
+    except importlib.metadata.PackageNotFoundError as lacking:
+        unavailable(f"{lacking.name} is not installed")
+        raise
     cuda = {name for name in installed if name.partition("-")[0] in ("nvidia", "cuda", "triton")}
     assert sorted(installed - cuda - pins().keys()) == []  # PyTorch pins CUDA's by itself

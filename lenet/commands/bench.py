@@ -55,8 +55,8 @@ def bench(
     from lenet.compare.speed import bench as measure
     from lenet.network import weights
     from lenet.show import plots, tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     if plot is not None:
         plots.check_format(plot)

@@ -75,8 +75,8 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
     from lenet.diagnose.own_file.interface import Misused
     from lenet.show import tables
     from lenet.show.check_report import report
+    from parity.command.terminal import output
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output
 
     to_stdout = json_file == Path("-")
     check_writable(None if to_stdout else json_file)
@@ -96,7 +96,7 @@ def run(port: Path | str, timeout: float) -> "Checked":
     """Judge the file or port, with a progress bar; lines that the file prints appear above the bar."""
     from lenet import ports
     from lenet.diagnose.own_file.process import check_file, check_port
-    from parity.terminal import progress_bar
+    from parity.command.terminal import progress_bar
 
     with progress_bar() as progress:
         task = progress.add_task(f"running {port}", total=None)

@@ -55,8 +55,8 @@ def compare(
     from lenet.ports.memory import keep_freed
     from lenet.reference import exact
     from lenet.show import tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     to_stdout = json_file == Path("-")
     for path in (None if to_stdout else json_file, svg_file):

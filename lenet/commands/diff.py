@@ -22,8 +22,8 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     differ, < and > for lines on only one side.
     """
     from lenet.show import side_by_side as sources
+    from parity.command.terminal import output
     from parity.files import write_atomically
-    from parity.terminal import output
 
     if a.partition(":")[0] == b.partition(":")[0]:
         raise click.UsageError(f"{a} and {b} share one source; give two different ports")

@@ -34,7 +34,7 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
     from lenet.reference import exact as integers
     from lenet.reference.certificate import certify_range
     from lenet.show import tables
-    from parity.terminal import output, progress_bar
+    from parity.command.terminal import output, progress_bar
 
     if out is not None:
         if ports:
@@ -59,8 +59,8 @@ def train(out: Path, folder: Path | None) -> None:
     from lenet.network.digits import training_set
     from lenet.ports import open_port
     from lenet.ports.exact_training import ExactRecipe, train, write_weights
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
-    from parity.terminal import output, progress_bar
 
     check_writable(out)
     recipe, port, digits = ExactRecipe(), open_port("numpy"), training_set(folder)

@@ -19,8 +19,8 @@ def migrations(ctx: click.Context, page: Path | None, timeline: Path | None) -> 
     """
     from lenet.show import plots
     from lenet.show.migrations import folders, history, migrate, migration_tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     if timeline is not None:
         plots.check_format(timeline)

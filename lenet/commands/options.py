@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parity import terminal
+from parity.command import terminal
 from parity.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ def list_ports() -> None:
     """Which ports are installed, and how to install the others."""
     from lenet import ports
     from lenet.show import tables
+    from parity.command.terminal import output
     from parity.errors import extra_of, install_line
-    from parity.terminal import output
 
     rows, lacking = [], []
     for name in ports.names(forward_only=True):

@@ -30,7 +30,7 @@ def predict(
     from lenet.network import digits, weights
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
-    from parity.terminal import output, progress_bar
+    from parity.command.terminal import output, progress_bar
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")

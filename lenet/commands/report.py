@@ -75,8 +75,8 @@ def report(
     from lenet.show import tables
     from lenet.show.page import collect, render, web
     from lenet.show.page import site as beside
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     if site is not None:
         beside.make_folder(site)

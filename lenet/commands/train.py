@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet.commands import options
-from parity.terminal import Interrupted
+from parity.command.terminal import Interrupted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -81,8 +81,8 @@ def train_one(
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
     from lenet.ports import open_port, training
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
-    from parity.terminal import output, progress_bar
 
     target = out or Path(f"{port.replace(':', '-')}.safetensors")
     checkpoint = target.with_name(f"{target.name}.checkpoint")
@@ -116,8 +116,8 @@ def compare_training(
     from lenet.network.recipe import Recipe
     from lenet.ports import lockstep
     from lenet.show import plots, tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
-    from parity.terminal import output, progress_bar
 
     plots.check_format(out)
     check_writable(out)

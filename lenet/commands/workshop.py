@@ -18,7 +18,7 @@ def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
     ends it).
     """
     from lenet.show import notebooks, tables
-    from parity.terminal import output
+    from parity.command.terminal import output
 
     found = notebooks.find()
     by_number = {one.number: one for one in found}

@@ -105,7 +105,7 @@ class Bounded(Number):
             if bias.error is not None:
                 carried = bias.error if carried is None else carried + bias.error
                 nothing &= bias.error == 0
-        error = self._rounded_sum(size, carried, terms)
+        error = self._rounded_sum(value, size, carried, terms)
         error += terms * (self.format.smallest + self.format.flush)  # products that underflow
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
@@ -127,14 +127,16 @@ class Bounded(Number):
         value = x.sum(axes, keepdims=True)
         if terms == 1:
             return Bounded(value, self.error, self.format)
-        return Bounded(value, self._rounded_sum(size, carried, terms - 1), self.format)
+        return Bounded(value, self._rounded_sum(value, size, carried, terms - 1), self.format)
 
-    def _rounded_sum(self, size: Array, carried: Array | None, roundings: int) -> Array:
+    def _rounded_sum(self, value: Array, size: Array, carried: Array | None, roundings: int) -> Array:
         """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`.
 
-        Where the magnitudes leave the format, some order of summation may overflow on the way.
+        Where the magnitudes leave the format and the sum does not, some order may overflow on the way.
         """
-        overflows = size > self.format.largest if size.max(initial=0) > self.format.largest else None
+        overflows = None
+        if size.max(initial=0) > self.format.largest:
+            overflows = (size > self.format.largest) & (np.abs(value) <= self.format.largest)
         g, g64 = gamma(roundings, self.format.u), gamma(roundings, U64)
         size *= (g + g64) * cover(roundings)
         if carried is not None:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -71,6 +72,13 @@ class Operator(ABC):
         """How many input values a sample of one value lays out: its terms, unless points share them."""
         return self.terms(*inputs)
 
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        """At most `count` random points of an output of this shape, for comparing the errors of a tensor.
+
+        They may be chosen so that `sample` is cheap there: rows and columns of a product are laid out once.
+        """
+        return random_points(rng, shape, count)
+
     def offset(self, points: Points, *inputs: Any) -> Number | None:
         """(M,): the part of the first output at M points that does not grow with the weights: a bias."""
         return None
@@ -124,6 +132,25 @@ class Elementwise(Operator):
         shape = np.broadcast_shapes(*(x.shape for x in inputs if x is not None))
         result = self.evaluate(*(None if x is None else at(x, shape, points) for x in inputs))
         return result[0] if isinstance(result, tuple) else result
+
+
+def random_points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+    """So many points of an array of this shape, each independent of the others."""
+    return tuple(rng.integers(0, size, count) for size in shape)
+
+
+def grid_points(rng: np.random.Generator, shape: tuple[int, ...], count: int, axis: int) -> Points:
+    """At most `count` points of an array: some places along an axis, each with the same places on the others.
+
+    Errors at these points are as independent as at any others: no two are sums of the same products.
+    """
+    others = prod(shape) // max(shape[axis], 1)
+    along = min(shape[axis], max(round(count**0.5), count // max(others, 1)))
+    across = min(others, count // max(along, 1))
+    lines = rng.choice(shape[axis], along, replace=False)
+    places = np.unravel_index(rng.choice(others, across, replace=False), shape[:axis] + shape[axis + 1 :])
+    spread = [np.repeat(place, along) for place in places]
+    return (*spread[:axis], np.tile(lines, across), *spread[axis:])
 
 
 def at(x: Number, shape: Sequence[int], points: Points) -> Number:

@@ -13,9 +13,9 @@ from onnx import TensorShapeProto as TensorShape
 
 from parity.arithmetic import Array
 from parity.errors import MissingFramework, UserError, install_line
-from parity.flatten import standard
 from parity.floats import equal_bits
-from parity.onnx import load
+from parity.onnx.flatten import standard
+from parity.onnx.reading import load
 
 Arrays = dict[str, Array]
 Fed = Mapping[str, Array]
@@ -47,7 +47,9 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
         with _refusing(runtime):
             return {**inputs, **run(proto, path, dict(inputs))}
     except ImportError as error:
-        raise MissingFramework(f"{runtime} is not installed: {install_line(module)}") from error
+        gone = isinstance(error, ModuleNotFoundError)
+        what = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
+        raise MissingFramework(f"{runtime} {what}: {install_line(module)}") from error
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from parity.arithmetic import Bounded, Looped
 from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
+from parity.judging.verdict import TensorReport
+from parity.judging.yardsticks import margin
 from parity.operators.affine import MatMul
-from parity.verdict import TensorReport
-from parity.yardsticks import margin
 from tests.parity import checks
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
@@ -136,6 +136,20 @@ def test_right_implementations_scatter_by_some_over_the_root(values: int) -> Non
         logs.append(np.log(rms_error(x[..., order], w[:, order]) / rms_error(x, w)))
     assert 1 <= np.std(logs) * np.sqrt(values) <= 2.5
     assert np.abs(logs).max() < np.log(limit(values))
+
+
+@pytest.mark.parametrize("side", [4, 8, 16, 32])
+def test_values_that_share_rows_and_columns_scatter_no_more(side: int) -> None:
+    """The judge runs the loop on some rows times some columns, so that few of them are laid out."""
+    rng = np.random.default_rng(side)
+    logs = []
+    for _ in range(200):
+        x = rng.standard_normal((side, 50)).astype(np.float32)
+        w = rng.standard_normal((50, side)).astype(np.float32)
+        order = rng.permutation(50)
+        logs.append(np.log(rms_error(x[:, order], w[order]) / rms_error(x, w)))
+    assert 1 <= np.std(logs) * side <= 2.5
+    assert np.abs(logs).max() < np.log(limit(side * side))
 
 
 def rms_error(x: Array, w: Array) -> float:

@@ -99,8 +99,8 @@ def run(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None
     from lenet.network import weights
     from lenet.network.digits import test_set
     from lenet.show import plots, tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
     from workshop.fast.steps import STEPS, measure
 
     if plot is not None:

@@ -12,10 +12,10 @@ from onnx.reference import ReferenceEvaluator
 from parity.arithmetic import Array, Bounded, Number
 from parity.floats import FLOAT32, FLOAT64, Format
 from parity.judging import judge
+from parity.judging.verdict import TensorReport
+from parity.judging.yardsticks import sampled
 from parity.onnx import read_onnx
 from parity.operators import Operator
-from parity.verdict import TensorReport
-from parity.yardsticks import sampled
 from tests.parity.examples.example import Example
 
 Arrays = Sequence[Array | None]

@@ -10,9 +10,9 @@ from onnx.reference import ReferenceEvaluator
 
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.judging import judge
+from parity.judging.verdict import Report
+from parity.judging.yardsticks import sampled
 from parity.onnx import read_onnx
-from parity.verdict import Report
-from parity.yardsticks import sampled
 from tests.parity.examples.example import Example
 
 Arrays = Sequence[Array | None]

@@ -15,9 +15,9 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT64, Format, equal_bits, format_of
+from parity.judging.verdict import ORDER, TensorReport, Worst
 from parity.operators import Operator
-from parity.operators.operator import Points
-from parity.verdict import ORDER, TensorReport, Worst
+from parity.operators.operator import Points, random_points
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
 GATHERED = 2**22  # input values that a sample lays out at once
@@ -129,29 +129,29 @@ def _bounded(x: Number) -> Bounded:
 
 def _by_form(blank: TensorReport, question: Question, seen: Array, sample: int | None) -> TensorReport:
     rng = np.random.default_rng(crc32(blank.tensor.encode()))
-    points: Points = ()
-    if sample is not None and sample < seen.size and question.output == 0:
-        points = _random_points(rng, seen.shape, sample)
-        expected, found = question.at(points), seen[points]
-    else:
-        expected, found = question.whole(), seen
-        if expected.shape != seen.shape:
-            return wrong_shape(blank, seen, str(list(expected.shape)))
+    some = sample is not None and sample < seen.size and question.output == 0
+    points = random_points(rng, seen.shape, sample) if some and sample else ()
+    expected, found = (question.at(points), seen[points]) if some else (question.whole(), seen)
+    if not some and expected.shape != seen.shape:
+        return wrong_shape(blank, seen, str(list(expected.shape)))
     form = format_of(seen)
     if form is None:
         return _of_integers(blank, found, expected, points)
-    if points:
-        few: Points = tuple(axis[:LOOPED] for axis in points)
-        index: Points | slice = slice(0, LOOPED)
-    else:
-        few = _random_points(rng, seen.shape, LOOPED) if seen.size > LOOPED else _all_points(seen.shape)
-        index = few
     report = _by_worst_case(blank, found, expected, points, form)
-    return _by_plain_loop(report, question, found, expected, form, few, index) if found.size else report
+    if not found.size:
+        return report
+    few = _few_points(rng, question, seen.shape, found.size)
+    right = question.at(few) if some else expected.move(lambda a: a[few].ravel())
+    return _by_plain_loop(report, question, seen[few].ravel(), right, form, few)
 
 
-def _random_points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
-    return tuple(rng.integers(0, size, count) for size in shape)
+def _few_points(rng: np.random.Generator, question: Question, shape: tuple[int, ...], most: int) -> Points:
+    """Where the plain loop is run."""
+    if prod(shape) <= min(LOOPED, most):
+        return _all_points(shape)
+    if question.output:
+        return random_points(rng, shape, min(LOOPED, most))
+    return question.operator.few_points(rng, shape, min(LOOPED, most))
 
 
 def _all_points(shape: tuple[int, ...]) -> Points:
@@ -202,17 +202,10 @@ def _by_worst_case(
 
 
 def _by_plain_loop(
-    report: TensorReport,
-    question: Question,
-    found: Array,
-    expected: Bounded,
-    form: Format,
-    few: Points,
-    index: Points | slice,
+    report: TensorReport, question: Question, found: Array, expected: Bounded, form: Format, few: Points
 ) -> TensorReport:
-    """The report with the second yardstick, on those values that lie at the points `few`."""
-    seen = found[index].astype(np.float64).ravel()
-    true, bound = expected.value[index].astype(np.float64).ravel(), expected.bound[index].ravel()
+    """The report with the second yardstick: the values found and expected at the points `few`."""
+    seen, true, bound = found.astype(np.float64), expected.value.astype(np.float64), expected.bound
     grown = np.broadcast_to(np.abs(true - question.offset(few)), true.shape)
     with np.errstate(all="ignore"):
         shows = np.where(grown == 0, np.inf, (bound + distance(seen, true, bound, form)) / grown)

@@ -389,8 +389,8 @@ def _both(
     product: np.ufunc, a: Array, a_error: Array | None, b: Array, b_error: Array | None
 ) -> Array | None:
     """|a|·e_b + e_a·|b| + e_a·e_b, where there are errors."""
-    a_error = None if a_error is None or not a_error.any() else a_error
-    b_error = None if b_error is None or not b_error.any() else b_error
+    a_error = None if _is_zero(a_error) else a_error
+    b_error = None if _is_zero(b_error) else b_error
     if a_error is None and b_error is None:
         return None
     with np.errstate(invalid="ignore", over="ignore"):
@@ -401,6 +401,11 @@ def _both(
         else:
             total = product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
     return _unknown(total, a, b)
+
+
+def _is_zero(error: Array | None) -> bool:
+    """Whether there is no error. Where there is one, the first value tells most often."""
+    return error is None or not error.size or (not error.flat[0] and not error.any())
 
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:

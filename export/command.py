@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenet.commands import options
-from parity.errors import MissingFramework
+from parity.errors import MissingFramework, install_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ def export(
     """
     from lenet.network import weights
     from lenet.network.digits import test_set
-    from parity.terminal import output
+    from parity.command.terminal import output
 
     if file is not None and (exporter or folder):
         raise click.UsageError("--check judges a file and writes none: leave out --from and --out")
@@ -69,13 +69,12 @@ def write(
     from export import export_tables, write
     from lenet import ports
     from lenet.show.tables import missing as not_made
-    from parity.terminal import progress_bar
+    from parity.command.terminal import progress_bar
 
     missing = {}
     for name in names or EXPORTERS:
         if packages := ports.missing(f"onnx:{name}/reference"):
-            install = ports.framework(f"onnx:{name}/reference").install
-            missing[name] = f"exporter {name!r} needs {', '.join(packages)}: {install}"
+            missing[name] = f"exporter {name!r} needs {', '.join(packages)}: {install_line(*packages)}"
     if names and missing:
         raise MissingFramework(missing[names[0]])
     chosen = [name for name in names or EXPORTERS if name not in missing]
@@ -92,7 +91,7 @@ def write(
 def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", int]:
     """What to print of a file, and the exit code."""
     from export import check, export_tables
-    from parity.terminal import progress_bar
+    from parity.command.terminal import progress_bar
 
     with progress_bar() as progress:
         progress.add_task(f"judging {file}", total=None)

@@ -1,4 +1,4 @@
-"""For a test suite of your own:
+"""An assertion for your own test suite, which judges your port as `lenet check` does:
 
     from lenet.testing import assert_same_network
     from my_port import activations, gradients, train
@@ -7,8 +7,8 @@
     def test_my_port():
         assert_same_network(activations, gradients, train)
 
-The functions are those of `lenet check --template`; only the first must be there. They run in this
-process. A failure's message is what `lenet check` prints: the place, the mistake, its remedy.
+The functions are those of `lenet check --template`; only the first is required. They run in this process. A
+failing test shows what `lenet check` prints: the place, the mistake and its remedy.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,20 +30,20 @@ def assert_same_network(
     dtype: str = "float32",
     layers: Mapping[str, str | None] | None = None,
 ) -> None:
-    """Assert that the functions are this network, up to rounding.
+    """Assert that the functions compute this network, up to rounding.
 
     Args:
-        activations: (params, images) to {layer: array}, or to the logits alone.
-        gradients: (params, images, labels) to (loss, {parameter: array}).
-        train: (params, batches, recipe) to {parameter: array}.
-        dtype: what they compute in, "float32" or "float64".
-        layers: their names of layers to ours, as LAYERS in a file of `lenet check`.
+        activations: takes (params, images), returns {layer: array} or the logits as an array.
+        gradients: takes (params, images, labels), returns (loss, {parameter: array}).
+        train: takes (params, batches, recipe), returns {parameter: array}.
+        dtype: the type that they compute in, "float32" or "float64".
+        layers: {their name of a layer: ours}, like LAYERS in a file of `lenet check`.
 
     Raises:
-        AssertionError: they are not; the text names the mistake.
-        Misused: they return what is no array, or names that are unknown.
+        AssertionError: they compute another function; the text names the mistake.
+        Misused: a returned value is no array, or a name is unknown.
     """
-    __tracebackhide__ = True  # pytest shows the line of the test, not this one
+    __tracebackhide__ = True  # pytest shows the line of the test, not this line
     port, probes = OwnPort(activations, gradients, train, dtype, layers), standard()
     observed = port.observe(probes)
     source = getattr(activations, "__module__", None) or "port"
@@ -53,5 +53,5 @@ def assert_same_network(
 
 
 def explained(port: Port) -> str:
-    """What `lenet check` says of a port of the registry, for the message of a failing test."""
+    """The report of `lenet check` on a port of the registry, for the message of a failing test."""
     return "\n" + check_report.text(check_port(port))

@@ -7,7 +7,7 @@ from lenet import ports
 from lenet.ports import Arrays
 from lenet_caffe.model import LeNet, activations
 from lenet_caffe.weights import activations_to_shared, images_to_framework, load_params, read_params
-from parity.errors import MissingFramework
+from parity.errors import MissingFramework, install_line
 
 
 def require_importer(name: str) -> None:
@@ -15,7 +15,7 @@ def require_importer(name: str) -> None:
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise MissingFramework(
             f"port {name!r} needs OpenCV 4, as {cv2.__version__} cannot read Caffe's files: "
-            f"{ports.framework(name).install}"
+            f"{install_line('cv2')}"
         )
 
 

@@ -6,15 +6,15 @@ if TYPE_CHECKING:
     from parity.errors import UserError
     from parity.graph import Graph
     from parity.judging import judge
+    from parity.judging.verdict import Report, TensorReport
     from parity.onnx import read_onnx
-    from parity.verdict import Report, TensorReport
 
 __all__ = ["Graph", "Report", "TensorReport", "UserError", "judge", "read_onnx"]
 
 _PLACES = {
     "Graph": "parity.graph",
-    "Report": "parity.verdict",
-    "TensorReport": "parity.verdict",
+    "Report": "parity.judging.verdict",
+    "TensorReport": "parity.judging.verdict",
     "UserError": "parity.errors",
     "judge": "parity.judging",
     "read_onnx": "parity.onnx",

@@ -1,5 +1,5 @@
 """`python -m parity` is `parity`."""
 
-from parity.command import main
+from parity.command.main import main
 
 main()

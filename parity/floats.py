@@ -114,5 +114,5 @@ def equal_bits(a: Array, b: Array) -> Array:
 
 
 def _bits(x: Array) -> Array:
-    """The bits of each value as an unsigned integer, of the same shape: `ascontiguousarray` gives a scalar an axis."""
+    """The bits of each value as an unsigned integer; `ascontiguousarray` would give a scalar an axis."""
     return np.ascontiguousarray(x).view(f"u{x.itemsize}").reshape(x.shape)

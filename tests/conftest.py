@@ -110,7 +110,7 @@ def browser() -> Iterator["Browser"]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        unavailable("no playwright to drive the browser: pip install -e '.[dev]'")
+        unavailable("no playwright to drive the browser: pip install 'lenet-migrations[dev]'")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=program, args=quiet, timeout=240_000)

@@ -108,8 +108,8 @@ def test_opencv_5_is_refused_with_the_line_that_installs_4(monkeypatch):
     monkeypatch.setattr(module, "cv2", SimpleNamespace(__version__="5.0.0", dnn=SimpleNamespace()))
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port("caffe")
-    wanted = "port 'caffe' needs OpenCV 4, as 5.0.0 cannot read Caffe's files: pip install -e '.[history]'"
-    assert one_line(refusal) == wanted
+    wanted = "port 'caffe' needs OpenCV 4, as 5.0.0 cannot read Caffe's files: "
+    assert one_line(refusal) == wanted + "pip install 'lenet-migrations[opencv]'"
 
 
 EDITED = {

@@ -16,7 +16,7 @@ from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet_caffe.schema import NetParameter
 from lenet_caffe.train import SOLVER
-from parity.errors import UserError
+from parity.errors import UserError, install_line
 from tests.helpers import one_line
 
 FOLDER = SOLVER.parent
@@ -176,7 +176,7 @@ def test_the_command_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     assert run("write", str(bad), code=1).startswith(f"error: {bad}: cannot be written")
     assert list(tmp_path.iterdir()) == [bad]
     monkeypatch.setattr(ports, "missing", lambda name: ["cv2"])
-    assert run("write", str(out), code=1) == "error: port 'caffe' needs cv2: pip install -e '.[history]'\n"
+    assert run("write", str(out), code=1) == f"error: port 'caffe' needs cv2: {install_line('cv2')}\n"
 
 
 def test_the_command_is_python_m_and_says_what_it_does():

@@ -109,7 +109,7 @@ def test_a_mistake_is_named_with_remedy_and_case_and_prints_do_not_disturb(lenet
         FLIPPED.case,
     ):
         assert said in words
-    assert "not judged gradients, train: what comes before must be right first" in words
+    assert "not judged gradients, train: an earlier part must be right first" in words
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "\x1b" not in result.stdout
 

@@ -89,13 +89,13 @@ def test_missing_exporter_is_left_out_and_said(tmp_path, monkeypatch):
     from lenet import ports
 
     there = ports.missing
-    monkeypatch.setattr(ports, "missing", lambda name: ["gone"] if ":t" in name else there(name))
+    monkeypatch.setattr(ports, "missing", lambda name: ["tf2onnx"] if ":t" in name else there(name))
     text = lenet("export", "--digits", "1", "--out", str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["lenet-numpy.onnx"]
     for name in ("torch", "tf"):
-        assert f"exporter '{name}' needs gone: pip install -e '.[export]'" in text
+        assert f"exporter '{name}' needs tf2onnx: pip install 'lenet-migrations[export]'" in text
     text = lenet("export", "--from", "tf", "--out", str(tmp_path), code=1)
-    assert "error: exporter 'tf' needs gone: pip install -e '.[export]'" in text
+    assert "error: exporter 'tf' needs tf2onnx: pip install 'lenet-migrations[export]'" in text
 
 
 def test_readme_runs_as_it_stands(files, digits, params, monkeypatch, capsys):

@@ -148,8 +148,8 @@ EVERY = {name: np.zeros(shape) for name, shape in PARAM_SHAPES.items()}
         ({"activations": returns(x for x in "ab")}, "is a generator, expected a dict"),
         ({"activations": returns("logits")}, "is a str, expected a dict"),
         ({"activations": returns([[1, 2], [3]])}, "is a list of 2, expected a dict.*inhomogeneous"),
-        ({"activations": returns({})}, "no layer at all"),
-        ({"activations": returns({"conv_1": 0})}, r"mean 'conv1'\? LAYERS = {'conv_1': 'conv1'}"),
+        ({"activations": returns({})}, "activations returned no layer"),
+        ({"activations": returns({"conv_1": 0})}, r"mean 'conv1'\? If so, add LAYERS = {'conv_1': 'conv1'}"),
         ({"activations": returns({"out": 0})}, "'out', which is unknown; known are conv1, relu1,.*LAYERS"),
         ({"activations": returns({3: 0})}, "3, which is unknown"),
         ({"activations": returns({"conv1": None})}, r"activations\(\)\['conv1'\] is None, expected an array"),
@@ -182,7 +182,7 @@ def test_a_gradient_that_is_none_is_zero_and_said():
     port = OwnPort(right_functions()["activations"], gradients)
     found = port.observe(standard())
     assert all(not grads["conv1.bias"].any() for _, grads in found.gradients.values())
-    assert port.notes == ["gradients returned None for conv1.bias: taken for zeros"]
+    assert port.notes == ["gradients returned None for conv1.bias: treated as zeros"]
 
 
 def test_gradients_without_a_loss_are_read():
@@ -214,11 +214,11 @@ def test_writing_into_the_arguments_is_told_and_harms_nobody():
 
     port = OwnPort(activations, gradients, train)
     port.observe(standard())
-    assert [note.partition(" that")[0] for note in port.notes] == [
-        "activations writes into the images",
-        "gradients writes into the params",
-        "gradients writes into the labels",
-        "train writes into the images",
+    assert [note.partition(";")[0] for note in port.notes] == [
+        "activations writes into its images",
+        "gradients writes into its params",
+        "gradients writes into its labels",
+        "train writes into its images",
     ]
     assert_same_network(activations, gradients, train)
 
@@ -244,7 +244,7 @@ def test_a_port_that_changes_from_call_to_call_is_told():
     port = OwnPort(activations)
     port.activations(standard().probes[0].params, standard().probes[0].images)
     assert len(port.notes) == 1
-    assert "called twice alike, returns another relu3: dropout" in port.notes[0]
+    assert "called twice with the same input, returns another relu3: dropout" in port.notes[0]
 
 
 def test_batches_and_recipe_are_those_of_the_recipe():

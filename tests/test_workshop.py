@@ -204,7 +204,7 @@ def test_without_jupyter_the_command_says_how_to_get_it(monkeypatch):
     found = CliRunner().invoke(cli, ["workshop", "1"])
     assert (found.exit_code, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
-        "error: jupyterlab and ipykernel not installed: pip install -e '.[workshop]'"
+        "error: jupyterlab and ipykernel not installed: pip install 'lenet-migrations[workshop]'"
     ]
 
 

@@ -8,7 +8,7 @@ import click
 from lenet.commands import options
 from lenet.ports.threads import THREADS
 
-# Has PyTorch compile for each batch size, as for the first one, and not for all sizes at once.
+# PyTorch compiles for each batch size separately, not for all sizes at once.
 BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
 
 
@@ -23,7 +23,7 @@ BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
     show_default=True,
     help="Batch size (may be repeated).",
 )
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Interleaved rounds.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Number of rounds.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
 @click.option("--json", "json_file", type=options.FILE, metavar="FILE", help="Write all figures to FILE.")
 @click.option("--plot", type=options.FILE, metavar="FILE", help="Plot them (png, svg or pdf).")
@@ -39,11 +39,11 @@ def bench(
 ) -> None:
     """How long do a forward pass and a training step take?
 
-    Every port and mode that is installed, or those named: microseconds per digit, the median of
-    interleaved rounds, and how many times that is what the fastest port takes, and what NumPy's BLAS
-    would take for the arithmetic alone. Batches lie in the framework's own memory and layout before the
-    clock starts, and outputs are checked first. Each framework has a process of its own, in which no
-    other's threads are awake.
+    Prints microseconds per digit for all installed ports and modes, or for the PORTs named: the median of
+    interleaved rounds, its ratio to the fastest port, and its ratio to the limit, the time of NumPy's BLAS
+    for the arithmetic alone. Outputs are checked first. Batches are in the framework's own memory and
+    layout before the clock starts. Each framework has its own process, so that no other framework's
+    threads run during its timing.
     """
     os.environ.update(dict.fromkeys(THREADS, str(threads)) | BEST_FORM)
     import json
@@ -55,15 +55,15 @@ def bench(
     from lenet.compare.speed import bench as measure
     from lenet.network import weights
     from lenet.show import plots, tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     if plot is not None:
         plots.check_format(plot)
     for path in (json_file, plot):
         check_writable(path)
     weights_file = weights_file or weights.TRAINED
-    weights.read(weights_file)  # refused before anything is imported
+    weights.read(weights_file)  # a bad file is refused before any import
     wanted = wanted_ports(ports, raced_ports())
     sizes = tuple(sorted(set(sizes)))
     with progress_bar() as progress, ExitStack() as stack:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Checkable(click.ParamType):
-    """A Python file, or else a port of the registry."""
+    """A Python file or a port of the registry."""
 
     name = "file"
 
@@ -27,7 +27,7 @@ class Checkable(click.ParamType):
 
 
 def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Print the template, and end."""
+    """Print the template and exit."""
     if value:
         template = Path(__file__).parents[1] / "diagnose" / "own_file" / "my_port.py.txt"
         click.echo(template.read_text(encoding="utf-8"), nl=False)
@@ -42,7 +42,7 @@ def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> No
     is_eager=True,
     expose_value=False,
     callback=show_template,
-    help="Print a complete right FILE to start from: lenet check --template > my_port.py",
+    help="Print a complete example of FILE to start from: lenet check --template > my_port.py",
 )
 @click.option(
     "--timeout",
@@ -50,7 +50,7 @@ def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> No
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="End FILE, with all that it started, when its import or a call takes longer.",
+    help="Time limit for the import of FILE and for each call; then its processes are ended.",
 )
 @click.option(
     "--json",
@@ -63,20 +63,20 @@ def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> No
 def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path | None) -> None:
     """Is my own port right? If not, which mistake is it?
 
-    FILE defines activations(params, images) and, if it wants, gradients(params, images, labels) and
-    train(params, batches, recipe); --template explains each. Wrong layers are found and the mistake is
-    named, with its remedy. FILE runs in a process of its own, and what it prints goes to standard error.
-    A port of `lenet ports` can be named instead of FILE.
+    FILE defines activations(params, images) and optionally gradients(params, images, labels) and
+    train(params, batches, recipe); --template explains them. The check finds wrong layers and names the
+    mistake and its remedy. FILE runs in a separate process, and its output goes to standard error. A port
+    of `lenet ports` can be given instead of FILE.
 
-    The exit code is 1 if the port is different or fails, 2 if FILE does not keep to the interface.
+    The exit code is 1 if the port is different or fails, 2 if FILE does not follow the interface.
     """
     import json
 
     from lenet.diagnose.own_file.interface import Misused
     from lenet.show import tables
     from lenet.show.check_report import report
+    from parity.command.terminal import output
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output
 
     to_stdout = json_file == Path("-")
     check_writable(None if to_stdout else json_file)
@@ -93,10 +93,10 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
 
 
 def run(port: Path | str, timeout: float) -> "Checked":
-    """The file or port, judged behind a progress bar, above which the file's prints go by."""
+    """Judge the file or port, with a progress bar; lines that the file prints appear above the bar."""
     from lenet import ports
     from lenet.diagnose.own_file.process import check_file, check_port
-    from parity.terminal import progress_bar
+    from parity.command.terminal import progress_bar
 
     with progress_bar() as progress:
         task = progress.add_task(f"running {port}", total=None)

@@ -28,9 +28,9 @@ from lenet.ports.quiet import hide_warnings
 )
 @click.version_option(__version__, prog_name="lenet", message="%(prog)s %(version)s")
 def cli() -> None:
-    """One LeNet, written once per framework. Are the ports the same mathematics?
+    """One LeNet, written once per framework. Do all ports compute the same function?
 
-    `lenet compare` answers that; `lenet ports` lists the ports.
+    `lenet compare` answers this question; `lenet ports` lists the ports.
     """
 
 

@@ -35,19 +35,19 @@ def compare(
 ) -> None:
     """Are the ports the same function? The main job.
 
-    Runs them on the same digits and judges every layer: rounding, or a different function. Then runs
-    them with exact weights, where the same function must return the same bits.
+    Runs the ports on the same digits and judges every layer: rounding, or a different function. Then runs
+    them with exact weights, with which the same function must return the same bits.
 
-    Without PORT: every port and mode that is installed, but those of ONNX, all of which `onnx` names.
-    The exit code is 1 if any is different.
+    Without PORT, compares all installed ports and modes except those of ONNX; the name `onnx` adds these.
+    The exit code is 1 if any port is different.
     """
-    share_cores(2)  # frameworks run beside the judge
+    share_cores(2)  # frameworks and the judge run at the same time
     import json
     from concurrent.futures import ThreadPoolExecutor
 
     from rich.console import Group
 
-    from lenet.commands.opening import open_ports
+    from lenet.commands.opening import open_ports, require_named
     from lenet.compare import compare as judge
     from lenet.compare import exact_bits
     from lenet.network import weights
@@ -55,19 +55,20 @@ def compare(
     from lenet.ports.memory import keep_freed
     from lenet.reference import exact
     from lenet.show import tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     to_stdout = json_file == Path("-")
     for path in (None if to_stdout else json_file, svg_file):
         check_writable(path)
+    require_named(ports)
     keep_freed()
     params = weights.read(weights_file or weights.TRAINED)
     chosen = test_set()[:digits]
     with progress_bar() as progress, ThreadPoolExecutor(1) as beside:
         right = beside.submit(
             exact_bits.right, weights.read(exact.EXACT), chosen.images, dtype
-        )  # beside imports
+        )  # during the imports
         opened, missing = open_ports(ports, dtype, progress)
         task = progress.add_task("judging digits", total=digits)
         result = judge(opened, params, chosen, lambda done: progress.advance(task, done), right.result())

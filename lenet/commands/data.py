@@ -12,7 +12,7 @@ from lenet.commands import options
 def fetch_data(folder: Path | None) -> None:
     """Download or verify the MNIST training set."""
     from lenet.network import digits
-    from parity.terminal import output
+    from parity.command.terminal import output
 
     place = digits.training_folder(folder)
     files = digits.download(place)

@@ -12,18 +12,18 @@ from lenet.commands import options
 @click.argument("a", type=options.PORT)
 @click.argument("b", type=options.PORT)
 @click.option(
-    "--html", "html_file", type=options.FILE, metavar="FILE", help="Write one self-contained page instead."
+    "--html", "html_file", type=options.FILE, metavar="FILE", help="Write a self-contained HTML page instead."
 )
-@click.option("--pager/--no-pager", default=True, help="Page what is shown in a terminal.")
+@click.option("--pager/--no-pager", default=True, help="Use a pager in a terminal.")
 def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     """Show two ports' sources side by side.
 
-    File by file, aligned by the names that both define, without importing a framework. Marks: | for
-    lines that differ, < and > for lines that only one side has.
+    Files are aligned by the names that both define; no framework is imported. Marks: | for lines that
+    differ, < and > for lines on only one side.
     """
     from lenet.show import side_by_side as sources
+    from parity.command.terminal import output
     from parity.files import write_atomically
-    from parity.terminal import output
 
     if a.partition(":")[0] == b.partition(":")[0]:
         raise click.UsageError(f"{a} and {b} share one source; give two different ports")
@@ -35,7 +35,7 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     with console.capture() as captured:
         console.print(sources.render(files, console.width))
     if pager and console.is_terminal:
-        os.environ.setdefault("LESS", "-FRX")  # as git has it: colours, and no waiting on one screen
+        os.environ.setdefault("LESS", "-FRX")  # as in git: colours, and no pager for a single screen
         click.echo_via_pager(captured.get(), color=not console.no_color)
     else:
         click.echo(captured.get(), nl=False, color=True)

@@ -9,21 +9,21 @@ from lenet.commands import options
 
 @click.command()
 @click.argument("ports", metavar="[PORT]...", nargs=-1, type=options.PORT)
-@options.first_digits("Let the ports differ on the first N test digits.", default=500)
+@options.first_digits("Run the ports on the first N test digits.", default=500)
 @click.option(
     "--train",
     "out",
     type=options.FILE,
     metavar="FILE",
-    help="Instead: train exact weights again by the recorded recipe, and write them.",
+    help="Instead, train exact weights again by the recorded recipe, and write them.",
 )
 @options.DATA
 def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | None) -> None:
-    """Why can no port differ by a bit, and when would they?
+    """Why can no port differ by a bit, and when do they?
 
-    Shows the certificate of the exact weights: how many bits the sums of each layer can need for any
-    image at all, and how many float32 has. Then makes the weights finer, bit by bit, until the
-    certificate breaks, a rounding is forced, and PORTs (default: all, each in its first mode) differ.
+    Shows the certificate of the exact weights: the largest number of bits that the sums of each layer need
+    for any image, and the number that float32 has. Then adds bits to the weights, one at a time, until the
+    certificate fails, a rounding is forced, and PORTs (default: all, each in its first mode) differ.
     """
     from rich.console import Group
 
@@ -34,11 +34,11 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
     from lenet.reference import exact as integers
     from lenet.reference.certificate import certify_range
     from lenet.show import tables
-    from parity.terminal import output, progress_bar
+    from parity.command.terminal import output, progress_bar
 
     if out is not None:
         if ports:
-            raise click.UsageError("--train takes no PORT: exact weights are trained by NumPy")
+            raise click.UsageError("--train takes no PORT: NumPy trains the exact weights")
         return train(out, folder)
     params = weights.read(integers.EXACT)
     images = integers.coarsen(test_set()[:digits].images)
@@ -55,12 +55,12 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
 
 
 def train(out: Path, folder: Path | None) -> None:
-    """Train exact weights by NumPy and write them."""
+    """Train exact weights with NumPy and write them."""
     from lenet.network.digits import training_set
     from lenet.ports import open_port
     from lenet.ports.exact_training import ExactRecipe, train, write_weights
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
-    from parity.terminal import output, progress_bar
 
     check_writable(out)
     recipe, port, digits = ExactRecipe(), open_port("numpy"), training_set(folder)
@@ -75,5 +75,5 @@ def train(out: Path, folder: Path | None) -> None:
         found = write_weights(out, params, port, recipe, digits)
     output().print(
         f"{out}: {float(found['test_accuracy']):.2%} of the test digits right; "
-        f"every image within {found['bits_every_image']} bits"
+        f"sums need at most {found['bits_every_image']} bits for every image"
     )

@@ -8,19 +8,19 @@ from lenet.commands import options
 
 
 @click.command()
-@click.option("--markdown", "page", type=options.FILE, metavar="FILE", help="Write the page of the docs too.")
-@click.option("--timeline", type=options.FILE, metavar="FILE", help="Plot the frameworks' years too.")
+@click.option("--markdown", "page", type=options.FILE, metavar="FILE", help="Also write the docs' page.")
+@click.option("--timeline", type=options.FILE, metavar="FILE", help="Also plot the frameworks' years.")
 @click.pass_context
 def migrations(ctx: click.Context, page: Path | None, timeline: Path | None) -> None:
     """What changed from framework to framework, and what did not.
 
-    Layouts, sizes and outputs are taken from the ports themselves; outputs need their frameworks
-    installed. The exit code is 1 if what must not change has changed.
+    Layouts, sizes and outputs are measured on the ports; outputs need the frameworks to be installed.
+    The exit code is 1 if something changed that must not change.
     """
     from lenet.show import plots
     from lenet.show.migrations import folders, history, migrate, migration_tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     if timeline is not None:
         plots.check_format(timeline)

@@ -12,11 +12,12 @@ from parity.errors import MissingFramework
 def open_ports(
     names: Sequence[str], dtype: str, progress: Progress, otherwise: Sequence[str] = ()
 ) -> tuple[list[Port], dict[str, str]]:
-    """Open the named ports; without names, open all that can be opened and say why the others cannot.
+    """Open the named ports. Without names, open all that can be opened, and return why the others cannot.
 
     Args:
-        otherwise: what "all" means; without it `written_ports`.
+        otherwise: the ports to open without names; the default is `written_ports`.
     """
+    require_named(names)
     opened, missing = [], {}
     wanted = wanted_ports(names, otherwise)
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
@@ -33,14 +34,21 @@ def open_ports(
     return opened, missing
 
 
+def require_named(names: Sequence[str]) -> None:
+    """Refuse a port that the user named but that is not installed, before any work is done."""
+    if names:
+        for name in wanted_ports(names):
+            ports.require(name)
+
+
 def wanted_ports(names: Sequence[str], otherwise: Sequence[str] = ()) -> list[str]:
-    """The ports that a user's names stand for, each once; without names `otherwise`, or `written_ports`."""
+    """The ports that the names stand for, without repeats; without names `otherwise` or `written_ports`."""
     named = dict.fromkeys(mode for name in names for mode in ports.modes(name))
     return list(named or otherwise or written_ports())
 
 
 def by_framework(names: Sequence[str]) -> list[list[str]]:
-    """The same ports, those that share a framework together."""
+    """The same ports, grouped by framework."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(ports.framework(name).package, []).append(name)
@@ -48,15 +56,15 @@ def by_framework(names: Sequence[str]) -> list[list[str]]:
 
 
 def written_ports() -> list[str]:
-    """Every port and mode written in a framework; what its exporters make is asked for by name."""
+    """All ports and modes written in a framework. Exported ONNX files only run if named."""
     return [name for name in ports.names(forward_only=True) if name.partition(":")[0] != "onnx"]
 
 
 def raced_ports() -> list[str]:
-    """`written_ports`, and the runtime that runs what they export for speed."""
+    """`written_ports`, and a fast runtime for the ONNX file."""
     return [*written_ports(), "onnx:numpy/onnxruntime"]
 
 
 def eager_ports() -> list[str]:
-    """The ports that are installed, each in its first mode."""
+    """All installed ports, each in its first mode."""
     return [name for name in ports.names() if ":" not in name and ports.installed(name)]

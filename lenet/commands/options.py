@@ -1,4 +1,4 @@
-"""The options that commands share, and the ways in which a command ends."""
+"""Options that several commands share, and how commands end with an error."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parity import terminal
+from parity.command import terminal
 from parity.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ DTYPE = click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
 )
 WEIGHTS = click.option(
-    "--weights", "weights_file", type=FILE, metavar="FILE", help="Weights (default: those shipped)."
+    "--weights", "weights_file", type=FILE, metavar="FILE", help="Weights (default: this package's)."
 )
 DATA = click.option(
     "--data",

@@ -5,14 +5,16 @@ import click
 
 @click.command("ports")
 def list_ports() -> None:
-    """What is installed, and how to get the rest."""
+    """Which ports are installed, and how to install the others."""
     from lenet import ports
     from lenet.show import tables
-    from parity.terminal import output
+    from parity.command.terminal import output
+    from parity.errors import extra_of, install_line
 
-    rows = []
+    rows, lacking = [], []
     for name in ports.names(forward_only=True):
-        line = ports.framework(name)
-        version = line.version if ports.installed(name) else None
-        rows.append((name, line.package, version, line.install))
-    output().print(tables.ports(rows))
+        line, missing = ports.framework(name), ports.missing(name)
+        extras = dict.fromkeys(extra for package in ports.needed(name) if (extra := extra_of(package)))
+        rows.append((name, line.package, None if missing else line.version, ", ".join(extras)))
+        lacking += missing
+    output().print(tables.ports(rows, install_line(*lacking) if lacking else None))

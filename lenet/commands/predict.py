@@ -19,18 +19,18 @@ def predict(
 ) -> None:
     """Which digit is in an image? Ask the ports.
 
-    Takes image files of one handwritten digit each, or a digit of the test set.
+    Takes image files with a handwritten digit each, or a digit of the test set.
 
-    An image may have any size and colours: it is made grey, light on dark, cropped to its ink, scaled
-    and centred as MNIST's digits were.
+    An image may have any size and colours. It is converted to grey, light on dark, cropped to its ink,
+    scaled and centred, like the digits of MNIST.
     """
     import numpy as np
 
     from lenet.commands.opening import eager_ports, open_ports
-    from lenet.network import digits, pictures, weights
+    from lenet.network import digits, weights
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
-    from parity.terminal import output, progress_bar
+    from parity.command.terminal import output, progress_bar
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")
@@ -40,8 +40,10 @@ def predict(
         tests = digits.test_set()
         subjects.append((f"test digit {digit}", tests.images[digit], [f"its label is {tests.labels[digit]}"]))
     for path in images:
+        from lenet.network import pictures  # needs Pillow, a digit does not
+
         picture = pictures.read(path)
-        notes = ["its background is light: inverted"] if picture.inverted else []
+        notes = ["inverted, because its background is light"] if picture.inverted else []
         subjects.append((str(path), digits.scale(picture.pixels), notes))
     with progress_bar() as progress:
         opened, _ = open_ports(ports or eager_ports(), "float32", progress)

@@ -13,26 +13,26 @@ from lenet.ports.workers import Worker
 
 
 class Here(Stopwatch):
-    """What the other process makes: these ports opened, with weights from a file.
+    """A stopwatch in the timing process: opens the ports, with weights from a file.
 
     Args:
-        names: of the ports.
-        named: whether the user asked for them, so that one that cannot be opened is an error.
-        weights_file: of the shared weights.
+        names: the names of the ports.
+        named: whether the user named them; then it is an error if a port cannot be opened.
+        weights_file: the file of the shared weights.
     """
 
     def __init__(self, names: Sequence[str], named: bool, weights_file: Path) -> None:
-        keep_freed()  # for everybody alike
+        keep_freed()  # the same for all ports
         opened, self._missing = open_ports(names if named else (), "float32", Progress(disable=True), names)
         super().__init__(opened, weights.read(weights_file), digits.test_set())
 
     def missing(self) -> dict[str, str]:
-        """The ports that cannot be opened, and why."""
+        """{port that cannot be opened: reason}."""
         return self._missing
 
 
 class Away(Worker):
-    """The same, seen from here."""
+    """The stopwatch of a timing process, as the main process uses it."""
 
     def __init__(self, names: Sequence[str], named: bool, weights_file: Path) -> None:
         super().__init__(names[0], Here, names, named, weights_file)

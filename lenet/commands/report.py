@@ -21,9 +21,9 @@ from lenet.commands import options
     "--site",
     type=options.FILE,
     metavar="DIR",
-    help="Instead: a folder of static pages to publish, the report as its index.html.",
+    help="Instead, write a folder of static pages to publish, with the report as index.html.",
 )
-@options.first_digits("Judge the first N test digits, and choose from them which to show.")
+@options.first_digits("Judge the first N test digits, and choose the digits to show from these.")
 @click.option(
     "--strip", type=click.IntRange(1, 60), default=24, show_default=True, metavar="N", help="Digits to show."
 )
@@ -33,21 +33,21 @@ from lenet.commands import options
     default=150,
     show_default=True,
     metavar="N",
-    help="SGD steps of the training run.",
+    help="SGD steps in the training run.",
 )
 @click.option(
     "--bench",
     "bench_file",
     type=options.FILE,
     metavar="FILE",
-    help="Show what `lenet bench --json FILE` measured.",
+    help="Show the timings in FILE, written by `lenet bench --json FILE`.",
 )
 @click.option(
     "--web",
     "web_folder",
     type=options.FILE,
     metavar="DIR",
-    help="onnxruntime-web's dist, as `make web` fetches it: classify drawn digits in the page.",
+    help="Folder of onnxruntime-web, from `make web`: the page then classifies digits drawn in it.",
 )
 def report(
     ports: tuple[str, ...],
@@ -59,12 +59,12 @@ def report(
     bench_file: Path | None,
     web_folder: Path | None,
 ) -> None:
-    """All of it as one page for the browser.
+    """Write a page for the browser with all results.
 
-    Code side by side, every value of chosen digits, verdicts, certificate, training.
+    It shows code side by side, all values of selected digits, verdicts, the certificate and training.
 
-    PORTs (default: all that are installed, each in its first mode) are run now, and all numbers are
-    computed now. The page is one HTML file that opens from disk and needs no network.
+    Runs PORTs (default: all that are installed, each in its first mode) and computes every number on the
+    page. The page is a single HTML file that opens from disk and needs no network.
     """
     from export import from_numpy
     from lenet.commands.opening import open_ports, written_ports
@@ -75,8 +75,8 @@ def report(
     from lenet.show import tables
     from lenet.show.page import collect, render, web
     from lenet.show.page import site as beside
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
-    from parity.terminal import output, progress_bar
 
     if site is not None:
         beside.make_folder(site)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet.commands import options
-from parity.terminal import Interrupted
+from parity.command.terminal import Interrupted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     flag_value=200,
     type=click.IntRange(1),
     metavar="[STEPS]",
-    help="Instead: train PORTs alike in float32 and float64, and plot how far they drift apart.",
+    help="Instead, train all PORTs in float32 and float64, and plot how far they drift apart.",
 )
 @options.DATA
 @click.option(
     "--out",
     type=options.FILE,
     metavar="FILE",
-    help="Weights file to write (default: PORT.safetensors here); with --compare the plot (drift.png).",
+    help="Weights file to write (default: PORT.safetensors); with --compare, the plot (drift.png).",
 )
-@options.first_digits("Train on the first N only, for a quick look.", most=options.TRAINING_DIGITS)
+@options.first_digits("Train only on the first N digits, for a quick try.", most=options.TRAINING_DIGITS)
 @options.DTYPE
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Of the initial weights and the order of digits.",
+    help="Seed of the initial weights and the order of digits.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--learning-rate", type=options.RATE, default=0.05, show_default=True, help="η at the start.")
+@click.option("--learning-rate", type=options.RATE, default=0.05, show_default=True, help="Initial η.")
 @click.option("--momentum", type=options.RATE, default=0.9, show_default=True, help="μ.")
 @click.option("--weight-decay", type=options.RATE, default=5e-4, show_default=True, help="λ.")
 @click.option("--schedule", type=click.Choice(["cosine", "drop"]), default="cosine", show_default=True)
@@ -61,11 +61,11 @@ def train(
 ) -> None:
     """Train PORT on MNIST and write its weights.
 
-    SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v. After each epoch a checkpoint is left beside the
-    weights; the same command goes on from it, and ends in the same weights as if never interrupted.
+    SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v. After each epoch a checkpoint is written beside the
+    weights. The same command continues from it, and ends with the same weights as without interruption.
 
-    With --compare several ports train in lockstep from the same weights on the same batches of test
-    digits (of the training set, with --data), and their distance from NumPy in float64 is plotted.
+    With --compare, several ports train in lockstep, from the same weights and on the same batches of test
+    digits (with --data, of training digits), and the plot shows their distance from NumPy in float64.
     """
     if steps is not None:
         return compare_training(ports, steps, folder, out or Path("drift.png"), recipe)
@@ -77,12 +77,12 @@ def train(
 def train_one(
     port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, recipe: dict[str, Any]
 ) -> None:
-    """Train one port and write its weights, checkpoints beside them."""
+    """Train a port and write its weights, with checkpoints beside them."""
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
     from lenet.ports import open_port, training
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
-    from parity.terminal import output, progress_bar
 
     target = out or Path(f"{port.replace(':', '-')}.safetensors")
     checkpoint = target.with_name(f"{target.name}.checkpoint")
@@ -97,7 +97,7 @@ def train_one(
             training.train(model, chosen, settings, checkpoint, follow)
         except KeyboardInterrupt as error:
             kept = (
-                f"the same command goes on from {checkpoint}" if checkpoint.exists() else "nothing was kept"
+                f"the same command continues from {checkpoint}" if checkpoint.exists() else "nothing was kept"
             )
             raise Interrupted(f"interrupted; {kept}") from error
         accuracy = training.accuracy(model, tests)
@@ -109,15 +109,15 @@ def train_one(
 def compare_training(
     names: tuple[str, ...], steps: int, folder: Path | None, out: Path, recipe: dict[str, Any]
 ) -> None:
-    """Train ports alike in both dtypes; plot and print how far they drift from NumPy in float64."""
+    """Train ports in both dtypes; plot and print how far they drift from NumPy in float64."""
     from lenet import ports
     from lenet.commands.opening import eager_ports, open_ports
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
     from lenet.ports import lockstep
     from lenet.show import plots, tables
+    from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
-    from parity.terminal import output, progress_bar
 
     plots.check_format(out)
     check_writable(out)
@@ -149,7 +149,8 @@ def compare_training(
 def follow_training(
     model: "Port", recipe: "Recipe", digits: "Digits", tests: "Digits", progress: "Progress"
 ) -> Callable[[int, float], None]:
-    """What is called after each step: shows the loss, and after each epoch but the last the accuracy."""
+    """A function to call after each step. It shows the loss and, after each epoch except the last, the
+    accuracy."""
     from lenet.ports import training
 
     task, steps = progress.task_ids[0], recipe.steps(len(digits))

@@ -1,4 +1,4 @@
-"""Compares ports: are they the same function, do they return the same bits, how fast are they?"""
+"""Compares ports: by function, by the bits that they return, and by speed."""
 
 from lenet.compare.layer_by_layer import (
     Comparison,

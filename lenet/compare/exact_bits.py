@@ -1,4 +1,4 @@
-"""Counts which logits are right to the last bit. With exact weights there is only one right answer."""
+"""Counts the logits that are right to the last bit. With exact weights there is a single right answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RUN = 200  # digits at once: of more, the patches are laid out in bands, and joi
 
 @dataclass(frozen=True)
 class Right:
-    """Exact weights, images on their grid (N, 1, 28, 28), and the one right answer (N, 10)."""
+    """Exact weights, images (N, 1, 28, 28) on their grid, and the right logits (N, 10)."""
 
     params: Mapping[str, Array]
     images: Array
@@ -25,12 +25,12 @@ class Right:
 
 
 def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") -> Right:
-    """The answer, computed in integers. It needs no port, so it can run while frameworks are being imported.
+    """The right logits, computed in integers. This needs no port, so it can run during imports.
 
     Args:
         params: exact weights.
         images: (N, 1, 28, 28) as `lenet.network.digits` reads them; coarsened here.
-        dtype: of the answer, which both can hold.
+        dtype: the dtype of the logits; float32 and float64 can both represent them.
 
     Raises:
         UserError: the weights are not exact in float32 for every image.
@@ -39,15 +39,15 @@ def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") ->
     if certificate.broken:
         raise UserError(f"these weights are not exact: {certificate.broken.problem}")
     images = coarsen(images)
-    with threadpool_limits(1):  # a second thread would spin beside the imports
+    with threadpool_limits(1):  # a second thread would slow the imports down
         runs = [forward(params, images[start : start + RUN]) for start in range(0, len(images), RUN)]
     return Right(params, images, np.concatenate([run["logits"].to_float(dtype) for run in runs]))
 
 
 def equal_bits(want: Array, got: Array) -> int:
-    """How many values equal the only right one, to the bit; 0 if shape or dtype differ.
+    """The number of values that equal the right value to the bit; 0 if shape or dtype differ.
 
-    The sign of a zero does not count, as in `lenet.reference.exact.first_difference`.
+    The sign of zero does not count, as in `lenet.reference.exact.first_difference`.
     """
     if (got.shape, got.dtype) != (want.shape, want.dtype):
         return 0

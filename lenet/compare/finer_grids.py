@@ -1,4 +1,4 @@
-"""Adds bits to exact weights until the certificate breaks and ports differ."""
+"""Adds bits to exact weights until the certificate fails and ports differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from parity.arithmetic import Array, integers
 
 @dataclass(frozen=True)
 class Forced:
-    """An exact value that the format does not hold: no implementation can return it."""
+    """An exact value that the format cannot represent, so that no implementation can return it."""
 
     layer: str
     where: tuple[int, ...]
@@ -23,14 +23,14 @@ class Forced:
 
 @dataclass(frozen=True)
 class Level:
-    """What was seen with weights that have `bits` more bits than the exact ones.
+    """The results with weights that have `bits` more bits than the exact weights.
 
     Attributes:
-        bits: added to every weight that is not zero.
-        certificate: of the digits given.
-        forced: the first rounding that nobody can avoid; None if there is none.
-        apart: for every port but the first, where it first differs from the first; None: nowhere.
-        logits, unequal: how many there were; on how many of them the ports do not all agree.
+        bits: the number of bits added to every weight that is not zero.
+        certificate: the certificate for the given digits.
+        forced: the first rounding that no implementation can avoid; None if there is none.
+        apart: {port: its first difference from the first port, or None}, for all ports but the first.
+        logits, unequal: the number of logits, and of those on which the ports do not all agree.
     """
 
     bits: int
@@ -42,9 +42,9 @@ class Level:
 
 
 def refine(params: Mapping[str, Array], bits: int, seed: int = 0) -> Params:
-    """The same weights on a grid finer by `bits`: every weight but zero moved up or down by one of it.
+    """The same weights on a grid finer by `bits`: every nonzero weight moves up or down by a grid step.
 
-    With `bits` = 0 they are as they were. Biases stay.
+    With `bits` = 0 the weights do not change. Biases never change.
     """
     rng, refined = np.random.default_rng(seed), {}
     for name in PARAM_SHAPES:
@@ -59,13 +59,13 @@ def refine(params: Mapping[str, Array], bits: int, seed: int = 0) -> Params:
 def levels(
     ports: Sequence[Port], params: Mapping[str, Array], images: Array, bits: Sequence[int] = range(5)
 ) -> Iterator[Level]:
-    """Each level of refinement: certificate, first forced rounding, and what the ports make of it.
+    """For each level of refinement: the certificate, the first forced rounding, and the ports' differences.
 
     Args:
         ports: opened, float32; weights are loaded here.
         params: exact weights.
         images: (N, 1, 28, 28) as `lenet.reference.exact.coarsen` makes them.
-        bits: how much finer each level is.
+        bits: the number of added bits of each level.
     """
     for more in bits:
         refined = refine(params, more)
@@ -87,10 +87,10 @@ def levels(
 
 
 def forced_rounding(params: Mapping[str, Array], images: Array, dtype: str = "float32") -> Forced | None:
-    """The first exact activation, in order of execution, that `dtype` does not hold."""
+    """The first exact activation, in order of execution, that `dtype` cannot represent."""
     significant = np.finfo(dtype).nmant + 1
     for layer, _, y in walk(params, integers(images, "images")):
-        odd = y.units // np.maximum(y.units & -y.units, 1)  # less its trailing zeros
+        odd = y.units // np.maximum(y.units & -y.units, 1)  # without trailing zero bits
         lost = np.abs(odd) >= 1 << significant
         if lost.any():
             return Forced(layer.name, tuple(int(i) for i in np.unravel_index(lost.argmax(), lost.shape)))

@@ -19,22 +19,22 @@ from lenet.reference.distance import absolute_error, over, ratio
 from parity.arithmetic import Bounded
 from parity.errors import UserError
 
-# Digits that a port is given at once. A call into a framework costs more than a digit; but what is larger
-# than 32 MB, as conv1's float32 patches of 428 digits are, glibc maps anew each time, and every page faults.
+# Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
+# 32 MB (conv1's float32 patches of 428 digits) anew each time, and every page causes a fault.
 RUN = 400
-CHUNK = 50  # digits judged at once: what is computed of a chunk stays in cache
+CHUNK = 50  # digits judged at once: their intermediate values stay in cache
 QUEUE = 2 * RUN // CHUNK  # chunks waiting to be judged
 
 
 @dataclass
 class LayerReport:
-    """How far one layer's output is from the reference, over all digits.
+    """The distance of a layer's output from the reference, over all digits.
 
     Attributes:
         max_abs_error: largest |port − reference|.
         local_ratio: largest error/bound given the port's own input to the layer.
         end_to_end_ratio: largest error/bound given the image.
-        values, equal_values: how many there were; how many equal the reference rounded to the
+        values, equal_values: the number of values, and of those that equal the reference rounded to the
             port's dtype.
         worst: (digit, index in the activation, port's value, expected value) of `local_ratio`.
     """
@@ -52,7 +52,7 @@ class LayerReport:
         return self.equal_values / self.values
 
     def merge(self, other: "LayerReport") -> None:
-        """Add what was seen on other digits."""
+        """Add the report on other digits."""
         if self.worst is None or other.local_ratio > self.local_ratio:
             self.worst = other.worst
         self.local_ratio = max(self.local_ratio, other.local_ratio)
@@ -72,20 +72,20 @@ class LayerReport:
 
     @property
     def different(self) -> bool:
-        """Whether some value lies outside what rounding allows."""
+        """Whether any value lies outside its rounding bound."""
         return not (self.local_ratio <= 1 and self.end_to_end_ratio <= 1)
 
 
 @dataclass
 class PortReport:
-    """The verdict on one port in one mode.
+    """The verdict on a port in a mode.
 
     Attributes:
-        digits, correct, same_predictions: how many there were, how many the port classifies as labelled,
-            and as the reference does.
-        problem: a wrong name, shape or dtype of its outputs; None if nothing is wrong.
-        bits_equal: how many of its logits have the right bits with exact weights; None if that was not asked.
-        layers: in order of execution; empty where there is a problem.
+        digits, correct, same_predictions: the number of digits, of those that the port classifies as
+            labelled, and of those that it classifies as the reference does.
+        problem: a wrong name, shape or dtype of its outputs; None if all are right.
+        bits_equal: the number of logits that are right to the bit with exact weights; None if not checked.
+        layers: {layer: report}, in order of execution; empty if there is a problem.
     """
 
     name: str
@@ -110,7 +110,7 @@ class PortReport:
 
     @property
     def worst_layer(self) -> tuple[str, float]:
-        """The layer with the largest error/bound, and that; there must be layers."""
+        """The layer with the largest error/bound, and this ratio; there must be layers."""
         ratios = {name: max(one.local_ratio, one.end_to_end_ratio) for name, one in self.layers.items()}
         name = max(ratios, key=lambda name: ratios[name])
         return name, ratios[name]
@@ -138,7 +138,7 @@ class PortReport:
 
 @dataclass
 class Comparison:
-    """Ports judged on the same digits: how many, how many of them certified, and each verdict."""
+    """Ports judged on the same digits: the numbers of digits and certified digits, and all verdicts."""
 
     digits: int
     certified: int
@@ -146,7 +146,7 @@ class Comparison:
 
     @property
     def logits(self) -> int:
-        """How many logits each port returned."""
+        """The number of logits that each port returned."""
         return CLASSES * self.digits
 
     def to_json(self) -> dict:
@@ -168,15 +168,15 @@ def compare(
 ) -> Comparison:
     """Judge every port against the float64 reference, chunk by chunk.
 
-    Ports run one after the other in the calling thread, as frameworks expect; what they returned is
-    judged in other threads meanwhile.
+    Ports run one after the other in the calling thread, as frameworks expect. Meanwhile, other threads judge
+    the returned values.
 
     Args:
         ports: opened; `params` are loaded here. All of one dtype.
         params: shared weights.
-        digits: at least one.
+        digits: at least one digit.
         progress: called with the number of digits judged since the last call.
-        right: what the same digits give with exact weights; `bits_equal` stays None without.
+        right: the right logits of the same digits with exact weights; without it, `bits_equal` is None.
 
     Raises:
         UserError: there is nothing to compare, or a port refuses the weights.
@@ -213,7 +213,7 @@ def _count_bits(ports: list[Port], right: Right, run: slice, result: Comparison)
 def _run(
     ports: list[Port], params: Mapping[str, np.ndarray], digits: Digits, start: int
 ) -> Iterator[Callable[[], "_Judged"]]:
-    """Give the ports these digits; yields what is left to do, a chunk at a time."""
+    """Run the ports on these digits; yields the judging that remains to be done, chunk by chunk."""
     dtype = ports[0].dtype
     outputs = [(port.activations(digits.images), port.logits(digits.images)) for port in ports]
     problems = [outputs_problem(*output, len(digits), dtype) for output in outputs]
@@ -227,9 +227,9 @@ def _run(
 
 
 def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: str) -> str | None:
-    """What is wrong with a port's outputs before any value is looked at, in one line; None if nothing.
+    """A wrong name, shape or dtype of a port's outputs, in one line; None if all are right.
 
-    Names, shapes and dtypes must be the network's: nothing is broadcast or cast in order to agree.
+    All three must be those of the network: nothing is broadcast or cast to make them agree.
     """
     if activations.keys() != ACTIVATION_SHAPES.keys():
         missing, unknown = (
@@ -246,7 +246,7 @@ def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: 
 
 @dataclass
 class _Judged:
-    """A chunk's contribution: digits, certified digits, and for each port what `PortReport` sums up."""
+    """The results of a chunk: digits, certified digits, and the contribution to each `PortReport`."""
 
     digits: int
     certified: int
@@ -292,10 +292,10 @@ def judge_layers(
 
     Args:
         params: shared weights.
-        images: of the digits.
-        activations, logits: the port's, of names, shapes and dtypes that `outputs_problem` lets pass.
+        images: the images of the digits.
+        activations, logits: the port's outputs, in which `outputs_problem` found nothing.
         expected: `lenet.reference.forward.reference` of the same digits.
-        dtype: of the port.
+        dtype: the port's dtype.
         start: the number of the first digit.
     """
     reports, x = {}, images
@@ -304,7 +304,7 @@ def judge_layers(
         own = end_to_end if x is images else forward.local(layer, params, x, dtype)
         reports[layer.name] = _report(y, own, end_to_end, start)
         x = y
-    # the forward pass alone may be fused otherwise than the one that shows every layer
+    # the plain forward pass may be fused differently from the pass that returns every layer
     alone = float(ratio(logits, expected["logits"]).max())
     reports["logits"].end_to_end_ratio = max(reports["logits"].end_to_end_ratio, alone)
     return reports
@@ -317,7 +317,7 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
     if own is end_to_end:
         local = np.fmax(whole, 0, out=whole)
     elif not own.bound.any() and np.array_equal(y, own.value):
-        local = np.zeros((1,) * y.ndim)  # what rounds nothing is right, as it nearly always is
+        local = np.zeros((1,) * y.ndim)  # nothing rounds here, and the values are nearly always right
     else:
         local = ratio(y, own)
     digit, *index = (int(i) for i in np.unravel_index(local.argmax(), local.shape))

@@ -1,10 +1,11 @@
-"""Measures how long a forward pass and a training step take: every port on the same digits, in one run.
+"""Measures the time of a forward pass and of a training step, for all ports on the same digits in the same
+run.
 
-Each port is timed in its best form: compiled where its mode compiles, without a record of gradients
-where none are asked for, on a batch that already lies in the framework's own layout and memory, and
-until the result is there. `lenet bench` gives each framework a process of its own (lenet/commands/racing.py):
-in one process, threads and allocators of the others slow NumPy down by a third or more. The limit is what
-NumPy's BLAS would need if the network's arithmetic were one large product of matrices, measured between the
+Each port is timed in its best form: compiled if its mode compiles, without recording gradients in a forward
+pass, on a batch that is already in the framework's own layout and memory, and until the result is available.
+`lenet bench` gives each framework its own process (lenet/commands/racing.py): in a shared process, the
+threads and allocators of the others slow NumPy down by a third or more. The limit is the time that NumPy's
+BLAS would need if the network's arithmetic were a single large matrix product. It is measured between the
 ports, in the same rounds.
 """
 
@@ -30,20 +31,20 @@ from lenet.reference.forward import reference
 from parity.arithmetic import Bounded
 from parity.errors import UserError
 
-ROUND_SECONDS = 0.1  # of each port in each round: long against the clock, short against the machine's moods
-SETTLE_SECONDS = 0.3  # pools of threads spin on when their work is done, and would slow the next side
-SQUARE = 1024  # rows of the matrices whose product measures the BLAS: 4 MB each
+ROUND_SECONDS = 0.1  # per port and round: long compared to the clock, short compared to load on the machine
+SETTLE_SECONDS = 0.3  # thread pools spin for a while after their work, and would slow the next port down
+SQUARE = 1024  # rows of the square matrices, 4 MB each, whose product measures the BLAS
 TASKS = ("forward", "train")
 
-# The gradient of a product is two products of its size, one for each factor; nothing asks for that of
-# the images.
+# The gradient of a product consists of two products of the same size, one for each factor. The gradient of
+# the images is not needed.
 _FIRST = 2 * LAYERS[0].terms * prod(ACTIVATION_SHAPES[LAYERS[0].name])
 TASK_FLOPS = {"forward": FLOPS, "train": 3 * FLOPS - _FIRST}
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Median microseconds per digit; None where the port cannot do the task."""
+    """Median microseconds per digit of a port, for a task and a batch size; None if it cannot do the task."""
 
     port: str
     version: str
@@ -54,10 +55,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Bench:
-    """All timings of a run, and what they are compared with.
+    """All timings of a run, and the speed of the BLAS to compare them with.
 
     Attributes:
-        gflops: of a float32 product of two large matrices by NumPy's BLAS: the best of all rounds.
+        gflops: the speed of a large float32 matrix product in NumPy's BLAS, the best of all rounds.
     """
 
     threads: int
@@ -66,18 +67,18 @@ class Bench:
     timings: list[Timing]
 
     def fastest(self, task: str, batch: int) -> float:
-        """Microseconds per digit of the fastest port; infinite where none can."""
+        """Microseconds per digit of the fastest port; infinite if no port can do the task."""
         return min(
             (row.microseconds or inf for row in self.timings if (row.task, row.batch) == (task, batch)),
             default=inf,
         )
 
     def limit(self, task: str) -> float:
-        """Microseconds per digit that the network's arithmetic alone would take at `gflops`."""
+        """Microseconds per digit for the network's arithmetic alone at `gflops`."""
         return TASK_FLOPS[task] / self.gflops / 1e3
 
     def to_json(self) -> dict[str, Any]:
-        """As the README describes it."""
+        """The form that docs/bench.md describes."""
         return {
             "threads": self.threads,
             "rounds": self.rounds,
@@ -122,20 +123,20 @@ def read(path: Path) -> Bench:
             f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what `lenet bench --json` writes; make it anew") from error
+        raise UserError(f"{path}: not a file of `lenet bench --json`; make it again") from error
     numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]
     if not timings or not all(0 < number < inf for number in numbers):
-        raise UserError(f"{path}: no timings, or one that is no time; `lenet bench --json` makes it anew")
+        raise UserError(f"{path}: no timings, or an invalid time; `lenet bench --json` makes it again")
     return made
 
 
 class Stopwatch:
-    """Times the ports of one process.
+    """Times the ports in a process.
 
     Args:
-        ports: opened; `params` are loaded when one is to be timed.
+        ports: opened ports; `params` are loaded before a port is timed.
         params: shared weights.
-        digits: as many as the largest batch.
+        digits: as many digits as the largest batch.
     """
 
     def __init__(self, ports: Sequence[Port], params: Mapping[str, np.ndarray], digits: Digits) -> None:
@@ -144,14 +145,14 @@ class Stopwatch:
         self._runs: dict[str, tuple[Callable[[], object], int]] = {}
 
     def versions(self) -> dict[str, str]:
-        """Of the framework of each port."""
+        """{port: version of its framework}."""
         return {name: port.version for name, port in self._ports.items()}
 
     def prepare(self, name: str, task: str, size: int) -> bool:
-        """Check what the port returns on so many digits; whether it can do the task at all.
+        """Check the port's results on this many digits; returns False if it cannot do the task.
 
         Raises:
-            UserError: it does not compute the network, or its loss.
+            UserError: the port computes a wrong forward pass or loss.
         """
         call = _prepare(task, self._ports[name], self.params, self.digits[:size])
         if call is not None:
@@ -159,12 +160,12 @@ class Stopwatch:
         return call is not None
 
     def seconds(self, name: str) -> float:
-        """For one call of what was prepared last, over a round."""
+        """Seconds per call of the task prepared last, measured over a round."""
         return seconds_per_call(*self._runs[name])
 
 
 class Watch(Protocol):
-    """A `Stopwatch`, here or in another process."""
+    """A `Stopwatch` in this or another process."""
 
     def versions(self) -> dict[str, str]: ...
 
@@ -183,22 +184,22 @@ def bench(
 ) -> Bench:
     """Time "forward" and "train" (one SGD step) at each batch size.
 
-    What each port returns is checked against the bound before it is timed. Rounds are interleaved, every
-    port in each, so that a slow moment of the machine falls on all; the median of the rounds is kept.
+    Each port's results are checked against the bound before it is timed. Every round times all ports, so that
+    a slow moment of the machine affects all of them; the median of the rounds counts.
 
     Args:
-        watches: the stopwatches of the processes that hold the ports.
-        order: names of ports; those that no watch knows are left out.
-        threads: as told to the frameworks before they were imported; noted down.
-        progress: called (rounds + 1) times for each task and size, with what comes next.
+        watches: the stopwatches, each for the ports in its process.
+        order: the names of ports; unknown names are skipped.
+        threads: the number of threads set before the frameworks were imported; only recorded.
+        progress: called (rounds + 1) times for each task and size, with a description of the next round.
 
     Raises:
-        UserError: a port does not compute the network, or its loss.
+        UserError: a port computes a wrong forward pass or loss.
     """
     known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
     ports = {name: known[name] for name in order if name in known}
     timings, product = [], large_product(threads)
-    peaks = [1 / seconds_per_call(product, 1)]  # the first call makes its threads
+    peaks = [1 / seconds_per_call(product, 1)]  # the first call starts the BLAS threads
     for size in sizes:
         for task in TASKS:
             progress(f"{task} of {size}: starting")
@@ -219,7 +220,7 @@ def _prepare(
 ) -> Callable[[], object] | None:
     """The call to time, after its output has been checked; None if the port cannot do the task.
 
-    A training step is at rate zero, so that every one is like the first.
+    Training steps have rate zero, so all of them do the same work.
     """
     if task == "train" and FRAMEWORKS[port.name.partition(":")[0]].forward_only:
         return None
@@ -238,17 +239,17 @@ def _prepare(
 
 def _check(port: Port, found: np.ndarray, expected: Bounded) -> None:
     if ratio(found, expected).max() > 1:
-        raise UserError(f"{port.name} computes another function: `lenet compare` says where")
+        raise UserError(f"{port.name} computes another function: `lenet compare` shows where")
 
 
 def calls_in_a_round(call: Callable[[], object]) -> int:
-    """How often to call for ROUND_SECONDS; what compiles in a first call has been called before."""
+    """The number of calls in ROUND_SECONDS. The first call, which may compile, must already be made."""
     call()
     return max(1, round(ROUND_SECONDS / seconds_per_call(call, 1)))
 
 
 def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    """Seconds per call, averaged over `repeats`, once the threads of earlier calls have gone to sleep."""
+    """Seconds per call, averaged over `repeats`, after the threads of earlier calls have gone to sleep."""
     time.sleep(SETTLE_SECONDS)
     start = time.perf_counter()
     for _ in range(repeats):
@@ -257,13 +258,13 @@ def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
 
 
 def product_flops() -> int:
-    """Operations of `large_product`."""
+    """The number of operations of `large_product`."""
     return 2 * SQUARE**3
 
 
 def large_product(threads: int | None = None) -> Callable[[], object]:
-    """A product of two large float32 matrices, by so many threads if told: the environment may have said it
-    too late for NumPy.
+    """A product of two large float32 matrices, with a limit on threads if given, because the environment
+    variable may have been set too late for NumPy.
     """
     a, out = np.ones((SQUARE, SQUARE), np.float32), np.empty((SQUARE, SQUARE), np.float32)
     pools = ThreadpoolController()

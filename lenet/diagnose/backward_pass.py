@@ -23,7 +23,7 @@ Changes = Mapping[str, Callable]
 
 ACCUMULATED = Kind(
     "gradients accumulated across calls",
-    "The gradients of earlier batches are still in the buffers: each call adds to them.",
+    "The gradients of earlier batches are still in the buffers, and each call adds to them.",
     "Zero the gradients before each backward pass: optimizer.zero_grad().",
     case("karpathy/llm.c", 548),
 )
@@ -31,18 +31,18 @@ ACCUMULATED = Kind(
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe: its forward pass, and what the port returned."""
+    """One probe: its forward pass, and the loss and gradients that the port returned."""
 
     tape: Tape
     seen: Mapping[str, Array]
 
     @cached_property
     def right(self) -> Passed:
-        """What is right, in order of execution; see `walk_back`."""
+        """The right loss and gradients, in order of execution; see `walk_back`."""
         return list(walk_back(self.tape, {}))
 
     def changed(self, changes: Changes) -> Iterator[tuple[str, Bounded]]:
-        """What is handed out under `changes`."""
+        """Loss and gradients with `changes` made to the right backward pass."""
         return walk_again(self.tape, changes, self.right)
 
     def wrong(self) -> Iterator[tuple[str, Bounded]]:
@@ -53,15 +53,15 @@ class Sample:
 
     @cached_property
     def first_wrong(self) -> str | None:
-        """The first value that is outside its bound."""
+        """The name of the first value outside its bound: "loss" or a parameter."""
         return next((key for key, _ in self.wrong()), None)
 
     def explained(self, changes: Changes, until: str | None = None) -> bool:
-        """Whether everything observed lies within the bounds of the backward pass with `changes`.
+        """Whether all observed values lie within the bounds of the backward pass with `changes`.
 
         Args:
             changes: by stage.
-            until: the last value to look at; None for all.
+            until: the name of the last value to look at; None for all.
         """
         with np.errstate(all="ignore"):
             for key, value in self.changed(changes):
@@ -72,14 +72,14 @@ class Sample:
         return True
 
     def differs(self, changes: Changes) -> bool:
-        """Whether these bounds exclude some right value."""
+        """Whether the bounds under `changes` exclude some right value."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
             return any(excluded(value, right[key]).any() for key, value in self.changed(changes))
 
     def proved(self, changes: Changes) -> bool:
-        """Whether, in the loss or some gradient, these bounds exclude the right value at most of the
-        departing values."""
+        """Whether, in the loss or a gradient, the bounds under `changes` exclude the right value at more
+        than half of the wrong values."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
             for key, value in self.changed(changes):
@@ -92,8 +92,8 @@ class Sample:
 
 
 def agrees(seen: Array, expected: Bounded) -> bool:
-    """Whether every value lies within its bound. An expected NaN stands for "not finite": anything may
-    come of it in an array, but a loss must not be finite."""
+    """Whether every value lies within its bound. An expected NaN means "not finite": an array may then hold
+    any value, but a loss must not be finite."""
     if seen.shape != expected.value.shape:
         return False
     nothing = np.isnan(expected.value)
@@ -104,21 +104,21 @@ def agrees(seen: Array, expected: Bounded) -> bool:
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
-    """The first wrong value among loss and gradients, explained; nothing if all are right.
+    """The first wrong value among loss and gradients, with its explanation; empty if all are right.
 
     Raises:
-        UserError: a gradient is of no parameter of the network.
+        UserError: a gradient has a name that is no parameter of the network.
     """
     samples = _samples(probes, observed, {})
     if any(sample.first_wrong for sample in samples) and rounded_layers(probes, observed):
-        samples = _samples(probes, observed, ROUNDED)  # the backward pass begins where the forward pass ended
+        samples = _samples(probes, observed, ROUNDED)  # start from the forward pass with its extra roundings
     wrong = [(key, value, sample) for sample in samples for key, value in sample.wrong()]
     if not wrong:
         return []
     order = list(dict.fromkeys(key for key, _, _ in samples[0].right))
     key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
     where = "loss" if key == "loss" else f"gradient of {key}"
-    wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # what is right refutes little
+    wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # right samples exclude few mistakes
     explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
     causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
     return [
@@ -132,13 +132,13 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     ]
 
 
-_APART = "gradients of every parameter, and the loss, on batches of other sizes"
+_APART = "the loss and the gradients of every parameter, on batches of other sizes"
 
 Explanation = list[tuple[Kind, tuple[str, ...]]]
 
 
 def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sample]:
-    """The probes whose gradients were handed out, after a forward pass with `changes`."""
+    """The probes for which the port returned gradients, after a forward pass with `changes`."""
     samples = []
     for probe in probes.backward:
         if probe.name not in observed.gradients:
@@ -166,8 +166,8 @@ def _singles(samples: list[Sample]) -> list[Explanation]:
 
 
 def _pairs(samples: list[Sample]) -> list[Explanation]:
-    """Two mistakes at different stages. One of them alone causes the first wrong value, so the first
-    of a pair must explain everything up to there."""
+    """Pairs of mistakes at different stages. The first wrong value is due to one of them, so that mistake
+    must explain all values up to there."""
     deadline = time.thread_time() + PAIR_SECONDS
     found: list[Explanation] = []
     for one in [m for m in BACKWARD if _explained_so_far(samples, m.changes)]:
@@ -190,7 +190,7 @@ def _explained_so_far(samples: list[Sample], changes: Changes) -> bool:
 
 
 def _accumulated(samples: list[Sample]) -> list[Explanation]:
-    """Whether each probe's gradients hold those of the probes before it as well."""
+    """The accumulation of gradients, if each probe's gradients include those of the probes before it."""
     totals: dict[str, Bounded] = {}
     off = False
     for sample in samples:
@@ -224,6 +224,6 @@ def _evidence(where: str, seen: Array, expected: Bounded) -> str:
     outside = off > expected.bound
     worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
     return (
-        f"{int(outside.sum())} of {seen.size} values of {where} lie outside the rounding bound; the largest "
-        f"departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.bound[worst]:.1g}"
+        f"{int(outside.sum())} of {seen.size} values of {where} lie outside the rounding bound; largest "
+        f"deviation: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.bound[worst]:.1g}"
     )

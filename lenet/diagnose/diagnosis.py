@@ -3,13 +3,13 @@
     probes = lenet.diagnose.probe_inputs.standard()
     verdict = diagnose(probes, lenet.diagnose.probe_inputs.observe(probes, activations, gradients, train))
 
-The port is followed in order of execution: the layers it handed out, then loss and gradients, then its
-training run. Each place is judged from the port's own values at the last place before it, so that a
-later mistake is not hidden by an earlier one. Where the right network leaves its rounding bound, every
-mistake of the catalogue (`lenet.diagnose.mistakes`) is put into the right network, in float64 and with
-*its own* rounding bound. A mistake that explains every value on every probe is the diagnosis; one whose
-bound is so wide that the right network fits as well is not. Where no mistake fits, pairs are tried; where
-no pair does, the verdict is "unknown", never a guess.
+The port is judged in order of execution: the layers that it returned, then loss and gradients, then its
+training run. Each place is judged from the port's own values at the last place before it, so an early
+mistake does not hide a later one. Where a value lies outside the rounding bound of the right network,
+every mistake of the catalogue (`lenet.diagnose.mistakes`) is put into the right network, in float64 and
+with *its own* rounding bound. A mistake that explains every value on every probe is the diagnosis, unless
+its bound is so wide that it contains the right values as well. If no mistake fits, pairs of mistakes are
+tried; if no pair fits, the verdict is "unknown", never a guess.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from lenet.diagnose.probe_inputs import Observed, Probes
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is wrong with a port: nothing, or `findings` in order of execution.
+    """The result of a diagnosis: the wrong places of a port, or none.
 
     Attributes:
-        findings: the wrong places.
-        notes: what is worth knowing and no mistake (denormals flushed to zero).
-        unjudged: what was handed in and could not be judged because of an earlier mistake.
+        findings: the wrong places, in order of execution.
+        notes: remarks that are no mistakes (denormals flushed to zero).
+        unjudged: parts that the port returned but that an earlier mistake kept from being judged.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -45,16 +45,16 @@ class Verdict:
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """Every mistake named, in order."""
+        """All mistakes found, in order of execution."""
         return tuple(cause for finding in self.findings for cause in finding.causes)
 
     @property
     def ambiguous(self) -> bool:
-        """Whether some place has several explanations."""
+        """Whether any place has several explanations."""
         return any(finding.alternatives for finding in self.findings)
 
     def to_json(self) -> dict:
-        """As in `lenet check --json`."""
+        """The verdict as `lenet check --json` prints it."""
         return {
             "verdict": "ok" if self.ok else "different",
             "first": self.first,
@@ -68,14 +68,14 @@ class Verdict:
 
 
 def diagnose(probes: Probes, observed: Observed) -> Verdict:
-    """Judge what a port returned on the probes, and name its mistakes.
+    """Judge the values that a port returned on the probes, and name its mistakes.
 
     Args:
-        probes: what it was asked.
-        observed: what it returned; see `lenet.diagnose.probe_inputs.observe`.
+        probes: the inputs that the port was given.
+        observed: the values that it returned; see `lenet.diagnose.probe_inputs.observe`.
 
     Raises:
-        UserError: nothing was observed, or under names that the network has not.
+        UserError: nothing was observed, or a name is not one of the network's.
     """
     parts = (("forward", forward_pass), ("gradients", backward_pass), ("training", training_run))
     for k, (_, judge) in enumerate(parts):

@@ -1,9 +1,9 @@
 """Finds the mistakes of the catalogue that explain a wrong stretch of the forward pass.
 
-A segment reaches from values that the port handed out (or the images) to the next layer that it handed
-out: one layer where all are observed, the whole network where only logits are. A mistake inside it is
-evaluated on from there by the right layers, its bound carried along. Candidates are first tried on one
-or two digits, and only those that survive on everything.
+A segment runs from values that the port returned (or the images) to the next layer that it returned: one
+layer if all are observed, the whole network if only the logits are. After a mistake, the right layers of
+the segment follow, and its bound is carried through them. Candidates are first tried on two digits; those
+that fit are tried on all of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,25 +19,25 @@ from lenet.network.architecture import ACTIVATION_SHAPES
 from parity.arithmetic import Array, Bounded
 
 FEW = 2  # digits on which candidates are tried first
-PAIR_SECONDS = 15.0  # of computing, how long pairs are searched: the same on a busy machine
+PAIR_SECONDS = 15.0  # limit for the search for pairs, in seconds of CPU time: load does not change it
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe's share of a segment: its input, and what the port returned at its end."""
+    """A segment on one probe: the values at its start, and those that the port returned at its end."""
 
     x: Bounded
     seen: Array
     params: Mapping[str, Array]
 
     def head(self, count: int) -> "Sample":
-        """The first digits alone."""
+        """The same with the first `count` digits only."""
         return Sample(Bounded(self.x.value[:count], self.x.bound[:count]), self.seen[:count], self.params)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Stages in order, the last one observed; `base` holds changes that are explained already."""
+    """Consecutive stages, the last of them observed; `base` holds changes that are explained already."""
 
     stages: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -46,12 +46,13 @@ class Segment:
 
     @property
     def target(self) -> str:
-        """The observed layer at its end."""
+        """The name of the observed layer at the end."""
         return self.stages[-1]
 
     @cached_property
     def right(self) -> list[list[Bounded]]:
-        """For each sample, the right value before each stage, and after the last; ends where it must."""
+        """For each sample, the right value before each stage and after the last. The list is shorter if a
+        shape does not fit."""
         return [list(self._states(sample)) for sample in self.samples]
 
     def _states(self, sample: Sample) -> Iterator[Bounded]:
@@ -65,7 +66,7 @@ class Segment:
             yield x
 
     def expected(self, index: int, changes: Changes) -> Bounded | None:
-        """The output of sample `index` under `changes`; None if such a network cannot exist."""
+        """The output of sample `index` under `changes`; None if the shapes of that network do not fit."""
         first = next((k for k, name in enumerate(self.stages) if name in changes), len(self.stages))
         states = self.right[index]
         if first >= len(states):
@@ -79,7 +80,7 @@ class Segment:
             return None
 
     def head(self, digits: int) -> "Segment":
-        """The same on few digits, the sharpest sample (the last: exact weights) first."""
+        """The same on few digits, with the tightest sample (the last: exact weights) first."""
         samples = tuple(sample.head(digits) for sample in reversed(self.samples))
         return replace(self, samples=samples)
 
@@ -90,8 +91,8 @@ class Segment:
 
     @cached_property
     def mendable(self) -> bool:
-        """Whether mistakes could give these shapes: none changes the number of digits, or how many
-        outputs a dense layer's weights have."""
+        """Whether a mistake of the catalogue could give these shapes: none changes the number of digits or
+        the number of outputs of a dense layer."""
         dense = len(ACTIVATION_SHAPES[self.target]) == 1 and self.target != "flatten"
         return all(
             len(sample.seen) == len(sample.x.value)
@@ -101,8 +102,8 @@ class Segment:
 
     @cached_property
     def could_round(self) -> bool:
-        """Whether the right network explains what was seen if exact sums are granted their roundings. Through
-        several layers that is the worst case of many, the end-to-end bound of `lenet compare`."""
+        """Whether the right network explains the observed values if sums that could be exact may round too.
+        Over several layers this is the end-to-end bound of `lenet compare`."""
         return self.explains(ROUNDED)
 
     def explains(self, changes: Changes) -> bool:
@@ -117,7 +118,7 @@ class Segment:
         return used or not formats
 
     def need(self, changes: Changes) -> float:
-        """The largest error/bound of any value in the network with `changes`."""
+        """The largest ratio of error to bound, over all values, in the network with `changes`."""
         shares = [0.0]
         for index, sample in enumerate(self.samples):
             expected = self.expected(index, changes)
@@ -128,13 +129,13 @@ class Segment:
         return max(shares)
 
     def proves(self, changes: Changes) -> bool:
-        """True if, on some probe, the bound excludes the right value at most of the departing values.
+        """True if, on some probe, the bound excludes the right value at more than half of the wrong values.
 
-        A wide enough bound would explain anything.
+        Without this check, a wide bound would explain anything.
         """
         for index, (sample, states) in enumerate(zip(self.samples, self.right, strict=True)):
             if len(states) <= len(self.stages):
-                return True  # the right network does not even exist on what the port made before
+                return True  # the right network cannot even take these input shapes
             expected = self.expected(index, changes)
             if expected is not None:
                 count = Count()
@@ -156,7 +157,7 @@ class Segment:
 
 @dataclass
 class Count:
-    """Counts the departing values, and those at which a mistake's bound excludes the right value."""
+    """Counts the wrong values, and how many of them a mistake proves: its bound excludes the right value."""
 
     departing: int = 0
     proving: int = 0
@@ -172,7 +173,7 @@ class Count:
 
     @property
     def most(self) -> bool:
-        """Whether it is more than half of them."""
+        """Whether more than half of the wrong values prove the mistake."""
         return 2 * self.proving > self.departing
 
 
@@ -181,10 +182,10 @@ class Match:
     """An explanation of a segment.
 
     Attributes:
-        kinds: one or two mistakes, each with the stages that it touches.
-        changes: what they change.
-        starts: for each sample, the true value of the target layer, from which the port went on.
-        pending: changes that still wait beyond the segment.
+        kinds: one or two mistakes, each with the stages that it changes.
+        changes: the changes that they make to the right network.
+        starts: for each sample, the values of the last layer from which the port computed the next one.
+        pending: changes to stages after the segment.
     """
 
     kinds: tuple[tuple[Kind, tuple[str, ...]], ...]
@@ -194,10 +195,10 @@ class Match:
 
 
 def fits(seen: Array, expected: Bounded, dtype: str = "float32") -> bool:
-    """Whether every value lies within its bound, and on the coarse grid if one is claimed.
+    """Whether every value lies within its bound and, if a coarse format is claimed, is a number of it.
 
-    Where the sum of magnitudes overflows `dtype` (it exceeds the error by less than 2^24), or where the
-    bound itself is none, anything may come out, a NaN included.
+    Where the sum of magnitudes overflows `dtype` (it is less than 2^24 times the bound), or where the bound
+    is not a number, any value fits, even NaN.
     """
     if seen.shape != expected.value.shape:
         return False
@@ -218,7 +219,8 @@ def within(seen: Array, expected: Bounded, dtype: str) -> Array:
 def excluded(wrong: Bounded, right: Bounded) -> Array:
     """Where a mistake's bound excludes the right value.
 
-    A coarse format's bound never does; there the evidence is the grid, which right values must miss.
+    The bound of a coarse format never excludes it. The evidence is then that rounding to the format moves the
+    right value by more than its own bound.
     """
     if wrong.value.shape != right.value.shape:
         return np.ones(wrong.value.shape, bool)
@@ -229,7 +231,7 @@ def excluded(wrong: Bounded, right: Bounded) -> Array:
 
 
 def single_matches(segment: Segment) -> list[Match]:
-    """Every single mistake that explains the segment, the simplest tier alone."""
+    """All single mistakes that explain the segment, from the first tier that has any."""
     head = segment.head(FEW)
     found: list[tuple[int, Match]] = []
     for mistake in candidates(segment) if segment.mendable else ():
@@ -251,25 +253,24 @@ def single_matches(segment: Segment) -> list[Match]:
 
 
 def closest(matches: list[Match], segment: Segment) -> list[Match]:
-    """Explanations sorted by their largest error/bound, smallest first."""
+    """Explanations, the one with the smallest ratio of error to bound first."""
     return sorted(matches, key=lambda match: segment.need(match.changes)) if len(matches) > 1 else matches
 
 
 def candidates(segment: Segment) -> Iterator[Mistake]:
-    """The mistakes that touch this segment, and nothing outside of it but what may be pending."""
+    """The mistakes that change only this segment, apart from changes that may be pending."""
     for mistake in FORWARD:
         if mistake.told_by in segment.stages[:-1]:
             continue
         inside = [name in segment.stages for name in mistake.stages]
         if all(inside) or (mistake.pending and inside[0]):
             yield mistake
-        elif mistake.habit and sum(inside) > 1:  # as far as it is seen here
+        elif mistake.habit and sum(inside) > 1:  # the part of it inside this segment
             yield replace(mistake, changes={n: c for n, c in mistake.changes.items() if n in segment.stages})
 
 
 def handed_out_matches(segment: Segment) -> list[Match]:
-    """Explanations by which the right values were handed out in another form. The port went on with the
-    right ones."""
+    """Explanations under which the port computed the right values and returned them in another form."""
     found = []
     for entry in HANDED_OUT:
         if segment.target not in entry.layers:
@@ -281,7 +282,7 @@ def handed_out_matches(segment: Segment) -> list[Match]:
             expected = states[-1]
             try:
                 view = Bounded(entry.view(expected.value), entry.view(expected.bound))
-            except ValueError:  # what the port made before has no such view
+            except ValueError:  # these shapes have no such form
                 break
             if not fits(sample.seen, view, segment.dtype):
                 break
@@ -293,7 +294,7 @@ def handed_out_matches(segment: Segment) -> list[Match]:
 
 
 def generic(segment: Segment, seed: int = 11) -> Segment:
-    """The same stages on random input and random weights, where nothing coincides by accident."""
+    """The same stages on random input with random weights, where different functions differ in value."""
     rng = np.random.default_rng(seed)
     sample = segment.samples[0]
     shape = (4, *sample.x.value.shape[1:])
@@ -303,7 +304,7 @@ def generic(segment: Segment, seed: int = 11) -> Segment:
 
 
 def tells_apart(segment: Segment, one: Changes, two: Changes) -> bool:
-    """Whether the two explanations differ on this segment's samples by more than their bounds."""
+    """Whether two explanations differ on this segment's samples by more than their bounds."""
     for index in range(len(segment.samples)):
         a, b = segment.expected(index, one), segment.expected(index, two)
         if a is None or b is None:
@@ -316,7 +317,7 @@ def tells_apart(segment: Segment, one: Changes, two: Changes) -> bool:
 
 
 def stages_between(before: str, target: str) -> tuple[str, ...]:
-    """The stages after `before` ("" for none) up to and with `target`."""
+    """The stages after `before` ("" for the start of the network), up to and including `target`."""
     names: Iterable[str] = STAGES
     ordered = list(names)
     start = ordered.index(before) + 1 if before else 0

@@ -1,4 +1,4 @@
-"""The record of one wrong place: the evidence, and the mistakes that explain it."""
+"""One wrong place in a port: the evidence, and the mistakes that explain it."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from lenet.diagnose.mistakes.base import Kind
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One mistake, named.
+    """A mistake of the catalogue, at the places where a port makes it.
 
     Attributes:
-        name: how it is called.
-        explanation, remedy: one sentence each.
+        name: the name of the mistake in the catalogue.
+        explanation, remedy: what is wrong, and what to do; a sentence each.
         case: URL of a reported case of the same mistake, or "".
-        where: the places that it spoils: ("conv2",), ("loss",), ("training step",).
+        where: the affected places: ("conv2",), ("loss",), ("training step",).
     """
 
     name: str
@@ -24,20 +24,20 @@ class Diagnosis:
 
     @classmethod
     def of(cls, kind: Kind, where: tuple[str, ...]) -> "Diagnosis":
-        """The catalogue's words, at a place."""
+        """The catalogue's description of a mistake, with the places where it was found."""
         return cls(kind.name, kind.explanation, kind.remedy, kind.case, where)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One place where the port is not the network.
+    """A place where the port differs from the network by more than rounding.
 
     Attributes:
         where: "conv2", "loss", "gradient of conv1.weight", "step 4".
-        evidence: what was seen there, one line.
-        causes: the mistakes that together explain it: one, two, or none ("unknown at conv2").
-        alternatives: other explanations, each of one or two mistakes, that fit these data as well.
-        apart: what would tell them apart; "" without alternatives.
+        evidence: what the port returned there, in one line.
+        causes: the one or two mistakes that together explain it; empty if unknown.
+        alternatives: other explanations, each of one or two mistakes, that fit these values as well.
+        apart: the input that would tell the explanations apart; "" without alternatives.
     """
 
     where: str
@@ -48,7 +48,7 @@ class Finding:
 
     @property
     def known(self) -> bool:
-        """Whether some mistake of the catalogue explains it."""
+        """Whether a mistake of the catalogue explains this place."""
         return bool(self.causes)
 
     def __str__(self) -> str:

@@ -30,18 +30,18 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     """Every wrong place of the forward pass, in order of execution.
 
     Raises:
-        UserError: a layer's name is unknown, or the probes were not all answered alike.
+        UserError: a layer's name is unknown, or nothing was returned.
     """
     layers = observed_layers(probes, observed)
     if not (layers or observed.gradients or observed.trajectory):
-        raise UserError("nothing to judge: the port handed out no layer, no gradient and no training step")
+        raise UserError("nothing to judge: the port returned no layer, no gradient and no training step")
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
     for k, name in enumerate(layers):
         if problem := _shapeless(probes, observed, name):
             found.append(Finding(name, problem))
-            break  # no layer can be fed what has other axes, or no digits
+            break  # the next layer cannot take an array with other axes, or without digits
         segment = _segment(probes, observed, place, name, starts, pending)
         place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
         starts = tuple(_exact(sample.seen) for sample in segment.samples)
@@ -61,12 +61,12 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             pending = {**pending, **matches[0].pending}
             starts = tuple(_exact(start) for start in matches[0].starts)
         if not finite:
-            break  # nothing can be judged behind a NaN
+            break  # after a NaN, nothing can be judged
     return found
 
 
 def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
-    """The layers of a forward pass without findings that are right only with more roundings than expected."""
+    """Layers of a right forward pass that fit only if a sum rounds that should be exact."""
     place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
     for name in observed_layers(probes, observed):
         segment = _segment(probes, observed, place, name, starts, {})
@@ -77,7 +77,7 @@ def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
 
 
 def notes(probes: Probes, observed: Observed) -> list[str]:
-    """Remarks on a right forward pass that are not mistakes."""
+    """Remarks on a right forward pass: deviations that are no mistakes."""
     said = dict[str, None]()
     for name in rounded_layers(probes, observed):
         said[ROUNDED_ONCE_MORE.format(name=name)] = None
@@ -94,14 +94,14 @@ def notes(probes: Probes, observed: Observed) -> list[str]:
 
 
 ROUNDED_ONCE_MORE = (
-    "{name} departs by no more than roundings may be, where no sum rounds: its weights or products were "
-    "computed by way of other numbers (weight norm, a fast convolution)"
+    "{name} is off by a rounding error where the direct computation is exact: its weights or products were "
+    "computed through other numbers (weight norm, a fast convolution)"
 )
-FLUSHED = "denormals, numbers below 1.2e-38, are taken for zero: no weights or pixels in use are so small"
+FLUSHED = "denormals (numbers below 1.2e-38) are set to zero; no weights or pixels in use are so small"
 
 
 def observed_layers(probes: Probes, observed: Observed) -> list[str]:
-    """The layers handed out on every probe, in order of execution."""
+    """The layers that the port returned on every probe, in order of execution."""
     answers = [observed.activations.get(probe.name, {}) for probe in probes.forward]
     unknown = {name for answer in answers for name in answer} - ACTIVATION_SHAPES.keys()
     if unknown:
@@ -110,7 +110,7 @@ def observed_layers(probes: Probes, observed: Observed) -> list[str]:
 
 
 def _shapeless(probes: Probes, observed: Observed, name: str) -> str:
-    """What is wrong with a layer that has another number of axes, or no digits, in one line."""
+    """A line about a layer with the wrong number of axes or without digits; "" if its shape can be used."""
     for probe in probes.forward:
         shape, wanted = observed.activations[probe.name][name].shape, ACTIVATION_SHAPES[name]
         if len(shape) != len(wanted) + 1 or not shape[0]:
@@ -145,7 +145,8 @@ def _wide(params: Mapping[str, Array]) -> dict[str, Array]:
 def _that_go_on(
     matches: list[Match], probes: Probes, observed: Observed, name: str, rest: list[str]
 ) -> list[Match]:
-    """Keep the explanations under which the later layers also fit; if there is none, those that end here."""
+    """Keep the explanations under which the later layers also fit. If there are none, keep those that change
+    no later layer."""
     claimed = [stage for match in matches for stage in match.pending]
     last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
     good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]
@@ -158,7 +159,7 @@ def _reached(layer: str, stages: list[str]) -> bool:
 
 
 def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: list[str]) -> bool:
-    """Whether these layers are right after such a mistake."""
+    """Whether the layers `rest` are right if this explanation is true."""
     starts, pending = tuple(_exact(start) for start in match.starts), match.pending
     for after in rest:
         segment = _segment(probes, observed, name, after, starts, pending)
@@ -171,7 +172,7 @@ def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: 
 
 
 def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding]) -> list[Finding]:
-    """Whether a layer of a float32 port is right and has more digits than float32, the first time."""
+    """A finding if a layer of a float32 port is right but holds float64 values; reported once."""
     if observed.dtype != "float32" or any(f.causes and f.causes[0].name == FLOAT64.name for f in before):
         return []
     for probe in probes.forward:
@@ -199,13 +200,13 @@ def _first_place(segment: Segment, match: Match) -> str:
 
 
 def _evidence(segment: Segment) -> str:
-    """What was seen at the target, in one line."""
+    """The deviation at the segment's last layer, in one line."""
     for sample, states in zip(segment.samples, segment.right, strict=True):
         seen, name = sample.seen, segment.target
         if not np.isfinite(seen).all():
-            return f"{name} holds {int((~np.isfinite(seen)).sum())} values that are no finite numbers"
+            return f"{name} holds {int((~np.isfinite(seen)).sum())} values that are not finite"
         if len(states) <= len(segment.stages):
-            return f"{name} has shape {seen.shape}, behind a layer whose shape does not fit"
+            return f"{name} has shape {seen.shape}, after a layer whose shape does not fit"
         expected = states[-1]
         if seen.shape != expected.value.shape:
             return f"{name} has shape {seen.shape}, expected {expected.value.shape}"
@@ -214,26 +215,26 @@ def _evidence(segment: Segment) -> str:
             outside = off > expected.bound
             worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
             return (
-                f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; the "
-                f"largest departure: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
+                f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; "
+                f"largest deviation: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
                 f"± {expected.bound[worst]:.1g}{_coarser(segment)}"
             )
     return f"{segment.target} is within rounding"
 
 
 def _coarser(segment: Segment) -> str:
-    """Further facts about a departure that name no mistake."""
+    """A remark if values of a float64 port fit float32's bounds; otherwise ""."""
     coarse = replace(segment, dtype="float32")
     within = segment.dtype == "float64" and coarse.is_right
-    return "; all lie within float32's: something was computed in float32" if within else ""
+    return "; all lie within float32's bound: something was computed in float32" if within else ""
 
 
 def _apart(segment: Segment, matches: list[Match]) -> str:
-    """The input that tells the first two explanations apart, found by trying."""
+    """The input that tells the first two explanations apart, found by trying several."""
     one, two = matches[0].changes, matches[1].changes
     random = generic(segment)
     if not one or not two:
-        return "the layers that follow, if they are handed out"
+        return "the layers that follow, if the port returns them"
     if tells_apart(random, one, two):
         weights_only = generic(segment)
         given = weights_only.samples[0]
@@ -245,4 +246,4 @@ def _apart(segment: Segment, matches: list[Match]) -> str:
         if tells_apart(Segment(segment.stages, (pixels,), segment.dtype, segment.base), one, two):
             return "random images with the same weights"
         return "random images with random weights"
-    return "nothing that is handed out here: both are the same function; hand out the layers between"
+    return "no input: both are the same function of the layers returned here; return the layers between them"

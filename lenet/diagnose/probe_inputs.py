@@ -1,26 +1,27 @@
-"""The inputs on which a port is judged, and the record of what it returned.
+"""The inputs on which a port is judged, and the record of the values that it returned.
 
-What hides mistakes is left out. Constant weights or images hide every permutation, one channel hides the
-order of channels, batch 1 hides what mixes digits, and the empty margin of MNIST hides how a convolution
-pads: half of the digits here are rolled over the edge. The sets of weights see different things:
+The inputs avoid everything that hides mistakes. Constant weights or images hide every permutation, a
+single channel hides the order of channels, a batch of 1 hides a mix-up of digits, and the empty margin of
+MNIST hides the padding of a convolution: half of the digits here are rolled over the edge. Each set of
+weights reveals other mistakes:
 
 - `random`: normal weights and biases, no two alike;
 - `trained`: the shared weights, with their confident logits;
 - `exact`: trained weights and images on a dyadic grid, where no sum of the forward pass rounds
-  (`lenet.reference.certificate`). The bound is zero whatever lies between, so that a mistake anywhere
-  is told from any other by the logits alone, and the gradients' bounds hold only what the backward
-  pass rounds. Ties in pooling windows are frequent: their rule is seen;
-- `fine`: few weights, and those of conv1 of 12 bits, so that still no sum rounds, and every layer's operands
-  need more bits than TF32 or bfloat16 have. All of it times 2^-24, which float32 takes as easily and
-  float16 does not, so that TF32, whose products are as coarse as float16's, is told from it;
-- `subnormal`: the same times 2^-128, below float32's smallest normal number, for a note alone: frameworks
-  may take such numbers for zero, and some do;
-- `loud`: the same with logits 64 times as large and labels that are often wrong, where a softmax without
-  its shift overflows and a clipped probability shows.
+  (`lenet.reference.certificate`). All bounds are zero, so the logits alone tell any two mistakes apart,
+  and the bounds of the gradients contain only the roundings of the backward pass. Ties in pooling windows
+  are frequent, so the rule for ties shows;
+- `fine`: few nonzero weights, with 12 bits in conv1. Still no sum rounds, and the operands of every layer
+  need more bits than TF32 or bfloat16 have. All activations are scaled by 2^-24, which float32 can represent
+  and float16 cannot. That distinguishes TF32 from float16, which has as many significant bits;
+- `subnormal`: `exact` scaled by 2^-128, below the smallest normal float32. It only leads to a note, because
+  frameworks may set such numbers to zero, and some do;
+- `loud`: the weights of `exact` with logits 64 times as large and many wrong labels: a softmax without
+  the shift overflows, and a clipped probability shows.
 
-The training run has momentum, a large weight decay, a learning-rate drop and a short last batch, and
-starts from weights of which those after the first layer are positive: no sum cancels before the logits,
-so that the worst case of rounding stays far below any term of the step.
+The training run has momentum, a large weight decay, a learning-rate drop and a short last batch. Its
+weights after the first layer are positive, so no sum cancels before the logits, and the worst case of
+rounding stays far below every term of the update.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,24 +43,24 @@ Gradients = Callable[[Arrays, np.ndarray, np.ndarray], tuple[float | None, Mappi
 Train = Callable[[Arrays, list[Batch], Recipe], Mapping[str, np.ndarray]]
 
 DIGITS = 16  # in the batch of a probe
-LARGE = 8.0  # values beyond 6, where ReLU6 ends, from the first layer on
+LARGE = 8.0  # gives values above 6, where ReLU6 cuts off, from the first layer on
 SUBNORMAL = 2.0**-128  # the smallest normal float32 is 2^-126, the weights of conv1 are below 1
-SIGNS = 0.75  # of the few weights are positive, that not every unit is shut
+SIGNS = 0.75  # share of positive weights, so that not every unit is zero after ReLU
 FAINT = 2.0**-24  # the smallest positive float16
-LOUD = 64.0  # exp overflows in float64 from a logit of 710 on: the exact logits reach 20
+LOUD = 64.0  # exp overflows in float64 for logits above 710; those of the exact weights reach 20
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One set of weights and one batch.
+    """A set of weights and a batch of digits.
 
     Attributes:
         name: "random", "trained", "fine", "subnormal", "exact" or "loud".
         params: shared weights, float32.
         images, labels: (N, 1, 28, 28) float32 and (N,) int64. The labels need not be true.
-        forward: whether activations are asked for.
-        backward: whether loss and gradients are.
-        judged: whether the activations must be right; a note is made of the others.
+        forward: whether the port is asked for activations.
+        backward: whether it is asked for loss and gradients.
+        judged: whether wrong activations are a mistake; otherwise they only lead to a note.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Course:
-    """A short training run: where it starts (the velocity is zero there), its batches and its recipe."""
+    """A short training run: its initial parameters (with zero velocity), batches and recipe."""
 
     start: Arrays
     batches: tuple[Batch, ...]
@@ -82,37 +83,37 @@ class Course:
 
 @dataclass(frozen=True)
 class Probes:
-    """Everything that a port is run on."""
+    """All inputs that a port is run on."""
 
     probes: tuple[Probe, ...]
     course: Course
 
     @property
     def asked(self) -> tuple[Probe, ...]:
-        """The probes on which activations are asked for."""
+        """The probes for which the port is asked for activations."""
         return tuple(probe for probe in self.probes if probe.forward)
 
     @property
     def forward(self) -> tuple[Probe, ...]:
-        """Those of them on which activations are judged."""
+        """The probes whose activations are judged."""
         return tuple(probe for probe in self.asked if probe.judged)
 
     @property
     def backward(self) -> tuple[Probe, ...]:
-        """Those on which loss and gradients are asked for."""
+        """The probes for which the port is asked for loss and gradients."""
         return tuple(probe for probe in self.probes if probe.backward)
 
 
 @dataclass
 class Observed:
-    """What a port returned on the probes; everything but some activation may be missing.
+    """The values that a port returned on the probes. Any part may be missing, but not all.
 
     Attributes:
-        dtype: what the port claims to compute in, "float32" or "float64".
-        activations: by probe, then by layer: any of the names of `lenet.network.architecture.LAYERS`, as
-            handed out (a wrong shape is evidence, not an error).
-        gradients: by probe: (loss or None, {parameter: array}), perhaps of some parameters only.
-        trajectory: the parameters after the first step, after the second, …; None if it does not train.
+        dtype: the type that the port claims to compute in, "float32" or "float64".
+        activations: {probe: {layer: array}}, for any layers of `lenet.network.architecture.LAYERS`. Arrays
+            are kept as they were returned: a wrong shape is evidence, not an error.
+        gradients: {probe: (loss or None, {parameter: array})}, perhaps for some parameters only.
+        trajectory: the parameters after the first step, after the second, and so on; None without training.
     """
 
     dtype: str = "float32"
@@ -128,14 +129,14 @@ def observe(
     train: Train | None = None,
     dtype: str = "float32",
 ) -> Observed:
-    """Run a port, given as plain functions, on every probe.
+    """Run a port on every probe. The port is given as plain functions.
 
     Args:
-        activations: (params, images) to {layer: array}; some layers, or only "logits".
-        gradients: (params, images, labels) to (mean loss or None, {parameter: gradient}).
-        train: (params, batches, recipe) to the parameters after one step for each batch, from a
-            velocity of zero. It is called on the first batch, on the first two, and so on.
-        dtype: what the port claims to compute in.
+        activations: takes (params, images), returns {layer: array} for some layers, at least "logits".
+        gradients: takes (params, images, labels), returns (mean loss or None, {parameter: gradient}).
+        train: takes (params, batches, recipe), makes a step for each batch from zero velocity, and returns
+            the parameters. It is called on the first batch, on the first two, and so on.
+        dtype: the type that the port claims to compute in.
     """
     seen = Observed(dtype)
     for probe in probes.asked:
@@ -154,7 +155,7 @@ def observe(
 
 
 def observe_port(probes: Probes, port: Port) -> Observed:
-    """Run a port of the registry on every probe, as far as it goes."""
+    """Run a port of the registry on every probe: forward, and backward and training if it has them."""
 
     def activations(params: Arrays, images: np.ndarray) -> Arrays:
         port.load(params)
@@ -164,7 +165,7 @@ def observe_port(probes: Probes, port: Port) -> Observed:
         port.load(params)
         return port.gradients(images, labels)
 
-    with np.errstate(all="ignore"):  # a planted mistake may overflow: that is for the diagnosis to say
+    with np.errstate(all="ignore"):  # a planted mistake may overflow; the diagnosis reports it
         try:
             seen = observe(probes, activations, gradients, dtype=port.dtype)
         except Unsupported:
@@ -177,7 +178,7 @@ def observe_port(probes: Probes, port: Port) -> Observed:
 
 @cache
 def standard() -> Probes:
-    """The probes that every port is judged on; deterministic, and nobody may write into them."""
+    """The probes that every port is judged on: always the same, and read-only."""
     digits = test_set()
     batch, other = _batch(digits[:DIGITS]), _batch(digits[DIGITS : 2 * DIGITS])
     exact = weights.read(EXACT)
@@ -202,15 +203,15 @@ def standard() -> Probes:
 
 
 def scaled(params: Arrays, factor: float) -> Arrays:
-    """Weights of a network whose every activation is `factor` times as large."""
+    """Weights that make every activation `factor` times as large."""
     first = {name: w for name, w in params.items() if name == "conv1.weight" or name.endswith("bias")}
     return params | {name: w * np.float32(factor) for name, w in first.items()}
 
 
 def fine_params(seed: int) -> Arrays:
-    """Three weights of ±1 for each output, two of conv1 of 12 bits each, and biases of 12 bits.
+    """Three weights of ±1 for each output, but in conv1 two weights of 12 bits; biases of 12 bits.
 
-    With pixels of 4 bits, sums have at most 17 bits behind conv1 and log2(3) more behind each layer: 24.
+    With 4-bit pixels, sums after conv1 have at most 17 bits, and each layer adds log2(3): at most 24 bits.
     """
     rng, params = np.random.default_rng(seed), dict[str, np.ndarray]()
     for name, shape in PARAM_SHAPES.items():
@@ -229,8 +230,8 @@ def fine_params(seed: int) -> Arrays:
 
 
 def random_params(seed: int, first: float = 1.0) -> Arrays:
-    """Normal weights of variance 2 / fan-in, those of the first layer times `first`, and normal biases:
-    a missing bias must show."""
+    """Normal weights of variance 2 / fan-in, in the first layer multiplied by `first`, and normal biases, so
+    that a missing bias shows."""
     params, rng = initial_params(seed), np.random.default_rng(seed + 1)
     for name, shape in PARAM_SHAPES.items():
         if name.endswith("bias"):
@@ -240,12 +241,12 @@ def random_params(seed: int, first: float = 1.0) -> Arrays:
 
 
 def course(digits: Digits) -> Course:
-    """Three epochs, each with a short last batch; the rate drops within the second, not at a border."""
+    """Three epochs, each with a short last batch; the rate drops in the middle of the second epoch."""
     recipe = Recipe(
         seed=3, epochs=3, batch_size=8, learning_rate=0.05, momentum=0.9, weight_decay=0.125, schedule="drop"
     )
     start = {name: np.abs(w) for name, w in random_params(5).items()}
-    for name in ("conv2.weight", "fc1.weight", "fc2.weight"):  # rows sum to about 1: averages go through
+    for name in ("conv2.weight", "fc1.weight", "fc2.weight"):  # each row sums to about 1
         start[name] *= np.float32(1 / np.sqrt(prod(start[name].shape[1:])))
     start["logits.weight"] *= np.random.default_rng(9).choice(np.array([-1, 1], np.float32), (CLASSES, 84))
     sizes = 3 * (8, 8, 3)
@@ -258,14 +259,14 @@ def course(digits: Digits) -> Course:
 
 
 def _batch(digits: Digits) -> Digits:
-    """Every second digit rolled over the right and the lower edge, so that the border is not empty."""
+    """The digits, every second of them rolled over the right and the lower edge to fill the border."""
     images = digits.images.copy()
     images[::2] = np.roll(images[::2], (9, 5), axis=(2, 3))
     return Digits(images, digits.labels)
 
 
 def _often_wrong(labels: np.ndarray) -> np.ndarray:
-    """Every third label moved on by one class or more, to where the probability is small."""
+    """The labels, with every third of them changed to another class, which has a small probability."""
     moved = labels.copy()
     moved[::3] = (moved[::3] + 1 + np.arange(len(moved[::3])) % (CLASSES - 1)) % CLASSES
     return moved

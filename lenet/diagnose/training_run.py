@@ -1,8 +1,8 @@
 """Judges a port's training run step by step, and explains a wrong update rule.
 
-Each step is judged from the port's own parameters before it: their gradient in float64, with its bound,
-and a velocity that the rule itself has built up from the gradients so far. Nothing drifts: an error of
-one step is not carried into the parameters of the next.
+Each step is judged from the port's own parameters before it: their gradient is computed in float64, with
+its bound, and the velocity follows from the rule and the gradients so far. So nothing drifts: an error in
+one step does not reach the expected parameters of the next.
 """
 
 import time
@@ -35,7 +35,7 @@ class Run:
 
     @cached_property
     def gradients(self) -> list[Gradients]:
-        """The right gradients at each station but the last."""
+        """The right gradients at each station except the last."""
         return [{key: g for key, g, _ in passed if key != "loss"} for passed in self.right]
 
     def gradient(self, k: int, changes: Mapping[str, Callable]) -> Gradients:
@@ -46,7 +46,7 @@ class Run:
     @cached_property
     def right(self) -> list[Passed]:
         """Each step's right backward pass at the parameters before it."""
-        with np.errstate(all="ignore"):  # a run may have left all bounds
+        with np.errstate(all="ignore"):  # the run may have diverged
             return [list(walk_back(tape, {})) for tape in self.tapes]
 
     @cached_property
@@ -56,7 +56,7 @@ class Run:
         return [Tape.record(w, batch.images, batch.labels, self.dtype) for w, batch in steps]
 
     def moment(self, step: int) -> Moment:
-        """What step `step` knows."""
+        """The facts about step `step` that a rule may use."""
         batches, recipe = self.course.batches, self.course.recipe
         return Moment(
             step,
@@ -69,7 +69,8 @@ class Run:
         )
 
     def steps(self, rule: Rule, gradients: Iterable[Gradients]) -> Iterator[tuple[int, str, Bounded]]:
-        """The result of each step under a rule: (step, parameter, its value afterwards), small ones first."""
+        """The result of each step under a rule: (step, parameter, its value afterwards), small parameters
+        first."""
         names = sorted(self.stations[0], key=lambda name: self.stations[0][name].size)
         velocity = {name: _zero(w) for name, w in self.stations[0].items()}
         total: dict[str, Bounded] = {}
@@ -85,12 +86,12 @@ class Run:
 
     @cached_property
     def usual(self) -> dict[tuple[int, str], Bounded]:
-        """What each step gives under the right rule."""
+        """The result of each step under the right rule."""
         return {(k, name): w for k, name, w in self.steps(Rule(), self.gradients)}
 
     @cached_property
     def first_wrong(self) -> tuple[int, str, Bounded] | None:
-        """The first step, and its first parameter in the network's order, outside the bound."""
+        """The first step with a value outside its bound, and the first such parameter of it."""
         for k in range(len(self.stations) - 1):
             for name, w in self.stations[k + 1].items():
                 if not within(w, self.usual[k, name], self.dtype).all():
@@ -98,7 +99,7 @@ class Run:
         return None
 
     def explained(self, rule: Rule, changes: Mapping[str, Callable] | None = None) -> bool:
-        """Whether every step follows the rule, and the right one's steps lie outside its bounds."""
+        """Whether every step follows this rule, and its bounds exclude the steps of the right rule."""
         fresh = (
             (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
         )
@@ -133,16 +134,16 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     return [
         Finding(
             f"step {k + 1}",
-            _evidence(f"{name} behind step {k + 1}", wide[k + 1][name], bound),
+            _evidence(f"{name} after step {k + 1}", wide[k + 1][name], bound),
             causes[0] if causes else (),
             tuple(causes[1:]),
-            "a longer run, with other rates and batch sizes" if len(causes) > 1 else "",
+            "a longer run with other rates and batch sizes" if len(causes) > 1 else "",
         )
     ]
 
 
 def _problem(params: Mapping[str, Array], start: Mapping[str, Array]) -> str:
-    """What is wrong with a station before any value is looked at, in one line."""
+    """A line about a missing, misshapen or non-finite parameter after a step; "" if all are fine."""
     for name, w in start.items():
         if name not in params:
             return f"train returned no {name}"
@@ -175,14 +176,14 @@ def _pairs(run: Run) -> list[Explanation]:
 
 
 def _by_gradients(run: Run) -> list[Explanation]:
-    """Mistakes of loss and gradients under the right rule, for a port that hands out no gradients."""
+    """Mistakes of loss and gradients under the right rule, for a port that returns no gradients."""
     found: list[Explanation] = []
     for mistake in BACKWARD:
         try:
             with np.errstate(all="ignore"):
                 if run.explained(Rule(), mistake.changes):
                     found.append([(mistake.kind, mistake.stages)])
-        except ValueError:  # shapes that no parameter has
+        except ValueError:  # a gradient does not have its parameter's shape
             continue
     return found
 
@@ -192,6 +193,6 @@ def _evidence(what: str, seen: Array, expected: Bounded) -> str:
     outside = off > expected.bound
     worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
     return (
-        f"{int(outside.sum())} of {seen.size} values of {what} lie outside the rounding bound; the largest "
-        f"departure: {seen[worst]:.8g}, expected {expected.value[worst]:.8g} ± {expected.bound[worst]:.1g}"
+        f"{int(outside.sum())} of {seen.size} values of {what} lie outside the rounding bound; largest "
+        f"deviation: {seen[worst]:.8g}, expected {expected.value[worst]:.8g} ± {expected.bound[worst]:.1g}"
     )

@@ -1,7 +1,7 @@
 """Finds two mistakes that together explain a wrong stretch of the forward pass.
 
-Candidates are tried on one digit of the sharpest sample. Many networks with a mistake each run there as
-one batch, so that the search costs seconds; it stops in time.
+Candidates are tried on one digit of the probe with the tightest bounds. Many networks, each with one
+mistake, run there as one batch. The search takes seconds, and it has a time limit.
 """
 
 import time
@@ -20,7 +20,7 @@ ROWS = 128  # networks that run as one batch
 
 
 def pair_matches(segment: Segment) -> list[Match]:
-    """Two mistakes at once: in one layer first, then in two layers of the segment. Stops in time."""
+    """Pairs of mistakes that explain the segment: in two layers, or else both in one. Has a time limit."""
     deadline = time.thread_time() + PAIR_SECONDS
     head = segment.head(1)
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
@@ -30,7 +30,7 @@ def pair_matches(segment: Segment) -> list[Match]:
         for pair in search(head, singles):
             if time.thread_time() > deadline:
                 return found
-            if pair is None:  # nothing yet, but time has passed
+            if pair is None:  # no pair yet: only a chance to look at the clock
                 continue
             one, two = pair
             changes = compose(one.changes, two.changes)
@@ -41,12 +41,12 @@ def pair_matches(segment: Segment) -> list[Match]:
             if not any({k.name for k, _ in match.kinds} == {k.name for k, _ in kinds} for match in found):
                 found.append(Match(kinds, changes, starts, {}))
         if found:
-            break  # two places explain it, and come before two mistakes in one
+            break  # mistakes in two places are preferred to two mistakes in one place
     return closest(found, segment)
 
 
 def _idle(head: Segment, mistake: Mistake) -> bool:
-    """Whether a mistake changes nothing here, or makes no valid network. Then it cannot be half of a pair."""
+    """Whether a mistake changes nothing here, or makes no valid network: it cannot be half of a pair."""
     return not head.differs(mistake.changes)
 
 
@@ -54,8 +54,8 @@ Pairs = Iterator[tuple[Mistake, Mistake] | None]
 
 
 def _in_two_stages(head: Segment, singles: list[Mistake]) -> Pairs:
-    """Pairs in two stages that the first sample does not refute. All first mistakes run as one batch; the
-    last stages, which take the least time, have their turn first."""
+    """Pairs in two stages that fit the first sample. All first mistakes run as one batch. The last stages
+    are tried first, because they take the least time."""
     alone = {stage: [m for m in singles if m.stages == (stage,)] for stage in head.stages}
     sample, carried, waiting = head.samples[0], Batch({}), list[tuple[int, Batch]]()
     for k, stage in enumerate(head.stages[: len(head.right[0]) - 1]):
@@ -75,7 +75,7 @@ def _in_two_stages(head: Segment, singles: list[Mistake]) -> Pairs:
 
 
 def _in_many_stages(head: Segment, singles: list[Mistake]) -> Pairs:
-    """Pairs of which one is made in every layer of its kind: a conversion's habit."""
+    """Pairs in which one mistake is made in every layer of its kind, as conversion scripts do."""
     many = [m for m in singles if len(m.stages) > 1 and not m.of_precision]
     sample, images = head.samples[0], Batch({})
     if "image" in head.stages:
@@ -95,7 +95,7 @@ def _in_many_stages(head: Segment, singles: list[Mistake]) -> Pairs:
 
 
 def _in_one_stage(head: Segment, singles: list[Mistake]) -> Pairs:
-    """Two mistakes in one layer, one after the other, in either order."""
+    """Pairs of mistakes in the same layer, in either order."""
     for k, stage in reversed(list(enumerate(head.stages[: len(head.right[0]) - 1]))):
         here = [m for m in singles if m.stages == (stage,) and not m.of_precision]
         start, rows, count = Batch({None: ([None], head.right[0][k])}), Batch({}), 0
@@ -116,13 +116,13 @@ def _in_one_stage(head: Segment, singles: list[Mistake]) -> Pairs:
 
 @dataclass(frozen=True)
 class Batch:
-    """Networks at the same place: by shape, what is wrong with each of them and their values, one row for
-    each."""
+    """Intermediate values of many wrong networks at the same place, grouped by shape: for each group the
+    mistakes (`owners`) and their values, a row for each network."""
 
     groups: Mapping[object, tuple[list, Bounded]]
 
     def through(self, stages: Iterable[str], head: Segment, changes: Changes) -> "Batch":
-        """All rows through the stages; those whose shapes do not fit are dropped."""
+        """Run all rows through the stages; drop those whose shapes do not fit."""
         result, names = Batch({}), list(stages)
         for owners, x in self.groups.values():
             try:
@@ -135,15 +135,15 @@ class Batch:
         return result
 
     def joined(self, y: Bounded, owners: list) -> "Batch":
-        """With more rows, beside those of their shape. Rows without an error stay among themselves: they
-        may go on without one."""
+        """This batch with more rows, added to the group of their shape. Rows without rounding error form
+        groups of their own, because later layers may keep them exact."""
         key = y.value.shape[1:], bool(y.bound.any())
         others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.bound[:0])))
         value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.bound, y.bound)))
         return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
 
     def fitting(self, seen: Array, dtype: str) -> Iterator[Any]:
-        """The owners of the rows that match what was observed."""
+        """The owners of the rows that match the observed values."""
         for owners, y in self.groups.values():
             if y.value.shape[1:] == seen.shape[1:]:
                 good = np.asarray(within(seen, y, dtype).reshape(len(owners), -1).all(axis=1))

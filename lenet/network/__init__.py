@@ -1,1 +1,1 @@
-"""The network as facts: its layers, weights, digits and recipe. No framework, nothing for the terminal."""
+"""The facts of the network: layers, weights, digits, recipe. Imports no framework and prints nothing."""

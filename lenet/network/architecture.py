@@ -1,6 +1,6 @@
-"""The network as data: one table, from which every shape, name and count is derived.
+"""The table of the network's layers, from which all shapes, names and counts are derived.
 
-Shapes leave out the batch axis and are in the shared layout: (C, H, W), or (features,).
+Shapes are in the shared layout, without the batch axis: (C, H, W) or (features,).
 """
 
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ IMAGE_SHAPE: Shape = (1, 28, 28)
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of the table: an operator of `parity` and its parameters.
+    """A row of the table: an operator of `parity` and the shapes of its parameters.
 
     Attributes:
-        name: of the layer and its output.
-        operator: what it computes of its input and its parameters.
-        params: for each parameter ("weight", "bias") its shape in the shared layout, in the operator's order.
+        name: the name of the layer and of its output.
+        operator: the function of its input and its parameters.
+        params: {"weight" or "bias": shape in the shared layout}, in the operator's order.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Layer:
     params: tuple[tuple[str, Shape], ...] = ()
 
     def param_shapes(self) -> dict[str, Shape]:
-        """Parameter names ("conv1.weight") and shapes in the shared layout."""
+        """{parameter ("conv1.weight"): shape in the shared layout}."""
         return {f"{self.name}.{part}": shape for part, shape in self.params}
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -55,12 +55,12 @@ class Layer:
 
     @property
     def weight_shape(self) -> Shape:
-        """Shape of W, output axis first; () where there is none."""
+        """Shape of W, output axis first; () if there is no W."""
         return dict(self.params).get("weight", ())
 
     @property
     def terms(self) -> int:
-        """Number of products summed into one output value (0: nothing is summed)."""
+        """Number of products in the sum of an output value; 0 if there is no sum."""
         return prod(self.weight_shape[1:]) if self.affine else 0
 
     @property
@@ -87,7 +87,7 @@ def dense(name: str, inputs: int, outputs: int) -> Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in a row."""
+    """A sequence of layers, each with the output of the layer before as input."""
 
     layers: tuple[Layer, ...]
     image_shape: Shape
@@ -102,11 +102,11 @@ class Network:
 
     @cached_property
     def param_shapes(self) -> dict[str, Shape]:
-        """Every parameter's shape in the shared layout, by name."""
+        """{parameter: shape in the shared layout}, for all layers."""
         return {name: shape for layer in self.layers for name, shape in layer.param_shapes().items()}
 
     def graph(self, params: Mapping[str, Array], dtype: str = "float32") -> Graph:
-        """The same network for `parity.judge`: tensors have the layers' names, the input is "image"."""
+        """The network as a graph for `parity.judge`. Tensors have the layers' names; the input is "image"."""
         names = ("image", *(layer.name for layer in self.layers))
         nodes = tuple(
             Node(
@@ -144,5 +144,5 @@ LAYERS = LENET.layers
 ACTIVATION_SHAPES = LENET.shapes
 PARAM_SHAPES = LENET.param_shapes
 PARAM_COUNT = sum(prod(shape) for shape in PARAM_SHAPES.values())
-# A product and an addition for each term of each output; biases, ReLU and pooling are left out.
+# A product and an addition for each term of each output; biases, ReLU and pooling are not counted.
 FLOPS = sum(2 * layer.terms * prod(ACTIVATION_SHAPES[layer.name]) for layer in LAYERS)

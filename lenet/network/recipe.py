@@ -1,4 +1,4 @@
-"""What training does, whatever the framework: initial weights, batches, learning rate, constants."""
+"""The training recipe, the same for all frameworks: initial weights, batches, learning rate, constants."""
 
 import json
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ from lenet.network.digits import Digits
 
 @dataclass(frozen=True)
 class Recipe:
-    """SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v, η from `rate`.
+    """The constants of SGD with momentum: v ← μ·v + g + λ·w, w ← w − η·v, with η from `rate`.
 
     Attributes:
-        seed: of the initial weights and of the order of the digits.
-        epochs, batch_size: the last batch of an epoch is short where the division leaves a rest.
+        seed: the seed of the initial weights and of the order of the digits.
+        epochs, batch_size: the last batch of an epoch is shorter if the division leaves a remainder.
         learning_rate: η at the first step.
         momentum: μ.
-        weight_decay: λ, on weights and biases alike (PyTorch's meaning: added to the gradient).
-        schedule: "cosine" (half a period, which would reach 0 one step after the last) or "drop" (a
-            tenth of η from the middle of the run on).
+        weight_decay: λ, for weights and biases alike (as in PyTorch, λ·w is added to the gradient).
+        schedule: "cosine" (half a period, which reaches 0 a step after the last) or "drop" (a tenth of η
+            in the second half of the run).
     """
 
     seed: int = 0
@@ -34,7 +34,7 @@ class Recipe:
     schedule: str = "cosine"
 
     def steps(self, digits: int) -> int:
-        """Number of SGD steps of a whole run over `digits` training digits."""
+        """Number of SGD steps in a run on `digits` training digits."""
         return self.epochs * ceil(digits / self.batch_size)
 
     def rate(self, step: int, steps: int) -> float:
@@ -44,13 +44,13 @@ class Recipe:
         return self.learning_rate * (1.0 if step < steps // 2 else 0.1)
 
     def to_json(self) -> str:
-        """The recipe as it is recorded beside weights made by it."""
+        """The recipe as it is recorded in the metadata of weights."""
         return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's digits, and the learning rate η to use on them."""
+    """The digits of a step, and its learning rate η."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -71,10 +71,10 @@ def initial_params(seed: int) -> dict[str, np.ndarray]:
 
 
 def batches(digits: Digits, recipe: Recipe, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-    """The batches of steps `start` to `stop` (default: all), the same from wherever one starts.
+    """The batches of steps `start` to `stop` (default: all); a later start gives the same batches.
 
-    Each epoch's order is a permutation drawn from (seed, epoch) alone, so that an interrupted run
-    goes on with exactly the batches that it has not seen.
+    The order of an epoch is a permutation that depends only on (seed, epoch). So an interrupted run
+    continues with exactly the batches that it has not seen.
     """
     steps = recipe.steps(len(digits))
     per_epoch = steps // recipe.epochs

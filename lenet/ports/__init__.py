@@ -1,7 +1,7 @@
-"""The contract of a port, the registry, and what opens, runs and trains ports.
+"""The contract of a port, the registry, and functions that open and train ports.
 
-The names below are looked up when they are first used. `lenet.ports.threads` and `lenet.ports.quiet` must be
-importable before NumPy and the frameworks, so nothing may be loaded here.
+The names below are imported when they are first used. `lenet.ports.threads` and `lenet.ports.quiet` must be
+imported before NumPy and the frameworks, so this module may load nothing.
 """
 
 from importlib import import_module
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         missing,
         modes,
         names,
+        needed,
         open_port,
+        require,
     )
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "missing",
     "modes",
     "names",
+    "needed",
     "open_port",
+    "require",
 ]
 CONTRACT = {"Arrays", "ForwardPort", "Port", "Unsupported"}
 

@@ -1,4 +1,4 @@
-"""The contract of a port: what every implementation of the network can be asked, whatever its framework."""
+"""The contract of a port: the methods of every implementation of the network, in any framework."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,16 +17,16 @@ Arrays = dict[str, np.ndarray]
 
 
 class Unsupported(UserError):
-    """A port was asked for something that its registry line says it cannot do."""
+    """A port was asked for something that, by its line in the registry, it cannot do."""
 
 
 class Port(ABC):
-    """One implementation in one framework, in one mode and one dtype.
+    """An implementation of the network in a framework, in a given mode and dtype.
 
-    The public methods check what they are given and speak NumPy in the shared layout: images
-    (N, 1, 28, 28) in [0, 1], labels (N,) integers, parameters as in
-    `lenet.network.architecture.PARAM_SHAPES`. They all raise UserError for anything else. An adapter
-    (`lenet_*/port.py`) implements the methods that begin with an underscore.
+    The public methods take and return NumPy arrays in the shared layout: images (N, 1, 28, 28) in [0, 1],
+    labels (N,) integers, parameters as in `lenet.network.architecture.PARAM_SHAPES`. They check their
+    arguments and raise UserError for anything else. An adapter (`lenet_*/port.py`) implements the methods
+    that begin with an underscore.
     """
 
     _optimizer: Any = None
@@ -44,7 +44,7 @@ class Port(ABC):
     def load(
         self, params: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray] | None = None
     ) -> None:
-        """Take shared weights, float32 or the port's dtype; the velocity starts at zero, or as given."""
+        """Load shared weights, float32 or in the port's dtype, and a velocity, which is zero if not given."""
         checked = self._checked(params)
         at_rest = {name: np.zeros_like(array) for name, array in checked.items()}
         self._start = at_rest if velocity is None else self._checked(velocity)
@@ -60,7 +60,7 @@ class Port(ABC):
         return self._activations(self._images(images))
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+        """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
         checked = self._images(images)
         return self._gradients(checked, self._labels(labels, len(images)))
 
@@ -72,38 +72,38 @@ class Port(ABC):
         return self._backward(checked, cotangent.astype(self.dtype))
 
     def train(self, batches: Iterable[Batch], recipe: Recipe) -> Iterator[float]:
-        """One SGD step for each batch, from the current weights and velocity; yields each loss."""
+        """An SGD step for each batch, from the current weights and velocity; yields each loss."""
         self._optimizer = self._make_optimizer(recipe, self.velocity())
         for batch in batches:
             images = self._images(batch.images)
             yield self._train_step(images, self._labels(batch.labels, len(images)), batch.rate)
 
     def params(self) -> Arrays:
-        """The current parameters, copied out in the shared layout."""
+        """A copy of the current parameters in the shared layout."""
         return self._params()
 
     def velocity(self) -> Arrays:
-        """The current momentum buffers, copied out in the shared layout; zeros before any step."""
+        """A copy of the current momentum buffers in the shared layout; zeros before the first step."""
         if self._optimizer is None:
             return {name: array.copy() for name, array in self._start.items()}
         return self._velocity()
 
-    # For timing: batches are already in the framework's layout and memory, and nothing is checked.
+    # For timing: batches are already in the framework's layout and memory, and arguments are not checked.
 
     def inputs(self, images: np.ndarray) -> Any:
         """Images for `forward` and `one_step`, in the framework's own layout and memory."""
         return self._inputs(self._images(images))
 
     def targets(self, labels: np.ndarray) -> Any:
-        """Labels for `one_step`, likewise."""
+        """Labels for `one_step`, in the framework's own memory."""
         return self._targets(self._labels(labels, len(labels)))
 
     def forward(self, inputs: Any) -> np.ndarray:
-        """The logits (N, 10) of a batch from `inputs`; computed to the end when it returns."""
+        """The logits (N, 10) of a batch from `inputs`; the computation is finished when it returns."""
         return self._forward(inputs)
 
     def one_step(self, inputs: Any, targets: Any, rate: float) -> float:
-        """One SGD step on a batch from `inputs` and `targets`, after `train` has set the optimizer up."""
+        """An SGD step on a batch from `inputs` and `targets`, after `train` has set up the optimizer."""
         return self._step(inputs, targets, rate)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ class Port(ABC):
 
     def _labels(self, labels: np.ndarray, count: int) -> np.ndarray:
         check_labels(labels, count)
-        return labels.astype(np.int64, copy=False)  # the one type of integer that all frameworks take
+        return labels.astype(np.int64, copy=False)  # the only integer type that all frameworks accept
 
     @abstractmethod
     def _setup(self) -> None: ...
@@ -163,7 +163,7 @@ class Port(ABC):
 
 
 class ForwardPort(Port):
-    """A port that runs the network but cannot differentiate it; its registry line says why."""
+    """A port that runs the network but cannot differentiate it; its line in the registry gives the reason."""
 
     def _targets(self, labels: np.ndarray) -> Any:
         self._refuse("training")

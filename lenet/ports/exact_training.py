@@ -1,9 +1,9 @@
-"""Trains exact weights: the same network, held on a dyadic grid while it learns.
+"""Trains exact weights: the same network with its weights on a dyadic grid.
 
 Straight-through estimation (Y. Bengio, N. Léonard, A. Courville, "Estimating or Propagating Gradients
 Through Stochastic Neurons", 2013; for weights M. Courbariaux et al., "BinaryConnect", NeurIPS 2015):
-forward and backward pass run at the weights on the grid; their gradients move *latent* weights beside
-them, of which the weights on the grid are the nearest. The update is Adam (D. Kingma, J. Ba, ICLR 2015,
+forward and backward pass use weights on the grid. Their gradients update *latent* weights, and the weights on
+the grid are those nearest to the latent weights. The update is Adam (D. Kingma, J. Ba, ICLR 2015,
 algorithm 1).
 """
 
@@ -26,16 +26,18 @@ from lenet.reference.exact import PIXEL_SHIFT, coarsen, pixel_values
 
 @dataclass(frozen=True)
 class ExactRecipe(Recipe):
-    """Adam on latent weights; `momentum` is its β1, and nothing decays. The defaults made those shipped.
+    """Adam on latent weights, with `momentum` as β1 and no decay. The weights in this package were made with
+    the defaults.
 
     Attributes:
         second_momentum: Adam's β2.
-        epsilon: Adam's ε, beside the root of the second moment.
-        pixel_shift: bits of a pixel that are dropped, see `lenet.reference.exact.coarsen`.
-        jitter: each batch is moved by up to so many pixels, down and right, either way.
-        grids: for conv1, conv2, fc1, fc2, logits: weights are multiples of 2^−grid. The coarser it is,
-            the more of them are zero, and the smaller the largest sums.
-        levels: the largest multiple: 1 makes a layer ternary.
+        epsilon: Adam's ε, added to the root of the second moment.
+        pixel_shift: the number of low bits of a pixel that are dropped, see
+            `lenet.reference.exact.coarsen`.
+        jitter: the largest random shift of a batch, in pixels, in each direction.
+        grids: for conv1, conv2, fc1, fc2, logits: weights are multiples of 2^−grid. On a coarser grid, more
+            weights are zero, and the largest sums are smaller.
+        levels: the largest multiple of the grid step; with 1, a layer is ternary.
     """
 
     epochs: int = 15
@@ -71,7 +73,7 @@ class Adam:
 
 
 def to_grid(latent: Params, recipe: ExactRecipe) -> Params:
-    """The nearest weights on the recipe's grids; biases on the grid of their layer's sums."""
+    """The nearest weights on the recipe's grids, and the nearest biases on the grid of their layer's sums."""
     exponent = recipe.pixel_shift - 8  # of the pixels
     params = {}
     affine = [layer.name for layer in LAYERS if layer.affine]
@@ -89,12 +91,12 @@ def train(
     recipe: ExactRecipe,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Params:
-    """Train by the port's gradients at the weights on the grid; returns those weights.
+    """Train with the port's gradients at the weights on the grid; returns these weights.
 
     Args:
-        port: opened, float32; its weights are replaced.
-        digits: to train on, images as `lenet.network.digits` reads them.
-        recipe: of the run; the result depends on it and the port's rounding alone.
+        port: an opened float32 port; its weights are replaced.
+        digits: the training digits, as `lenet.network.digits` reads them.
+        recipe: the recipe; the result depends only on it and on the port's rounding.
         progress: called after each step with the number of steps done and the loss before the step.
 
     Raises:
@@ -112,7 +114,7 @@ def train(
 
 
 def _coarse_batches(digits: Digits, recipe: ExactRecipe) -> Iterator[Batch]:
-    """The recipe's batches as exact weights take them, each moved by its own few pixels."""
+    """The recipe's batches with pixels coarsened for exact weights, each shifted by a few random pixels."""
     for step, batch in enumerate(batches(digits, recipe)):
         reach = recipe.jitter
         down, right = np.random.default_rng((recipe.seed, 0, step)).integers(0, 2 * reach + 1, 2)
@@ -125,7 +127,7 @@ def _coarse_batches(digits: Digits, recipe: ExactRecipe) -> Iterator[Batch]:
 def write_weights(
     path: Path, params: Params, port: Port, recipe: ExactRecipe, digits: Digits
 ) -> dict[str, str]:
-    """Judge the weights on the test digits and write them, with how they were made and what was found.
+    """Judge the weights on the test digits, and write them with their origin and the results as metadata.
 
     Returns:
         the metadata: that of `lenet.ports.training.record`, and the bits of both certificates.

@@ -1,4 +1,4 @@
-"""Trains ports in lockstep, and measures how far rounding alone drives them apart."""
+"""Trains ports in lockstep, and measures how far rounding drives them apart."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Lockstep:
     """A training run of several ports, step by step.
 
     Attributes:
-        losses: (steps, 1 + len(ports)), the reference's first: of each step's batch, before the step.
-        distances: (steps, len(ports)): after each step, each port's `distance` from the reference's weights.
+        losses: (steps, 1 + len(ports)), the loss of each step's batch before the step, the reference first.
+        distances: (steps, len(ports)), each port's `distance` from the reference's weights after each step.
     """
 
     losses: np.ndarray
@@ -31,7 +31,7 @@ def lockstep(
     steps: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Lockstep:
-    """Train all ports from the recipe's initial weights on the same batches, one step at a time."""
+    """Train all ports from the recipe's initial weights on the same batches, step by step."""
     everybody = [reference, *ports]
     for port in everybody:
         port.load(initial_params(recipe.seed))
@@ -46,14 +46,14 @@ def lockstep(
 
 
 def distance(params: Arrays, reference: Arrays) -> float:
-    """Largest difference of two weights, relative to the largest weight of its own array."""
+    """The largest difference between two weights, relative to the largest weight of their array."""
     return max(float(np.abs(params[name] - w).max() / np.abs(w).max()) for name, w in reference.items())
 
 
 def shaken(port: Port, batches: Iterator[Batch], recipe: Recipe, noise: float, seed: int) -> Iterator[float]:
     """Train, and move every weight by a random ±`noise` (relative to its array's largest) after each step.
 
-    A model of rounding that may be worse than any real one: what it drifts bounds what a port may.
+    This models rounding, perhaps worse than any real rounding: its drift bounds that of a port.
     """
     rng = np.random.default_rng(seed)
     for batch in batches:

@@ -4,14 +4,14 @@ import ctypes
 from contextlib import suppress
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_… of glibc's malloc.h
-LARGEST = 32 << 20  # bytes: the most that glibc takes for the second; larger arrays are mapped each time
+LARGEST = 32 << 20  # bytes, glibc's maximum for MMAP_THRESHOLD; larger arrays are mapped each time
 
 
 def keep_freed() -> None:
     """Make glibc's malloc keep freed memory; without glibc this does nothing.
 
-    Judging makes and frees arrays of some megabytes by the thousand. By itself glibc returns their pages, and
-    each page that is touched again costs a fault.
+    Judging allocates and frees thousands of arrays of some megabytes. By default, glibc returns their pages
+    to the system, and each page that is used again costs a fault.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library has no mallopt
         libc = ctypes.CDLL(None)

@@ -15,8 +15,8 @@ def hide_warnings() -> None:
 
 @contextmanager
 def stderr_held() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2 in this block; shown only if the block raises."""
-    import tempfile  # here, since `lenet --help` has no use for it
+    """Hold back writes to file descriptor 2 in this block; they are shown only if the block raises."""
+    import tempfile  # here, because `lenet --help` does not need it
 
     sys.stderr.flush()
     descriptor = os.dup(2)

@@ -1,4 +1,4 @@
-"""The ports that there are, and what each needs. A framework is imported only when its port is opened."""
+"""The registry of ports with their requirements. A framework is imported only when its port is opened."""
 
 import gc
 import importlib
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parity.errors import MissingFramework, UserError
+from parity.errors import MissingFramework, UserError, install_line
 
 if TYPE_CHECKING:
     from lenet.ports.contract import Port
@@ -17,30 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Framework:
-    """A registry line: where the port lives, its modes, and the package that it needs.
+    """A line of the registry: the module of a port, its modes, and the package that it needs.
 
     Attributes:
         needs: further packages that a part of a mode's name ("torch" in "torch/onnxruntime") imports.
-        dtypes: what its ports compute in.
-        forward_only: why they cannot differentiate or train; empty where they do the whole contract.
+        dtypes: the types that its ports compute in.
+        forward_only: the reason why its ports cannot differentiate or train; empty if they can.
     """
 
     module: str
     package: str
     modes: tuple[str, ...] = ("",)
-    extra: str = ""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float32", "float64")
     forward_only: str = ""
 
     @property
-    def install(self) -> str:
-        """The line that installs what is missing."""
-        return f"pip install -e '.[{self.extra}]'" if self.extra else f"pip install {self.package}"
-
-    @property
     def version(self) -> str:
-        """The version that is installed; cv2 comes in distributions of four other names."""
+        """The installed version; cv2 is part of distributions with four other names."""
         try:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
@@ -51,13 +45,12 @@ FRAMEWORKS = {
     "numpy": Framework("lenet_numpy.port", "numpy", ("", "fast")),
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
-    "jax": Framework("lenet_jax.port", "jax", ("", "eager"), extra="jax"),
+    "jax": Framework("lenet_jax.port", "jax", ("", "eager")),
     "tf1": Framework("lenet_tf1.port", "tensorflow"),
-    "theano": Framework("lenet_theano.port", "pytensor", extra="history"),
+    "theano": Framework("lenet_theano.port", "pytensor"),
     "caffe": Framework(
         "lenet_caffe.port",
         "cv2",
-        extra="history",
         dtypes=("float32",),
         forward_only="OpenCV imports Caffe's network for inference; Caffe itself trained it",
     ),
@@ -69,7 +62,6 @@ FRAMEWORKS = {
             for exporter in ("numpy", "torch", "tf")
             for runtime in ("onnxruntime", "onnxruntime-all", "reference", "opencv")
         ),
-        extra="export",
         needs={
             "torch": ("torch", "onnxscript"),
             "tf": ("tensorflow", "tf2onnx"),
@@ -84,10 +76,10 @@ FRAMEWORKS = {
 
 
 def names(*, forward_only: bool = False) -> list[str]:
-    """Every port and mode: "numpy", "torch", "torch:compile", …
+    """All ports and modes: "numpy", "torch", "torch:compile", …
 
     Args:
-        forward_only: whether to list as well those that do not differentiate or train.
+        forward_only: whether to include those that cannot differentiate or train.
     """
     return [
         f"{name}:{mode}" if mode else name
@@ -98,13 +90,13 @@ def names(*, forward_only: bool = False) -> list[str]:
 
 
 def modes(name: str) -> list[str]:
-    """The port of that name; where there is none, every mode of the framework: "onnx" names twelve."""
+    """The port with this name; if there is none, all modes of the framework ("onnx" has twelve)."""
     known = names(forward_only=True)
     return [name] if name in known else [one for one in known if one.partition(":")[0] == name]
 
 
 def framework(name: str) -> Framework:
-    """The registry line of a port and mode.
+    """The line of the registry for a port and mode.
 
     Raises:
         UserError: there is no such port.
@@ -115,45 +107,58 @@ def framework(name: str) -> Framework:
     return FRAMEWORKS[name.partition(":")[0]]
 
 
-def missing(name: str) -> list[str]:
-    """What the port and mode needs and Python does not find (nothing is imported)."""
+def needed(name: str) -> list[str]:
+    """The packages that the port and mode imports."""
     line = framework(name)
     parts = name.partition(":")[2].split("/")
-    needed = [line.package, *(package for part in parts for package in line.needs.get(part, ()))]
-    return [package for package in needed if importlib.util.find_spec(package) is None]
+    return [line.package, *(package for part in parts for package in line.needs.get(part, ()))]
+
+
+def missing(name: str) -> list[str]:
+    """The packages that the port and mode needs and Python does not find (nothing is imported)."""
+    return [package for package in needed(name) if importlib.util.find_spec(package) is None]
 
 
 def installed(name: str) -> bool:
-    """Whether all that the port and mode needs can be found (nothing is imported)."""
+    """Whether Python finds all packages that the port and mode needs (nothing is imported)."""
     return not missing(name)
 
 
+def require(name: str) -> None:
+    """Refuse a port and mode that cannot be opened (nothing is imported).
+
+    Raises:
+        UserError: there is no such port; MissingFramework: what it needs is not installed.
+    """
+    if packages := missing(name):
+        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {install_line(*packages)}")
+
+
 def open_port(name: str, dtype: str = "float32") -> "Port":
-    """The port of that name, its framework imported, without weights.
+    """Import the framework of the port with this name, and return the port, without weights.
 
     Raises:
         UserError: there is no such port; MissingFramework: its framework is not installed;
             Unsupported: it does not compute in `dtype`.
     """
+    require(name)
     line = framework(name)
-    if packages := missing(name):
-        raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {line.install}")
     try:
         with _no_garbage_collected():
             module = importlib.import_module(line.module)
     except (ImportError, OSError) as error:
         raise MissingFramework(
-            f"port {name!r}: {line.package} does not import ({error}); {line.install}"
+            f"port {name!r}: {line.package} does not import ({error}); {install_line(*needed(name))}"
         ) from error
     return module.Port(name, dtype)
 
 
 @contextmanager
 def _no_garbage_collected() -> Iterator[None]:
-    """Switch the garbage collector off during an import.
+    """Turn the garbage collector off during an import.
 
-    TensorFlow's import makes a million objects that stay, and collecting among them again and again takes a
-    fifth of its time.
+    TensorFlow's import creates a million lasting objects, and a fifth of its time is spent in collections
+    among them.
     """
     enabled = gc.isenabled()
     gc.disable()

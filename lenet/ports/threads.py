@@ -1,8 +1,8 @@
-"""How many threads frameworks may use. Must be set before the frameworks are imported."""
+"""Sets the number of threads of the frameworks, which must be done before they are imported."""
 
 import os
 
-# Each library reads its variable when it is imported, so this module imports none of them.
+# Each library reads its variable when it is imported, so this module must not import any.
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

@@ -1,4 +1,4 @@
-"""Training any port by a recipe: the loop, checkpoints, and what is recorded beside the weights."""
+"""Trains any port by a recipe: the loop, checkpoints, and the metadata of the weights."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ class Checkpoint:
     velocity: Arrays
 
 
-@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges the loss tells, in one line
+@np.errstate(over="ignore", invalid="ignore")  # a diverging run is reported once, by its loss
 def train(
     port: Port,
     digits: Digits,
@@ -36,23 +36,23 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> list[float]:
-    """Train `port` from the recipe's initial weights, or from where `checkpoint` stopped.
+    """Train `port` from the recipe's initial weights, or continue from `checkpoint`.
 
-    After each epoch the state is written to `checkpoint`, whole or not at all; a run that goes on
-    from it sees the same batches and ends in the same weights as one that was never interrupted.
+    After each epoch the state is written to `checkpoint`, completely or not at all. A run that continues
+    from it sees the same batches and ends with the same weights as a run without interruption.
 
     Args:
-        port: opened; its weights are replaced.
-        digits: to train on.
-        recipe: of the run.
-        checkpoint: file of an interrupted run of the same port and recipe, or where to put one.
+        port: an opened port; its weights are replaced.
+        digits: the training digits.
+        recipe: the recipe of the run.
+        checkpoint: the file for checkpoints; if it exists, of an interrupted run of the same port and recipe.
         progress: called after each step with the number of steps done and the loss before the step.
 
     Returns:
-        the loss of every step made by this call.
+        the loss of each step of this call.
 
     Raises:
-        UserError: there are no digits; the checkpoint is damaged, of another run, or cannot be
+        UserError: there are no digits; the checkpoint is damaged, belongs to another run, or cannot be
             written; or the loss is no longer finite.
     """
     if not len(digits):
@@ -78,24 +78,24 @@ def train(
 
 
 def write_checkpoint(path: Path, port: Port, step: int, run: str) -> None:
-    """Everything that the rest of the run depends on, in one safetensors file."""
+    """Write the state of the run, from which it can continue, to a safetensors file."""
     arrays = {f"params/{name}": array for name, array in port.params().items()}
     arrays |= {f"velocity/{name}": array for name, array in port.velocity().items()}
     write_atomically(path, save(arrays, {"run": run, "step": str(step)}))
 
 
 def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
-    """The state in `path`, refused unless it is whole, in `dtype`, and belongs to the same `run`.
+    """Read the state in `path`, which must be complete, in `dtype`, and of the same `run`.
 
     Raises:
-        UserError: the file is damaged, or of another port, recipe or training set.
+        UserError: the file is damaged, or belongs to another port, recipe or training set.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, TypeError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
+        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to start again") from error
     if metadata.get("run") != run:
         raise UserError(f"{path}: checkpoint of another run; delete it, or choose another --out")
     params, velocity = (
@@ -108,7 +108,7 @@ def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
 
 
 def record(port: Port, recipe: Recipe, digits: Digits, accuracy: float) -> dict[str, str]:
-    """What a reader needs to make the weights again: kept in the weights file's metadata."""
+    """The metadata of a weights file: all that is needed to make the weights again."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "port": port.name,
@@ -130,12 +130,12 @@ def _identity(port: Port, digits: Digits, recipe: Recipe) -> str:
 
 
 def write_weights(path: Path, port: Port, metadata: dict[str, str]) -> None:
-    """The port's weights as shared weights, rounded to float32 if it trained in float64."""
+    """Write the port's weights as shared weights, rounded to float32 if it trained in float64."""
     weights.write(path, {name: w.astype(np.float32) for name, w in port.params().items()}, metadata)
 
 
 def accuracy(port: Port, digits: Digits) -> float:
-    """The share of `digits` that the port classifies as labelled."""
+    """The share of `digits` that the port classifies correctly."""
     size = 1000
     starts = range(0, len(digits), size)
     right = [

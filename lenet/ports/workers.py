@@ -1,7 +1,8 @@
-"""Processes that each hold a framework: they import side by side, and no threads run beside another's clock.
+"""Runs frameworks in separate processes: they import at the same time, and timing one is not disturbed by
+the threads of another.
 
-A worker makes an object over there, whose methods are called from here. It is started afresh: a fork
-would copy the locks of threads that it does not copy.
+A worker makes an object in its process, and its methods are called from here. The process is spawned: a fork
+would copy the locks of threads, but not the threads.
 """
 
 import multiprocessing
@@ -16,16 +17,16 @@ from lenet.ports.quiet import hide_warnings
 from parity.errors import UserError
 
 SPAWN = multiprocessing.get_context("spawn")
-LAST_SECONDS = 10  # that an idle process gets to end by itself
+LAST_SECONDS = 10  # time for an idle process to end by itself
 
 
 class Worker:
-    """A process and the object in it; a context manager that ends it.
+    """A process with an object in it; a context manager that ends the process.
 
     Args:
-        name: of what it holds, for a message about its end.
-        make: called over there with `args`; all of them picklable, and small: they are taken when Python
-            has started over there.
+        name: the name of its content, for a message if it ends early.
+        make: called with `args` in the process to make the object. All of these must be picklable, and
+            small, because they are read only after Python has started there.
     """
 
     def __init__(self, name: str, make: Callable[..., Any], *args: Any) -> None:
@@ -33,7 +34,7 @@ class Worker:
         self._pipe, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=_serve, args=(theirs, make, args))
         self._process.start()
-        theirs.close()  # so that its end shows here
+        theirs.close()  # so that this side notices when the process ends
 
     def __enter__(self) -> Self:
         return self
@@ -41,14 +42,14 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._pipe.close()
         self._process.join(LAST_SECONDS)
-        self._process.kill()  # whatever it may still be doing
+        self._process.kill()  # even if it is still working
         self._process.join()
 
     def call(self, method: str, *args: Any) -> Any:
-        """What a method of the object returns.
+        """Call a method of the object and return its result.
 
         Raises:
-            UserError: it, or the making of the object, did; or the process has died.
+            UserError: the method or the making of the object raised it, or the process has died.
         """
         try:
             self._pipe.send((method, args))
@@ -66,9 +67,9 @@ class Worker:
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     hide_warnings()
-    with suppress(EOFError, ConnectionError):  # the parent has gone
+    with suppress(EOFError, ConnectionError):  # the parent has ended
         try:
             held = make(*args)
             while True:

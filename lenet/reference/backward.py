@@ -1,13 +1,13 @@
-"""The backward pass in float64, and how far rounding alone can move a port's gradients from it.
+"""The backward pass in float64, with bounds on the rounding errors of a port's gradients.
 
-Once every ReLU gate and every pooling winner is decided, the backward pass is linear: each gradient is
-a sum of products of cotangents and activations (or weights), and the γ-bound of `parity.arithmetic.bounded`
-applies to it, with both factors' own errors carried along:
+For fixed ReLU gates and pooling winners, the backward pass is linear: each gradient is a sum of products of
+cotangents and activations (or weights). The γ-bound of `parity.arithmetic.bounded` applies, with the errors
+of both factors carried through:
 
     |Σ d̂x̂ − Σ dx| ≤ Σ (ε|x| + |d|e + εe) + γ_{k+1} Σ (|d| + ε)(|x| + e)        k terms
 
-`decided` says where gates and winners are the same for every implementation; there, and only there,
-do the bounds hold.
+`decided` tells for which digits gates and winners are the same in every implementation. The bounds hold
+only for these digits.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,14 +28,14 @@ from parity.operators.pooling import MaxPool
 Numbers = TypeVar("Numbers", bound=Number)
 Step = tuple[Layer, Numbers, Numbers]  # a layer with its input and its output
 
-# Roundings of one softmax and logarithm over ten logits: exp and log within 4 ulps each, which IEEE 754
-# does not promise but every library used here does; ten additions; a subtraction and a division.
+# Roundings of a softmax and a logarithm over ten logits: exp and log within 4 ulps each, which IEEE 754 does
+# not guarantee but every library used here achieves; ten additions; a subtraction and a division.
 SOFTMAX_ROUNDINGS = 64
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """The loss and every parameter's gradient, each with the largest distance rounding allows."""
+    """The loss and the gradients of all parameters, with their rounding bounds."""
 
     loss: Bounded
     params: dict[str, Bounded]
@@ -44,13 +44,13 @@ class Gradients:
 def loss_gradients(
     params: Mapping[str, Array], images: Array, labels: Array, dtype: str = "float64"
 ) -> Gradients:
-    """Mean softmax cross-entropy and its gradients, with bounds for a port that computes in `dtype`.
+    """The mean softmax cross-entropy and its gradients, with bounds for a port that computes in `dtype`.
 
     Args:
         params: shared weights, float32 or float64.
-        images: (N, 1, 28, 28), every digit `decided`.
+        images: (N, 1, 28, 28); every digit must be `decided`.
         labels: (N,).
-        dtype: of the port.
+        dtype: the port's dtype.
     """
     passed = forward_pass(params, given(images, dtype))
     loss, cotangent = cross_entropy(passed[-1][2], labels, dtype)
@@ -65,7 +65,7 @@ def cotangent_gradients(
 
 
 def forward_pass(params: Mapping[str, Array], x: Numbers) -> list["Step[Numbers]"]:
-    """Each layer in order, with its input and its output."""
+    """All layers in order, each with its input and its output."""
     passed = []
     for layer in LAYERS:
         y = evaluate(layer, params, x)
@@ -77,7 +77,7 @@ def forward_pass(params: Mapping[str, Array], x: Numbers) -> list["Step[Numbers]
 def gradients(
     passed: Sequence["Step[Numbers]"], params: Mapping[str, Array], cotangent: Numbers
 ) -> dict[str, Numbers]:
-    """The gradient of every parameter, by name in the table's order, for a cotangent of the logits."""
+    """All gradients, {parameter: gradient} in the table's order, for a cotangent of the logits."""
     found = dict(walk_back(passed, params, cotangent))
     return {name: found[name] for layer, _, _ in passed for name in layer.param_shapes()}
 
@@ -85,8 +85,8 @@ def gradients(
 def walk_back(
     passed: Sequence["Step[Numbers]"], params: Mapping[str, Array], cotangent: Numbers
 ) -> Iterator[tuple[str, Numbers]]:
-    """From the last layer to the first: the gradient of each parameter ("fc1.weight"), then the cotangent of
-    the layer's input ("fc1.input"), but for the first layer, before which nothing lies."""
+    """From the last layer to the first: the gradients of the layer's parameters ("fc1.weight"), then the
+    cotangent of its input ("fc1.input"). The first layer gets no cotangent of its input."""
     for layer, x, y in reversed(passed):
         inputs = (x, *parameters(layer, params, x))
         for k, name in enumerate(layer.param_shapes(), 1):
@@ -105,24 +105,25 @@ def layer_gradient(
 
 
 def window_taps(x: Array, size: int) -> list[Array]:
-    """What every pooling window holds at each of its positions, in row order: views (N, C, P, Q)."""
+    """For each position of a pooling window, in row order, the values there in all windows: views
+    (N, C, P, Q)."""
     rows, columns = x.shape[2] // size * size, x.shape[3] // size * size
     return [x[:, :, i:rows:size, j:columns:size] for i, j in np.ndindex(size, size)]
 
 
 def decided(params: Mapping[str, Array], images: Array, dtype: str = "float64") -> Array:
-    """(N,) bool: digits whose every gate and winner is the same in every implementation.
+    """(N,) bool: digits for which all gates and winners are the same in every implementation.
 
-    A gate is decided where |z| exceeds the bound on z, or that bound is zero. A winner is decided where
-    its value less its bound exceeds every rival plus its bound, or where the rival sees the very same
-    pixels: then both are the same number in exact arithmetic, rounding may pick either, and it does not
-    matter, since a unit's contribution to a parameter's gradient depends on nothing but what it sees.
-    Where the whole window is exactly zero the gates below it are closed, and no winner passes anything.
+    A gate is decided if |z| exceeds the bound on z, or if that bound is zero. A winner is decided if its
+    value minus its bound exceeds every other value of the window plus that value's bound. A rival that sees
+    the same pixels may win as well: both values are equal in exact arithmetic, and both give the same
+    contribution to the gradients of the parameters. If the whole window is exactly zero, the gates below it
+    are closed, and nothing passes.
     """
     outputs = reference(params, images, dtype)
     fine = np.ones(len(images), bool)
     z = given(images, dtype)
-    field, jump = 1, 1  # side of what a unit sees of the image, and distance of neighbours, in pixels
+    field, jump = 1, 1  # side of a unit's receptive field and distance of neighbouring units, in pixels
     padding = 0
     for layer in LAYERS:
         match layer.operator:
@@ -144,7 +145,7 @@ def _per_digit(ok: Array) -> Array:
 
 
 def winner_decided(z: Bounded, images: Array, size: int, field: int, jump: int, padding: int) -> Array:
-    """(N, C, P, Q) bool, for the pooling of activation z; see `decided`."""
+    """(N, C, P, Q) bool: whether the winner of each window is decided when z is pooled; see `decided`."""
     values, errors = np.stack(window_taps(z.value, size)), np.stack(window_taps(z.bound, size))
     winner = values.argmax(axis=0)[None]
     lowest = np.take_along_axis(values - errors, winner, axis=0)
@@ -167,12 +168,12 @@ def same_fields(images: Array, size: int, field: int, jump: int, padding: int) -
 def cross_entropy(logits: Bounded, labels: Array, dtype: str) -> tuple[Bounded, Bounded]:
     """The mean loss, and its cotangent (p − [k = label]) / N for the logits.
 
-    Logits off by at most e change each p_k by a factor within exp(±2e); as the p_k sum to 1, the same
-    factor bounds the change of 1 − p_k, which is the smaller part for a digit that is well classified.
-    By the same token log p_label, whose derivative has 1-norm 2(1 − p), moves by at most
-    2e(1 − p)·exp(2e). The evaluation's own roundings add a relative error a in p, absolute in log p.
-    A p below the smallest normal number may become zero besides, and so may the products that it enters
-    on the way back: fewer than 2^20 of them in one gradient, below 1e-31 in float32.
+    An error e of the logits changes each p_k by a factor within exp(±2e). As the p_k sum to 1, the same
+    factor bounds the change of 1 − p_k, the smaller part for a digit that is classified well. Likewise,
+    log p_label, whose derivative has 1-norm 2(1 − p), changes by at most 2e(1 − p)·exp(2e). Evaluation adds
+    a relative error a to p, which is an absolute error of log p. A p below the smallest normal number may
+    become zero, and so may the products in which it is a factor: fewer than 2^20 of them in a gradient,
+    below 1e-31 in float32.
     """
     u = FORMATS[dtype].u
     n, rows = len(labels), np.arange(len(labels))

@@ -1,33 +1,33 @@
-"""Whether float arithmetic is bound to be exact: decided in integers, layer by layer.
+"""Decides in integers, layer by layer, whether every float evaluation of the network is exact.
 
-The claim. Let every weight and input of a layer be an integer multiple of its grid, and with them
-every product w·x and every bias a multiple of one 2^e. If for each output unit
+Theorem. Let all products w·x and biases of a layer be integer multiples of a common 2^e. If for each
+output unit
 
     Σ|w|·|x| + |b| < 2^p · 2^e        (p = 24 in float32, 53 in float64)
 
-and 2^e and 2^p · 2^e both lie in the range of normal numbers, then every correct evaluation of
-Wx + b in that format returns the exact sum: no operation rounds, so no two implementations differ.
+and both 2^e and 2^p · 2^e are in the range of normal numbers, then every correct evaluation of Wx + b in
+that format returns the exact sum: no operation rounds, so no two implementations differ.
 
-Why. Whatever the order of summation, blocking, vectors, threads or accumulators, an implementation
-adds up some of the terms w·x and b, then adds up such sums. Each of its intermediate values is thus the
-sum of a subset of the terms. That is a multiple of 2^e, as they are, and smaller than 2^(p + e), as the
-sum of *all* magnitudes is: an integer of at most p bits times 2^e, which the format holds. A result
-that the format holds is returned by IEEE arithmetic as it is, in every rounding mode. A product is a
-subset of one term. Fused multiply-add rounds w·x + (subset) once, which is a subset again. A wider
-accumulator holds what the narrow one holds, and nothing is lost when it is narrowed. No value is
-subnormal, so that flushing those to zero changes nothing. Induction over the layers: the inputs of
-the next are the exact outputs of this one; ReLU and max pooling return one of their arguments or zero.
-Equal numbers have equal bits, but for the sign of a zero, which is left open: a ReLU or a gate written
-as x·(x > 0), OpenCV's for one, makes −0 of a negative x, and no later sum can tell.
+Proof. For any order of summation, blocking, vectors, threads or accumulators, each intermediate value is
+the sum of a subset of the terms w·x and b. It is a multiple of 2^e, because all terms are, and it is
+smaller than 2^(p + e), because the sum of *all* magnitudes is. So it is an integer of at most p bits times
+2^e, and the format can represent it. IEEE arithmetic returns such a result exactly, in every rounding mode.
+A product is a subset of a single term. A fused multiply-add rounds w·x + (subset), again a subset. A wider
+accumulator can represent all these values too, and narrowing it loses nothing. No value is subnormal, so
+flushing subnormals to zero changes nothing. By induction, the inputs of the next layer are the exact outputs
+of this layer; ReLU and max pooling return one of their arguments or zero. Equal numbers have equal bits,
+except for the sign of zero, which is left open: a ReLU or a gate computed as x·(x > 0), for example in
+OpenCV, makes −0 of a negative x, and no later sum depends on it.
 
-The backward pass is the same claim about other sums. A weight's gradient is Σ dy·x over the batch and
-all positions, an input's Σ w·dy; a pooling window's and ReLU's gates move dy or drop it. Which entry of
-a pooling window wins a tie is no question of rounding: the ports must agree (the first in row order).
+The backward pass follows from the same theorem for other sums. The gradient of a weight is Σ dy·x over the
+batch and all positions, that of an input is Σ w·dy; pooling windows and ReLU gates move dy or drop it. Which
+entry of a pooling window wins a tie is not a matter of rounding: the ports must agree (the first in row
+order).
 
-Not covered: algorithms that form other sums. Winograd and Strassen add weights among themselves and
-inputs among themselves before they multiply, and Winograd on 5×5 kernels divides by 6 and 24; an FFT
-multiplies by sines. Nor formats that keep fewer bits of the operands: TF32, bfloat16, or float32 put
-together from pieces of them.
+Algorithms that form other sums are not covered. Winograd and Strassen add weights to weights and inputs to
+inputs before they multiply, and Winograd for 5×5 kernels divides by 6 and 24; an FFT multiplies by sines.
+Formats that keep fewer bits of the operands are not covered either: TF32, bfloat16, or float32 assembled
+from pieces of these.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -55,15 +55,15 @@ CHUNK = 100  # digits at once
 
 @dataclass(frozen=True)
 class Sum:
-    """The most that the partial sums of one layer, or of one gradient, can take.
+    """The size of the partial sums of a layer or of a gradient, in bits.
 
     Attributes:
-        name: the layer; or "fc1.weight", "fc1.bias", "fc1.input" for its gradients.
-        exponent: all of them are multiples of 2^exponent.
-        bound: no partial sum exceeds `bound` of those.
-        where: (digit, unit...) of that bound; (unit...) where no digit is singled out.
-        limit: the format's p: `bound` must stay below 2^limit.
-        normal: whether operands, grid and limit lie in the format's range of normal numbers.
+        name: the layer's name; for gradients "fc1.weight", "fc1.bias", "fc1.input".
+        exponent: all partial sums are multiples of 2^exponent.
+        bound: no partial sum exceeds bound · 2^exponent.
+        where: the index of that bound: (digit, unit...), or (unit...) if it holds for all digits.
+        limit: the format's p; `bound` must be below 2^limit.
+        normal: whether operands, grid and limit are in the format's range of normal numbers.
     """
 
     name: str
@@ -80,12 +80,12 @@ class Sum:
 
     @property
     def holds(self) -> bool:
-        """Whether no sum of this kind can round."""
+        """Whether none of these sums can round."""
         return self.normal and self.bound < 1 << self.limit
 
     @property
     def problem(self) -> str | None:
-        """Why not, in one line; None where it holds."""
+        """The reason why a sum can round, in one line; None if none can."""
         if self.bound >= 1 << self.limit:
             return f"{self.name} {list(self.where)}: {self.bits:.2f} bits, more than {self.limit}"
         if not self.normal:
@@ -95,13 +95,13 @@ class Sum:
 
 @dataclass(frozen=True)
 class Certificate:
-    """One `Sum` for each layer or gradient, in order of execution, up to the first beyond int64."""
+    """A `Sum` for each layer or gradient, in order of execution, up to the first that exceeds int64."""
 
     sums: tuple[Sum, ...]
 
     @property
     def broken(self) -> Sum | None:
-        """The first that can round; None if none can."""
+        """The first sum that can round; None if none can."""
         return next((entry for entry in self.sums if not entry.holds), None)
 
     @property
@@ -111,20 +111,20 @@ class Certificate:
 
     @property
     def bits(self) -> float:
-        """The largest of the sums, in bits."""
+        """The size of the largest sum, in bits."""
         return max(entry.bits for entry in self.sums)
 
 
 @dataclass(frozen=True)
 class BatchCertificate(Certificate):
-    """What was found for `digits` given images, and claimed of them alone."""
+    """A certificate for `digits` given images, and no others."""
 
     digits: int
 
 
 @dataclass(frozen=True)
 class RangeCertificate(Certificate):
-    """What was found, and is claimed, for every image whose pixels lie on a grid in a range."""
+    """A certificate for all images with pixels on a grid and in a range."""
 
     lowest: float
     highest: float
@@ -137,7 +137,7 @@ def certify(
     dtype: str = "float32",
     progress: Callable[[int], None] = lambda done: None,
 ) -> BatchCertificate:
-    """The forward pass on `images` (N, 1, 28, 28), N ≥ 1: each digit's own sums, of each unit.
+    """Certify the forward pass on `images` (N, 1, 28, 28), N ≥ 1, from the sums of each digit and unit.
 
     Args:
         params: shared weights.
@@ -160,10 +160,10 @@ def certify(
 def certify_layer(
     layer: Layer, w: Integers, b: Integers, x: Integers, dtype: str = "float32", start: int = 0
 ) -> Sum:
-    """The largest Σ|w||x| + |b| of one layer over the digits of x, which count from `start`.
+    """The largest Σ|w||x| + |b| of a layer over the digits of x, which are numbered from `start`.
 
     Raises:
-        TooWide: it could leave int64.
+        TooWide: the sum might overflow int64.
     """
     grid = min(w.exponent, b.exponent, x.exponent)
     with named(layer.name):
@@ -175,9 +175,9 @@ def certify_layer(
 def certify_backward(
     params: Mapping[str, Array], images: Array, cotangent: Array, dtype: str = "float32"
 ) -> BatchCertificate:
-    """The backward pass on a whole batch, after its forward pass: the sums of every gradient.
+    """Certify the forward and the backward pass on a whole batch, from the sums of every gradient.
 
-    A weight's gradient sums over the batch and all positions, so that it depends on the batch's size.
+    The gradient of a weight is a sum over the batch and all positions, so the batch size matters.
 
     Args:
         params: shared weights.
@@ -201,9 +201,9 @@ def certify_step(
     rate: float,
     dtype: str = "float32",
 ) -> Certificate:
-    """One SGD step from exact gradients: v ← μ·v + g + λ·w, then w ← w − η·v, for each parameter.
+    """Certify an SGD step from exact gradients: v ← μ·v + g + λ·w, then w ← w − η·v, for each parameter.
 
-    The sums are |μ||v| + |g| + |λ||w| and |w| + |η||v|; they hold for dyadic μ, λ and η alone.
+    The sums are |μ||v| + |g| + |λ||w| and |w| + |η||v|, and μ, λ and η must be dyadic.
     """
 
     positive = replace(recipe, momentum=abs(recipe.momentum), weight_decay=abs(recipe.weight_decay))
@@ -223,10 +223,10 @@ def certify_step(
 def certify_range(
     params: Mapping[str, Array], pixel_values: Array, dtype: str = "float32"
 ) -> RangeCertificate:
-    """The forward pass on every image whose pixels are any of `pixel_values`, in the worst case.
+    """Certify the forward pass on all images with pixels among `pixel_values`, by the worst case.
 
-    Each unit's output is confined to an interval: its largest value takes the highest input under
-    every positive weight and the lowest under every negative one. Python's integers do not overflow.
+    Each unit's output lies in an interval. It is largest for the highest input at every positive weight and
+    the lowest input at every negative weight. Python's integers do not overflow.
 
     Args:
         params: shared weights.
@@ -248,7 +248,7 @@ def _forward_sums(params: Mapping[str, Array], images: Integers, start: int, dty
 
 
 def _backward_sums(params: Mapping[str, Array], images: Array, cotangent: Array, dtype: str) -> Iterator[Sum]:
-    """The sums of each gradient: the same formula of the magnitudes."""
+    """The sums of each gradient: the formula of the gradient, applied to magnitudes."""
     dy = integers(cotangent, "cotangent")
     for layer, x, y in reversed(list(walk(params, integers(images)))):
         inputs = [x, *parameters(layer, params, x)]
@@ -284,7 +284,8 @@ def _range_sums(
 def _interval(
     layer: Layer, w: Integers, b: Integers, low: Array, high: Array, exponent: int
 ) -> tuple[Array, Array, Array, int]:
-    """Lowest and highest output and largest sum of each map or unit, in Python integers, and their grid."""
+    """For each map or unit the lowest and highest output and the largest sum, as Python integers, and their
+    grid."""
     taps = w.units.astype(object).reshape(*w.units.shape[:2], -1)  # (out, in, positions of the kernel)
     positive, negative = np.maximum(taps, 0).sum(axis=2), np.minimum(taps, 0).sum(axis=2)
     if isinstance(layer.operator, Conv) and layer.padding:
@@ -300,7 +301,7 @@ def _interval(
 
 
 def _largest(name: str, magnitude: Integers, dtype: str, finest: int, start: int | None = None) -> Sum:
-    """The largest of the sums in `magnitude`, whose first axis counts digits from `start`, if given."""
+    """The largest sum in `magnitude`. If `start` is given, the first axis is digits, numbered from there."""
     bound = magnitude.peak()
     where = [int(i) for i in np.unravel_index(magnitude.units.argmax(), magnitude.units.shape)]
     where[0] += start or 0
@@ -315,7 +316,7 @@ def _judge(name: str, exponent: int, bound: int, where: tuple[int, ...], dtype: 
 
 
 def _caught(sums: Iterator[Sum], dtype: str) -> Iterator[Sum]:
-    """The sums, and as the last of them the one that int64 cannot hold, if there is one."""
+    """The sums, up to and including the first that overflows int64."""
     try:
         yield from sums
     except TooWide as found:

@@ -1,4 +1,4 @@
-"""How far a value is from the right one, in bounds."""
+"""The distance of a value from the right value, in units of its bound."""
 
 import numpy as np
 
@@ -6,20 +6,20 @@ from parity.arithmetic import Bounded
 
 
 def ratio(y: np.ndarray, expected: Bounded) -> np.ndarray:
-    """Error over bound, elementwise; 0 where there is no error, infinite for a NaN or a broken 0."""
+    """Error / bound, elementwise: 0 without an error, infinite for a NaN or an error where the bound is 0."""
     error = absolute_error(y, expected.value)
     quotient = over(error, expected.bound, error.max())
     return np.fmax(quotient, 0, out=quotient)
 
 
 def absolute_error(y: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """|y − expected|, elementwise, in the wider of both formats."""
+    """|y − expected|, elementwise, in the wider of the two formats."""
     difference = y - expected
     return np.abs(difference, out=difference)
 
 
 def over(error: np.ndarray, bound: np.ndarray, largest: float) -> np.ndarray:
-    """The quotient, in the place of `error`; NaN for 0/0, which `fmax` drops."""
+    """error / bound, written over `error`; NaN for 0/0, which `fmax` ignores."""
     if not np.isfinite(largest):
         error[~np.isfinite(error)] = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):

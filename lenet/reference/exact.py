@@ -1,9 +1,8 @@
-"""The network in integers: what every correct implementation returns when no sum rounds.
+"""The network in integers: the values that every correct implementation returns if no sum rounds.
 
-Every finite float is an integer times a power of two, so that weights and pixels on a common grid make
-each layer a sum of integers. It is computed here in int64, whose own overflow is excluded beforehand
-in Python's integers, and no sum is ever rounded. `lenet.reference.certificate` decides whether float32 is
-bound to return the same numbers.
+Every finite float is an integer times a power of two, so for weights and pixels on a common grid each layer
+is a sum of integers. The sums are computed in int64, after a check in Python's integers that they cannot
+overflow. `lenet.reference.certificate` decides whether float32 must return the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,41 +20,41 @@ from parity.errors import UserError
 from parity.floats import equal_bits
 
 EXACT = TRAINED.with_name("exact.safetensors")
-PIXEL_SHIFT = 5  # bits of a pixel that exact weights do not look at
+PIXEL_SHIFT = 5  # low bits of a pixel that are dropped for exact weights
 
 
 def coarsen(images: Array, shift: int = PIXEL_SHIFT) -> Array:
-    """Images as exact weights take them: (pixel >> shift) / 2^(8 − shift), float32, on a dyadic grid.
+    """Images for exact weights: (pixel >> shift) / 2^(8 − shift), float32, on a dyadic grid.
 
-    With the default shift, 8 levels from 0 to 7/8: a 3-bit image.
+    With the default shift they have 3 bits: 8 levels from 0 to 7/8.
 
     Args:
-        images: float32 as `lenet.network.digits.scale` makes them, pixel / 255; the pixel is recovered by
-            rounding, which is exact for each of the 256 values.
+        images: float32 pixel / 255, from `lenet.network.digits.scale`. Rounding recovers the pixel, exactly
+            for each of the 256 values.
     """
     pixels = np.rint(images * np.float32(255)).astype(np.int64)
     return ((pixels >> shift) / 2 ** (8 - shift)).astype(np.float32)
 
 
 def pixel_values(shift: int = PIXEL_SHIFT) -> Array:
-    """Every value that a pixel of `coarsen` can take, ascending, float32."""
+    """All values that a pixel can have after `coarsen`, ascending, float32."""
     return np.arange(2 ** (8 - shift), dtype=np.float32) / np.float32(2 ** (8 - shift))
 
 
 def forward(params: Mapping[str, Array], images: Array) -> dict[str, Integers]:
-    """Every activation, by name, in the shared layout.
+    """All activations, {layer: integers}, in the shared layout.
 
     Raises:
-        TooWide: a sum could leave int64.
+        TooWide: a sum might overflow int64.
     """
     return {layer.name: y for layer, _, y in walk(params, integers(images))}
 
 
 def walk(params: Mapping[str, Array], x: Integers) -> Iterator[tuple[Layer, Integers, Integers]]:
-    """Each layer in order, with its exact input and output, from images on a grid.
+    """All layers in order, each with its exact input and output, for images on a grid.
 
     Raises:
-        TooWide: a sum could leave int64; the layers before it have been handed out.
+        TooWide: a sum might overflow int64; the layers before it have been yielded.
     """
     for layer in LAYERS:
         with named(layer.name):
@@ -66,7 +65,7 @@ def walk(params: Mapping[str, Array], x: Integers) -> Iterator[tuple[Layer, Inte
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Sums that are too wide in this block are those of `name`."""
+    """Attribute a TooWide raised in this block to the layer `name`."""
     try:
         yield
     except TooWide as found:
@@ -78,7 +77,7 @@ def backward(params: Mapping[str, Array], images: Array, cotangent: Array) -> di
     """d(sum(cotangent · logits)) / d(parameter), for a cotangent (N, 10) on a dyadic grid.
 
     Raises:
-        TooWide: a sum could leave int64.
+        TooWide: a sum might overflow int64.
     """
     passed = list(walk(params, integers(images)))
     found = gradients(passed, params, integers(cotangent, "cotangent"))
@@ -90,7 +89,7 @@ def backward(params: Mapping[str, Array], images: Array, cotangent: Array) -> di
 
 @dataclass(frozen=True)
 class Difference:
-    """The first value whose bits differ: of which array, where, and how many more of that array do."""
+    """The first value whose bits differ: its array and index, and the number of such values in the array."""
 
     name: str
     where: tuple[int, ...]
@@ -106,15 +105,15 @@ class Difference:
 def first_difference(
     expected: Mapping[str, Array], got: Mapping[str, Array], start: int = 0
 ) -> Difference | None:
-    """Where two sets of arrays, taken in the order of `expected`, first differ in a bit; None: nowhere.
+    """The first difference in a bit between two sets of arrays, in the order of `expected`; None if there is
+    none.
 
-    The sign of a zero does not count (see `lenet.reference.certificate`); a NaN differs from another
-    NaN's bits.
+    The sign of zero does not count (see `lenet.reference.certificate`); NaNs with different bits differ.
 
     Args:
-        expected: by layer or parameter.
-        got: arrays of the same names, shapes and dtypes.
-        start: added to the first index, which counts digits in an activation.
+        expected: {layer or parameter: array}.
+        got: arrays with the same names, shapes and dtypes.
+        start: the number of the first digit of the activations, added to the first index.
 
     Raises:
         UserError: a name, a shape or a dtype differs.

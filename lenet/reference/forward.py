@@ -1,6 +1,6 @@
-"""The network in float64, and how far rounding alone can move an implementation away from it.
+"""The network in float64, with bounds on the rounding errors of an implementation.
 
-The formulas and their bounds are those of `parity.operators`; see `parity.arithmetic.bounded`.
+The formulas and their bounds are in `parity.operators`; see `parity.arithmetic.bounded`.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ Numbers = TypeVar("Numbers", bound=Number)
 def reference(
     params: Mapping[str, Array], images: Array, dtype: str = "float32", network: Network = LENET
 ) -> dict[str, Bounded]:
-    """Every activation in float64, with the end-to-end bound for a port that computes in `dtype`.
+    """All activations in float64, with end-to-end bounds for a port that computes in `dtype`.
 
     Args:
         params: shared weights; widened to float64, which is exact.
         images: (N, 1, 28, 28).
-        dtype: of the port, "float32" or "float64".
-        network: whose weights they are.
+        dtype: the port's dtype, "float32" or "float64".
+        network: the network of these weights.
     """
     state, outputs = given(images, dtype), {}
     for layer in network.layers:
@@ -34,16 +34,16 @@ def reference(
 
 
 def local(layer: Layer, params: Mapping[str, Array], x: Array, dtype: str = "float32") -> Bounded:
-    """What `layer` gives for a port's own input x, and how far the port's own output may be from it.
+    """The output of `layer` for a port's own input x, with the bound on the port's own output.
 
-    No error is carried in, so that this tells which layer is wrong, not which comes after a wrong one.
-    What rounds nothing is expected exactly, in the port's own dtype.
+    The input counts as exact, so only a wrong layer is found, not the layers after it. If nothing rounds, the
+    bound is zero in the port's dtype.
     """
     return evaluate(layer, params, given(x, dtype))
 
 
 def given(x: Array, dtype: str) -> Bounded:
-    """Values that a port that computes in `dtype` has itself."""
+    """The values of x as exact input of a port that computes in `dtype`."""
     return Bounded(x, None, FORMATS[dtype])
 
 
@@ -53,7 +53,7 @@ def in_format(x: Bounded, dtype: str) -> Bounded:
 
 
 def evaluate(layer: Layer, params: Mapping[str, Array], x: Numbers) -> Numbers:
-    """The layer's output, in the arithmetic of its input."""
+    """The layer's output, in the arithmetic of its input (floats, bounded values or integers)."""
     y = layer.operator.evaluate(x, *parameters(layer, params, x))
     return y[0] if isinstance(y, tuple) else y  # type: ignore[return-value]
 
@@ -64,12 +64,12 @@ def parameters(layer: Layer, params: Mapping[str, Array], x: Numbers) -> list[Nu
 
 
 def certified(logits: Bounded) -> Array:
-    """(N,) bool: digits on whose class no implementation within the bound can disagree."""
+    """(N,) bool: digits for which every implementation within the bound gives the same class."""
     return margins(logits) > 0
 
 
 def margins(logits: Bounded) -> Array:
-    """(N,) by how much the largest logit, less its bound, exceeds every other one plus its own bound."""
+    """(N,) the smallest gap between the largest logit minus its bound and another logit plus its bound."""
     top = logits.value.argmax(axis=1)[:, None]
     lowest = np.take_along_axis(logits.value - logits.bound, top, axis=1)
     others = logits.value + logits.bound

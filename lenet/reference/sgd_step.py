@@ -1,4 +1,4 @@
-"""One step of SGD with momentum, and how far rounding alone can move a port's step from it.
+"""A step of SGD with momentum in float64, with bounds on the rounding errors of a port's step.
 
 v' = μ·v + g + λ·w        w' = w − η·v'
 """
@@ -17,7 +17,7 @@ Numbers = TypeVar("Numbers", bound=Number)
 
 @dataclass(frozen=True)
 class Step:
-    """Parameters and velocity after a step, each with the largest distance rounding allows."""
+    """Parameters and velocity after a step, with their rounding bounds."""
 
     params: dict[str, Bounded]
     velocity: dict[str, Bounded]
@@ -30,13 +30,13 @@ def step(
     recipe: Recipe,
     dtype: str = "float64",
 ) -> Step:
-    """What one step of `recipe` on `batch` gives, for a port that computes in `dtype`.
+    """The result of a step of `recipe` on `batch`, for a port that computes in `dtype`.
 
     Args:
-        params, velocity: before the step, the same for everybody.
-        batch: every digit decided (`lenet.reference.backward.decided`).
-        recipe: for μ and λ.
-        dtype: of the port.
+        params, velocity: the exact values before the step.
+        batch: digits that are all decided (`lenet.reference.backward.decided`).
+        recipe: the source of μ and λ.
+        dtype: the port's dtype.
     """
     gradients = loss_gradients(params, batch.images, batch.labels, dtype).params
     result = Step({}, {})

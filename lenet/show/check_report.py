@@ -12,11 +12,11 @@ from lenet.diagnose.own_file.process import Checked
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.show.tables import BAD, FAINT, GOOD, count
 
-COLUMNS = 80  # of a text that no terminal is asked for
+COLUMNS = 80  # width of a report that is not for a terminal
 
 
 def report(checked: Checked) -> RenderableType:
-    """The verdict, each wrong place with its cause, what was judged and what not."""
+    """The verdict, each wrong place with its cause, and lists of what was judged and what was not."""
     parts: list[RenderableType] = [heading(checked), ""]
     if checked.verdict is not None:
         for found in checked.verdict.findings:
@@ -35,7 +35,7 @@ def text(checked: Checked) -> str:
 
 
 def heading(checked: Checked) -> Text:
-    """The answer in one line."""
+    """The verdict in one line."""
     first = checked.verdict.first if checked.verdict else None
     said = Text(f"{checked.source}: ", "bold", overflow="fold")
     if first:
@@ -50,11 +50,11 @@ def heading(checked: Checked) -> Text:
 
 
 def finding(found: Finding, checked: Checked) -> RenderableType:
-    """One wrong place: what was seen, which mistake it is, what to do."""
+    """A wrong place: the evidence, the mistake and its remedy."""
     rows = _rows()
     rows.add_row(Text(found.where, BAD), found.evidence)
     if not found.known:
-        rows.add_row("mistake", Text("unknown: none of the catalogue gives these values", "bold"))
+        rows.add_row("mistake", Text("unknown: no mistake of the catalogue gives these values", "bold"))
         rows.add_row("", _behind(found.where, checked))
     for index, causes in enumerate((found.causes, *found.alternatives)):
         for number, cause in enumerate(causes):
@@ -66,12 +66,12 @@ def finding(found: Finding, checked: Checked) -> RenderableType:
 
 
 def _behind(where: str, checked: Checked) -> str:
-    """What bounds the place of an unknown mistake."""
+    """A sentence about the place of an unknown mistake."""
     layers = ["the images", *checked.judged["layers"]]
     if where not in layers:
         return ""
     before = layers[layers.index(where) - 1]
-    return f"It lies behind {before}: {where} was judged from the port's own {before.removeprefix('the ')}."
+    return f"It is after {before}: {where} was judged from the port's own {before.removeprefix('the ')}."
 
 
 def _explain(rows: Table, heading: str, cause: Diagnosis, where: str) -> None:
@@ -84,7 +84,7 @@ def _explain(rows: Table, heading: str, cause: Diagnosis, where: str) -> None:
 
 
 def scope(checked: Checked) -> RenderableType:
-    """What was judged, what was not and why, and what else is worth knowing."""
+    """Lists of what was judged, and of what was not with the reason, and notes."""
     rows = _rows()
     rows.add_row(Text("judged", FAINT), ", ".join(_judged(checked)) or "nothing")
     for why, names in checked.unjudged.items():

@@ -9,9 +9,9 @@ SHADES = " .:-=+*#%@"
 
 
 def draw(image: np.ndarray, console: Console) -> Text:
-    """An image (1, 28, 28) in [0, 1] as 14 lines of 28 characters, two pixels above each other in each.
+    """An image (1, 28, 28) in [0, 1] as 14 lines of 28 characters, each for two pixels, upper and lower.
 
-    Half blocks in grey where `console` shows colour and Unicode, else ASCII shades.
+    It uses grey half blocks if `console` has colour and Unicode, otherwise shades in ASCII.
     """
     levels = (image[0] * 255).round().astype(int)
     plain = console.color_system is None or console.no_color or console.options.ascii_only

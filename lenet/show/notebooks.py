@@ -10,10 +10,9 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.errors import UserError
+from parity.errors import UserError, install_line
 
 ROOT = Path(__file__).parents[2]
-INSTALL = "pip install -e '.[workshop]'"
 TITLE = re.compile(r"^# (\d+)\W+(\w.*)$", re.MULTILINE)
 QUESTION = re.compile(r"^\*\*Question\.?\*\*\W*(\w.*)$", re.MULTILINE)
 MINUTES = re.compile(r"^\*\*Time\.?\*\*\D*(\d+)\D*minutes", re.MULTILINE)
@@ -21,13 +20,13 @@ MINUTES = re.compile(r"^\*\*Time\.?\*\*\D*(\d+)\D*minutes", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook, and what its first cell says of it.
+    """A notebook with the facts in its first cell.
 
     Attributes:
-        path: of the file.
-        number: from 1.
+        path: the file.
+        number: the number, from 1.
         title, question: one line each.
-        minutes: how long it takes a participant.
+        minutes: the time that a participant needs.
     """
 
     path: Path
@@ -38,7 +37,7 @@ class Notebook:
 
 
 def find(root: Path = ROOT) -> list[Notebook]:
-    """Every notebook of the workshop, by number.
+    """All notebooks of the workshop, sorted by number.
 
     Raises:
         UserError: there is no workshop beside the package, or a notebook cannot be read.
@@ -47,16 +46,16 @@ def find(root: Path = ROOT) -> list[Notebook]:
     if not paths:
         raise UserError(
             "the workshop is not part of the installed package: run this in a clone of the repository, "
-            f"installed by {INSTALL}"
+            "installed by pip install -e '.[workshop]'"
         )
     return [read(path) for path in paths]
 
 
 def read(path: Path) -> Notebook:
-    """What the first cell of a notebook says: `# N · Title`, `**Question.** …`, `**Time.** N minutes`.
+    """Read the first cell of a notebook: `# N · Title`, `**Question.** …`, `**Time.** N minutes`.
 
     Raises:
-        UserError: it is no notebook, or does not say so.
+        UserError: the file is no notebook, or its first cell lacks one of these.
     """
     try:
         source = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
@@ -71,30 +70,30 @@ def read(path: Path) -> Notebook:
 
 
 def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
-    """Run JupyterLab on it until the user ends it.
+    """Open the notebook in JupyterLab, and wait until the user ends it.
 
     Raises:
         UserError: JupyterLab or the kernel is not installed, or JupyterLab fails.
     """
     if lacking := [name for name in ("jupyterlab", "ipykernel") if importlib.util.find_spec(name) is None]:
-        raise UserError(f"{' and '.join(lacking)} not installed: {INSTALL}")
+        raise UserError(f"{' and '.join(lacking)} not installed: {install_line(*lacking)}")
     command = [sys.executable, "-m", "jupyterlab", str(notebook.path)]
     if not (browser and browser_found()):
         command.append("--no-browser")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False)
-    except KeyboardInterrupt:  # how one ends JupyterLab
+    except KeyboardInterrupt:  # Ctrl-C, the usual way to end JupyterLab
         return
     if ended.returncode:
-        raise UserError(f"JupyterLab ended with exit code {ended.returncode}; its own words stand above")
+        raise UserError(f"JupyterLab ended with exit code {ended.returncode}; its messages are above")
 
 
 def browser_found() -> bool:
-    """Whether a browser can be started; JupyterLab prints its address in any case."""
+    """Whether a browser can be opened. JupyterLab prints its address in any case."""
     try:
         webbrowser.get()
     except webbrowser.Error:
-        print("no browser found: open the address that JupyterLab prints in one", file=sys.stderr)
+        print("no browser found: open the address that JupyterLab prints", file=sys.stderr)
         return False
     return True

@@ -1,5 +1,6 @@
-"""Makes plots as files, with matplotlib, large enough for a projector."""
+"""Writes plots with matplotlib, in a size for a projector."""
 
+import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from lenet.compare.speed import Bench
 from lenet.show.migrations import History
 from parity import floats
-from parity.errors import UserError
+from parity.errors import MissingFramework, UserError, install_line
 from parity.files import write_atomically
 
 if TYPE_CHECKING:
@@ -20,23 +21,25 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def check_format(path: Path) -> None:
-    """Refuse, before any work is done, a file name that says no format that can be written.
+    """Refuse a plot that cannot be written, before any work is done.
 
     Raises:
-        UserError: the suffix is not one of FORMATS.
+        UserError: the suffix is not one of FORMATS; MissingFramework: matplotlib is not installed.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingFramework(f"a plot needs matplotlib: {install_line('matplotlib')}")
     if path.suffix.lstrip(".") not in FORMATS:
-        raise UserError(f"{path}: a plot is written as {', '.join(FORMATS)}; end the name in one of them")
+        raise UserError(f"{path}: plots are written as {', '.join(FORMATS)}; use one of these suffixes")
 
 
 def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None) -> None:
-    """Distance from the reference run against the step, one line per port and dtype.
+    """Plot the distance from the reference run against the step, with a line for each port and dtype.
 
     Args:
-        path: to write, in the format of its suffix.
-        names: "torch float32", …, one per column.
+        path: the file to write, in the format of its suffix.
+        names: the names of the columns: "torch float32", …
         distances: (steps, len(names)), as in `lenet.ports.lockstep.Lockstep`.
-        drop: the step before which the learning rate fell; marked.
+        drop: the step before which the learning rate dropped; it is marked.
     """
     from matplotlib.figure import Figure
 
@@ -65,19 +68,19 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
     axes.set(
         yscale="log",
         xlabel="SGD step",
-        ylabel="largest distance of a weight, relative",
-        title="The same training run, drifting apart by rounding alone",
+        ylabel="largest relative distance of a weight",
+        title="The same training run drifts apart by rounding alone",
     )
     axes.legend(loc="center right", frameon=False)
     _save(figure, path)
 
 
 def losses(path: Path, names: list[str], found: np.ndarray) -> None:
-    """The loss against the step, one line per port, each thinner than the one beneath it.
+    """Plot the loss against the step, with a line for each port, each thinner than the line below it.
 
     Args:
-        path: to write, in the format of its suffix.
-        names: one per column.
+        path: the file to write, in the format of its suffix.
+        names: the names of the columns.
         found: (steps, len(names)), as in `lenet.ports.lockstep.Lockstep`.
     """
     from matplotlib.figure import Figure
@@ -90,18 +93,18 @@ def losses(path: Path, names: list[str], found: np.ndarray) -> None:
     axes.set(
         xlabel="SGD step",
         ylabel="loss of the step's batch",
-        title="The same run in every framework, one line under the other",
+        title="The same run in every framework; the lines cover each other",
     )
     axes.legend(loc="upper right", frameon=False)
     _save(figure, path)
 
 
 def timeline(path: Path, frameworks: Mapping[str, History]) -> None:
-    """The years in which frameworks appeared, from LeNet-5 on, each with what it stood for.
+    """Plot the years in which frameworks appeared, starting with LeNet-5, each with its main idea.
 
     Args:
-        path: to write, in the format of its suffix.
-        frameworks: by the name of the port.
+        path: the file to write, in the format of its suffix.
+        frameworks: {port: history of its framework}.
     """
     from matplotlib.figure import Figure
 
@@ -125,11 +128,11 @@ def timeline(path: Path, frameworks: Mapping[str, History]) -> None:
 
 
 def bench(path: Path, found: Bench) -> None:
-    """Microseconds per digit against the batch size, one line per port, one panel per task.
+    """Plot microseconds per digit against the batch size, a line for each port, a panel for each task.
 
     Args:
-        path: to write, in the format of its suffix.
-        found: what `lenet.compare.speed.bench` measured.
+        path: the file to write, in the format of its suffix.
+        found: the timings from `lenet.compare.speed.bench`.
     """
     from matplotlib.figure import Figure
 
@@ -160,12 +163,12 @@ def bench(path: Path, found: Bench) -> None:
 
 
 def steps(path: Path, times: Mapping[str, float], limit: float) -> None:
-    """Microseconds per digit of each step of the chapter on speed, as bars on a logarithmic axis.
+    """Plot microseconds per digit for each step of the chapter on speed, as bars on a logarithmic axis.
 
     Args:
-        path: to write, in the format of its suffix.
-        times: by the title of the step.
-        limit: of the arithmetic alone.
+        path: the file to write, in the format of its suffix.
+        times: {title of the step: microseconds}.
+        limit: the time of the arithmetic alone.
     """
     from matplotlib.figure import Figure
 

@@ -30,7 +30,7 @@ def to_svg(content: RenderableType, title: str) -> str:
 
 
 def comparison(result: Comparison) -> RenderableType:
-    """One row per port and mode, and beneath it what the verdict means."""
+    """A table with a row for each port and mode, and an explanation of the verdicts below it."""
     table = new_table(
         f"{count(result.digits, 'MNIST test digit')} in {result.ports[0].dtype}, judged against float64",
         "port",
@@ -55,12 +55,12 @@ def comparison(result: Comparison) -> RenderableType:
 
 
 def _version(report: PortReport) -> str:
-    """Without "+cpu" and the like; each of several on a line."""
+    """The version without suffixes such as "+cpu"; several versions are on separate lines."""
     return re.sub(r"\+[\w.]+", "", report.version).replace("/", "/\n").replace(" ", "\n")
 
 
 def layers(report: PortReport) -> RenderableType:
-    """One row per layer of one port."""
+    """A table with a row for each layer of a port."""
     table = new_table(
         f"{report.name}, layer by layer",
         "layer",
@@ -83,7 +83,7 @@ def layers(report: PortReport) -> RenderableType:
 
 
 def explanation(result: Comparison) -> RenderableType:
-    """The verdicts in sentences: of all ports within rounding at once, of each other one by itself."""
+    """The verdicts in sentences: one for all ports within rounding, and one for each other port."""
     dtype = result.ports[0].dtype
     different = [report for report in result.ports if report.verdict == "different"]
     same = [report.name for report in result.ports if report.verdict == "rounding"]
@@ -91,16 +91,16 @@ def explanation(result: Comparison) -> RenderableType:
     if same:
         sentences.add_row(
             Text("rounding", GOOD),
-            f"{', '.join(same) if different else 'every port'}: no value of any layer is further from the "
-            f"exact one than {dtype} rounding can put it (error/bound at most 1): the same mathematics, "
-            "added up in another order.",
+            f"{', '.join(same) if different else 'every port'}: every value of every layer is as near to the "
+            f"exact value as {dtype} rounding allows (error/bound at most 1). The ports compute the same "
+            "function and differ only in the order of their sums.",
         )
     for report in different:
         sentences.add_row(Text("different", BAD), f"{report.name}: {_why(report)}")
     sentences.add_row(
         Text("certified", "bold"),
         f"{result.certified:,} of {count(result.digits, 'digit')}: the best class leads by more than "
-        f"rounding can take away, so that every right {dtype} implementation gives the same answer.",
+        f"rounding can change, so every right {dtype} implementation gives the same answer.",
     )
     for name, sentence in _bits(result).items():
         sentences.add_row(Text(name, "bold"), sentence)
@@ -108,10 +108,10 @@ def explanation(result: Comparison) -> RenderableType:
 
 
 def _bits(result: Comparison) -> dict[str, str]:
-    """What the ports within rounding did with exact weights, where that was asked."""
+    """A sentence on the bits that the ports within rounding return with exact weights, if these were run."""
     asked = [r for r in result.ports if r.verdict == "rounding" and r.bits_equal is not None]
     others = [r for r in asked if r.bits_equal != result.logits]
-    where = f"with exact weights, so coarse that no {result.ports[0].dtype} sum can round,"
+    where = f"with exact weights, with which no {result.ports[0].dtype} sum can round,"
     if not asked:
         return {}
     if not others:
@@ -121,13 +121,13 @@ def _bits(result: Comparison) -> dict[str, str]:
         }
     found = ", ".join(f"{r.name} ({r.bits_equal:,} of {result.logits:,})" for r in others)
     return {
-        "other bits": f"{found}: {where} a right implementation of these very sums returns the one right "
-        "value. This is arithmetic of another kind: fewer bits in the operands, Winograd, an FFT."
+        "other bits": f"{found}: {where} every right implementation of these sums returns the same bits. "
+        "Here the arithmetic is another: operands with fewer bits, Winograd, or an FFT."
     }
 
 
 def verdict(report: PortReport) -> Text:
-    """ "rounding" in green, or where it is different, in red."""
+    """ "rounding" in green, or "different" with the place in red."""
     if report.verdict == "rounding":
         return Text("rounding", GOOD)
     place = "in its outputs" if report.problem else f"at {report.first_different}"
@@ -135,7 +135,7 @@ def verdict(report: PortReport) -> Text:
 
 
 def ratio(value: float) -> str:
-    """An error over its bound in few characters."""
+    """A ratio of error to bound, in a few characters."""
     if not isfinite(value):
         return "∞"
     return f"{value:.3f}" if value < 100 else f"{value:,.0f}" if value < 1e7 else f"{value:.1e}"
@@ -147,7 +147,7 @@ def count(number: int, thing: str) -> str:
 
 
 def strict_json(value: object) -> object:
-    """`value` with null for what JSON has no number for: a NaN or an infinity."""
+    """`value` with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: strict_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -156,22 +156,30 @@ def strict_json(value: object) -> object:
 
 
 def missing(ports: dict[str, str]) -> RenderableType:
-    """Ports that were left out, and the line that installs each."""
+    """The ports that were not run, each with the command that installs it."""
     lines = [Text.assemble(("not run  ", "yellow"), problem, overflow="fold") for problem in ports.values()]
     return Group(*lines, "")
 
 
-def ports(rows: list[tuple[str, str, str | None, str]]) -> RenderableType:
-    """Each port: its name, the package it runs in, the version if that is installed, how to install it."""
-    table = new_table(None, "port", "runs in", "installed", "how to install it")
-    for name, package, version, install in rows:
+def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> RenderableType:
+    """What there is of the ports, and the line that installs the rest.
+
+    Args:
+        rows: of each port its name, the package it runs in, the version if all that it needs is installed,
+            and the extras that bring this.
+        install: the line; None where nothing is missing.
+    """
+    table = new_table(None, "port", "runs in", "installed", "extras")
+    for name, package, version, extras in rows:
         table.add_row(
             name,
             package,
             Text(version, GOOD) if version else Text("no", BAD),
-            Text(install, FAINT if version else "", no_wrap=True),
+            Text(extras or "—", FAINT if version or not extras else ""),
         )
-    return table
+    if install is None:
+        return table
+    return Group(table, Text.assemble("\nall that is missing: ", (install, "bold"), overflow="fold"))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -181,7 +189,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def prediction(title: str, picture: Text, chances: dict[str, np.ndarray], notes: list[str]) -> RenderableType:
-    """A digit's picture beside the probability (10,) that each port gives to each class."""
+    """A digit's picture, and beside it the probabilities (10,) of the classes from each port."""
     table = new_table(None, "class", *(f">{name}" for name in chances), "")
     guesses = {name: int(p.argmax()) for name, p in chances.items()}
     every = np.array(list(chances.values()))
@@ -204,7 +212,7 @@ def prediction(title: str, picture: Text, chances: dict[str, np.ndarray], notes:
 
 
 def _guessed(guesses: dict[str, int]) -> Text:
-    """What the ports answer, in one word if they agree."""
+    """The ports' answers; a single answer if they agree."""
     agreed = set(guesses.values())
     if len(agreed) > 1:
         return Text(", ".join(f"{digit} by {name}" for name, digit in guesses.items()), BAD)
@@ -219,13 +227,13 @@ def _why(report: PortReport) -> str:
     layer = report.layers[name] if name else LayerReport()
     if layer.local_ratio <= 1 or layer.worst is None:
         return (
-            f"the error that {name} ends with is {ratio(layer.end_to_end_ratio)} times its bound, although "
-            "no layer by itself exceeds its own: its forward pass is not the one that shows the layers."
+            f"the error of {name} is {ratio(layer.end_to_end_ratio)} times its bound from the image, but no "
+            "layer exceeds its own bound: logits and layers come from different forward passes."
         )
     digit, index, found, expected = layer.worst
     return (
         f"{name} is another function. Digit {digit}, value {list(index)}: found {found:.7g}, "
-        f"expected {expected:.7g}; that is {ratio(layer.local_ratio)} times what rounding can explain."
+        f"expected {expected:.7g}; the error is {ratio(layer.local_ratio)} times the rounding bound."
     )
 
 
@@ -237,7 +245,7 @@ def _worst(report: PortReport) -> str:
 
 
 def new_table(title: str | None, *columns: str) -> Table:
-    """A table of these columns; ">" before a heading aligns it right; only the first and last may wrap."""
+    """A table with these columns. ">" before a heading aligns it right; only the first and last may wrap."""
     table = Table(
         title=title,
         title_justify="left",
@@ -258,7 +266,7 @@ def new_table(title: str | None, *columns: str) -> Table:
 
 
 def drift(names: list[str], distances: np.ndarray) -> RenderableType:
-    """Distance from the reference run after a few of the steps, one column per port and dtype."""
+    """A table of the distance from the reference run after some of the steps, for each port and dtype."""
     last = len(distances)
     shown = sorted({step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step < last} | {last})
     columns = [">" + "\n".join(name.split()) for name in names]
@@ -269,7 +277,7 @@ def drift(names: list[str], distances: np.ndarray) -> RenderableType:
 
 
 def bench(found: Bench) -> RenderableType:
-    """For each task one row per port, one column per batch size; the fastest of a column in green."""
+    """A table for each task: a row for each port, a column for each batch size, the fastest port in green."""
     threads = count(found.threads, "thread")
     sizes = list(dict.fromkeys(row.batch for row in found.timings))
     parts: list[RenderableType] = []
@@ -286,14 +294,14 @@ def bench(found: Bench) -> RenderableType:
         table.add_row("limit", *[f"{found.limit(task):.1f}"] * len(sizes))
         parts += [table, ""]
     told = (
-        "limit: the arithmetic alone, as one large float32 product by NumPy's BLAS: "
+        "limit: the time of the arithmetic alone, as a large float32 product in NumPy's BLAS, "
         f"{found.gflops:.0f} GFLOP/s in this run."
     )
     return Group(*parts, told, "")
 
 
 def steps(times: Mapping[str, float], limit: float, threads: int) -> RenderableType:
-    """One row per step of the chapter on speed: microseconds per digit, and over the limit."""
+    """A table of the steps of the chapter on speed: microseconds per digit, and the ratio to the limit."""
     table = new_table(
         f"microseconds per digit, {count(threads, 'thread')}", "step", ">µs", ">× faster", ">× limit"
     )
@@ -319,9 +327,9 @@ def _short(number: float) -> str:
 
 
 def certificate(found: RangeCertificate) -> RenderableType:
-    """One row per layer that sums: how many bits its sums can need, and how many are left."""
+    """A table of the layers with sums: the bits that their sums can need, and the bits that are left."""
     table = new_table(
-        "exact weights: the most that any partial sum can be, for every image there is",
+        "exact weights: the largest possible partial sums, over all images",
         "layer",
         ">multiples of",
         ">largest sum\nof magnitudes",
@@ -339,7 +347,7 @@ def certificate(found: RangeCertificate) -> RenderableType:
             Text(f"{entry.limit - entry.bits:.2f}", GOOD if entry.holds else BAD),
         )
     told = (
-        "proven: no sum rounds, in any order, so that every right implementation returns the same bits."
+        "proven: no sum rounds, in any order, so every right implementation returns the same bits."
         if found.holds
         else f"not exact: {found.broken and found.broken.problem}"
     )
@@ -347,13 +355,13 @@ def certificate(found: RangeCertificate) -> RenderableType:
 
 
 def finer(levels: list[Level], ports: list[str]) -> RenderableType:
-    """One row per level: weights that have so many more bits, and what becomes of the sums."""
+    """A table of levels, each with more bits in the weights: the bits of the sums, and the differences."""
     table = new_table(
-        f"the same weights made finer, on {count(levels[0].certificate.digits, 'digit')}",
+        f"the same weights with more bits, on {count(levels[0].certificate.digits, 'digit')}",
         ">bits\nadded",
         ">bits that\nsums need",
         "proven\nexact",
-        "first rounding\nthat is forced",
+        "first forced\nrounding",
         f">logits of {levels[0].logits:,}\non which ports differ",
         "first difference",
     )
@@ -369,7 +377,7 @@ def finer(levels: list[Level], ports: list[str]) -> RenderableType:
             f"{name} at {first.name}, digit {first.where[0]}" if first else "none",
         )
     told = (
-        f"ports: {', '.join(ports)}. A bit more in every weight is a bit more in the sums of each of five "
-        "layers. Where no rounding is forced, ports can still differ: in the order of their sums."
+        f"ports: {', '.join(ports)}. Each bit added to the weights adds a bit to the sums of each of five "
+        "layers. Even where no rounding is forced, ports can differ by the order of their sums."
     )
     return Group(table, "", told)

@@ -19,6 +19,7 @@ FAMILIES = (
     "attention",
     "cast",
     "create",
+    "dropout",
     "einsum",
     "elementwise",
     "grid_sample",

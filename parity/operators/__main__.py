@@ -10,6 +10,7 @@ FAMILIES = {
     "activation": "activations",
     "softmax": "rows that add up to 1",
     "elementwise": "arithmetic, comparisons, functions",
+    "dropout": "dropout",
     "reduction": "reductions",
     "shape": "shapes",
     "select": "selections",

@@ -337,7 +337,7 @@ class Softsign(Elementwise):
     TYPE: ClassVar[str] = "Softsign"
 
     def evaluate(self, x: Number) -> Number:
-        return x / (abs(x) + 1.0)
+        return x.apply(known.SOFTSIGN)
 
 
 @register

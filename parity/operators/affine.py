@@ -1,4 +1,4 @@
-"""Sums of products: convolutions, matrix products, Einsum.
+"""Sums of products: convolutions and matrix products.
 
 y = Wx + b. The bound of each value is γ_{n+1} (|W||x| + |b|) for n products, see `parity.arithmetic.bounded`.
 """
@@ -12,10 +12,9 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.operators.operator import Inputs, Operator, Points, at, register
-from parity.operators.windows import Window, window
-
-LARGEST = 2**22  # values of a matrix of patches that are laid out at once
+from parity.operators.operator import Inputs, Operator, Points, at, grid_points, register, summed_to
+from parity.operators.sums import sums_at
+from parity.operators.windows import LARGEST, Window, window
 
 
 @register
@@ -61,21 +60,40 @@ class Conv(Operator):
             bands.append(y.reshape(x.shape[0], w.shape[0], stop - start, *positions[1:]))
         return bands[0].join(bands[1:], 2) if len(bands) > 1 else bands[0]
 
+    def gathered(self, *inputs: Any) -> int:
+        return 1  # `sums_at` lays out few at a time
+
     def sample(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number:
-        image, unit, *positions = points
-        taps, inside = self.window(x, w).taps(tuple(positions), x.shape[2:])
-        channels = w.shape[1]
-        flat = (len(unit), *(1,) * (x.ndim - 2))
-        lanes = (unit // (w.shape[0] // self.group) * channels)[:, None] + np.arange(channels)
+        image, unit, *places = points
+        sliding, channels = self.window(x, w), w.shape[1]
+        grid = (x.shape[0], self.group, *sliding.out_shape(x.shape[2:]))
+        windows = np.ravel_multi_index((image, unit // (w.shape[0] // self.group), *places), grid)
 
-        def gather(a: Array) -> Array:
-            lane = lanes.reshape(len(unit), channels, *(1,) * (x.ndim - 2))
-            seen = a[(image.reshape(-1, 1, *flat[1:]), lane, *(tap[:, None] for tap in taps))]
-            return (seen * inside[:, None]).reshape(len(unit), 1, -1)
+        def patches(keys: Array) -> Number:
+            images, groups, *positions = np.unravel_index(keys, grid)
+            taps, inside = sliding.taps(tuple(positions), x.shape[2:])
+            lanes = groups[:, None] * channels + np.arange(channels)
+            apart = (1,) * len(positions)
+            index = (images.reshape(-1, 1, *apart), lanes.reshape(*lanes.shape, *apart))
 
-        columns = w.move(lambda a: a[unit].reshape(len(unit), -1, 1))
-        bias = None if b is None else b.move(lambda a: a[unit].reshape(-1, 1, 1))
-        return x.move(gather).dot(columns, bias, self.products(x, w)).reshape(-1)
+            def gather(a: Array) -> Array:
+                seen = a[(*index, *(tap[:, None] for tap in taps))]
+                return np.where(inside[:, None], seen, a.dtype.type(0)).reshape(len(keys), -1)
+
+            return x.move(gather)
+
+        def filters(keys: Array) -> Number:
+            return w.move(lambda a: a[keys].reshape(len(keys), -1).T)
+
+        def bias(rows: Array, columns: Array) -> Number:
+            assert b is not None
+            return b.move(lambda a: a[columns])
+
+        several = self.products(x, w)
+        return sums_at(windows, unit, patches, filters, None if b is None else bias, several)
+
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, 1)
 
     def offset(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number | None:
         return None if b is None else b.move(lambda a: a[points[1]])
@@ -167,6 +185,9 @@ class ConvTranspose(Operator):
         spread, turned, inner = self._as_convolution(x, w)
         return inner.sample(points, spread, turned, b)
 
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, 1)
+
     def offset(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number | None:
         return None if b is None else b.move(lambda a: a[points[1]])
 
@@ -248,13 +269,29 @@ class Gemm(Operator):
             a.transpose(1, 0) if self.transA else a, b.transpose(1, 0) if self.transB else b, c
         )
 
+    def gathered(self, *inputs: Any) -> int:
+        return 1  # `sums_at` lays out few at a time
+
     def sample(self, points: Points, a: Number, b: Number, c: Number | None = None) -> Number:
-        row, column = points
-        rows = a.move(lambda m: (m[:, row].T if self.transA else m[row])[:, None, :])
-        columns = b.move(lambda m: (m[column] if self.transB else m[:, column].T)[:, :, None])
-        rows_and_columns = (a.shape[self.transA], b.shape[1 - self.transB])
-        bias = None if c is None else at(c, rows_and_columns, points).reshape(-1, 1, 1)
-        return self._product(rows, columns, bias).reshape(-1)
+        def rows(keys: Array) -> Number:
+            return a.move(lambda m: m[:, keys].T if self.transA else m[keys])
+
+        def columns(keys: Array) -> Number:
+            return b.move(lambda m: m[keys].T if self.transB else m.take(keys, axis=1))
+
+        def bias(row: Array, column: Array) -> Number:
+            assert c is not None
+            sizes = (a.shape[self.transA], b.shape[1 - self.transB])
+            return at(c.reshape(*(1,) * (2 - c.ndim), *c.shape), sizes, (row, column))
+
+        row_of, column_of = points
+        if self.alpha == 1 and self.beta == 1:
+            return sums_at(row_of, column_of, rows, columns, None if c is None else bias)
+        product = sums_at(row_of, column_of, rows, columns) * self.alpha
+        return product if c is None else product + bias(row_of, column_of) * self.beta
+
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, 1)
 
     def offset(self, points: Points, a: Number, b: Number, c: Number | None = None) -> Number | None:
         rows, columns = a.shape[self.transA], b.shape[1 - self.transB]
@@ -262,12 +299,12 @@ class Gemm(Operator):
 
     def _product(self, a: Number, b: Number, c: Number | None) -> Number:
         if self.alpha == 1 and self.beta == 1:
-            return a.wide().dot(b.wide(), c)
-        product = a.wide().dot(b.wide()) * self.alpha
+            return a.dot(b, c)
+        product = a.dot(b) * self.alpha
         return product if c is None else product + c * self.beta
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
-        a, b, *_ = inputs
+        a, b, *c = inputs
         assert a is not None
         assert b is not None
         if (self.alpha, self.beta, self.transA) != (1, 1, 0):
@@ -277,7 +314,9 @@ class Gemm(Operator):
         if which == 1:
             turned = cotangent.transpose(1, 0)
             return turned.dot(a) if self.transB else a.transpose(1, 0).dot(cotangent)
-        return cotangent.sum((0,)).reshape(-1)
+        bias = c[0]
+        assert bias is not None
+        return summed_to(cotangent, bias.shape)
 
 
 @register
@@ -295,11 +334,29 @@ class MatMul(Operator):
         dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
         return y.move(lambda m: m.squeeze(dropped)) if dropped else y
 
+    def gathered(self, *inputs: Any) -> int:
+        return 1  # `sums_at` lays out few at a time
+
     def sample(self, points: Points, a: Number, b: Number) -> Number:
         *batch, row, column = self._points(points, a, b)
-        rows = _matrix(a, 0).move(lambda m: m[(*_within(batch, m), row)][:, None, :])
-        columns = _matrix(b, 1).move(lambda m: m.swapaxes(-1, -2)[(*_within(batch, m), column)][:, :, None])
-        return rows.wide().dot(columns.wide()).reshape(-1)
+        left, right = _matrix(a, 0), _matrix(b, 1)
+        above = left.shape[:-1]
+        beside = (*right.shape[:-2], right.shape[-1])
+        row = np.ravel_multi_index((*_within(batch, left), row), above)
+        column = np.ravel_multi_index((*_within(batch, right), column), beside)
+
+        def rows(keys: Array) -> Number:
+            return left.move(lambda m: m[np.unravel_index(keys, above)])
+
+        def columns(keys: Array) -> Number:
+            if right.ndim == 2:
+                return right.move(lambda m: m.take(keys, axis=1))
+            return right.move(lambda m: m.swapaxes(-1, -2)[np.unravel_index(keys, beside)].T)
+
+        return sums_at(row, column, rows, columns)
+
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        return grid_points(rng, shape, count, len(shape) - 1)
 
     def _points(self, points: Points, a: Number, b: Number) -> Points:
         """With an index for the axis that a vector lacks."""
@@ -315,7 +372,7 @@ def _matrix(x: Number, axis: int) -> Number:
     return x.move(lambda m: np.expand_dims(m, axis)) if x.ndim == 1 else x
 
 
-def _within(batch: list[Array], m: Array) -> list[Array]:
+def _within(batch: list[Array], m: Number) -> list[Array]:
     """Indices of the batch axes that this operand has, where it is not broadcast."""
     own = batch[len(batch) - (m.ndim - 2) :]
     return [0 * axis if size == 1 else axis for axis, size in zip(own, m.shape, strict=False)]

@@ -9,16 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from parity.arithmetic import Array, Function, Number
+from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32
+from parity.operators import functions as known
 from parity.operators.interpolation import choose, own
 from parity.operators.operator import Operator, plain_values, register
-from parity.operators.recurrent import TANH
-
-EXP = Function(
-    "Exp", np.exp, 2.0, monotone=True, source="CUDA C++ Programming Guide, expf: 2 ulp; MLAS, SLEEF: 1 ulp"
-)
 
 # ONNX's numbers for softmax_precision that are no coarser than the inputs: float32 and float64.
 FINE = (0, 1, 11)
@@ -77,7 +73,7 @@ class Attention(Operator):
         keys, values = (one.move(lambda a: np.repeat(a, groups, 1)) if groups > 1 else one for one in (k, v))
 
         raw = self._scores(q, keys)
-        capped = (raw * (1 / self.softcap)).apply(TANH) * self.softcap if self.softcap else raw
+        capped = (raw * (1 / self.softcap)).apply(known.TANH) * self.softcap if self.softcap else raw
         scores = capped if seen.bias is None else capped + seen.bias
         weights = softmax(scores, np.broadcast_to(seen.allowed, scores.shape))
         y = weights.dot(values.wide())
@@ -145,7 +141,7 @@ def softmax(scores: Number, allowed: Array) -> Number:
     values = np.where(allowed, own(scores), -np.inf)
     shift = values.max(-1, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(shift), shift, 0.0)
-    powers = (scores - scores.like(shift)).apply(EXP).move(lambda a: np.where(allowed, a, 0))
+    powers = (scores - scores.like(shift)).apply(known.EXP).move(lambda a: np.where(allowed, a, 0))
     total = powers.sum((powers.ndim - 1,))
     empty = np.asarray(~allowed.any(-1, keepdims=True), np.int64)
     total = choose(empty, total, total.like(np.ones(total.shape)))

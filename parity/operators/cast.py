@@ -5,22 +5,23 @@ from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.arithmetic.integers import integers
 from parity.errors import Unjudged
 from parity.floats import FORMATS, U64, Format
+from parity.operators.element_types import (
+    FLOAT,
+    FLOAT8E8M0,
+    FLOATS_OF_8_BITS,
+    NUMBERS,
+    STRING,
+    element_type,
+)
 from parity.operators.operator import Elementwise, register
 
 TEXT = "USOT"  # kinds of NumPy's types that hold text
 SMALL_INTEGERS = ("int2", "uint2", "int4", "uint4")
-FINITE_ABOVE = (
-    TensorProto.FLOAT8E4M3FN,
-    TensorProto.FLOAT8E4M3FNUZ,
-    TensorProto.FLOAT8E5M2,
-    TensorProto.FLOAT8E5M2FNUZ,
-)
 
 
 def exactly(array: Array, like: Number) -> Number:
@@ -89,7 +90,7 @@ def _to_float(x: Bounded, value: Array, form: Format) -> Bounded:
     ends = [form.round(wide + end).astype(np.float64) for end in (-off, off)]
     with np.errstate(invalid="ignore"):
         error = off + form.u * (np.abs(wide) + off) * (1 + 8 * U64) + form.smallest / 2
-        error[(off == 0) & ((ends[0] == value) | np.isnan(wide))] = 0.0
+    error = np.where((off == 0) & ((ends[0] == value) | np.isnan(wide)), 0.0, error)
     due = np.isinf(ends[0]) & (ends[0] == ends[1])
     error = np.where(due, 0.0, np.where(np.isinf(ends[0]) | np.isinf(ends[1]), np.inf, error))
     return Bounded(np.where(due, ends[0], wide), error if error.any() else None, form)
@@ -120,13 +121,13 @@ class Cast(Elementwise):
 
     TYPE: ClassVar[str] = "Cast"
 
-    to: int = TensorProto.FLOAT
+    to: int = FLOAT
     saturate: int = 1
     round_mode: str = "up"
 
     def evaluate(self, x: Number) -> Number:
-        to = helper.tensor_dtype_to_np_dtype(self.to)
-        if self.to == TensorProto.STRING:
+        to = element_type(self.to)
+        if self.to == STRING:
             raise Unjudged("Cast to text, whose digits the standard leaves open")
         if to.kind in "biu" or to.name in FORMATS:
             return cast(x, to)
@@ -138,9 +139,11 @@ class Cast(Elementwise):
         """The nearest number of a type of 8 bits or fewer; for integers the low bits."""
         if to.name in SMALL_INTEGERS and value.dtype.kind == "f":
             value = np.trunc(value).astype(np.int64)
-        if self.to == TensorProto.FLOAT8E8M0:
+        from onnx import numpy_helper  # here, since nothing else in the operators needs it
+
+        if self.to == FLOAT8E8M0:
             return numpy_helper.to_float8e8m0(value, bool(self.saturate), self.round_mode).astype(to)
-        if self.to in FINITE_ABOVE and self.saturate:
+        if self.to in FLOATS_OF_8_BITS and self.saturate:
             return numpy_helper.saturate_cast(value, to)
         return value.astype(to)
 
@@ -162,4 +165,4 @@ class CastLike(Elementwise):
         return Cast(self._to(like), self.saturate, self.round_mode).sample(points, x)
 
     def _to(self, like: Number) -> int:
-        return int(helper.np_dtype_to_tensor_dtype(type_of(like)))
+        return NUMBERS[type_of(like)]

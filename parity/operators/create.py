@@ -5,11 +5,11 @@ from math import ceil
 from typing import ClassVar
 
 import numpy as np
-from onnx import helper
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
 from parity.operators.cast import exactly, type_of
+from parity.operators.element_types import element_type
 from parity.operators.operator import Operator, plain_values, register
 
 
@@ -39,7 +39,7 @@ class EyeLike(Operator):
     k: int = 0
 
     def evaluate(self, x: Number) -> Number:
-        kind = helper.tensor_dtype_to_np_dtype(self.dtype) if self.dtype else type_of(x)
+        kind = element_type(self.dtype) if self.dtype else type_of(x)
         return exactly(np.eye(x.shape[0], x.shape[1], self.k).astype(kind), x)
 
 

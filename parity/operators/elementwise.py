@@ -5,7 +5,7 @@ floor or a sign of values that the candidate may have differently is carried by 
 of their intervals: if it could fall either way, its error is the step.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -17,7 +17,7 @@ from parity.errors import Unjudged
 from parity.floats import format_of
 from parity.operators import functions as known
 from parity.operators.activation import BELOW, HIGHER, LOWER, choose
-from parity.operators.operator import Elementwise, Inputs, plain_values, register
+from parity.operators.operator import Elementwise, Inputs, plain_values, register, summed_to
 
 
 def _step(name: str, f: Callable[..., Array]) -> Function:
@@ -137,26 +137,6 @@ class Identity(Elementwise):
         return cotangent
 
 
-@register
-@dataclass(frozen=True)
-class Dropout(Elementwise):
-    """x as it is, and a mask that is true everywhere: inference."""
-
-    TYPE: ClassVar[str] = "Dropout"
-    IGNORED: ClassVar[Mapping[str, str]] = {
-        "ratio": "nothing is dropped in inference",
-        "seed": "nothing is drawn in inference",
-    }
-
-    def evaluate(
-        self, x: Number, ratio: Number | None = None, training_mode: Number | None = None
-    ) -> tuple[Number, ...]:
-        dropped = ratio is None or plain_values(ratio, "ratio").any()
-        if dropped and training_mode is not None and plain_values(training_mode, "training_mode").any():
-            raise Unjudged("Dropout in training mode")
-        return x, x.apply(_step("true", lambda a: np.ones(a.shape, bool)))
-
-
 # --- arithmetic --------------------------------------------------------------------------------
 
 
@@ -173,14 +153,7 @@ class Add(Elementwise):
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         x = inputs[which]
         assert x is not None
-        return _summed_to(cotangent, x.shape)
-
-
-def _summed_to(x: Number, shape: tuple[int, ...]) -> Number:
-    """x, summed over the axes along which an array of this shape was broadcast to it."""
-    own = (1,) * (x.ndim - len(shape)) + shape
-    axes = tuple(axis for axis, size in enumerate(own) if size == 1 and x.shape[axis] != 1)
-    return (x.sum(axes) if axes else x).reshape(*shape)
+        return summed_to(cotangent, x.shape)
 
 
 @register

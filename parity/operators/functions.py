@@ -19,6 +19,7 @@ does, at half of the largest number, its Gelu where 2x does, and its HardSwish w
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -77,6 +78,61 @@ ROUNDED = Function(
     "two more roundings", np.positive, 1.0, monotone=True, slope=1.0, source="of another order of the factors"
 )
 
+
+def _not_negative(function: Function) -> Function:
+    """Of what is known not to be negative: an interval that rounding carries below zero ends at zero."""
+    return replace(function, f=lambda x: function.f(np.maximum(x, 0)))
+
+
+NORM = _not_negative(SQRT)  # of a sum of squares
+LOG_OF_SUM = _not_negative(LOG)  # of a sum of terms that are not negative
+ABOVE = 1 - 2.0**-7  # a lower limit that is rounded to any format is above this part of it
+
+
+def inverse_root(least: float = 0.0) -> Function:
+    """1/sqrt(x), where x is known to be no less than `least`, up to rounding."""
+    return Function(
+        "1/sqrt",
+        lambda x: 1 / np.sqrt(np.maximum(x, least * ABOVE)),
+        2.0,
+        monotone=True,
+        source="rsqrtf: CUDA 2; a rounded root and a rounded division: below 1.5",
+    )
+
+
+def reciprocal(least: float = 0.0) -> Function:
+    """1/x, where x is known to be no less than `least`, up to rounding."""
+    return Function(
+        "1/x",
+        lambda x: 1 / np.maximum(x, least * ABOVE),
+        1.0,
+        monotone=True,
+        source="IEEE 754 asks for 0.5; reciprocals that are refined by one Newton step are within 1",
+    )
+
+
+def fixed_power(exponent: float) -> Function:
+    """x^exponent of what is not negative."""
+    return Function(
+        f"x^{exponent:g}",
+        lambda x: np.maximum(x, 0) ** exponent,
+        POW.ulps,
+        monotone=True,
+        source=POW.source,
+    )
+
+
+def inverse_norm(p: int) -> Function:
+    """1 / total^(1/p) for the sum of powers of a p-norm; 0 for 0."""
+    return Function(
+        f"1/total^(1/{p})",
+        lambda total: np.where(total == 0, 0.0, 1 / np.maximum(total, 0) ** (1 / p)),
+        {1: 1.0, 2: 2.0}.get(p, POW.ulps + 0.5),
+        monotone=True,
+        source="as x^(1/p), and one rounding more",
+    )
+
+
 SIN = Function("sin", np.sin, 2.5, slope=1.0, source="Eigen 1.4, NumPy 1.3, at 7,169 and 46,502; CUDA 2")
 COS = Function("cos", np.cos, 2.5, slope=1.0, source="Eigen 1.4, NumPy 1.0; CUDA 2")
 TAN = Function("tan", np.tan, 4.5, source="NumPy 1.7; CUDA 4")
@@ -99,6 +155,11 @@ TANH = Function(
     monotone=True,
     source="Eigen and MLAS 2.7 at 7 to 9, XLA 3.5 in float64; CUDA 2",
 )
+TANH_OF_RNN = replace(
+    TANH,
+    floor=2.0,
+    source="onnxruntime's RNN 2.0 u beside half an ulp, however small the value; else as tanh",
+)
 SIGMOID = Function(
     "sigmoid",
     sigmoid,
@@ -116,6 +177,14 @@ SOFTPLUS = Function(
     monotone=True,
     slope=1.0,
     source="Eigen 2.1 above 9; log(1 + e^x) as it stands loses 1.0 u however small the value",
+)
+SOFTSIGN = Function(
+    "x / (1 + |x|)",
+    lambda x: np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x))),
+    1.5,
+    monotone=True,
+    slope=1.0,
+    source="two roundings, or three where it is multiplied by a reciprocal",
 )
 EXPM1 = Function(
     "e^x − 1",

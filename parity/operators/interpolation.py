@@ -47,35 +47,43 @@ class Kernel:
 
     Attributes:
         reach: the distance from which on it does not.
-        weight: the function, as a formula.
+        weight: the function, as a formula of the distance; and how far that may be off, None: not at all.
         slope: its derivative.
         curvature: the largest |second derivative|, apart from kinks.
         jump: by how much the derivative falls at distance 0; at distance 1 it rises by half of that.
     """
 
     reach: int
-    weight: Callable[[Number], Number]
+    weight: Callable[[Number, Array | None], Number]
     slope: Callable[[Array], Array]
     curvature: float
     jump: float
 
 
-def _triangle(distance: Number) -> Number:
+def _triangle(distance: Number, off: Array | None) -> Number:
     return (1 - abs(distance)).maximum(0.0)
 
 
-LINEAR = Kernel(1, _triangle, lambda s: np.where(abs(s) < 1, -np.sign(s), 0.0), 0.0, 2.0)
+def _triangle_slope(s: Array) -> Array:
+    """At a kink the mean of both sides, from which either is as far as the other."""
+    return -np.sign(s) * np.where(abs(s) < 1, 1.0, np.where(abs(s) == 1, 0.5, 0.0))
+
+
+LINEAR = Kernel(1, _triangle, _triangle_slope, 0.0, 2.0)
 
 
 def cubic(a: float) -> Kernel:
     """Keys' cubic convolution (R. Keys, 1981, equation 4); a is -0.75 in PyTorch, -0.5 in Pillow."""
 
-    def weight(distance: Number) -> Number:
+    def weight(distance: Number, off: Array | None) -> Number:
+        """Where the distance may lie on either side of 1 or 2, the pieces agree, but round differently."""
         s = abs(distance)
         near = (s * (a + 2) - (a + 3)) * s * s + 1
         far = ((s * a - 5 * a) * s + 8 * a) * s - 4 * a
-        size = own(s)
-        return choose(np.where(size <= 1, 0, np.where(size < 2, 1, 2)), near, far, s * 0.0)
+        size, pieces = own(s), (near, far, s * 0.0)
+        if off is None:
+            return choose(_piece(size), *pieces)
+        return choose(_piece(size - off), *pieces).either(choose(_piece(size + off), *pieces))
 
     def slope(distance: Array) -> Array:
         s = np.abs(distance)
@@ -85,6 +93,11 @@ def cubic(a: float) -> Kernel:
 
     curvature = max(abs(2 * (a + 3)), abs(4 * a + 6), abs(4 * a))
     return Kernel(2, weight, slope, curvature, 0.0)
+
+
+def _piece(size: Array) -> Array:
+    """Of the cubic kernel at this distance."""
+    return np.where(size <= 1, 0, np.where(size < 2, 1, 2))
 
 
 @dataclass(frozen=True)
@@ -178,7 +191,7 @@ def taps(
     index = np.floor(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 2)
     distance = place[:, None] - index
     scaled = x.like(distance) if stretch == 1 else x.like(distance) * (1 / stretch)
-    weights = kernel.weight(scaled)
+    weights = kernel.weight(scaled, None if error is None else error[:, None] / stretch)
     if error is not None:
         off = error[:, None] / stretch
         size = np.abs(distance) / stretch

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Number
+from parity.operators.functions import inverse_root
 from parity.operators.operator import Operator, Points, at
-from parity.operators.powers import inverse_root
 
 LARGEST = 2**20  # values that are normalized at once
 Moments = tuple[Number, ...]

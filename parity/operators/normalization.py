@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
+from parity.operators.functions import NORM, inverse_norm, inverse_root, reciprocal
 from parity.operators.moments import (
     WAYS,
     Formed,
@@ -20,7 +21,7 @@ from parity.operators.moments import (
     variance,
 )
 from parity.operators.operator import Operator, Points, at, register
-from parity.operators.powers import SQRT, inverse_norm, inverse_root, power_by_logarithm, powers, reciprocal
+from parity.operators.powers import power_by_logarithm, powers
 
 LEAST = 1e-9  # what MeanVarianceNormalization adds to a standard deviation
 
@@ -142,7 +143,7 @@ class MeanVarianceNormalization(Formed):
         return mean, self._inverse(x, mean, axes, self.form.one_pass)
 
     def _inverse(self, x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool) -> Number:
-        deviation = variance(x, mean, axes, one_pass).apply(SQRT)
+        deviation = variance(x, mean, axes, one_pass).apply(NORM)
         return (deviation + stated(x, LEAST)).apply(reciprocal(0.0 if one_pass else LEAST))
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -71,6 +72,13 @@ class Operator(ABC):
         """How many input values a sample of one value lays out: its terms, unless points share them."""
         return self.terms(*inputs)
 
+    def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+        """At most `count` random points of an output of this shape, for comparing the errors of a tensor.
+
+        They may be chosen so that `sample` is cheap there: rows and columns of a product are laid out once.
+        """
+        return random_points(rng, shape, count)
+
     def offset(self, points: Points, *inputs: Any) -> Number | None:
         """(M,): the part of the first output at M points that does not grow with the weights: a bias."""
         return None
@@ -126,12 +134,38 @@ class Elementwise(Operator):
         return result[0] if isinstance(result, tuple) else result
 
 
+def random_points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
+    """So many points of an array of this shape, each independent of the others."""
+    return tuple(rng.integers(0, size, count) for size in shape)
+
+
+def grid_points(rng: np.random.Generator, shape: tuple[int, ...], count: int, axis: int) -> Points:
+    """At most `count` points of an array: some places along an axis, each with the same places on the others.
+
+    Errors at these points are as independent as at any others: no two are sums of the same products.
+    """
+    others = prod(shape) // max(shape[axis], 1)
+    along = min(shape[axis], max(round(count**0.5), count // max(others, 1)))
+    across = min(others, count // max(along, 1))
+    lines = rng.choice(shape[axis], along, replace=False)
+    places = np.unravel_index(rng.choice(others, across, replace=False), shape[:axis] + shape[axis + 1 :])
+    spread = [np.repeat(place, along) for place in places]
+    return (*spread[:axis], np.tile(lines, across), *spread[axis:])
+
+
 def at(x: Number, shape: Sequence[int], points: Points) -> Number:
     """(M,): x, broadcast to `shape`, at points of that shape."""
     own = points[len(shape) - x.ndim :]
     index = tuple(0 * axis if size == 1 else axis for axis, size in zip(own, x.shape, strict=True))
     count = len(points[0]) if points else 1
     return x.move(lambda a: a[index] if index else np.broadcast_to(a, (count,)))
+
+
+def summed_to(x: Number, shape: tuple[int, ...]) -> Number:
+    """x, summed over the axes along which an array of this shape was broadcast to it."""
+    own = (1,) * (x.ndim - len(shape)) + shape
+    axes = tuple(axis for axis, size in enumerate(own) if size == 1 and x.shape[axis] != 1)
+    return (x.sum(axes) if axes else x).reshape(*shape)
 
 
 def plain_values(x: Number, what: str) -> Array:

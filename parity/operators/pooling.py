@@ -16,10 +16,9 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.errors import Unjudged
-from parity.operators.affine import LARGEST
 from parity.operators.operator import Inputs, Operator, Points, register
 from parity.operators.powers import powers, root
-from parity.operators.windows import Window, window
+from parity.operators.windows import LARGEST, Window, window
 
 
 @dataclass(frozen=True)

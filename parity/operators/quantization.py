@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from onnx import TensorProto, helper
 
 from parity.arithmetic import Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32
 from parity.operators.affine import Conv, MatMul
 from parity.operators.cast import SMALL_INTEGERS, cast, type_of
+from parity.operators.element_types import UINT8, element_type
 from parity.operators.operator import Operator, Points, at, register
 
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
@@ -95,12 +95,12 @@ class QuantizeLinear(_Linear):
     def kind(self, scale: Number, zero: Number | None) -> np.dtype:
         if zero is not None:
             return type_of(zero)
-        return helper.tensor_dtype_to_np_dtype(self.output_dtype or TensorProto.UINT8)
+        return element_type(self.output_dtype or UINT8)
 
     def of(self, x: Number, scale: Number, zero: Number | None, to: np.dtype | None) -> Number:
         assert to is not None
         if self.precision:
-            form = helper.tensor_dtype_to_np_dtype(self.precision)
+            form = element_type(self.precision)
             x, scale = cast(x, form), cast(scale, form)
         return quantized(x / scale, zero, to)
 
@@ -113,7 +113,7 @@ class DequantizeLinear(_Linear):
     TYPE: ClassVar[str] = "DequantizeLinear"
 
     def kind(self, scale: Number, zero: Number | None) -> np.dtype:
-        return helper.tensor_dtype_to_np_dtype(self.output_dtype) if self.output_dtype else type_of(scale)
+        return element_type(self.output_dtype) if self.output_dtype else type_of(scale)
 
     def of(self, x: Number, scale: Number, zero: Number | None, to: np.dtype | None) -> Number:
         assert to is not None

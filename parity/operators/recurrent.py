@@ -12,42 +12,27 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from parity.arithmetic import Array, Function, Number
+from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
+from parity.operators import functions as known
 from parity.operators.operator import Operator, plain_values, register
-
-# Both are measured over float32 in [-100, 100]: MLAS (in onnxruntime) approximates the sigmoid to 2.7 u
-# however small its value, and the RNN's tanh to 3 u; tanh elsewhere is off by 2.6 ulps in MLAS, 2.4 in XLA,
-# 0.6 in PyTorch.
-SIGMOID = Function(
-    "Sigmoid",
-    lambda x: np.where(x < 0, np.exp(np.minimum(x, 0)), 1.0) / (1 + np.exp(-np.abs(x))),
-    ulps=1.0,
-    floor=3.0,
-    monotone=True,
-    slope=0.25,
-    source="measured on onnxruntime, PyTorch and XLA",
-)
-TANH = Function("Tanh", np.tanh, 2.6, 2.0, True, 1.0, "measured on onnxruntime, PyTorch and XLA")
-ELU = Function("Elu", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), 2.0, 2.0, True, 1.0)
-SOFTSIGN = Function("Softsign", lambda x: x / (1 + np.abs(x)), 1.0, 0.0, True, 1.0, "two roundings")
-SOFTPLUS = Function("Softplus", lambda x: np.logaddexp(0, x), 2.0, 2.0, True, 1.0)
 
 Activation = Callable[[Number], Number]
 
 NONE = float("nan")  # a parameter for which implementations have different defaults
 
-# For each activation: the defaults of its alpha and beta, None where it has no such parameter; the formula.
-ACTIVATIONS: dict[str, tuple[float | None, float | None, Callable[[Number, float, float], Number]]] = {
-    "sigmoid": (None, None, lambda x, a, b: x.apply(SIGMOID)),
-    "tanh": (None, None, lambda x, a, b: x.apply(TANH)),
+# The defaults of alpha and beta, None where an activation has no such parameter; the formula.
+Described = tuple[float | None, float | None, Callable[[Number, float, float], Number]]
+ACTIVATIONS: dict[str, Described] = {
+    "sigmoid": (None, None, lambda x, a, b: x.apply(known.SIGMOID)),
+    "tanh": (None, None, lambda x, a, b: x.apply(known.TANH)),
     "relu": (None, None, lambda x, a, b: x.maximum(0.0)),
-    "softsign": (None, None, lambda x, a, b: x.apply(SOFTSIGN)),
-    "softplus": (None, None, lambda x, a, b: x.apply(SOFTPLUS)),
+    "softsign": (None, None, lambda x, a, b: x.apply(known.SOFTSIGN)),
+    "softplus": (None, None, lambda x, a, b: x.apply(known.SOFTPLUS)),
     "affine": (NONE, NONE, lambda x, a, b: x * a + b),
     "leakyrelu": (0.01, None, lambda x, a, b: x.maximum(0.0) + x.minimum(0.0) * a),
-    "elu": (1.0, None, lambda x, a, b: x.maximum(0.0) + x.minimum(0.0).apply(ELU) * a),
-    "scaledtanh": (NONE, NONE, lambda x, a, b: (x * b).apply(TANH) * a),
+    "elu": (1.0, None, lambda x, a, b: x.maximum(0.0) + x.minimum(0.0).apply(known.EXPM1) * a),
+    "scaledtanh": (NONE, NONE, lambda x, a, b: (x * b).apply(known.TANH) * a),
     "hardsigmoid": (0.2, 0.5, lambda x, a, b: (x * a + b).maximum(0.0).minimum(1.0)),
 }
 
@@ -98,6 +83,7 @@ class Recurrent(Operator):
 
     GATES: ClassVar[int]
     DEFAULT: ClassVar[tuple[str, ...]]  # activations
+    SPECIAL: ClassVar[Mapping[str, Described]] = {}  # those of which a kernel has its own
 
     activation_alpha: tuple[float, ...] = ()
     activation_beta: tuple[float, ...] = ()
@@ -236,7 +222,7 @@ class Recurrent(Operator):
         for name in names:
             if name.lower() not in ACTIVATIONS:
                 raise Unjudged(f"{self.TYPE} with activation {name}")
-            alpha, beta, formula = ACTIVATIONS[name.lower()]
+            alpha, beta, formula = {**ACTIVATIONS, **self.SPECIAL}[name.lower()]
             a = 0.0 if alpha is None else next(alphas, alpha)
             b = 0.0 if beta is None else next(betas, beta)
             if np.isnan(a) or np.isnan(b):
@@ -273,6 +259,9 @@ class RNN(Recurrent):
     TYPE: ClassVar[str] = "RNN"
     GATES: ClassVar[int] = 1
     DEFAULT: ClassVar[tuple[str, ...]] = ("Tanh",)
+    SPECIAL: ClassVar[Mapping[str, Described]] = {
+        "tanh": (None, None, lambda x, a, b: x.apply(known.TANH_OF_RNN))
+    }
 
     def evaluate(self, *inputs: Number | None) -> tuple[Number, ...]:
         return self._run(inputs, 1, self._step)

@@ -6,23 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from parity.arithmetic import Array, Bounded, Function, Number
+from parity.arithmetic import Array, Bounded, Number
 from parity.errors import Unjudged
+from parity.operators import functions as known
 from parity.operators.cast import exactly
 from parity.operators.operator import Operator, Points, plain_values, register
 from parity.operators.shape import axes_of
 
 FLOATS_ONLY = "of integers, whose rounding the standard leaves open"
-
-
-def _root(x: Array) -> Array:
-    return np.sqrt(np.maximum(x, 0))
-
-
-SQRT = Function("sqrt", _root, monotone=True, source="IEEE 754-2019, 5.4.1: correctly rounded")
-# The vector libraries of the runtimes allow themselves up to 4 ulps; glibc states 1 for both.
-EXP = Function("exp", np.exp, ulps=4, monotone=True, source="SVML and SLEEF: at most 4 ulps")
-LOG = Function("log", np.log, ulps=4, monotone=True, source="SVML and SLEEF: at most 4 ulps")
 
 
 @dataclass(frozen=True)
@@ -170,7 +161,7 @@ class ReduceL2(Reduction):
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
         if x.comparable.dtype.kind in "biu" and isinstance(x, Bounded):
             raise Unjudged(f"ReduceL2 {FLOATS_ONLY}")
-        return (x * x).sum(axes).apply(SQRT)
+        return (x * x).sum(axes).apply(known.NORM)
 
 
 @register
@@ -181,7 +172,7 @@ class ReduceLogSum(Reduction):
     TYPE: ClassVar[str] = "ReduceLogSum"
 
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
-        return x.sum(axes).apply(LOG)
+        return x.sum(axes).apply(known.LOG)
 
 
 @register
@@ -199,7 +190,7 @@ class ReduceLogSumExp(Reduction):
             raise Unjudged("ReduceLogSumExp of an infinity or a NaN")
         # The largest is subtracted and added again: what it is off by itself cancels.
         pivot = exactly(largest.comparable, x)
-        return (x - pivot).apply(EXP).sum(axes).apply(LOG) + pivot
+        return (x - pivot).apply(known.EXP).sum(axes).apply(known.LOG) + pivot
 
     def forms(self) -> tuple[Operator, ...]:
         return (self, _Direct(self.axes, self.keepdims, self.noop_with_empty_axes))
@@ -210,7 +201,7 @@ class _Direct(ReduceLogSumExp):
     """Without subtracting the largest: it overflows early, and the logarithm rounds more."""
 
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
-        return x.apply(EXP).sum(axes).apply(LOG)
+        return x.apply(known.EXP).sum(axes).apply(known.LOG)
 
 
 @register

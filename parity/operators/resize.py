@@ -15,7 +15,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.floats import FLOAT64
+from parity.floats import FLOAT64, format_of
 from parity.operators.interpolation import (
     LINEAR,
     Places,
@@ -155,7 +155,7 @@ class Resize(Operator):
     def _plan(self, x: Number, rest: Sequence[Number | None]) -> list[_Along]:
         """The axes that change."""
         sizes = [one for one in self._sizes(x, rest) if self._changes(one)]
-        if self.mode != "nearest" and sizes and own(x).dtype.kind != "f":
+        if self.mode != "nearest" and sizes and format_of(own(x)) is None:
             raise Unjudged(f"Resize of integers in mode {self.mode}")
         if self.mode != "nearest" and sizes and not np.isfinite(own(x)).all():
             raise Unjudged(f"Resize of values that are not finite in mode {self.mode}")

@@ -10,6 +10,8 @@ from parity.arithmetic import Array
 from parity.errors import Unjudged
 from parity.operators.operator import Points
 
+LARGEST = 2**22  # values of windows that are laid out at once
+
 
 @dataclass(frozen=True)
 class Window:

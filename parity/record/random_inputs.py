@@ -6,9 +6,9 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.constants import named_dtype
 from parity.errors import UserError
 from parity.graph import Declared, Graph
+from parity.onnx.constants import named_dtype
 
 # What is drawn, in words for the report. Most integers are indices into a table of unknown length, or masks:
 # 0 and 1 are valid for all of them.
@@ -60,7 +60,7 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> None:
         UserError: the first of them.
     """
     from parity.graph import fits_shape
-    from parity.judging import nearest
+    from parity.judging.walk import nearest
 
     for name in inputs:
         if name not in graph.inputs:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import helper
 
-from parity.command import cli
+from parity.command.main import cli
 from tests.parity.small import Arrays, computed, convolutions, model, normal, saved
 
 
@@ -265,7 +265,9 @@ def test_names_cannot_move_the_cursor(tmp_path: Path) -> None:
 
 def test_help_is_there_on_every_level_and_loads_nothing() -> None:
     heavy = "('numpy', 'onnx', 'rich')"
-    code = f"import sys, parity, parity.command; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import sys, parity, parity.command.main; print([name for name in {heavy} if name in sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
@@ -277,11 +279,11 @@ def test_help_is_there_on_every_level_and_loads_nothing() -> None:
 
 def test_ctrl_c_ends_with_130_and_one_line(path: Path, tmp_path: Path) -> None:
     code = (
-        "import parity.command, parity.onnx, signal, os\n"
+        "import parity.command.main, parity.onnx, signal, os\n"
         "def stop(*a, **k): os.kill(os.getpid(), signal.SIGINT)\n"
         "parity.onnx.read_onnx = stop\n"
         f"import sys; sys.argv = ['parity', 'judge', {str(path)!r}]\n"
-        "parity.command.main()\n"
+        "parity.command.main.main()\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 130

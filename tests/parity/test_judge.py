@@ -9,8 +9,8 @@ from parity.errors import UserError
 from parity.floats import BFLOAT16, FLOAT16, FLOAT64, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
+from parity.judging.verdict import Report
 from parity.operators.affine import MatMul
-from parity.verdict import Report
 from tests.parity.chains import ONE, Array, chain, cut, run
 
 WIDE = chain(1, 2304)

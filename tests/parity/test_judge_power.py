@@ -11,9 +11,9 @@ import pytest
 from parity.arithmetic import Looped
 from parity.floats import TF32
 from parity.graph import Declared, Graph, Node
-from parity.judging import _Walk, judge
+from parity.judging.verdict import TensorReport
+from parity.judging.walk import _Walk, judge
 from parity.operators.affine import Gemm, MatMul
-from parity.verdict import TensorReport
 from tests.parity.chains import ONE, Array, Arrays, chain, cut, run
 
 # --- samples -----------------------------------------------------------------------------------

@@ -20,14 +20,24 @@ from onnx.backend.test.case.test_case import TestCase
 
 from parity.graph import Graph
 from parity.judging import judge
+from parity.judging.verdict import Report
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS
-from parity.verdict import Report
 
 ONE_OPERAND = "Einsum over one operand is no product"
 SMALL_FLOATS = "rounded quotients among floats of 8 bits and fewer"
+FOUR_DIGITS = "its outputs are recorded with four digits"
+RANDOM = "what training drops is drawn at random"
+NO_INTEGER = "its places are divided by size times scale; onnxruntime's by the size of the output"
 # By the module of the cases: case → why its recorded outputs are not judged to be right.
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
+    "averagepool": {"test_averagepool_2d_ceil_last_window_starts_on_pad": FOUR_DIGITS},
+    "dropout": {
+        "test_training_dropout_default": RANDOM,
+        "test_training_dropout_default_mask": RANDOM,
+        "test_training_dropout": RANDOM,
+        "test_training_dropout_mask": RANDOM,
+    },
     "einsum": {
         "test_einsum_transpose": ONE_OPERAND,
         "test_einsum_sum": ONE_OPERAND,
@@ -36,12 +46,22 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         "test_einsum_transpose_bfloat16": ONE_OPERAND,
         "test_einsum_scalar": ONE_OPERAND,
     },
+    "gridsample": {"test_gridsample_bicubic": FOUR_DIGITS},
     "quantizelinear": {
         "test_quantizelinear_e4m3fn": SMALL_FLOATS,
         "test_quantizelinear_e5m2": SMALL_FLOATS,
         "test_quantizelinear_float4e2m1": SMALL_FLOATS,
     },
+    "resize": {
+        "test_resize_downsample_scales_linear_align_corners": NO_INTEGER,
+        "test_resize_downsample_scales_cubic_align_corners": NO_INTEGER,
+    },
 }
+# Cases all of whose places lie halfway between two values, either of which is right, and what is between.
+HALFWAY = (
+    "test_gridsample_nearest_align_corners_0_additional_1",
+    "test_gridsample_nearest_align_corners_1_additional_1",
+)
 MODULES = sorted(one.name for one in pkgutil.iter_modules(published.__path__) if not one.ispkg)
 
 
@@ -60,8 +80,13 @@ def cases(module: str) -> list[TestCase]:
 
 
 def graph_of(case: TestCase) -> Graph | None:
-    """The graph of a case; None if an operator of it has no class, or if nothing in it is computed."""
+    """The graph of a case; None if an operator of it has no class, or if nothing in it is computed.
+
+    So it is where an input is no tensor, but a sequence of them or an optional one.
+    """
     assert case.model is not None
+    if any(one.type.WhichOneof("value") != "tensor_type" for one in case.model.graph.input):
+        return None
     graph = read_onnx(case.model)
     known = all(node.type in OPERATORS for node in graph.nodes)
     return graph if known and graph.nodes else None
@@ -107,14 +132,14 @@ def test_recorded_outputs_are_right(module: str) -> None:
     assert needed == set(left_out), "left out, but judged to be right"
 
 
-def spoiled(values: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray] | None:
-    """The same with a value of this tensor changed by an eighth, or an integer by 2; None if it has none."""
+def spoiled(values: dict[str, np.ndarray], name: str, factor: float = 1.125) -> dict[str, np.ndarray] | None:
+    """The same with a value of this tensor changed by an eighth, an integer by a bit; None if it has none."""
     array = np.array(values[name])
     if array.dtype.kind not in "iuf" or not np.isfinite(array).any():
         return None
     place = np.unravel_index(np.where(np.isfinite(array), np.abs(array), -1).argmax(), array.shape)
     value = array[place]
-    array[place] = value * 1.125 if array.dtype.kind == "f" and value else value ^ 2 if value else 1
+    array[place] = value * factor if array.dtype.kind == "f" and value else value ^ 2 if value else 1
     return {**values, name: array}
 
 
@@ -125,7 +150,7 @@ def test_a_wrong_value_is_found(module: str) -> None:
         if (graph := graph_of(case)) is None or case.name in LEFT_OUT.get(module, {}):
             continue
         for values in recorded(case, graph):
-            bad = spoiled(values, graph.outputs[0])
+            bad = spoiled(values, graph.outputs[0], 4.0 if case.name in HALFWAY else 1.125)
             if bad is not None and not wrong(judge(graph, bad)):
                 missed.add(case.name)
     assert not missed

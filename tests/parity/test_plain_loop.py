@@ -12,12 +12,12 @@ from parity.arithmetic import Bounded, Looped
 from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
+from parity.judging.verdict import TensorReport
+from parity.judging.yardsticks import margin
 from parity.operators.affine import MatMul
-from parity.verdict import TensorReport
-from parity.yardsticks import margin
-from tests.parity import checks
-from tests.parity.arithmetics import AnyOrder, Plan
+from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
+from tests.parity.operators import one_node
 
 Array = np.ndarray
 Product = Callable[[Array, Array], Array]
@@ -47,7 +47,7 @@ def verdict(x: Array, w: Array, y: Array) -> TensorReport:
 
 
 def in_onnxruntime(x: Array, w: Array) -> Array:
-    model = checks.model_of(Example(MatMul(), {}, lambda rng: []), [x, w], 1)
+    model = one_node.model(Example(MatMul(), {}, lambda rng: []), [x, w])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"x0": x, "x1": w})[0]
 

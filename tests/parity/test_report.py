@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from parity.report import HEADLINES, STYLES, rendered, short, worst_first
-from parity.terminal import shortened, shown
-from parity.verdict import ORDER, Report, TensorReport, Worst
+from parity.command.report import HEADLINES, STYLES, rendered, short, worst_first
+from parity.command.terminal import shortened, shown
+from parity.judging.verdict import ORDER, Report, TensorReport, Worst
 
 
 def tensor(name: str, verdict: str, ratio: float = 0.1, loop: float = 0.5, **more: Any) -> TensorReport:

@@ -1,7 +1,7 @@
 """The catalogue of known mistakes, by family.
 
-An entry is a few lines: what it is called, why it is wrong, what to do, a reported case, and the change
-that it makes to the right network. To add one, write it in its family's file; the search finds it.
+Each entry has a name, an explanation, a remedy, a reported case, and the change that it makes to the right
+network. To add an entry, write it in the file of its family; the search finds it there.
 """
 
 from lenet.diagnose.mistakes import (

@@ -1,10 +1,10 @@
 """Mistakes of activation functions.
 
-Every smooth function here is computed from exp, erf or tanh by at most sixteen operations, each right to
-a few ulps of an intermediate result that is at most 1 (a GELU forms 1 + erf, of which little may be left:
-the error is absolute), or |x| times such a number: `FUNCTION_ROUNDINGS` (1 + |x|) u covers them all, and
-without the 1 those whose last operation is the product with x. An error carried in grows by no more than
-the function's largest slope.
+Every smooth function here is computed from exp, erf or tanh by at most sixteen operations. Each is accurate
+to a few ulps of an intermediate result that is at most 1, or at most |x|. The error is absolute, because
+terms may cancel (1 + erf in a GELU). `FUNCTION_ROUNDINGS` (1 + |x|) u covers all of them; the 1 is not needed
+if the last operation is the product with x. The error of the input grows at most by the function's largest
+slope.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from parity.operators.activation import Relu
 
 FAMILY = Family()
 RELUS = of_type(Relu)
-FUNCTION_ROUNDINGS = 64  # sixteen operations of 4 ulps, which libraries keep to without promising it
+FUNCTION_ROUNDINGS = 64  # sixteen operations of 4 ulps: libraries do not promise this, but achieve it
 
 # --- activation functions ----------------------------------------------------------------------
 
@@ -31,7 +31,7 @@ PAPER = case("ChawDoe/LeNet5-MNIST-PyTorch", 9)
 
 @dataclass(frozen=True)
 class Smooth:
-    """A smooth function: of at most this slope; whether it is x times a number between −1 and 1.1."""
+    """A smooth function, its largest slope, and whether it is x times a number between −1 and 1.1."""
 
     f: Callable[[Array], Array]
     slope: float = 1.0
@@ -39,7 +39,7 @@ class Smooth:
 
 
 def function(smooth: Smooth, x: Bounded, u: float) -> Bounded:
-    """A function elementwise, with the bound of the module's text."""
+    """Apply a function elementwise, with the bound described in the module's docstring."""
     size = np.abs(x.value) + x.bound + (0 if smooth.gated else 1)
     with np.errstate(over="ignore"):  # exp(-x) of a very negative x
         return Bounded(smooth.f(x.value), FUNCTION_ROUNDINGS * u * size + smooth.slope * x.bound)
@@ -74,7 +74,7 @@ FUNCTIONS: dict[str, Smooth] = {
 for _name, _smooth in FUNCTIONS.items():
     FAMILY.add(
         RELUS,
-        Kind(f"{_name} for ReLU", f"{_name} is applied where ReLU should be.", "Use max(x, 0).", PAPER),
+        Kind(f"{_name} for ReLU", f"{_name} is applied instead of ReLU.", "Use max(x, 0).", PAPER),
         instead(lambda call, smooth=_smooth: function(smooth, call.x, call.u)),
     )
 for _slope in (0.01, 0.1, 0.2, 0.3):
@@ -82,7 +82,7 @@ for _slope in (0.01, 0.1, 0.2, 0.3):
         RELUS,
         Kind(
             f"leaky ReLU ({_slope:g}) for ReLU",
-            f"Negative values pass, times {_slope:g}; ReLU stops them.",
+            f"Negative values are multiplied by {_slope:g}; ReLU sets them to zero.",
             "Use max(x, 0).",
             PAPER,
         ),
@@ -101,14 +101,14 @@ SELECTIONS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     ("hard tanh for ReLU", "Values are cut off at −1 and 1.", lambda x: np.clip(x, -1, 1)),
     ("ReLU cut off at 1", "Values above 1 are cut off.", lambda x: np.clip(x, 0, 1)),
     ("ReLU6 for ReLU", "Values above 6 are cut off.", lambda x: np.clip(x, 0, 6)),
-    ("absolute value for ReLU", "Negative values are made positive, not zero.", np.abs),
+    ("absolute value for ReLU", "Negative values are made positive; they must become zero.", np.abs),
     ("ReLU of the negated input", "The sign is wrong: negative values pass.", lambda x: np.maximum(-x, 0)),
 )
 for _name, _text, _f in SELECTIONS:
     FAMILY.add(
         RELUS,
-        Kind(_name, _text, "Apply max(x, 0) behind this layer.", PLACE),
-        # All of slope at most 1: an error carried in does not grow.
+        Kind(_name, _text, "Apply max(x, 0) after this layer.", PLACE),
+        # All slopes are at most 1, so the error of the input does not grow.
         instead(lambda call, f=_f: Bounded(f(call.x.value), call.x.bound)),
     )
 
@@ -117,7 +117,7 @@ for _name, _text, _f in SELECTIONS:
     ["logits"],
     Kind(
         "ReLU on the logits",
-        "ReLU is applied to the logits; they may be negative.",
+        "ReLU is applied to the logits, which may be negative.",
         "End with the last dense layer: no activation.",
         PLACE,
     ),
@@ -127,8 +127,8 @@ def _(y: Bounded, call: Call) -> Bounded:
 
 
 def softmax(z: Bounded, u: float) -> Bounded:
-    """Softmax over the last axis. Logits off by e change p by a factor within exp(±2e); see
-    `lenet.reference.backward.cross_entropy` for the rounding of its evaluation."""
+    """Softmax over the last axis. An error e of the logits changes p by a factor within exp(±2e); for the
+    rounding of its evaluation see `lenet.reference.backward.cross_entropy`."""
     shifted = z.value - z.value.max(axis=-1, keepdims=True)
     p = np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
     e = z.bound.max(axis=-1, keepdims=True)
@@ -143,7 +143,7 @@ TWICE = case("tflearn/tflearn", 562)
     ["logits"],
     Kind(
         "softmax in the model",
-        "Probabilities are returned where logits are expected; a loss on logits then applies softmax twice.",
+        "The model returns probabilities instead of logits; a loss on logits then applies softmax twice.",
         "End with the last dense layer; softmax belongs to the loss.",
         TWICE,
     ),
@@ -156,7 +156,7 @@ def _(y: Bounded, call: Call) -> Bounded:
     ["logits"],
     Kind(
         "softmax over the batch in the model",
-        "Softmax runs over the digits of the batch, and it is no part of the model at all.",
+        "The model applies softmax, and over the digits of the batch.",
         "End with the last dense layer; the loss applies softmax, over the classes (axis 1).",
         TWICE,
     ),
@@ -167,7 +167,7 @@ def _(y: Bounded, call: Call) -> Bounded:
 
 
 def moved_axes(y: Bounded) -> Bounded:
-    """Digits and classes exchanged."""
+    """Exchange the axes of digits and classes."""
     return Bounded(y.value.T, y.bound.T)
 
 
@@ -175,8 +175,8 @@ def moved_axes(y: Bounded) -> Bounded:
     ["logits"],
     Kind(
         "log-softmax in the model",
-        "Logarithms of probabilities are returned where logits are expected.",
-        "End with the last dense layer; the loss takes care of the rest.",
+        "The model returns logarithms of probabilities instead of logits.",
+        "End with the last dense layer; softmax belongs to the loss.",
         TWICE,
     ),
 )
@@ -204,7 +204,7 @@ def _(y: Bounded, call: Call) -> Bounded:
     ["logits"],
     Kind(
         "one-hot classes for logits",
-        "The class of the largest logit is returned as a row of zeros and a one.",
+        "The model returns the class of the largest logit as a row of zeros with a one.",
         "End with the last dense layer: no argmax, no one-hot.",
         TWICE,
     ),

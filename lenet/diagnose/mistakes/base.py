@@ -1,4 +1,4 @@
-"""What a catalogue entry is, and the decorators that write one."""
+"""The form of a catalogue entry, and the decorators that make entries."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ GITHUB = "https://github.com/"
 
 @dataclass(frozen=True)
 class Kind:
-    """A mistake in words.
+    """The description of a mistake.
 
     Attributes:
-        name: how it is called, lower case, a few words.
-        explanation: one sentence: what is computed, and what should be.
-        remedy: one sentence: what to do.
-        case: URL of a reported case of it; empty where none is known.
+        name: a few words in lower case.
+        explanation: a sentence: what is computed, and what should be.
+        remedy: a sentence: what to do.
+        case: URL of a reported case; empty if none is known.
     """
 
     name: str
@@ -28,16 +28,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake at its place: what it changes in the right network.
+    """A mistake in given stages, as changes to the right network.
 
     Attributes:
-        changes: by stage of the forward pass ("conv2") or of the backward pass (`backward.STAGES`).
-        whole_batch: it mixes digits, so that it cannot be tried on a few of them.
-        tier: mistakes with sharp bounds (0) are preferred to those with the bound of a coarse format.
-        pending: its later changes may lie beyond the next observed layer (bias added after the ReLU).
-        habit: it is one change, made in each of several layers.
-        told_by: the stage that must be observed to tell two equivalent entries apart; without it the other
-            entry stands for both. "" if there is none.
+        changes: {stage: change}, for stages of the forward ("conv2") or the backward pass ("conv2.input").
+        whole_batch: whether it mixes digits, so that it cannot be tried on a few of them.
+        tier: mistakes with sharp bounds (0) are preferred to those with the bounds of a coarse format (1, 2).
+        pending: whether its later changes may lie after the next observed layer (bias added after the ReLU).
+        habit: whether it is the same change in each of several layers.
+        told_by: the stage that must be observed to tell two equivalent entries apart; without it, the other
+            entry represents both. "" if there is none.
     """
 
     kind: Kind
@@ -50,22 +50,22 @@ class Mistake:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """What it touches, in order of execution."""
+        """The stages that it changes, in order of execution."""
         return tuple(self.changes)
 
     @property
     def of_precision(self) -> bool:
-        """Whether it is a coarse format: with a second one in the same layers it is hardly to be told."""
+        """Whether it is a coarse format. Two of these in the same layers are hard to tell apart."""
         return any(word in self.kind.name for word in ("TF32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)
 class HandedOut:
-    """The layer is right, and its activation was handed out in another form.
+    """A mistake in returning a right activation: the port returned it in another form.
 
     Attributes:
-        view: the right array to what was handed out.
-        back: what was handed out to the right array.
+        view: maps the right array to the returned form.
+        back: maps the returned form to the right array.
     """
 
     kind: Kind
@@ -76,21 +76,21 @@ class HandedOut:
 
 @dataclass
 class Family:
-    """A list of catalogue entries, filled by decorators: one short function is one mistake."""
+    """A list of catalogue entries. Decorators fill it: each decorated function is a mistake."""
 
     mistakes: list[Mistake] = field(default_factory=list)
     handed_out: list[HandedOut] = field(default_factory=list)
 
     def before(self, on: Iterable[str], kind: Kind, whole_batch: bool = False) -> Callable:
-        """Call → Call: the layer is given something else."""
+        """Decorates a function Call → Call that changes the layer's input or parameters."""
         return self._entry(on, kind, before, whole_batch)
 
     def after(self, on: Iterable[str], kind: Kind, whole_batch: bool = False) -> Callable:
-        """(Bounded, Call) → Bounded: its output is spoilt."""
+        """Decorates a function (Bounded, Call) → Bounded that changes the layer's output."""
         return self._entry(on, kind, after, whole_batch)
 
     def instead(self, on: Iterable[str], kind: Kind, whole_batch: bool = False) -> Callable:
-        """Call → Bounded: something else is computed."""
+        """Decorates a function Call → Bounded that replaces the layer."""
         return self._entry(on, kind, instead, whole_batch)
 
     def _entry(
@@ -113,7 +113,7 @@ class Family:
         tier: int = 0,
         told_by: str = "",
     ) -> None:
-        """The mistake in each stage alone, and in all of them at once."""
+        """Add the mistake in each stage alone, and in all of them at once."""
         names = tuple(on)
         for some in [*((name,) for name in names), *([names] if len(names) > 1 else [])]:
             changes = dict.fromkeys(some, change)
@@ -123,18 +123,18 @@ class Family:
     def add_groups(
         self, groups: Iterable[tuple[str, ...]], kind: Kind, change: Change, tier: int = 0
     ) -> None:
-        """The mistake in each stage alone, and in all of each group at once."""
+        """Add the mistake in each stage of the first group alone, and in all stages of each group at once."""
         first, *others = groups
         self.add(first, kind, change, tier=tier)
         self.add_sets(others, kind, change, tier)
 
     def add_sets(self, sets: Iterable[tuple[str, ...]], kind: Kind, change: Change, tier: int = 0) -> None:
-        """The mistake in all stages of a set at once, for each of the sets."""
+        """Add, for each set, the mistake in all of its stages at once."""
         self.mistakes += [Mistake(kind, dict.fromkeys(some, change), tier=tier) for some in sets]
 
 
 def case(repository: str, number: int) -> str:
-    """URL of an issue on GitHub."""
+    """The URL of an issue on GitHub."""
     return f"{GITHUB}{repository}/issues/{number}"
 
 

@@ -11,13 +11,13 @@ from parity.arithmetic import Array, Bounded
 
 FAMILY = Family()
 CONVS = convolutions()
-SEVERAL = CONVS[1:]  # those with more than one input channel: conv1 cannot show the order of one
+SEVERAL = CONVS[1:]  # convolutions with more than one input channel, whose order can be wrong
 
 # --- the kernel --------------------------------------------------------------------------------
 
 
 def weights(call: Call, change: Callable[[Array], Array]) -> Call:
-    """The same call with other weights (O, C, KH, KW)."""
+    """The same call with changed weights (O, C, KH, KW)."""
     return replace(call, w=np.ascontiguousarray(change(call.w)))
 
 
@@ -25,9 +25,9 @@ def weights(call: Call, change: Callable[[Array], Array]) -> Call:
     CONVS,
     Kind(
         "flipped kernel",
-        "The kernel is turned by 180 degrees: a true convolution, as SciPy and Theano compute it, where "
-        "every other framework correlates.",
-        "Turn the kernel back (`w[..., ::-1, ::-1]`) or call the correlation.",
+        "The kernel is turned by 180 degrees: this is a true convolution, as in SciPy and Theano; all other "
+        "frameworks compute a correlation.",
+        "Turn the kernel back (`w[..., ::-1, ::-1]`) or use a correlation.",
         case("keras-team/keras", 3015),
     ),
 )
@@ -40,8 +40,8 @@ for _axis, _name in ((2, "upside down"), (3, "left to right")):
         CONVS,
         Kind(
             f"kernel flipped {_name}",
-            f"The kernel is flipped {_name}, along one axis alone.",
-            "Drop the flip: frameworks correlate.",
+            f"The kernel is flipped {_name}, along a single axis.",
+            "Remove the flip: the frameworks' convolution is a correlation.",
             case("keras-team/keras", 3015),
         ),
         before(lambda call, axis=_axis: weights(call, lambda w: np.flip(w, axis))),
@@ -52,8 +52,8 @@ for _axis, _name in ((2, "upside down"), (3, "left to right")):
     CONVS,
     Kind(
         "kernel height and width swapped",
-        "The kernel's two spatial axes are exchanged, as by transposing all axes at once (`w.T`).",
-        "Convert OIHW to HWIO by transpose(2, 3, 1, 0), not by reversing the axes.",
+        "The kernel's two spatial axes are exchanged, as `w.T` does, which reverses all axes.",
+        "Convert OIHW to HWIO with transpose(2, 3, 1, 0); do not reverse the axes.",
         case("hyseob/PyMDNet", 3),
     ),
 )
@@ -67,7 +67,7 @@ for _turns in (1, 3):
         Kind(
             f"kernel turned by {90 * _turns} degrees",
             f"The kernel is turned by {90 * _turns} degrees: a transpose and a flip along one axis.",
-            "Convert the kernel by transpose(2, 3, 1, 0) and nothing else.",
+            "Convert the kernel with transpose(2, 3, 1, 0) only.",
             case("hyseob/PyMDNet", 3),
         ),
         before(lambda call, turns=_turns: weights(call, lambda w: np.rot90(w, turns, (2, 3)))),
@@ -92,8 +92,8 @@ for _name, _rows, _columns in (
         CONVS,
         Kind(
             f"{_name} of the kernel left out",
-            f"The loop over the kernel leaves out its {_name}.",
-            "Let the loops run over the whole kernel: range(kernel).",
+            f"The loop over the kernel skips its {_name}.",
+            "Loop over the whole kernel: range(kernel).",
             case("LazaroHurtado/micrograd-rs", 31),
         ),
         before(lambda call, r=_rows, c=_columns: weights(call, lambda w: _left_out(w, r, c))),
@@ -105,17 +105,17 @@ def _axes(label: str) -> tuple[int, ...]:
 
 
 def _reread(w: Array, order: Sequence[int]) -> Array:
-    """The buffer of w (OIHW) taken for an array whose axes are `order` of OIHW, put back in OIHW."""
+    """The buffer of w (OIHW) read as an array with its axes in `order`, then transposed to OIHW."""
     return w.reshape([w.shape[axis] for axis in order]).transpose(np.argsort(order))
 
 
 for _label in ("HWIO", "HWOI", "OHWI", "IHWO", "IOHW"):
     FAMILY.add(
-        CONVS if _label == "HWIO" else SEVERAL,  # with one input channel the others are the same or right
+        CONVS if _label == "HWIO" else SEVERAL,  # with one input channel, the rest is equal or right
         Kind(
             f"kernel OIHW read as {_label}",
-            f"The kernel's values were reshaped to {_label}, which scrambles them; the axes had to be moved.",
-            "Transpose instead of reshape: `w.transpose(...)` moves axes, `reshape` renumbers values.",
+            f"The kernel was reshaped to {_label}, which scrambles its values; it must be transposed.",
+            "Use transpose, not reshape: a reshape keeps the order of the values in memory.",
             case("hyseob/PyMDNet", 3),
         ),
         before(lambda call, label=_label: weights(call, lambda w: _reread(w, _axes(label)))),
@@ -123,7 +123,7 @@ for _label in ("HWIO", "HWOI", "OHWI", "IHWO", "IOHW"):
 
 
 def _stored(w: Array, order: Sequence[int]) -> Array:
-    """w (OIHW) transposed to `order`, and that buffer taken for OIHW."""
+    """w (OIHW) transposed to `order`, then its buffer read as OIHW."""
     return w.transpose(order).reshape(w.shape)
 
 
@@ -133,7 +133,7 @@ for _label in ("HWIO", "OHWI", "IOHW"):
         Kind(
             f"kernel {_label} read as OIHW",
             f"The kernel was transposed to {_label} and then reshaped to OIHW, which scrambles its values.",
-            f"Undo the transpose by a transpose: the inverse permutation of {_label}, not a reshape.",
+            f"Undo the transpose with the inverse permutation of {_label}, not with a reshape.",
             case("hyseob/PyMDNet", 3),
         ),
         before(lambda call, label=_label: weights(call, lambda w: _stored(w, _axes(label)))),
@@ -151,7 +151,7 @@ def _only(w: Array, channel: int) -> Array:
 
 
 def _grouped(w: Array, groups: int) -> Array:
-    """A grouped convolution's kernel (O, C / groups, ...) as a full one with zeros elsewhere."""
+    """The full kernel, with zeros between groups, that acts as a grouped one made of w[:, : C / groups]."""
     full, (maps, channels) = np.zeros_like(w), w.shape[:2]
     ins, outs = channels // groups, maps // groups
     for g in range(groups):
@@ -162,12 +162,12 @@ def _grouped(w: Array, groups: int) -> Array:
 CHANNELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     (
         "only the first input channel",
-        "Only the first input channel is convolved: right for gray images, wrong behind another convolution.",
+        "Only the first input channel is used. That is right for gray images, not after another convolution.",
         lambda w: _only(w, 0),
     ),
     (
         "only the last input channel",
-        "Each input channel overwrites the sum of those before it: only the last one counts.",
+        "Each input channel overwrites the sum of those before it: only the last channel counts.",
         lambda w: _only(w, -1),
     ),
     (
@@ -177,13 +177,13 @@ CHANNELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     ),
     (
         "mean over input channels",
-        "The input channels' convolutions are averaged; they have to be summed.",
+        "The results of the input channels are averaged; they must be summed.",
         lambda w: w / w.shape[1],
     ),
     ("input channels reversed", "The input channels are taken in reverse order.", lambda w: w[:, ::-1]),
     (
         "grouped in two",
-        "The convolution runs in two groups: each output sees half of the channels.",
+        "The convolution has two groups, so each output uses half of the input channels.",
         lambda w: _grouped(w, 2),
     ),
 )
@@ -199,7 +199,7 @@ for _name, _text, _change in CHANNELS:
     CONVS,
     Kind(
         "output maps reversed",
-        "The output maps come in reverse order.",
+        "The output maps are in reverse order.",
         "Keep the order of the kernel's output axis.",
         case("PaddlePaddle/PaDiff", 48),
     ),
@@ -214,7 +214,7 @@ PADDING = case("google/flax", 963)
 
 
 def _padded(call: Call, rows: tuple[int, int], columns: tuple[int, int], mode: str = "constant") -> Call:
-    """The input padded by hand, and no padding by the layer."""
+    """The same call with the input padded by `np.pad` and without padding in the layer."""
     widths = ((0, 0), (0, 0), *((before, max(after, 0)) for before, after in (rows, columns)))
     ends = (slice(None), slice(None), *(slice(min(after, 0) or None) for _, after in (rows, columns)))
     return call.geometry(pads=()).feed(lambda a: np.pad(a, widths, mode=mode)[ends])  # type: ignore[call-overload]
@@ -231,7 +231,7 @@ for _width, _layers, _name in (
         _layers,
         Kind(
             _name,
-            f"{_width} rows and columns of zeros are added on each side; conv1 has 2, conv2 none.",
+            f"{_width} rows and columns of zeros are added on each side; conv1 needs 2, conv2 none.",
             "Give the padding as a number: conv1 padding=2 ('SAME' at stride 1), conv2 padding=0 ('VALID').",
             PADDING,
         ),
@@ -247,8 +247,8 @@ for _first, _name in (
         CONVS[:1],
         Kind(
             f"padding {_name}",
-            f"{_first} zeros are added before and {4 - _first} after; a 5×5 kernel needs 2 and 2.",
-            "Pad by the same number on both sides: (kernel − 1) / 2.",
+            f"{_first} zeros are added before and {4 - _first} after the map; a 5×5 kernel needs 2 and 2.",
+            "Pad both sides alike, by (kernel − 1) / 2.",
             case("keras-team/keras", 16363),
         ),
         before(lambda call, f=_first: _padded(call, (f, 4 - f), (f, 4 - f))),
@@ -258,7 +258,7 @@ for _mode in ("reflect", "symmetric", "edge", "wrap"):
         CONVS[:1],
         Kind(
             f"{_mode} padding",
-            f"The border is continued by `{_mode}` padding (SciPy's image filters do it); it has to be zero.",
+            f"The border is filled by `{_mode}` padding, as in SciPy's image filters; it must be zero.",
             "Pad with zeros: mode='constant'.",
             PADDING,
         ),
@@ -271,8 +271,8 @@ for _width in (1, 2):
         SEVERAL,
         Kind(
             f"padding of {_width}, cut to size at the lower right",
-            f"{_width} rows and columns of zeros are added on each side and as many outputs cut off below "
-            "and on the right: every output stands too far down and right.",
+            f"{_width} rows and columns of zeros are added on each side, and the extra outputs are cut off "
+            "at the bottom and right: every output is too far down and to the right.",
             "Give conv2 no padding: padding=0 ('VALID').",
             PADDING,
         ),
@@ -284,7 +284,7 @@ for _width in (1, 2):
     CONVS,
     Kind(
         "dilation 2",
-        "The kernel's taps are two pixels apart, the padding grown to keep the size.",
+        "The kernel's taps are two pixels apart, with more padding to keep the size.",
         "Set dilation=1.",
         case("keras-team/keras", 16363),
     ),
@@ -297,7 +297,7 @@ def _(call: Call) -> Call:
     CONVS,
     Kind(
         "stride 2",
-        "The kernel moves by two pixels where it has to move by one.",
+        "The kernel moves by two pixels; it must move by one.",
         "Set stride=1.",
         case("keras-team/keras", 16363),
     ),
@@ -314,7 +314,7 @@ def _without_bias(call: Call) -> Call:
 
 
 def bias_added(y: Bounded, call: Call, name: str) -> Bounded:
-    """y + b of the affine layer `name`: one rounding of the sum."""
+    """y + b with the bias of layer `name`, and the rounding of this sum."""
     b = call.params[f"{name}.bias"]
     value = y.value + b.reshape(-1, *[1] * (y.value.ndim - 2))
     return Bounded(value, (y.bound + 2 * call.u * (np.abs(value) + y.bound)) * (1 + 1e-12))
@@ -322,7 +322,7 @@ def bias_added(y: Bounded, call: Call, name: str) -> Bounded:
 
 AFTERWARDS = Kind(
     "bias added after the activation",
-    "The bias is added to ReLU's output; it has to be added before ReLU.",
+    "The bias is added to ReLU's output; it must be added before ReLU.",
     "Compute relu(w * x + b), not relu(w * x) + b.",
     case("intel/ipex-llm", 2411),
 )
@@ -342,21 +342,21 @@ for _affine, _relu in (("conv1", "relu1"), ("conv2", "relu2"), ("fc1", "relu3"),
         [_relu],
         Kind(
             "bias added again after the activation",
-            "The bias is added before ReLU, as it should be, and to ReLU's output once more.",
+            "The bias is added before ReLU, which is right, and again to ReLU's output.",
             AFTERWARDS.remedy,
             AFTERWARDS.case,
         ),
         after(lambda y, call, name=_affine: bias_added(y, call, name)),
     )
 for _affine, _relu, _pool in (("conv1", "relu1", "pool1"), ("conv2", "relu2", "pool2")):
-    # From where ReLU's input is given to where the pooled maps are, adding before or after the maximum is
-    # the same function.
+    # From ReLU's input to the pooled maps, adding the bias before or after the maximum is the same
+    # function.
     _added = after(lambda y, call, name=_affine: bias_added(y, call, name))
     FAMILY.mistakes += [
         Mistake(
             Kind(
                 "bias added after pooling",
-                "The bias is added to the pooled maps; it has to be added before ReLU.",
+                "The bias is added to the pooled maps; it must be added before ReLU.",
                 AFTERWARDS.remedy,
                 AFTERWARDS.case,
             ),
@@ -367,7 +367,7 @@ for _affine, _relu, _pool in (("conv1", "relu1", "pool1"), ("conv2", "relu2", "p
         Mistake(
             Kind(
                 "bias added again after pooling",
-                "The bias is added before ReLU, as it should be, and to the pooled maps once more.",
+                "The bias is added before ReLU, which is right, and again to the pooled maps.",
                 AFTERWARDS.remedy,
                 AFTERWARDS.case,
             ),

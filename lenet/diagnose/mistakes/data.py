@@ -1,4 +1,4 @@
-"""Mistakes before the first layer: how a pixel became a number, and where it stands."""
+"""Mistakes before the first layer: wrong pixel values, or pixels in the wrong place."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ SCRAMBLED = case("triton-inference-server/server", 2971)
 
 
 def linear(factor: float, offset: float) -> Callable[[Bounded, Call], Bounded]:
-    """factor · x + offset: constants rounded, three operations, in whatever order they are written."""
+    """factor · x + offset, with the rounding of the constants and three operations, in any order."""
 
     def change(x: Bounded, call: Call) -> Bounded:
         size = abs(factor) * np.abs(x.value) + abs(offset)
@@ -31,39 +31,45 @@ def linear(factor: float, offset: float) -> Callable[[Bounded, Call], Bounded]:
 SCALES: tuple[tuple[str, str, str, float, float], ...] = (
     (
         "pixels not divided by 255",
-        "Pixels run from 0 to 255, and should run from 0 to 1.",
+        "Pixels range from 0 to 255; they must range from 0 to 1.",
         SCALING,
         255.0,
         0.0,
     ),
-    ("pixels divided by 255 twice", "Pixels in 0 to 1 are divided by 255 once more.", SCALING, 1 / 255, 0.0),
+    ("pixels divided by 255 twice", "Pixels from 0 to 1 are divided by 255 again.", SCALING, 1 / 255, 0.0),
     ("pixels divided by 256", "Pixels are divided by 256, not by 255.", SCALING, 255 / 256, 0.0),
-    ("pixels multiplied by 256", "Pixels run from 0 to 256.", SCALING, 256.0, 0.0),
-    ("pixels divided by 256 twice", "Pixels in 0 to 1 are divided by 256.", SCALING, 1 / 256, 0.0),
-    ("pixels inverted", "Ink is 0 and paper 1; MNIST has it the other way round.", SCALING, -1.0, 1.0),
+    ("pixels multiplied by 256", "Pixels range from 0 to 256.", SCALING, 256.0, 0.0),
+    ("pixels divided by 256 twice", "Pixels from 0 to 1 are divided by 256.", SCALING, 1 / 256, 0.0),
+    ("pixels inverted", "Ink is 0 and paper is 1; in MNIST ink is 1 and paper is 0.", SCALING, -1.0, 1.0),
     (
         "pixels normalised",
-        "MNIST's mean 0.1307 is subtracted and its deviation 0.3081 divided by; these weights want 0 to 1.",
+        "Pixels are normalised by MNIST's mean 0.1307 and deviation 0.3081; these weights need 0 to 1.",
         MEAN_STD,
         1 / 0.3081,
         -0.1307 / 0.3081,
     ),
     (
         "pixels normalised as ImageNet's",
-        "ImageNet's mean 0.485 is subtracted and its deviation 0.229 divided by; these weights want 0 to 1.",
+        "Pixels are normalised by ImageNet's mean 0.485 and deviation 0.229; these weights need 0 to 1.",
         MEAN_STD,
         1 / 0.229,
         -0.485 / 0.229,
     ),
     (
         "pixels normalised as Fashion-MNIST's",
-        "The mean 0.2860 is subtracted and the deviation 0.3530 divided by; these weights want 0 to 1.",
+        "Pixels are normalised by the mean 0.2860 and the deviation 0.3530; these weights need 0 to 1.",
         MEAN_STD,
         1 / 0.353,
         -0.286 / 0.353,
     ),
     ("pixels divided by the deviation", "Pixels are divided by 0.3081.", MEAN_STD, 1 / 0.3081, 0.0),
-    ("pixels scaled to −1..1", "Pixels run from −1 to 1, and should run from 0 to 1.", MEAN_STD, 2.0, -1.0),
+    (
+        "pixels scaled to −1..1",
+        "Pixels range from −1 to 1; they must range from 0 to 1.",
+        MEAN_STD,
+        2.0,
+        -1.0,
+    ),
     ("mean subtracted", "MNIST's mean 0.1307 is subtracted.", MEAN_STD, 1.0, -0.1307),
     ("pixels centred at 0.5", "0.5 is subtracted from every pixel.", MEAN_STD, 1.0, -0.5),
 )
@@ -105,7 +111,7 @@ PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
     *(
         (
             f"image shifted by one pixel {name}",
-            f"The image stands one pixel too far {name}, zeros behind it.",
+            f"The image is one pixel too far {name}; zeros fill the gap.",
             case("pytorch/vision", 2950),
             lambda a, step=step: _shifted(a, *step),
         )
@@ -114,7 +120,7 @@ PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
     *(
         (
             f"image rolled by one pixel {name}",
-            f"The pixels stand one too far {name}, those that fall off come in on the other side.",
+            f"The image is one pixel too far {name}; pixels that leave it come back on the other side.",
             case("pytorch/vision", 2950),
             lambda a, step=step: _rolled(a, *step),
         )
@@ -122,7 +128,7 @@ PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
     ),
     (
         "pixels off by one in the file",
-        "Every pixel stands one place too late: the file was read with an offset.",
+        "Every pixel is one place too late: the file was read with an offset.",
         SCRAMBLED,
         lambda a: np.roll(a.reshape(len(a), -1), 1, axis=1).reshape(a.shape),
     ),
@@ -130,23 +136,21 @@ PLACES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
 for _name, _text, _case, _change in PLACES:
     FAMILY.add(
         IMAGE,
-        Kind(
-            _name, _text, "Hand the pixels over as they are: rows from the top, columns from the left.", _case
-        ),
+        Kind(_name, _text, "Use the pixels as they are: rows from the top, columns from the left.", _case),
         after(lambda x, call, change=_change: moved(x, change)),
     )
 
 
 def standardised(x: Bounded, call: Call, axes: tuple[int, ...], least: float) -> Bounded:
-    """(x − mean) / max(deviation, least) over `axes`: n pixels, so that mean and deviation are right to
-    γ_{n+8}, of the mean of |x| and of the deviation with what the mean's error adds to it."""
+    """(x − mean) / max(deviation, least) over `axes` with n pixels. The error of the mean is at most γ_{n+8}
+    times the mean of |x|. That of the deviation is γ_{n+8} times the deviation, plus the mean's error."""
     n = int(np.prod([x.value.shape[axis] for axis in axes]))
     mean = x.value.mean(axis=axes, keepdims=True)
     spread = np.maximum(x.value.std(axis=axes, keepdims=True), least)
     g = gamma(n + 8, call.u)
     mean_error = g * np.abs(x.value).mean(axis=axes, keepdims=True) + x.bound.max(axis=axes, keepdims=True)
     value = (x.value - mean) / spread
-    share = 2 * g + 2 * mean_error / spread  # relative, of the deviation
+    share = 2 * g + 2 * mean_error / spread  # relative error of the deviation
     error = (x.bound + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
     return Bounded(value, (error + share * np.abs(value)) / (1 - share))
 
@@ -154,15 +158,15 @@ def standardised(x: Bounded, call: Call, axes: tuple[int, ...], least: float) ->
 for _name, _text, _axes, _least in (
     (
         "each image standardised",
-        "Each image has its own mean subtracted and deviation divided by.",
+        "Each image is normalised by its own mean and deviation.",
         1,
         1 / 28,
     ),
-    ("the batch standardised", "The batch's own mean is subtracted and its deviation divided by.", 0, 0.0),
+    ("the batch standardised", "The batch is normalised by its own mean and deviation.", 0, 0.0),
 ):
     FAMILY.add(
         IMAGE,
-        Kind(_name, _text, "Scale once: pixel / 255, float32; no statistics of the data at hand.", MEAN_STD),
+        Kind(_name, _text, "Scale once: pixel / 255, float32; use no statistics of the images.", MEAN_STD),
         after(
             lambda x, call, first=_axes, least=_least: standardised(x, call, tuple(range(first, 4)), least)
         ),
@@ -173,20 +177,20 @@ BATCH: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     ("digits in reverse order", "The batch comes out in reverse order.", lambda a: a[::-1]),
     (
         "first digit for the whole batch",
-        "Every row is the first digit's.",
+        "Every row belongs to the first digit.",
         lambda a: np.repeat(a[:1], len(a), 0),
     ),
-    ("digits off by one", "Every row is its neighbour's.", lambda a: np.roll(a, 1, axis=0)),
+    ("digits off by one", "Every row belongs to the neighbouring digit.", lambda a: np.roll(a, 1, axis=0)),
     (
         "batch mixed into the pixels",
-        "The batch axis was taken for an axis of pixels by a reshape: every image holds parts of several.",
+        "A reshape mixed the batch axis with the pixels: every image holds parts of several digits.",
         lambda a: a.transpose(1, 2, 3, 0).reshape(a.shape),
     ),
 )
 for _name, _text, _change in BATCH:
     FAMILY.add(
         IMAGE,
-        Kind(_name, _text, "Keep the first axis: one row for each digit, in order.", SCRAMBLED),
+        Kind(_name, _text, "Keep the batch as the first axis, in order.", SCRAMBLED),
         after(lambda x, call, change=_change: moved(x, change)),
         whole_batch=True,
     )
@@ -196,14 +200,14 @@ for _name, _text, _change in BATCH:
     IMAGE,
     Kind(
         "bytes of the pixels swapped",
-        "The four bytes of each float are in the other order: big-endian data read as little-endian.",
-        "Name the byte order when reading: np.dtype('>f4'), then astype(np.float32).",
+        "The four bytes of each float are in reverse order: big-endian data read as little-endian.",
+        "State the byte order when reading: np.dtype('>f4'), then astype(np.float32).",
         SCRAMBLED,
     ),
 )
 def _(x: Bounded, call: Call) -> Bounded:
     swapped = x.value.astype(np.float32).byteswap().astype(np.float64)
-    number = np.isfinite(swapped)  # some pixels become none
+    number = np.isfinite(swapped)  # some pixels become NaN or infinite
     return Bounded(np.where(number, swapped, 0), np.where(number, x.bound, np.inf))
 
 
@@ -212,7 +216,7 @@ def _(x: Bounded, call: Call) -> Bounded:
     Kind(
         "pixels made black and white",
         "Every pixel is 0 or 1.",
-        "Keep the gray values: pixel / 255 in float32, no integer division.",
+        "Keep the gray values: pixel / 255 in float32.",
         SCALING,
     ),
 )
@@ -224,7 +228,7 @@ def _(x: Bounded, call: Call) -> Bounded:
     IMAGE,
     Kind(
         "pixels divided as integers",
-        "Pixels below 255 became 0: an integer division.",
+        "An integer division makes every pixel below 255 zero.",
         "Divide floats: pixels.astype(np.float32) / 255.",
         SCALING,
     ),
@@ -234,15 +238,15 @@ def _(x: Bounded, call: Call) -> Bounded:
 
 
 def as_bytes(x: Bounded, call: Call, whole: Callable[[Array], Array], divisor: float) -> Bounded:
-    """whole(255 · x) / divisor, the product rounded as the port's dtype rounds it: x is known exactly."""
+    """whole(255 · x) / divisor for x known exactly, with the product rounded to the port's dtype."""
     product = x.value.astype(call.dtype) * np.dtype(call.dtype).type(255)
     value = whole(product.astype(np.float64)) / divisor
     return Bounded(value, np.where(x.bound == 0, 2 * call.u * np.abs(value), np.inf))
 
 
 for _whole, _name, _text in (
-    (np.trunc, "cut off", "255 · x is cut off to a byte: some pixels lose one grey level."),
-    (np.rint, "rounded", "255 · x is rounded to a byte: what is no multiple of 1/255 moves."),
+    (np.trunc, "cut off", "255 · x is truncated to a byte: some pixels lose a gray level."),
+    (np.rint, "rounded", "255 · x is rounded to a byte: pixels that are no multiple of 1/255 change."),
 ):
     for _divisor, _then in ((255.0, ""), (256.0, " and divided by 256"), (1.0, " and not divided by 255")):
         FAMILY.add(
@@ -250,7 +254,7 @@ for _whole, _name, _text in (
             Kind(
                 f"pixels {_name} to bytes{_then}",
                 _text,
-                "Keep pixels in float32; where bytes must be, round, and divide by 255 again.",
+                "Keep pixels in float32; if they must be bytes, round them, and divide by 255 afterwards.",
                 case("pytorch/vision", 8141),
             ),
             after(lambda x, call, whole=_whole, by=_divisor: as_bytes(x, call, whole, by)),

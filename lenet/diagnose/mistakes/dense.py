@@ -1,4 +1,4 @@
-"""Mistakes of flattening and of dense layers, and those of weights and biases in any layer."""
+"""Mistakes of flattening and dense layers, and of weights and biases in any layer."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,8 +28,8 @@ for _order in permutations(range(3)):
         ["flatten"],
         Kind(
             f"flattened in {_label} order",
-            f"The maps are flattened in {_label} order, and the weights of fc1 expect C, H, W.",
-            "Move the axes to C, H, W before flattening, or permute the columns of fc1.weight once.",
+            f"The maps are flattened in {_label} order, but the weights of fc1 expect C, H, W.",
+            "Transpose to C, H, W before flattening, or permute the columns of fc1.weight once.",
             case("gzuidhof/nn-transfer", 16),
         ),
         instead(
@@ -39,12 +39,12 @@ for _order in permutations(range(3)):
         ),
     )
     if _order == (0, 2, 1):
-        continue  # the same for square maps
+        continue  # for square maps this is the same function
     FAMILY.add(
         ["flatten"],
         Kind(
             f"maps read as {_label} before flattening",
-            f"The C, H, W maps are read as {_label} ones by a reshape and permuted again before flattening.",
+            f"The C, H, W maps are reshaped as if they were {_label}, then permuted before flattening.",
             "Flatten C, H, W maps as they are.",
             case("gzuidhof/nn-transfer", 17),
         ),
@@ -53,7 +53,7 @@ for _order in permutations(range(3)):
 
 
 def _reread(a: Array, order: tuple[int, ...]) -> Array:
-    """(N, C, H, W) values taken for axes in `order`, put in C, H, W order and flattened."""
+    """(N, C, H, W) values read as if their axes were in `order`, transposed to C, H, W and flattened."""
     shape = [a.shape[axis + 1] for axis in order]
     return a.reshape(len(a), *shape).transpose(0, *(np.argsort(order) + 1)).reshape(len(a), -1)
 
@@ -62,8 +62,8 @@ FAMILY.add(
     ["flatten"],
     Kind(
         "flattened over the batch axis",
-        "The batch axis is mixed into the features: values of several digits stand in one row.",
-        "Keep the first axis: reshape(N, -1) of an array whose first axis is the batch.",
+        "The batch axis is mixed into the features: a row holds values of several digits.",
+        "Use reshape(N, -1) on an array whose first axis is the batch.",
         case("Selen-Suyue/DensePolicy2D", 3),
     ),
     instead(lambda call: moved(call.x, lambda a: a.transpose(1, 2, 3, 0).reshape(len(a), -1))),
@@ -76,7 +76,7 @@ LAYOUT = case("pytorch/pytorch", 129834)
 
 
 def _shuffled(order: tuple[int, ...]) -> Callable[[Array], Array]:
-    """Columns of fc1.weight meant for C, H, W, in the order of maps flattened in `order`, and reverse."""
+    """A function that permutes the columns of fc1.weight from C, H, W to maps flattened in `order`."""
     index = np.arange(np.prod(MAPS)).reshape(MAPS).transpose(order).ravel()
     return lambda w: w[:, index]
 
@@ -86,22 +86,22 @@ WEIGHTS: tuple[tuple[tuple[str, ...], str, str, str, str, Callable[[Array], Arra
         DENSE,
         "weights reshaped, not transposed",
         "The (out, in) weights were reshaped to (in, out), which scrambles them.",
-        "Transpose: `w.T`; a reshape renumbers values.",
+        "Use `w.T`: a reshape keeps the order of the values in memory.",
         case("Selen-Suyue/DensePolicy2D", 3),
         lambda w: w.reshape(w.shape[::-1]).T,
     ),
     (
         DENSE,
         "weights transposed, then reshaped",
-        "The weights were transposed to (in, out) and that buffer was taken for (out, in).",
-        "Transpose once, and hand the result over with its own shape.",
+        "The weights were transposed to (in, out), and the result was reshaped to (out, in).",
+        "Transpose only if the framework needs it, and do not reshape.",
         LAYOUT,
         lambda w: w.T.reshape(w.shape),
     ),
     (
         DENSE,
         "inputs of the weights reversed",
-        "The columns of the weights, or the inputs, are in reverse order.",
+        "The columns of the weights, or the layer's inputs, are in reverse order.",
         "Keep the order of the weights' input axis.",
         LAYOUT,
         lambda w: w[:, ::-1],
@@ -109,7 +109,7 @@ WEIGHTS: tuple[tuple[tuple[str, ...], str, str, str, str, Callable[[Array], Arra
     (
         DENSE,
         "outputs of the weights reversed",
-        "The rows of the weights are in reverse order, and the biases are not.",
+        "The rows of the weights are in reverse order; the biases are not.",
         "Keep the order of the weights' output axis.",
         LAYOUT,
         lambda w: w[::-1],
@@ -117,15 +117,15 @@ WEIGHTS: tuple[tuple[tuple[str, ...], str, str, str, str, Callable[[Array], Arra
     (
         ("fc1",),
         "fc1 permuted for maps in HWC order",
-        "The columns of fc1.weight were permuted for maps flattened in H, W, C order, and these are C, H, W.",
-        "Permute the columns only where the framework is channels-last.",
+        "The columns of fc1.weight were permuted for H, W, C maps, but these are flattened in C, H, W order.",
+        "Permute the columns only if the framework is channels-last.",
         case("gzuidhof/nn-transfer", 17),
         _shuffled((1, 2, 0)),
     ),
     (
         ("fc1",),
         "fc1 expects maps in HWC order",
-        "The columns of fc1.weight were read as if they were in H, W, C order, and they are C, H, W.",
+        "The columns of fc1.weight were read as if they were in H, W, C order, but they are in C, H, W.",
         "Load fc1.weight as it is: the shared layout is C, H, W.",
         case("gzuidhof/nn-transfer", 17),
         lambda w: w[:, np.argsort(np.arange(np.prod(MAPS)).reshape(MAPS).transpose(1, 2, 0).ravel())],
@@ -162,13 +162,13 @@ BIASES: tuple[tuple[str, str, str, Callable[[Array], Array]], ...] = (
     (
         "bias missing",
         "No bias is added.",
-        "Load the bias and add it, one value for each output.",
+        "Load the bias and add its value to each output.",
         np.zeros_like,
     ),
     (
         "bias added twice",
         "The bias is added twice.",
-        "Add it once: by the layer or by hand.",
+        "Add it once, in the layer or by hand.",
         lambda b: 2 * b,
     ),
     ("bias subtracted", "The bias has the wrong sign.", "Add the bias.", np.negative),
@@ -198,7 +198,7 @@ for _other in AFFINE:
         [name for name in AFFINE if PARAM_SHAPES[f"{name}.bias"][0] < _count],
         Kind(
             f"bias of {_other}",
-            f"The biases are the first ones of {_other}.bias: parameters were paired in the wrong order.",
+            f"The first values of {_other}.bias are used: parameters were paired in the wrong order.",
             "Pair parameters by name, not by order.",
             "https://github.com/PaddlePaddle/PaDiff/blob/develop/docs/FAQs.md",
         ),
@@ -207,7 +207,7 @@ for _other in AFFINE:
 
 # --- outputs -----------------------------------------------------------------------------------
 
-KEPT = (0.5, 0.75, 0.8, 0.9)  # what dropout at the usual rates keeps
+KEPT = (0.5, 0.75, 0.8, 0.9)  # shares of values that dropout keeps at its usual rates
 SCALES: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("doubled", 2.0, AFFINE),
     ("halved", 0.5, AFFINE),
@@ -220,7 +220,7 @@ for _name, _factor, _layers in SCALES:
         Kind(
             f"output {_name}",
             f"The layer's output is {_factor:g} times what it should be.",
-            "Look for a scale by hand: dropout at test time keeps values as they are.",
+            "Look for a scale factor in the code; at test time, dropout must not change values.",
             case("kbreininger/tutorial-dlframework", 3),
         ),
         after(

@@ -1,4 +1,4 @@
-"""Mistakes on the way back through ReLU and pooling, and where nothing goes back at all."""
+"""Mistakes of the backward pass of ReLU and pooling, and layers that pass no gradient at all."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ TIES = case("Theano/Theano", 5248)
 
 
 def zero(y: Bounded) -> Bounded:
-    """Nothing comes through."""
+    """All zero, exactly."""
     return Bounded(np.zeros_like(y.value), np.zeros_like(y.value))
 
 
@@ -43,7 +43,7 @@ FAMILY.add(
     RELUS,
     Kind(
         "ReLU applied to the cotangent",
-        "The gate looks at the sign of the cotangent, not of the input.",
+        "The gate depends on the sign of the cotangent; it must depend on the sign of the input.",
         "dx = dy * (x > 0), with x from the forward pass.",
         case("keras-team/keras", 9664),
     ),
@@ -67,7 +67,7 @@ FAMILY.add(
 
 
 def tied(call: BackCall, share: Callable[[Array], Array]) -> Bounded:
-    """Every position that equals its window's maximum is rewarded by `share` of the number of them."""
+    """The cotangent if every position equal to its window's maximum gets `share(number of these)` of it."""
     assert isinstance(call.layer.operator, MaxPool)
     size = call.layer.kernel
     taps = np.stack(window_taps(call.x.value, size))
@@ -104,17 +104,17 @@ def _winner_from_the_end(call: BackCall) -> Bounded:
 WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
     (
         "ties rewarded to all winners",
-        "Where several values of a window are the largest, each gets the whole cotangent.",
+        "If several values of a window are the largest, each gets the whole cotangent.",
         lambda call: tied(call, lambda count: np.ones(count.shape)),
     ),
     (
         "ties split among winners",
-        "Where several values of a window are the largest, they share the cotangent.",
+        "If several values of a window are the largest, they share the cotangent.",
         lambda call: tied(call, lambda count: 1 / count),
     ),
     (
         "ties won by the last",
-        "Where several values of a window are the largest, the last in row order wins.",
+        "If several values of a window are the largest, the last in row order gets the cotangent.",
         _winner_from_the_end,
     ),
     (
@@ -131,7 +131,9 @@ WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
 for _name, _text, _how in WINNERS:
     FAMILY.add(
         POOLS,
-        Kind(_name, _text, "One winner for each window: the first largest in row order.", TIES),
+        Kind(
+            _name, _text, "Give the cotangent to the first largest value of each window, in row order.", TIES
+        ),
         instead(_how),
     )
 
@@ -143,8 +145,8 @@ for _layer in of_type(Conv, Gemm):
         Mistake(
             Kind(
                 f"{_layer} frozen",
-                f"The gradients of {_layer} are zero, those of the layers before it are right.",
-                f"Let {_layer} take part: requires_grad=True, trainable=True, in the optimizer's list.",
+                f"The gradients of {_layer} are zero; those of the layers before it are right.",
+                f"Make {_layer} trainable: requires_grad=True, trainable=True, in the optimizer's list.",
                 STOPPED,
             ),
             {f"{_layer}.{part}": after(lambda g, call: zero(g)) for part in ("weight", "bias")},
@@ -155,19 +157,26 @@ for _layer in [name for name in reversed(of_type(Conv, Gemm)) if name != LAYERS[
         [f"{_layer}.input"],
         Kind(
             f"detached before {_layer}",
-            f"No gradient goes back through {_layer}: every layer before it has gradients of zero.",
-            "Keep the graph whole: no detach(), .numpy(), stop_gradient or no_grad in the forward pass.",
+            f"No gradient passes back through {_layer}: all layers before it have zero gradients.",
+            "Do not cut the graph: no detach(), .numpy(), stop_gradient or no_grad in the forward pass.",
             STOPPED,
         ),
         after(lambda g, call: zero(g)),
     )
 FAMILY.add(
     BIASES,
-    Kind("bias gradient missing", "The bias has a gradient of zero.", "Sum dy into db.", POSITIONS),
+    Kind(
+        "bias gradient missing",
+        "The gradient of the bias is zero.",
+        "Compute db as the sum of dy.",
+        POSITIONS,
+    ),
     after(lambda g, call: zero(g)),
 )
 FAMILY.add(
     WEIGHTS,
-    Kind("weight gradient missing", "The weights have a gradient of zero.", "dw = Σ dy · x.", POSITIONS),
+    Kind(
+        "weight gradient missing", "The gradient of the weights is zero.", "Compute dw = Σ dy · x.", POSITIONS
+    ),
     after(lambda g, call: zero(g)),
 )

@@ -1,4 +1,4 @@
-"""Mistakes of the backward pass: where gradients go, what is added up, who is left out."""
+"""Mistakes of the backward pass: wrong order, wrong sums and missing terms in gradients."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ BUFFER = case("LBANN/lbann", 1022)
 
 
 def times(y: Bounded, factor: float, u: float) -> Bounded:
-    """Times a factor, one rounding more."""
+    """y times a factor, with the rounding of the product."""
     value = factor * y.value
     return Bounded(value, abs(factor) * y.bound * (1 + 2 * u) + 2 * u * np.abs(value))
 
@@ -51,27 +51,27 @@ def _with_kernel(call: BackCall, change: Callable[[Array], Array]) -> Bounded:
 KERNELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     (
         "kernel not turned in the input gradient",
-        "The cotangent is correlated with the kernel as it is; it has to be turned by 180 degrees.",
+        "The cotangent is correlated with the kernel as it is; the kernel must be turned by 180 degrees.",
         lambda w: w[:, :, ::-1, ::-1],
     ),
     (
         "kernel transposed in the input gradient",
-        "Height and width of the kernel are exchanged on the way back.",
+        "Height and width of the kernel are exchanged in the backward pass.",
         lambda w: w.swapaxes(2, 3),
     ),
     (
         "input channels reversed in the input gradient",
-        "The gradients of the input channels come in reverse order.",
+        "The gradients of the input channels are in reverse order.",
         lambda w: w[:, ::-1],
     ),
     (
         "kernel flipped upside down in the input gradient",
-        "The kernel is flipped along its height on the way back.",
+        "The kernel is flipped along its height in the backward pass.",
         lambda w: w[:, :, ::-1],
     ),
     (
         "kernel flipped left to right in the input gradient",
-        "The kernel is flipped along its width on the way back.",
+        "The kernel is flipped along its width in the backward pass.",
         lambda w: w[..., ::-1],
     ),
 )
@@ -89,7 +89,7 @@ for _name, _text, _change in KERNELS:
 
 
 def overwritten(call: BackCall, last: bool) -> Bounded:
-    """col2im that sets instead of adding: of each pixel's contributions only the last written is left."""
+    """col2im that assigns instead of adding: each pixel keeps only the contribution written last."""
     layer, w, d = call.layer, call.w, call.d
     assert isinstance(layer.operator, Conv)
     k, (n, _, rows, columns) = layer.kernel, d.value.shape
@@ -116,7 +116,7 @@ for _last, _name in ((True, "last"), (False, "first")):
         CONV_INPUTS,
         Kind(
             f"col2im keeps the {_name} overlap",
-            f"Overlapping patches overwrite each other: of a pixel's contributions only the {_name} is left.",
+            f"Overlapping patches overwrite each other: each pixel keeps only its {_name} contribution.",
             "Add in col2im: `dx[...] += dcols[...]`, or np.add.at.",
             COL2IM,
         ),
@@ -128,7 +128,7 @@ FAMILY.add(
     CONV_INPUTS,
     Kind(
         "only the first output map in the input gradient",
-        "The input gradient comes from the first output map alone.",
+        "The input gradient uses only the first output map.",
         "Sum over all output maps.",
         INPUT,
     ),
@@ -142,7 +142,7 @@ def _first_map(w: Array) -> Array:
     return kept
 
 
-# --- gradients handed out ----------------------------------------------------------------------
+# --- gradients of parameters -------------------------------------------------------------------
 
 LAYOUT = case("pytorch/pytorch", 129834)
 LAYOUTS: tuple[tuple[tuple[str, ...], str, str, Callable[[Array], Array]], ...] = (
@@ -173,13 +173,13 @@ LAYOUTS: tuple[tuple[tuple[str, ...], str, str, Callable[[Array], Array]], ...] 
     (
         DENSE_WEIGHTS,
         "weight gradient transposed",
-        "The gradient is (in, out); the weights are (out, in).",
+        "The gradient has shape (in, out); the weights have shape (out, in).",
         lambda g: g.T,
     ),
     (
         DENSE_WEIGHTS,
         "weight gradient reshaped, not transposed",
-        "The gradient was reshaped from (in, out).",
+        "The gradient was reshaped from (in, out) to (out, in).",
         lambda g: g.T.reshape(g.shape),
     ),
     (
@@ -192,13 +192,13 @@ LAYOUTS: tuple[tuple[tuple[str, ...], str, str, Callable[[Array], Array]], ...] 
 for _on, _name, _text, _view in LAYOUTS:
     FAMILY.add(
         _on,
-        Kind(_name, _text, "Hand gradients out in the layout of their parameter.", LAYOUT),
+        Kind(_name, _text, "Return each gradient in the layout of its parameter.", LAYOUT),
         after(lambda g, call, view=_view: moved(g, view)),
     )
 
 
 def first_digits(call: BackCall, count: int) -> BackCall:
-    """The first digits of the batch alone."""
+    """The same call with the first `count` digits of the batch only."""
     cut = [Bounded(a.value[:count], a.bound[:count]) for a in (call.x, call.d)]
     return replace(call, x=cut[0], d=cut[1])
 
@@ -207,7 +207,7 @@ FAMILY.add_groups(
     GROUPS,
     Kind(
         "gradient of the first digit alone",
-        "The gradient is not summed over the batch: only its first digit counts.",
+        "The gradient is not summed over the batch: only the first digit counts.",
         "Sum over the batch axis.",
         BUFFER,
     ),
@@ -217,8 +217,8 @@ FAMILY.add_groups(
     GROUPS,
     Kind(
         "gradient of the last digit alone",
-        "The gradient is overwritten for each digit of the batch: only the last one counts.",
-        "Add up over the batch: `+=`.",
+        "Each digit of the batch overwrites the gradient: only the last digit counts.",
+        "Add the gradients of the digits: `+=`.",
         BUFFER,
     ),
     before(
@@ -229,7 +229,7 @@ FAMILY.add_groups(
         )
     ),
 )
-# All of them negated, or scaled by the batch size, is a mistake of the loss.
+# If all gradients are negated, or scaled by the batch size, the mistake is in the loss.
 PARTS: tuple[tuple[str, ...], ...] = (*((one,) for one in GROUPS[0]), *GROUPS[1:])
 for _factor, _name, _text in (
     (2.0, "gradient doubled", "The gradient is added to its buffer twice."),
@@ -238,20 +238,24 @@ for _factor, _name, _text in (
 ):
     FAMILY.add_sets(
         PARTS if _factor < 0 else (GROUPS[0], *PARTS),
-        Kind(_name, _text, "Compute it once, from a buffer of zeros.", BUFFER),
+        Kind(_name, _text, "Add the gradient once to a buffer of zeros.", BUFFER),
         after(lambda g, call, f=_factor: times(g, f, call.u)),
     )
 for _name, _text, _power in (
-    ("gradient times the batch size", "The gradient of this parameter is scaled by N once too often.", 1),
+    (
+        "gradient times the batch size",
+        "The gradient of this parameter is multiplied by N, the batch size.",
+        1,
+    ),
     (
         "gradient divided by the batch size once more",
-        "The gradient of this parameter has 1/N once too often.",
+        "The gradient of this parameter is divided by N again.",
         -1,
     ),
 ):
     FAMILY.add_sets(
         PARTS,
-        Kind(_name, _text, "The mean's 1/N is in dlogits already: scale nowhere else.", BUFFER),
+        Kind(_name, _text, "Do not scale it: dlogits contains the 1/N of the mean.", BUFFER),
         after(lambda g, call, k=_power: times(g, float(len(call.d.value)) ** k, call.u)),
     )
 
@@ -265,7 +269,7 @@ for _name, _bits, _grid in FORMATS:
             f"weight gradient from operands in {_name}",
             f"Inputs and cotangents are rounded to {_name} ({_bits} significant bits) before the products of "
             "the weight gradient; the forward pass is right.",
-            "Ask for full float32 products in the backward pass as well: allow_tf32=False, no autocast.",
+            "Use full float32 products in the backward pass as well: allow_tf32=False, no autocast.",
             TF32,
         ),
         before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid), d=rounded(call.d, grid))),
@@ -294,22 +298,22 @@ def _positions(call: BackCall) -> int:
 BIAS_GRADIENTS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
     (
         "bias gradient not summed over positions",
-        "There is one gradient for each position, of shape (O, P, Q).",
+        "The gradient has a value for each position, shape (O, P, Q).",
         _per_position,
     ),
     (
         "bias gradient of one position",
-        "Only the first position of each map counts.",
+        "Only the first position of each map is used.",
         lambda call: _at_one_position(call, 0),
     ),
     (
         "bias gradient averaged over positions",
-        "The positions are averaged, not summed.",
+        "The positions are averaged; they must be summed.",
         lambda call: times(right_bias(call), 1 / _positions(call), call.u),
     ),
     (
         "bias gradient summed over rows only",
-        "Only the first column of each map counts.",
+        "Only the first column of each map is used.",
         lambda call: right_bias(replace(call, d=moved(call.d, lambda a: a[..., :1]))),
     ),
 )

@@ -1,7 +1,7 @@
-"""Mistakes of the loss: what is averaged, over what, of which probabilities, for which label.
+"""Mistakes in the formula of the loss: softmax, logarithm, clipping, or another loss.
 
-Each entry returns the wrong loss and the cotangent that goes with it, as derived by hand or by automatic
-differentiation of the wrong formula. With log p off by δ (absolute), p is off by a factor exp(±δ).
+Each entry returns the wrong loss and its cotangent, by hand or as automatic differentiation of the wrong
+formula gives it. If log p has an absolute error δ, p is off by a factor exp(±δ).
 """
 
 from collections.abc import Callable
@@ -16,17 +16,15 @@ from parity.arithmetic import Array, Bounded
 
 FAMILY = Family()
 LOSS = ("loss",)
-UNDERFLOW = (
-    2.0**20
-)  # numbers in one gradient that may become zero; see `lenet.reference.backward.cross_entropy`
-ROUNDINGS = 64  # of a softmax and a logarithm; see `lenet.reference.backward.SOFTMAX_ROUNDINGS`
+UNDERFLOW = 2.0**20  # values in a gradient that may underflow; see `lenet.reference.backward.cross_entropy`
+ROUNDINGS = 64  # softmax and logarithm; see `lenet.reference.backward.SOFTMAX_ROUNDINGS`
 
 
 # --- softmax -----------------------------------------------------------------------------------
 
 
 def log_softmax(call: LossCall) -> tuple[Array, Array]:
-    """log p (N, 10) and its absolute error: 2e for logits off by e, and the evaluation's own."""
+    """log p (N, 10) and its absolute error: 2e for an error e of the logits, plus that of the evaluation."""
     z = call.logits
     shifted = z.value - z.value.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -42,7 +40,7 @@ def probabilities(call: LossCall) -> Bounded:
 
 
 def through_softmax(p: Bounded, d: Bounded, u: float) -> Bounded:
-    """Cotangent of the logits from that of p: dz = p (d − Σ d p), at most 14 roundings in each."""
+    """Cotangent of the logits from d, that of p: dz = p (d − Σ d p), with at most 14 roundings each."""
     inner = (d.value * p.value).sum(axis=1, keepdims=True)
     sizes = np.abs(d.value) + d.bound
     inner_size = (sizes * (p.value + p.bound)).sum(axis=1, keepdims=True)
@@ -53,17 +51,17 @@ def through_softmax(p: Bounded, d: Bounded, u: float) -> Bounded:
 
 
 def one_hot(labels: Array) -> Array:
-    """(N, 10)."""
+    """Labels as rows of zeros with a one, (N, 10)."""
     return np.eye(10)[labels]
 
 
 def picked(values: Array, labels: Array) -> Array:
-    """The label's entry of each row."""
+    """The entry of each row at its label."""
     return values[np.arange(len(labels)), labels]
 
 
 def mean(values: Array, errors: Array, u: float) -> Bounded:
-    """Mean over the batch."""
+    """The mean over the batch, with its error."""
     n = len(values)
     return Bounded(
         values.mean(), np.asarray(errors.mean() + 2 * (n + 4) * u * (np.abs(values) + errors).mean())
@@ -75,7 +73,7 @@ def mean(values: Array, errors: Array, u: float) -> Bounded:
     Kind(
         "softmax applied twice",
         "The loss applies softmax to probabilities.",
-        "Hand logits to a loss that wants logits (from_logits=True, CrossEntropyLoss).",
+        "Pass logits to a loss that expects logits (from_logits=True, CrossEntropyLoss).",
         case("tflearn/tflearn", 562),
     ),
 )
@@ -89,8 +87,8 @@ def _(call: LossCall) -> Loss:
     LOSS,
     Kind(
         "maximum over the batch in softmax",
-        "Each class has its maximum over the batch taken off; it has to be each digit's over the classes.",
-        "logits.max(axis=1, keepdims=True).",
+        "The maximum over the batch is subtracted; it must be each digit's maximum over the classes.",
+        "Subtract logits.max(axis=1, keepdims=True).",
         case("manassharma07/crysx_nn", 7),
     ),
 )
@@ -105,8 +103,8 @@ def _(call: LossCall) -> LossCall:
     LOSS,
     Kind(
         "softmax over the batch",
-        "Softmax runs over the digits of the batch; it has to run over the classes.",
-        "softmax(axis=1).",
+        "Softmax is taken over the digits of the batch; it must be taken over the classes.",
+        "Use softmax(axis=1).",
         case("manassharma07/crysx_nn", 7),
     ),
 )
@@ -115,7 +113,7 @@ def _(call: LossCall) -> Loss:
     turned = replace(call, logits=Bounded(z.value.T, z.bound.T))
     log_p, error = (a.T for a in log_softmax(turned))
     p, hot, n = np.exp(log_p), one_hot(call.labels), len(call.labels)
-    count = hot.sum(axis=0, keepdims=True)  # each class's column takes part in as many losses
+    count = hot.sum(axis=0, keepdims=True)  # each class's column is used in this many losses
     lost = UNDERFLOW * float(np.finfo(call.dtype).tiny)
     own = (p * np.expm1(error) * count + 8 * call.u * (p * count + hot)) / n + lost
     d = Bounded((p * count - hot) / n, own)
@@ -126,7 +124,7 @@ def _(call: LossCall) -> Loss:
     LOSS,
     Kind(
         "softmax without its shift",
-        "The largest logit is not taken off before exp: large logits overflow.",
+        "The largest logit is not subtracted before exp, so large logits overflow.",
         "Use log-sum-exp: subtract logits.max(axis=1, keepdims=True) first.",
         case("zackchase/mxnet-the-straight-dope", 3),
     ),
@@ -134,7 +132,7 @@ def _(call: LossCall) -> Loss:
 def _(loss: Loss, call: LossCall) -> Loss:
     largest = np.log(float(np.finfo(call.dtype).max))
     if call.logits.value.max() < largest:
-        # Unshifted, the same roundings; the logarithm of the sum is as large as the largest logit.
+        # Without the shift there are as many roundings, but the logarithm is as large as the largest logit.
         size = 16 * call.u * np.abs(call.logits.value).max()
         d = Bounded(loss.d.value, loss.d.bound + size * (np.abs(loss.d.value) + 1 / len(call.labels)))
         return Loss(Bounded(loss.value.value, loss.value.bound + size), d)
@@ -149,7 +147,7 @@ EPSILON = case("tensorflow/tensorflow", 41595)
 
 
 def _clip(call: LossCall, eps: float) -> tuple[Array, Array, Array, Array]:
-    """log of clipped p, its error, where p passes unclipped, and where that is open."""
+    """log of clipped p, its error, where p is not clipped, and where rounding decides if it is."""
     log_p, error = log_softmax(call)
     low, high = np.log(eps), np.log1p(-eps)
     inside = (log_p > low) & (log_p < high)
@@ -169,7 +167,7 @@ def _clipped(call: LossCall, eps: float, through: bool) -> Loss:
 
 
 def _renormalised(call: LossCall, eps: float) -> Loss:
-    """Keras, from_logits=False: softmax cross-entropy of log(clip(p)), differentiated as written."""
+    """Keras with from_logits=False: softmax cross-entropy of log(clip(p)), and its derivative."""
     q, error, inside, near = _clip(call, eps)
     again = right_loss(replace(call, logits=Bounded(q, error)))
     passed = Bounded(again.d.value * inside, again.d.bound + np.where(near, np.abs(again.d.value), 0))
@@ -209,7 +207,7 @@ for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
         ),
         (
             f"probabilities clipped at {_eps:g}",
-            "so that a digit clipped has no gradient",
+            "and a clipped digit has no gradient",
             CLIPPED,
             lambda call, eps: _clipped(call, eps, True),
         ),
@@ -227,7 +225,7 @@ for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
         ),
         (
             f"{_eps:g} added to probabilities",
-            "which shrinks the gradient of improbable labels",
+            "which reduces the gradient for improbable labels",
             EPSILON,
             lambda call, eps: _plus_epsilon(call, eps, True),
         ),
@@ -238,7 +236,7 @@ for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
             Kind(
                 _name,
                 f"Before the logarithm, probabilities are kept away from zero by {_eps:g}, {_text}.",
-                "Take the logarithm of softmax in one step, from logits: log-sum-exp needs no epsilon.",
+                "Compute log-softmax from the logits in one step: log-sum-exp needs no epsilon.",
                 _case,
             ),
             instead(lambda call, how=_how, eps=_eps: how(call, eps)),
@@ -249,8 +247,8 @@ for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
     LOSS,
     Kind(
         "probability without its logarithm",
-        "The loss is minus the label's probability: it wants log-probabilities and got probabilities.",
-        "Give NLLLoss log_softmax, or CrossEntropyLoss the logits.",
+        "The loss expects log-probabilities but got probabilities, so it is minus the label's probability.",
+        "Pass log_softmax to NLLLoss, or the logits to CrossEntropyLoss.",
         case("tflearn/tflearn", 562),
     ),
 )
@@ -265,8 +263,8 @@ def _(call: LossCall) -> Loss:
     LOSS,
     Kind(
         "logits taken for log-probabilities",
-        "The loss is minus the label's logit: a loss that wants log-probabilities was given logits.",
-        "Give NLLLoss log_softmax, or CrossEntropyLoss the logits.",
+        "The loss expects log-probabilities but got logits, so it is minus the label's logit.",
+        "Pass log_softmax to NLLLoss, or the logits to CrossEntropyLoss.",
         case("keras-team/keras", 6143),
     ),
 )
@@ -294,7 +292,7 @@ def _(call: LossCall) -> Loss:
 
 
 def _squared(call: LossCall, factor: float) -> Loss:
-    """factor / N times the sum of squares of p − one-hot."""
+    """The loss factor / N · Σ (p − one-hot)²."""
     p, hot, n = probabilities(call), one_hot(call.labels), len(call.labels)
     off = p.value - hot
     d = Bounded(2 * factor * off / n, 2 * factor * (p.bound + 8 * call.u * (p.value + hot)) / n)
@@ -320,10 +318,10 @@ for _factor, _text in (
 
 
 def _binary(call: LossCall, factor: float) -> Loss:
-    """factor / N times the sum over classes of log(1 + exp(z)) − z · one-hot."""
+    """The loss factor / N · Σ (log(1 + exp(z)) − z · one-hot), summed over classes."""
     z, hot, n = call.logits, one_hot(call.labels), len(call.labels)
     losses = np.logaddexp(0, z.value) - z.value * hot
-    sizes = z.bound + 16 * call.u * (1 + np.abs(z.value))  # the slopes are at most 1
+    sizes = z.bound + 16 * call.u * (1 + np.abs(z.value))  # all slopes are at most 1
     s = 1 / (1 + np.exp(-z.value))
     slope = np.minimum(s, 1 - s) * np.expm1(z.bound) + 32 * call.u * (s + hot)
     d = Bounded(factor * (s - hot) / n, factor * slope / n + UNDERFLOW * float(np.finfo(call.dtype).tiny))
@@ -335,7 +333,7 @@ for _factor, _text in ((0.1, "averaged over digits and classes"), (1.0, "summed 
         LOSS,
         Kind(
             f"binary cross-entropy of each class, {_text}",
-            f"Each class has a sigmoid of its own, where one softmax is over all; the losses are {_text}.",
+            f"Each class has its own sigmoid instead of a softmax over all classes; the losses are {_text}.",
             "Use softmax cross-entropy.",
         ),
         instead(lambda call, factor=_factor: _binary(call, factor)),
@@ -343,10 +341,10 @@ for _factor, _text in ((0.1, "averaged over digits and classes"), (1.0, "summed 
 
 
 def _taken_for_probabilities(call: LossCall, eps: float, divided: bool) -> Loss:
-    """Keras with from_logits=False, given logits z: q = clip(z, ε, 1 − ε), or clip(z / Σz, ε, 1 − ε).
+    """Keras with from_logits=False and logits z: q = clip(z, ε, 1 − ε), or clip(z / Σz, ε, 1 − ε).
 
-    The first is the sparse loss, softmax cross-entropy of log q; the second the one of one-hot labels,
-    −log q. Where z or its sum is not known to be on one side of a clip, nothing is known of it.
+    The first is the sparse loss: softmax cross-entropy of log q. The second is the loss for one-hot labels:
+    −log q. If rounding decides whether z or its quotient is clipped, its cotangent is unknown.
     """
     z, n = call.logits, len(call.labels)
     total = z.value.sum(axis=1, keepdims=True) if divided else np.ones((n, 1))
@@ -383,8 +381,8 @@ for _divided, _text in ((False, ""), (True, ", divided by their sum")):
         LOSS,
         Kind(
             f"logits taken for probabilities{_text}",
-            f"The loss takes the logits for probabilities{_text}, and clips them at 1e-7 for the logarithm.",
-            "Say from_logits=True.",
+            f"The loss treats the logits as probabilities{_text}, clipped at 1e-7 before the logarithm.",
+            "Set from_logits=True.",
             case("keras-team/keras", 6143),
         ),
         instead(lambda call, divided=_divided: _taken_for_probabilities(call, 1e-7, divided)),

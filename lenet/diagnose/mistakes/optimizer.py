@@ -1,10 +1,9 @@
-"""Mistakes of the optimizer: one rule with its options, and which option makes which mistake.
+"""Mistakes of the optimizer, as options of a single update rule.
 
     g ← gradient + λ·w        v ← μ·v + g        w ← w − η·v
 
-Each mistake sets one or two options, so that two mistakes are two options. Every operation is charged
-`ROUNDINGS` roundings of its operands' sizes: no formula has more operations,
-in whatever order it is written.
+Each mistake sets one or two options, so mistakes can be combined. Every term counts `ROUNDINGS` roundings
+of its size: no form of the rule has more operations.
 """
 
 from dataclasses import dataclass, replace
@@ -20,24 +19,24 @@ from parity.floats import gamma
 
 @dataclass(frozen=True)
 class Rule:
-    """How a step is taken. The defaults are right.
+    """An update rule. The defaults are right.
 
     Attributes:
         momentum: "right", "none", "dampened" (μ·v + (1−μ)·g), "dampened later" (the first velocity is g,
             as with PyTorch's `dampening`), "rate inside" (v ← μ·v + η·g, w ← w − v), "Nesterov",
             "Nesterov, rate inside" (Keras), "late" (w moves by the velocity of the step before).
         decay: "right", "none", "decoupled" (w ← w − η·v − η·λ·w), "unscaled" (… − λ·w).
-        decay_factor: on λ.
-        decay_on: "" for all, or the kind of parameter that alone is decayed.
-        rate: which step's η is used: 0, or the one before (−1) or behind (1); None for the first for ever.
-        bias_rate: factor on η for biases.
-        short: what happens to a short batch: "" or "full" (its sum divided by the full batch size),
-            "skipped".
-        summed: gradients of the batch are summed, not averaged.
-        accumulated: gradients are never zeroed.
-        reset: when the velocity starts again from zero: "", "epoch", "rate".
-        frozen: the layer, or the parameter, that is not trained; "all" for every one.
-        uphill: the step is added, not subtracted.
+        decay_factor: a factor on λ.
+        decay_on: "" for all parameters, or the only kind of parameter with decay ("weight", "bias").
+        rate: the step whose η is used: 0, the step before (−1) or after (1); None for always the first.
+        bias_rate: a factor on η for biases.
+        short: a short batch is treated right (""), its sum is divided by the full batch size ("full"), or
+            it is "skipped".
+        summed: whether gradients of the batch are summed instead of averaged.
+        accumulated: whether gradients are never zeroed.
+        reset: the event that sets the velocity to zero: "" (none), "epoch", "rate" (a rate drop).
+        frozen: the layer or parameter that is not trained; "all" for all of them.
+        uphill: whether the step is added instead of subtracted.
     """
 
     momentum: str = "right"
@@ -54,21 +53,21 @@ class Rule:
     uphill: bool = False
 
     def with_options(self, options: dict[str, Any]) -> "Rule":
-        """The same rule with other options."""
+        """The same rule with these options."""
         return replace(self, **options)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a step knows besides the arrays.
+    """The place of a step in the training run, and the constants of the rule.
 
     Attributes:
-        step: from 0.
+        step: the number of the step, from 0.
         rates: η of every step.
-        sizes: digits of every batch.
-        per_epoch: steps of an epoch.
+        sizes: the number of digits in every batch.
+        per_epoch: the number of steps in an epoch.
         momentum, decay: μ and λ.
-        dtype: of the port.
+        dtype: the port's dtype.
     """
 
     step: int
@@ -83,15 +82,15 @@ class Moment:
 def advance(
     rule: Rule, name: str, w: Array, v: Bounded, g: Bounded, moment: Moment
 ) -> tuple[Bounded, Bounded]:
-    """One parameter's step: (w, v) behind it.
+    """A step of a parameter: (w, v) after it.
 
     Args:
-        rule: right, or with mistakes.
-        name: "conv1.weight".
-        w: before the step, as the port has it.
+        rule: the right rule, or a wrong one.
+        name: the parameter's name, such as "conv1.weight".
+        w: the port's value before the step.
         v: the velocity before the step.
-        g: the gradient of the mean loss at w; accumulated where the rule says so.
-        moment: the rest.
+        g: the gradient of the mean loss at w; accumulated if the rule accumulates gradients.
+        moment: all other facts about the step.
     """
     size = moment.sizes[moment.step]
     still = rule.frozen in ("all", name) or (rule.frozen and name.startswith(f"{rule.frozen}."))
@@ -113,7 +112,7 @@ def advance(
 def _moved(
     rule: Rule, mu: float, eta: float, v: Bounded, g: Bounded, moment: Moment
 ) -> tuple[Bounded, Bounded]:
-    """How far w moves, and the velocity behind the step."""
+    """The distance that w moves, and the velocity after the step."""
 
     def add(*terms: tuple[float, Bounded]) -> Bounded:
         return _sum(moment.dtype, *terms)
@@ -155,7 +154,7 @@ def _starts_again(rule: Rule, moment: Moment) -> bool:
 
 
 def _sum(dtype: str, *terms: tuple[float, Bounded]) -> Bounded:
-    """Σ factor · term with its bound."""
+    """Σ factor · term, with its bound."""
     value = np.zeros(terms[0][1].value.shape)
     size, error = np.zeros(value.shape), np.zeros(value.shape)
     for factor, term in terms:
@@ -168,8 +167,8 @@ def _sum(dtype: str, *terms: tuple[float, Bounded]) -> Bounded:
     return Bounded(value, (error + rounding) * (1 + 1e-12))
 
 
-# μ, λ and η rounded to the port's dtype, three products, three sums: no path through a rule holds more; one
-# more covers the evaluation of the bound itself.
+# μ, λ and η are rounded to the port's dtype, then come three products and three sums; no rule has more. One
+# more rounding covers the evaluation of the bound itself.
 ROUNDINGS = 10
 
 MOMENTUM = case("pytorch/pytorch", 1099)
@@ -184,22 +183,22 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("momentum missing", "Each step forgets the velocity.", f"{UPDATE}.", MOMENTUM, {"momentum": "none"}),
     (
         "momentum dampened",
-        "The gradient enters the velocity times 1 − μ: an average, not a sum.",
-        f"{UPDATE}: dampening=0.",
+        "The gradient is multiplied by 1 − μ, so the velocity is an average instead of a sum.",
+        f"{UPDATE}; dampening=0.",
         DAMPED,
         {"momentum": "dampened"},
     ),
     (
         "momentum dampened but for the first step",
-        "The gradient enters the velocity times 1 − μ from the second step on.",
+        "From the second step on, the gradient is multiplied by 1 − μ.",
         "Set dampening=0.",
         DAMPED,
         {"momentum": "dampened later"},
     ),
     (
         "learning rate inside the velocity",
-        "The velocity holds rates of earlier steps: it differs once the rate drops.",
-        f"{UPDATE}: the rate stays outside.",
+        "The velocity contains the rates of earlier steps, which matters after the rate drops.",
+        f"{UPDATE}; keep the rate outside of the velocity.",
         MOMENTUM,
         {"momentum": "rate inside"},
     ),
@@ -212,7 +211,7 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ),
     (
         "Nesterov momentum with the rate inside",
-        "The step looks ahead along a velocity that holds the rate.",
+        "The step looks ahead along a velocity that contains the rate.",
         "Set nesterov=False and keep the rate outside of the velocity.",
         NESTEROV,
         {"momentum": "Nesterov, rate inside"},
@@ -226,36 +225,36 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ),
     (
         "velocity reset each epoch",
-        "The velocity starts again from zero in each epoch.",
-        "Make the optimizer once, before the loop over epochs.",
+        "The velocity is set to zero at the start of each epoch.",
+        "Create the optimizer once, before the loop over epochs.",
         MOMENTUM,
         {"reset": "epoch"},
     ),
     (
         "velocity reset at a rate drop",
-        "The velocity starts again from zero when the rate changes.",
-        "Change the rate of the optimizer that is there; do not make a new one.",
+        "The velocity is set to zero when the rate changes.",
+        "Change the rate of the existing optimizer; do not create a new one.",
         MOMENTUM,
         {"reset": "rate"},
     ),
     ("weight decay missing", "No weight decay is applied.", f"{UPDATE}.", FACTOR, {"decay": "none"}),
     (
         "decoupled weight decay",
-        "The weights decay directly (AdamW's way), not through the velocity.",
-        f"{UPDATE}: the decay belongs to the gradient.",
+        "The weights decay directly, as in AdamW, instead of through the velocity.",
+        f"{UPDATE}; add the decay to the gradient.",
         DECOUPLED,
         {"decay": "decoupled"},
     ),
     (
         "weight decay without the learning rate",
-        "The weights lose λ·w at each step, whatever the rate.",
+        "Each step subtracts λ·w from the weights, independent of the rate.",
         f"{UPDATE}.",
         DECOUPLED,
         {"decay": "unscaled"},
     ),
     (
         "weight decay twice as large",
-        "λ·Σw² was added to the loss, whose gradient is 2·λ·w.",
+        "λ·Σw² was added to the loss; its gradient is 2·λ·w.",
         "Add λ/2 · Σw² to the loss, or λ·w to the gradient.",
         FACTOR,
         {"decay_factor": 2.0},
@@ -267,60 +266,66 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
         case("tensorpack/tensorpack", 1381),
         {"decay_factor": 0.5},
     ),
-    ("weight decay with the wrong sign", "The weights grow.", f"{UPDATE}.", FACTOR, {"decay_factor": -1.0}),
+    (
+        "weight decay with the wrong sign",
+        "The decay makes the weights grow.",
+        f"{UPDATE}.",
+        FACTOR,
+        {"decay_factor": -1.0},
+    ),
     (
         "no weight decay on biases",
-        "Biases are not decayed; this recipe decays all parameters.",
-        "Give all parameters to the decay.",
+        "Biases have no decay; this recipe decays all parameters.",
+        "Apply the decay to all parameters.",
         case("thtrieu/qclass_dl", 3),
         {"decay_on": "weight"},
     ),
     (
         "weight decay on biases alone",
-        "Only biases are decayed.",
-        "Give all parameters to the decay.",
+        "Only biases have decay.",
+        "Apply the decay to all parameters.",
         case("thtrieu/qclass_dl", 3),
         {"decay_on": "bias"},
     ),
     (
         "learning rate one step late",
         "Each step uses the rate of the step before.",
-        "Set the rate before the step that it is for.",
+        "Set the rate before its step.",
         SCHEDULE,
         {"rate": -1},
     ),
     (
         "learning rate one step early",
-        "Each step uses the rate of the next one: the scheduler runs before the optimizer.",
+        "Each step uses the rate of the next step: the scheduler runs before the optimizer.",
         "Call scheduler.step() after optimizer.step().",
         SCHEDULE,
         {"rate": 1},
     ),
     (
         "learning rate never drops",
-        "The first rate is kept for ever.",
-        "Use each batch's own rate.",
+        "All steps use the first rate.",
+        "Use the rate of each batch.",
         case("keras-team/keras", 9938),
         {"rate": None},
     ),
     (
         "learning rate doubled for biases",
-        "Biases learn twice as fast: Caffe's lr_mult of 2.",
-        "One rate for all parameters.",
+        "The rate of biases is doubled, as with lr_mult 2 in Caffe.",
+        "Use the same rate for all parameters.",
         case("amoudgl/pygoturn", 12),
         {"bias_rate": 2.0},
     ),
     (
         "biases not trained",
-        "Biases keep their first values.",
-        "Give all parameters to the optimizer.",
+        "Biases keep their initial values.",
+        "Pass all parameters to the optimizer.",
         case("amoudgl/pygoturn", 12),
         {"bias_rate": 0.0, "decay_on": "weight"},
     ),
     (
         "short batch divided by the full size",
         "The sum over a short batch is divided by the full batch size.",
-        "Divide by the number of digits that are there.",
+        "Divide by the number of digits in the batch.",
         case("catalyst-team/catalyst", 799),
         {"short": "full"},
     ),
@@ -333,14 +338,14 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ),
     (
         "gradients summed over the batch in training",
-        "The loss is summed over the batch, not averaged.",
+        "The loss is summed over the batch; it must be averaged.",
         "Use reduction='mean'.",
         case("PreferredAI/cornac", 537),
         {"summed": True},
     ),
     (
         "gradients accumulated across steps",
-        "The gradients are never zeroed: each step adds those of all before.",
+        "The gradients are never zeroed: each step also uses those of all steps before.",
         "Zero the gradients in each step: optimizer.zero_grad().",
         case("karpathy/llm.c", 548),
         {"accumulated": True},
@@ -348,15 +353,15 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     (
         "nothing is trained",
         "No parameter changes.",
-        "Call the optimizer's step, on these parameters.",
+        "Call the optimizer's step with these parameters.",
         case("pytorch/pytorch", 47175),
         {"frozen": "all"},
     ),
     *(
         (
             f"{layer} not trained",
-            f"{layer} keeps its first values.",
-            f"Give {layer} to the optimizer; requires_grad=True, trainable=True.",
+            f"{layer} keeps its initial values.",
+            f"Pass {layer} to the optimizer; requires_grad=True, trainable=True.",
             case("pytorch/pytorch", 47175),
             {"frozen": layer},
         )
@@ -364,8 +369,8 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ),
     (
         "step uphill",
-        "The step is added to the parameters: gradient ascent.",
-        f"{UPDATE}: subtract it.",
+        "The step is added to the parameters, which is gradient ascent.",
+        f"{UPDATE}; subtract the step.",
         case("pytorch/pytorch", 47175),
         {"uphill": True},
     ),

@@ -1,4 +1,4 @@
-"""Mistakes of pooling, and activations handed out in another form."""
+"""Mistakes of pooling, and activations that a port returns in another form."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ PADDED = case("d2l-ai/d2l-en", 1270)
 
 
 def windows(a: Array, size: int, stride: int, offset: int = 0, pad: int = 0) -> list[Array]:
-    """What each window holds at each of its positions, in row order: views (N, C, P, Q)."""
+    """For each position of a window, in row order, the values there in all windows: views (N, C, P, Q)."""
     a = np.pad(a[:, :, offset:, offset:], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     rows, columns = ((n - size) // stride + 1 for n in a.shape[2:])
     if min(rows, columns) < 1:
@@ -41,7 +41,7 @@ def windows(a: Array, size: int, stride: int, offset: int = 0, pad: int = 0) -> 
 
 
 def pool(x: Bounded, how: Callable[[Array, Array], Array], *shape: int) -> Bounded:
-    """Windows of (size, stride, offset, pad) reduced by maximum or minimum, neither of which rounds."""
+    """Maximum or minimum over windows of (size, stride, offset, pad); neither rounds."""
     return Bounded(
         reduce(how, windows(x.value, *shape)),
         reduce(np.maximum, windows(x.bound, *shape)),
@@ -49,7 +49,7 @@ def pool(x: Bounded, how: Callable[[Array, Array], Array], *shape: int) -> Bound
 
 
 def average(call: Call, size: int = 2, stride: int = 2, scale: float = 1.0) -> Bounded:
-    """Mean over windows: size² additions and a division."""
+    """The mean over windows, times `scale`, with the roundings of size² additions and a division."""
     x, count = call.x, size * size
     value = scale * sum(windows(x.value, size, stride)) / count
     error = np.asarray(scale * sum(windows(x.bound, size, stride)) / count)
@@ -60,50 +60,50 @@ def average(call: Call, size: int = 2, stride: int = 2, scale: float = 1.0) -> B
 POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
     (
         "average pooling for max pooling",
-        "The mean of each window is taken, not its maximum.",
+        "The mean of each window is used instead of its maximum.",
         KIND_OF_POOL,
         average,
     ),
     (
         "sum pooling for max pooling",
-        "The sum of each window is taken, not its maximum.",
+        "The sum of each window is used instead of its maximum.",
         KIND_OF_POOL,
         lambda call: average(call, scale=4.0),
     ),
     (
         "min pooling for max pooling",
-        "The smallest value of each window is taken.",
+        "The minimum of each window is used instead of its maximum.",
         KIND_OF_POOL,
         lambda call: pool(call.x, np.minimum, 2, 2),
     ),
     (
         "subsampled, not pooled",
-        "The upper left value of each window is taken, not its maximum.",
+        "The upper left value of each window is used instead of its maximum.",
         KIND_OF_POOL,
         lambda call: moved(call.x, lambda a: a[:, :, ::2, ::2]),
     ),
-    ("pooling missing", "Nothing is pooled.", STRIDE, lambda call: call.x),
+    ("pooling missing", "There is no pooling.", STRIDE, lambda call: call.x),
     (
         "pooling with stride 1",
-        "The window moves by one; its stride has to be its size, 2.",
+        "The stride is 1; it must be 2, the size of the window.",
         STRIDE,
         lambda call: pool(call.x, np.maximum, 2, 1),
     ),
     (
         "3×3 pooling",
-        "The window is 3×3; it has to be 2×2.",
+        "The window is 3×3; it must be 2×2.",
         PADDED,
         lambda call: pool(call.x, np.maximum, 3, 2),
     ),
     (
         "3×3 pooling with padding 1",
-        "The window is 3×3 with a padding of 1; it has to be 2×2 without.",
+        "The window is 3×3 with a padding of 1; it must be 2×2 without padding.",
         PADDED,
         lambda call: pool(call.x, np.maximum, 3, 2, 0, 1),
     ),
     (
         "pooling windows off by one",
-        "The first window begins at the second row and column.",
+        "The first window starts at the second row and column.",
         PADDED,
         lambda call: pool(call.x, np.maximum, 2, 2, 1),
     ),
@@ -115,19 +115,19 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
     ),
     (
         "pooling off by one at the same size",
-        "Every window lies one row and one column too far to the lower right.",
+        "Every window is one row and one column too far to the lower right.",
         PADDED,
         lambda call: moved_window(call.x),
     ),
     (
         "pooling off by one to the upper left",
-        "The maps are padded at the top and left alone, and the last row and column are left out.",
+        "The maps are padded only at the top and left, and the last row and column are dropped.",
         PADDED,
         lambda call: moved_window(call.x, (1, 0)),
     ),
     (
         "pooling with stride 1, cut to size",
-        "The window moves by one, and of its outputs the upper left quarter is kept.",
+        "The stride is 1, and only the upper left quarter of the outputs is kept.",
         STRIDE,
         lambda call: moved(
             pool(call.x, np.maximum, 2, 1),
@@ -136,7 +136,7 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
     ),
     (
         "3×3 pooling, padded at the lower right",
-        "The window is 3×3 ('SAME'); it has to be 2×2.",
+        "The window is 3×3 ('SAME'); it must be 2×2.",
         PADDED,
         lambda call: pool(
             moved(call.x, lambda a: np.pad(a, ((0, 0), (0, 0), (0, 1), (0, 1)))), np.maximum, 3, 2
@@ -144,19 +144,19 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
     ),
     (
         "subsampled at the lower right",
-        "The lower right value of each window is taken, not its maximum.",
+        "The lower right value of each window is used instead of its maximum.",
         KIND_OF_POOL,
         lambda call: moved(call.x, lambda a: a[:, :, 1::2, 1::2]),
     ),
     (
         "pooling over height alone",
-        "The maximum is taken over rows alone, the columns are subsampled.",
+        "The maximum is taken over rows only, and the columns are subsampled.",
         KIND_OF_POOL,
         lambda call: moved_pairs(call.x, 2),
     ),
     (
         "pooling over width alone",
-        "The maximum is taken over columns alone, the rows are subsampled.",
+        "The maximum is taken over columns only, and the rows are subsampled.",
         KIND_OF_POOL,
         lambda call: moved_pairs(call.x, 3),
     ),
@@ -164,14 +164,14 @@ POOLINGS: tuple[tuple[str, str, str, Callable[[Call], Bounded]], ...] = (
 
 
 def moved_window(x: Bounded, widths: tuple[int, int] = (0, 1)) -> Bounded:
-    """Max pooling of maps shifted by one row and one column, zeros in their place."""
+    """Max pooling of maps shifted by one row and one column, with zeros in the gap."""
     keep = slice(1, None) if widths[1] else slice(-1)
     shifted = moved(x, lambda a: np.pad(a, ((0, 0), (0, 0), widths, widths))[:, :, keep, keep])
     return pool(shifted, np.maximum, 2, 2)
 
 
 def moved_pairs(x: Bounded, axis: int) -> Bounded:
-    """Maximum over pairs along one axis, every second value along the other."""
+    """Maximum over pairs along `axis`, and every second value along the other axis."""
     if axis == 2:
         taps = [moved(x, lambda a: a[:, :, ::2, ::2]), moved(x, lambda a: a[:, :, 1::2, ::2])]
     else:
@@ -182,7 +182,7 @@ def moved_pairs(x: Bounded, axis: int) -> Bounded:
 for _name, _text, _case, _how in POOLINGS:
     FAMILY.add(
         POOLS,
-        Kind(_name, _text, "Take the maximum over 2×2 windows, stride 2, no padding.", _case),
+        Kind(_name, _text, "Use the maximum of 2×2 windows with stride 2 and no padding.", _case),
         instead(_how),
     )
 for _relu, _pool in zip(RELUS, POOLS, strict=False):
@@ -190,7 +190,7 @@ for _relu, _pool in zip(RELUS, POOLS, strict=False):
         Mistake(
             Kind(
                 "average pooling before ReLU",
-                "The mean of each window is taken, and before ReLU: both the kind and the order are wrong.",
+                "The mean of each window is used, and pooling comes before ReLU.",
                 "Take the maximum over 2×2 windows, after ReLU.",
                 KIND_OF_POOL,
             ),
@@ -201,7 +201,7 @@ for _relu, _pool in zip(RELUS, POOLS, strict=False):
         )
     )
 
-# --- handed out otherwise ----------------------------------------------------------------------
+# --- right values returned in another form -----------------------------------------------------
 
 MAPS = tuple(name for name, shape in ACTIVATION_SHAPES.items() if len(shape) == 3)
 LAST = case("onnx/onnx-tensorflow", 289)
@@ -210,8 +210,8 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out as NHWC",
-            "The activation is right and has its channels last.",
-            "Transpose it to N, C, H, W before handing it out.",
+            "The activation is right, but its channels are the last axis.",
+            "Transpose it to N, C, H, W before returning it.",
             LAST,
         ),
         MAPS,
@@ -221,8 +221,8 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out as NHWC values in an NCHW shape",
-            "The activation is right, and was reshaped from N, H, W, C to N, C, H, W: scrambled.",
-            "Transpose, do not reshape.",
+            "The activation was right, but a reshape from N, H, W, C to N, C, H, W scrambled it.",
+            "Transpose it; do not reshape it.",
             case("Selen-Suyue/DensePolicy2D", 3),
         ),
         MAPS,
@@ -232,8 +232,8 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out with height and width swapped",
-            "The activation is right but for its last two axes, which are exchanged.",
-            "Hand out N, C, H, W.",
+            "The activation is right, but its last two axes are exchanged.",
+            "Return it as N, C, H, W.",
             LAST,
         ),
         MAPS,
@@ -243,8 +243,8 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out after ReLU",
-            "The activation was taken after the ReLU that follows: in place, it overwrites what a hook kept.",
-            "Copy the activation when it is taken, or use a ReLU that is not in place.",
+            "The activation was read after the next ReLU, which overwrote the array that a hook kept.",
+            "Copy the activation in the hook, or use a ReLU that is not in place.",
             CAPTURE,
         ),
         AFFINE[:-1],
@@ -254,7 +254,7 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out as a column for each digit",
-            "The activation is right and its two axes are exchanged: (features, N).",
+            "The activation is right, but its two axes are exchanged: (features, N).",
             "Transpose it to (N, features).",
             LAST,
         ),
@@ -265,8 +265,8 @@ FAMILY.handed_out += [
     HandedOut(
         Kind(
             "handed out flattened in HWC order",
-            "The activation is right, and was flattened from H, W, C maps.",
-            "Hand it out in C, H, W order.",
+            "The activation is right, but was flattened from H, W, C maps.",
+            "Return it in C, H, W order.",
             case("gzuidhof/nn-transfer", 16),
         ),
         of_type(Flatten),

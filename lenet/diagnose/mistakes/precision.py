@@ -1,9 +1,9 @@
 """Mistakes of precision: operands, results or sums in a coarser format than the port claims.
 
-Where operands are rounded to p bits and sums then kept in float32, the rounded operands are known
-exactly, so that float32's own bound applies: the test is as sharp as for the right layer. Where a
-*result* is rounded to a coarse format, the bound is that format's, which admits the right value too; the
-evidence is then that every value lies on the coarse grid, where the right values do not.
+If operands are rounded to p bits and sums stay in float32, the rounded operands are known exactly, and the
+bound is float32's: the test is as sharp as for the right layer. If a *result* is rounded to a coarse format,
+the bound is that format's, and it contains the right value too. The evidence is then that every value is a
+number of the coarse format, and the right values are not.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from parity.operators.shape import Flatten
 
 FAMILY = Family()
 AFFINE = of_type(Conv, Gemm)
-GROUPS = (AFFINE, of_type(Conv), of_type(Gemm))  # cuDNN has a switch of its own, and so has cuBLAS
+GROUPS = (AFFINE, of_type(Conv), of_type(Gemm))  # cuDNN and cuBLAS have separate switches
 SELECTING = of_type(Relu, MaxPool, Flatten)
 Format = Callable[[Array], Array]
 
@@ -42,23 +42,23 @@ WIDE = case("geomstats/geomstats", 775)
 
 
 def to_bits(x: Array, bits: int, whole: Callable[[Array], Array] = np.rint) -> Array:
-    """x with `bits` significant bits, by `np.rint` (nearest, ties to even) or `np.trunc`."""
+    """x rounded to `bits` significant bits, with `np.rint` (nearest, ties to even) or `np.trunc`."""
     mantissa, exponent = np.frexp(x)
     return np.ldexp(whole(np.ldexp(mantissa, bits)), exponent - bits)
 
 
 def away(x: Array) -> Array:
-    """Nearest integer, ties away from zero, as GPUs convert to TF32."""
+    """x rounded to the nearest integer, ties away from zero, as GPUs do for TF32."""
     return np.trunc(x + np.copysign(0.5, x))
 
 
 def half(x: Array) -> Array:
-    """Nearest float16, with its short range: subnormal below 2^-14, infinite from 65520 on."""
+    """x rounded to float16, including its range: subnormal below 2^-14, infinite from 65520."""
     with np.errstate(over="ignore"):
         return x.astype(np.float16).astype(np.float64)
 
 
-# Significant bits with the hidden one: TF32 has float32's exponent and float16's mantissa.
+# Significant bits, with the hidden bit. TF32 has float32's exponent and float16's mantissa.
 FORMATS: tuple[tuple[str, int, Format], ...] = (
     ("TF32", 11, lambda x: to_bits(x, 11)),
     ("TF32", 11, lambda x: to_bits(x, 11, away)),
@@ -70,8 +70,8 @@ FORMATS: tuple[tuple[str, int, Format], ...] = (
 
 
 def rounded(x: Bounded, grid: Format) -> Bounded:
-    """x in a coarse format. Rounding is monotone: an x within e of its value is rounded to a number between
-    those that x − e and x + e are rounded to, which are mostly one and the same."""
+    """x rounded to a coarse format. Rounding is monotone, so for x known to within e, the result lies between
+    the roundings of x − e and x + e, which are mostly equal."""
     value = grid(x.value)
     with np.errstate(invalid="ignore"):  # infinite in float16
         spread = np.maximum(grid(x.value + x.bound) - value, value - grid(x.value - x.bound))
@@ -88,7 +88,7 @@ def _result(y: Bounded, bits: int, grid: Format) -> Bounded:
 
 
 def _narrow(bits: int, grid: Format) -> Change:
-    """Operands and result in a coarse format, sums wider."""
+    """A change that rounds operands and result to a coarse format; sums keep the port's dtype."""
 
     def change(compute: Compute) -> Compute:
         def narrow(call: Call) -> Bounded:
@@ -101,13 +101,13 @@ def _narrow(bits: int, grid: Format) -> Change:
 
 
 def _narrow_twice(bits: int, grid: Format, cut: Format) -> Change:
-    """Operands in a coarse format, the product brought to it by `cut`, and its sum with the bias rounded."""
+    """A change that rounds operands, the product (by `cut`) and its sum with the bias to a coarse format."""
 
     def change(compute: Compute) -> Compute:
         def narrow(call: Call) -> Bounded:
             product = rounded(compute(replace(_operands(call, grid), b=np.zeros(call.b.shape))), cut)
             value = product.value + grid(call.b).reshape(-1, *[1] * (product.value.ndim - 2))
-            once = call.u * (np.abs(value) + product.bound)  # the addition, in the port's own dtype
+            once = call.u * (np.abs(value) + product.bound)  # the addition in the port's dtype
             return _result(Bounded(value, product.bound + once), bits, grid)
 
         return narrow
@@ -116,7 +116,7 @@ def _narrow_twice(bits: int, grid: Format, cut: Format) -> Change:
 
 
 def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
-    """The whole layer in a format of `bits` bits: γ_{n+1} with its unit roundoff."""
+    """The whole layer in a format of `bits` bits: its bound is γ_{n+1} with that unit roundoff."""
     operands = _operands(call, grid)
     operands = replace(operands, b=grid(call.b))
     y = right(operands)
@@ -140,7 +140,7 @@ for _name, _bits, _grid in FORMATS:
         Kind(
             f"operands in {_name}",
             f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
-            "Ask for full float32 products: allow_tf32=False, precision='highest', no autocast.",
+            "Use full float32 products: allow_tf32=False, precision='highest', no autocast.",
             TF32,
         ),
         before(lambda call, grid=_grid: _operands(call, grid)),
@@ -176,7 +176,7 @@ for _name, _bits, _grid in FORMATS:
         before(lambda call, grid=_grid: replace(call, w=grid(call.w), b=grid(call.b))),
     )
     if _name.startswith("TF32"):
-        continue  # a format of operands alone: nothing is stored or added in it
+        continue  # this format is only for operands: nothing is stored or added in it
     _coarse = Kind(
         f"result in {_name}",
         f"The layer's output is rounded to {_name} ({_bits} significant bits).",
@@ -184,15 +184,15 @@ for _name, _bits, _grid in FORMATS:
         TF32,
     )
     _rounds = after(lambda y, call, bits=_bits, grid=_grid: _result(y, bits, grid))
-    for _stage in SELECTING:  # as operands of the next layer it is the same function
+    for _stage in SELECTING:  # rounding the operands of the next layer is the same function
         FAMILY.add([_stage], _coarse, _rounds, told_by=_stage)
     FAMILY.add_groups(GROUPS, _coarse, _rounds, tier=1)
     FAMILY.add_groups(
         GROUPS,
         Kind(
             f"operands and result in {_name}",
-            f"The layer runs in {_name}: operands and result are rounded to it, sums are wider.",
-            "Switch off autocast and mixed precision; load the model in float32.",
+            f"The layer runs in {_name}: operands and result are rounded to it, sums are not.",
+            "Turn off autocast and mixed precision; load the model in float32.",
             TF32,
         ),
         _narrow(_bits, _grid),
@@ -203,15 +203,15 @@ for _name, _bits, _grid in FORMATS:
         [layer.name for layer in LAYERS if layer.affine and (layer.terms + 2) * _unit < 1],
         Kind(
             f"everything in {_name}",
-            f"The layer runs in {_name}, its sums as well: each addition rounds to {_bits} bits.",
-            "Load the model in float32, or ask for float32 accumulation.",
+            f"The layer runs in {_name}, including its sums: each addition rounds to {_bits} bits.",
+            "Load the model in float32, or request float32 accumulation.",
             TF32,
         ),
         instead(lambda call, unit=_unit, bits=_bits, grid=_grid: _sums(call, unit, bits, grid)),
         tier=2,
     )
 
-# TensorFlow's matrix product in bfloat16 cuts its result off on some CPUs.
+# On some CPUs, TensorFlow's matrix product in bfloat16 truncates its result.
 for _name, _bits, _grid, _product in (
     ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8)),
     ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8, np.trunc)),
@@ -221,8 +221,8 @@ for _name, _bits, _grid, _product in (
         GROUPS,
         Kind(
             f"operands, product and result in {_name}",
-            f"The layer runs in {_name}: operands are rounded to it, the product, and its sum with the bias.",
-            "Switch off mixed precision: Keras' policy 'float32', not 'mixed_bfloat16' or 'mixed_float16'.",
+            f"The layer runs in {_name}: it rounds the operands, the product, and the sum with the bias.",
+            "Turn off mixed precision: Keras' policy 'float32', not 'mixed_bfloat16' or 'mixed_float16'.",
             case("keras-team/keras", 19332),
         ),
         _narrow_twice(_bits, _grid, _product),
@@ -244,7 +244,7 @@ for _name, _whole in (("cut off to integers", np.trunc), ("rounded to integers",
 
 
 def single(x: Array) -> Array:
-    """Nearest float32."""
+    """x rounded to float32."""
     return x.astype(np.float32).astype(np.float64)
 
 
@@ -252,14 +252,14 @@ def single(x: Array) -> Array:
     AFFINE,
     Kind(
         "float32 in a float64 port",
-        "The layer is computed or stored in float32, and the port claims float64.",
+        "The layer is computed or stored in float32, but the port claims float64.",
         "Cast the weights and the images to float64 before they are used.",
         WIDE,
     ),
 )
 def _(call: Call) -> Bounded:
     if call.dtype == "float32":
-        raise ValueError("the port claims no more than float32")
+        raise ValueError("the port claims only float32")
     y = right(replace(call, dtype="float32"))
     error = y.bound + 2.0**-24 * np.abs(y.value)
     return Gridded(single(y.value), error, grid=single, coarser=lambda x: to_bits(x, 23))
@@ -267,7 +267,7 @@ def _(call: Call) -> Bounded:
 
 FLOAT64 = Kind(
     "float64 where float32 was meant",
-    "The values have more digits than float32 holds: something widened them, such as a NumPy default.",
+    "The values have more digits than float32 holds, perhaps because of a NumPy default.",
     "Make weights, images and constants float32: np.float32(...), dtype=np.float32.",
     WIDE,
 )

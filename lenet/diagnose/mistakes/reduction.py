@@ -1,4 +1,4 @@
-"""Mistakes of the loss that leave its formula alone: how it is averaged, and over which labels."""
+"""Mistakes of the loss outside its formula: a wrong average, or wrong labels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,11 +15,11 @@ LOSS = ("loss",)
 REDUCTION = case("PreferredAI/cornac", 537)
 DIVIDED = case("bhanML/Co-teaching", 4)
 
-# --- how it is averaged ------------------------------------------------------------------------
+# --- averaging ---------------------------------------------------------------------------------
 
 
 def scaled(loss: Loss, value: float, d: float, u: float) -> Loss:
-    """Loss and cotangent times a factor each: one rounding more."""
+    """Loss and cotangent multiplied by a factor each, with the rounding of that product."""
     return Loss(_times(loss.value, value, u), _times(loss.d, d, u))
 
 
@@ -34,7 +34,13 @@ ONE: Factor = lambda n: 1.0  # noqa: E731 (a table of functions reads better tha
 N: Factor = lambda n: float(n)  # noqa: E731
 PER_N: Factor = lambda n: 1 / n  # noqa: E731
 AVERAGES: tuple[tuple[str, str, str, Factor, Factor], ...] = (
-    ("loss summed over the batch", "Losses are summed over the batch, not averaged.", REDUCTION, N, N),
+    (
+        "loss summed over the batch",
+        "The losses of the batch are summed; they must be averaged.",
+        REDUCTION,
+        N,
+        N,
+    ),
     (
         "loss divided by the batch size twice",
         "The mean is divided by the batch size once more.",
@@ -44,7 +50,7 @@ AVERAGES: tuple[tuple[str, str, str, Factor, Factor], ...] = (
     ),
     (
         "gradients summed over the batch",
-        "The loss is the mean's, the gradients are the sum's: 1/N is missing in them.",
+        "The loss is the mean over the batch, but the gradients are those of the sum: 1/N is missing.",
         REDUCTION,
         ONE,
         N,
@@ -58,21 +64,21 @@ AVERAGES: tuple[tuple[str, str, str, Factor, Factor], ...] = (
     ),
     (
         "loss reported as a sum",
-        "The loss handed out is the batch's sum; the gradients are the mean's.",
+        "The returned loss is the sum over the batch; the gradients are those of the mean.",
         case("pytorch/pytorch", 10148),
         N,
         ONE,
     ),
     (
         "loss reported divided twice",
-        "The loss handed out is divided by N twice; the gradients are right.",
+        "The returned loss is divided by N twice; the gradients are right.",
         DIVIDED,
         PER_N,
         ONE,
     ),
     (
         "loss averaged over the classes",
-        "The mean runs over N × 10 entries, of which only N count.",
+        "The mean is taken over N × 10 entries; it must be taken over N losses.",
         REDUCTION,
         lambda n: 0.1,
         lambda n: 0.1,
@@ -86,7 +92,7 @@ AVERAGES: tuple[tuple[str, str, str, Factor, Factor], ...] = (
     ),
     (
         "loss reported in bits",
-        "The logarithm has base 2 in the loss alone.",
+        "The logarithm has base 2 in the loss only; the gradients are right.",
         REDUCTION,
         lambda n: 1 / np.log(2),
         ONE,
@@ -116,20 +122,24 @@ for _name, _text, _case, _value, _d in AVERAGES:
 
 SHIFTED = case("pytorch/vision", 2630)
 LABELS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-    ("labels too large by one", "Every label is one too large, 9 becoming 0.", lambda k: (k + 1) % 10),
-    ("labels too small by one", "Every label is one too small, 0 becoming 9.", lambda k: (k - 1) % 10),
-    ("labels of the neighbour", "Every digit has the label of the one before it.", lambda k: np.roll(k, 1)),
-    ("labels of the next digit", "Every digit has the label of the one behind it.", lambda k: np.roll(k, -1)),
+    ("labels too large by one", "Every label is too large by one; 9 becomes 0.", lambda k: (k + 1) % 10),
+    ("labels too small by one", "Every label is too small by one; 0 becomes 9.", lambda k: (k - 1) % 10),
+    ("labels of the neighbour", "Every digit has the label of the digit before it.", lambda k: np.roll(k, 1)),
+    (
+        "labels of the next digit",
+        "Every digit has the label of the digit after it.",
+        lambda k: np.roll(k, -1),
+    ),
     ("labels in reverse order", "The labels are in reverse order.", lambda k: k[::-1]),
     (
         "first label for the whole batch",
-        "Every digit has the first one's label.",
+        "Every digit has the label of the first digit.",
         lambda k: np.full_like(k, k[0]),
     ),
 )
 for _name, _text, _change in LABELS:
     FAMILY.add(
         LOSS,
-        Kind(_name, _text, "Classes run from 0 to 9, in the order of the images.", SHIFTED),
+        Kind(_name, _text, "Use labels from 0 to 9, in the order of the images.", SHIFTED),
         before(lambda call, change=_change: replace(call, labels=change(call.labels))),
     )

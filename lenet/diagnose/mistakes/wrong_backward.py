@@ -1,11 +1,11 @@
 """The right loss and backward pass as functions that a mistake can change, with their rounding bounds.
 
-As `lenet.diagnose.mistakes.wrong_forward`, for the other direction. The stages, in order of execution, are
-"loss", then for each layer from the last to the first "<layer>.weight" and "<layer>.bias" (the gradients
-handed out) and "<layer>.input" (the cotangent handed on).
+This is `lenet.diagnose.mistakes.wrong_forward` for the other direction. The stages, in order of execution,
+are "loss", then for each layer from the last to the first "<layer>.weight" and "<layer>.bias" (gradients
+that a port returns) and "<layer>.input" (the cotangent that it passes on).
 
-Where float arithmetic leaves a ReLU's gate or a window's winner open, the cotangent there counts as
-unknown: its bound is its own size. Nothing need be decided beforehand, and on exact weights all is.
+Rounding may leave open whether a ReLU passes its cotangent, or which value of a window is the largest. The
+cotangent there counts as unknown: its bound is its own size. On exact weights nothing is open.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ NONE: Changes = {}
 
 @dataclass(frozen=True)
 class LossCall:
-    """The loss about to be computed: logits (N, 10) and labels (N,)."""
+    """The arguments of the loss: logits (N, 10) and labels (N,)."""
 
     logits: Bounded
     labels: Array
@@ -41,7 +41,7 @@ class LossCall:
 
 @dataclass(frozen=True)
 class Loss:
-    """The mean loss, and its cotangent (N, 10) for the logits."""
+    """The mean loss, and the cotangent of the logits (N, 10)."""
 
     value: Bounded
     d: Bounded
@@ -49,15 +49,15 @@ class Loss:
 
 @dataclass(frozen=True)
 class BackCall:
-    """One layer's backward step about to be computed.
+    """The arguments of a layer's backward step.
 
     Attributes:
-        layer: its geometry.
-        x: its input in the forward pass.
+        layer: the layer, with its geometry.
+        x: the layer's input in the forward pass.
         d: the cotangent of its output.
-        w: its weights, float64; empty where it has none.
-        images: of the batch (two windows that see the same pixels may tie without harm).
-        dtype: of the port.
+        w: its weights, float64; empty if it has none.
+        images: the batch's images (a tie between two positions that see the same pixels does no harm).
+        dtype: the port's dtype.
     """
 
     layer: Layer
@@ -92,10 +92,10 @@ def right_bias(call: BackCall) -> Bounded:
 
 
 def _gradient(call: BackCall, which: int) -> Bounded:
-    """What the layer's operator sends back to its input (0), its weights (1) or its biases (2)."""
+    """The cotangent of the layer's input (0), weights (1) or biases (2)."""
     x, d = in_format(call.x, call.dtype), in_format(call.d, call.dtype)
     inputs = [x, x.like(call.w)] if call.layer.affine else [x]
-    y = x if call.layer.affine else evaluate(call.layer, {}, x)  # an affine layer's own output plays no part
+    y = x if call.layer.affine else evaluate(call.layer, {}, x)  # an affine layer's output is not used
     return layer_gradient(call.layer, which, inputs, y, d)
 
 
@@ -108,7 +108,7 @@ def right_input(call: BackCall) -> Bounded:
 
 
 def _open_winners(call: BackCall, size: Array, error: Array) -> Array:
-    """The error with every position that may win an undecided window unknown."""
+    """The error, raised to the cotangent's size wherever it is open which position of a window wins."""
     x, side = call.x, call.layer.kernel
     open_window = ~winner_decided(x, call.images, side, *_sees(call.layer))
     values, errors = (np.stack(window_taps(a, side)) for a in (x.value, x.bound))
@@ -120,7 +120,7 @@ def _open_winners(call: BackCall, size: Array, error: Array) -> Array:
 
 
 def _sees(pool: Layer) -> tuple[int, int, int]:
-    """Side of what an input of this pooling sees of the image, distance of neighbours, padding; pixels."""
+    """In pixels: the side of the receptive field of this pooling's inputs, their distance, the padding."""
     field, jump, padding = 1, 1, 0
     for layer in LAYERS:
         if layer is pool:
@@ -137,13 +137,13 @@ PARTS: dict[str, Part] = {"weight": right_weight, "bias": right_bias, "input": r
 
 @dataclass(frozen=True)
 class Tape:
-    """A batch after its forward pass: what the backward pass starts from.
+    """A batch after its forward pass, from which the backward pass starts.
 
     Attributes:
         params: shared weights, float64.
-        inputs: by layer, its input; "loss" has the logits.
-        labels, images: of the batch.
-        dtype: of the port.
+        inputs: {layer: its input}; "loss" has the logits.
+        labels, images: the batch.
+        dtype: the port's dtype.
     """
 
     params: Mapping[str, Array]
@@ -161,7 +161,7 @@ class Tape:
         dtype: str,
         changes: Changes = NONE,
     ) -> "Tape":
-        """The right forward pass, or as `changes` has it."""
+        """Run the forward pass, right or with `changes`."""
         wide = {name: w.astype(np.float64) for name, w in params.items()}
         x, inputs = Bounded(images.astype(np.float64), np.zeros(images.shape)), {}
         for layer in LAYERS:
@@ -170,7 +170,7 @@ class Tape:
         return cls(wide, inputs | {"loss": x}, labels, images, dtype)
 
     def call(self, layer: Layer, d: Bounded) -> BackCall:
-        """The right call of a layer's backward step."""
+        """The arguments of a layer's backward step in the right network."""
         w = self.params.get(f"{layer.name}.weight", np.empty(0))
         return BackCall(layer, self.inputs[layer.name], d, w, self.images, self.dtype)
 
@@ -178,13 +178,14 @@ class Tape:
 def walk_back(
     tape: Tape, changes: Mapping[str, Callable], start: tuple[int, Bounded] | None = None
 ) -> Iterator[tuple[str, Bounded, Bounded]]:
-    """What is handed out, in order of execution: ("loss", value, its cotangent), then for each affine
-    layer ("<layer>.weight", gradient, d) and ("<layer>.bias", gradient, d), d the layer's own cotangent.
+    """Loss and gradients, in order of execution: ("loss", value, cotangent of the logits), then for each
+    affine layer ("<layer>.weight", gradient, d) and ("<layer>.bias", gradient, d), with d the cotangent of
+    the layer's output.
 
     Args:
         tape: the forward pass.
-        changes: by stage.
-        start: a position in the reversed layers and the cotangent of its output, to begin there.
+        changes: {stage: change}.
+        start: a position in the reversed layers and the cotangent of its output; begins there if given.
     """
     if start is None:
         compute = changes["loss"](right_loss) if "loss" in changes else right_loss
@@ -201,14 +202,14 @@ def walk_back(
             d = _part(call, "input", changes)
 
 
-Passed = list[tuple[str, Bounded, Bounded]]  # what `walk_back` handed out
+Passed = list[tuple[str, Bounded, Bounded]]  # the results of `walk_back`
 
 
 def walk_again(tape: Tape, changes: Mapping[str, Callable], right: Passed) -> Iterator[tuple[str, Bounded]]:
-    """What `walk_back` hands out under `changes`, without the cotangents.
+    """The results of `walk_back` under `changes`, without the cotangents.
 
-    Nothing is computed again that is as in the `right` pass: all before the first change of a cotangent, but
-    the gradients that are changed themselves.
+    Up to the first changed cotangent, only changed gradients are computed; all else is taken from the `right`
+    pass.
     """
     if "loss" in changes:
         yield from ((key, value) for key, value, _ in walk_back(tape, changes))
@@ -235,7 +236,7 @@ def _part(call: BackCall, part: str, changes: Mapping[str, Callable]) -> Bounded
 
 
 def position(key: str) -> int:
-    """Where a stage stands in the reversed layers; -1 for the loss."""
+    """The position of a stage's layer among the reversed layers; -1 for the loss."""
     if key == "loss":
         return -1
     names = [layer.name for layer in LAYERS[::-1]]

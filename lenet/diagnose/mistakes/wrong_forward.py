@@ -1,9 +1,9 @@
 """The right network as functions that a mistake can change, with its rounding bound.
 
-Each layer is a `Compute`: a `Call` (its input, its parameters, its geometry) in, the float64 value and
-bound out. A mistake is a `Change`, from the right `Compute` to the wrong one: `before` alters what the
-layer is given, `after` what it returned, `instead` replaces it. Changes compose, so that two mistakes in
-one layer are one change after the other, and a mistake's bound is the right layer's own.
+Each layer is a `Compute`: it takes a `Call` (input, parameters, geometry) and returns the float64 value with
+its bound. A mistake is a `Change`, which maps the right `Compute` to the wrong one: `before` changes the
+layer's arguments, `after` its result, and `instead` replaces the layer. Changes compose, so two mistakes in
+a layer are two changes in a row. The bound of a wrong layer comes from the right layer inside it.
 """
 
 import weakref
@@ -21,20 +21,20 @@ from parity.operators import Operator
 from parity.operators.affine import Conv
 from parity.operators.elementwise import Identity
 
-IMAGE = Layer("image", Identity())  # what stands before the first layer: data mistakes happen there
+IMAGE = Layer("image", Identity())  # a stage before the first layer, for mistakes in the data
 STAGES: dict[str, Layer] = {layer.name: layer for layer in (IMAGE, *LAYERS)}
 
 
 @dataclass(frozen=True)
 class Call:
-    """One layer about to be computed.
+    """The arguments of a layer's computation.
 
     Attributes:
-        layer: its geometry.
+        layer: the layer, with its geometry.
         x: its input, with the error carried in.
         params: all shared weights, float64.
-        dtype: of the port.
-        w, b: its own weights and biases; empty arrays where it has none.
+        dtype: the port's dtype.
+        w, b: the layer's own weights and biases; empty arrays if it has none.
     """
 
     layer: Layer
@@ -50,27 +50,27 @@ class Call:
         return FORMATS[self.dtype].u
 
     def feed(self, change: Callable[[Array], Array]) -> "Call":
-        """The same call on an input of which `change` moves or drops values."""
+        """The same call with `change` applied to the input; it may only move or drop values."""
         return replace(self, x=moved(self.x, change))
 
     def geometry(self, **attributes: Any) -> "Call":
-        """The same call of an operator with other attributes: pads, strides, dilations."""
+        """The same call with other attributes of the operator: pads, strides, dilations."""
         return replace(self, layer=replace(self.layer, operator=replace(self.layer.operator, **attributes)))
 
 
 Compute = Callable[[Call], Bounded]
-Change = Callable[[Any], Any]  # a Compute to a Compute; backward, a `Part` to a `Part`
+Change = Callable[[Any], Any]  # maps a Compute to a Compute; backward, a `Part` to a `Part`
 Changes = Mapping[str, Change]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Gridded(Bounded):
-    """A value of a coarse format: within the bound, and left alone by rounding to that format.
+    """A value in a coarse format: within the bound, and unchanged by rounding to that format.
 
     Attributes:
         grid: rounds to the format.
-        coarser: rounds to half of its numbers. Where that changes nothing either, this is no evidence for the
-            format (small integers are numbers of every format).
+        coarser: rounds to a format with a bit less. If that changes no value either, the values are no
+            evidence for this format (small integers are numbers of every format).
     """
 
     grid: Callable[[Array], Array]
@@ -78,45 +78,45 @@ class Gridded(Bounded):
 
 
 def moved(x: Bounded, change: Callable[[Array], Array]) -> Bounded:
-    """Values moved, dropped or replaced by zero, their errors with them."""
+    """Apply `change`, which moves or drops values or sets them to zero, to values and errors alike."""
     return x.move(change)
 
 
 def before(alter: Callable[..., Any]) -> Change:
-    """The layer computes rightly what it was wrongly given."""
+    """A change that gives the right layer other arguments."""
     return lambda compute: lambda call: compute(alter(call))
 
 
 def after(alter: Callable[..., Any]) -> Change:
-    """The layer's right output is spoilt."""
+    """A change of the right layer's output."""
     return lambda compute: lambda call: alter(compute(call), call)
 
 
 def instead(wrong: Callable[..., Any]) -> Change:
-    """Something else stands in the layer's place."""
+    """A change that replaces the layer."""
     return lambda compute: wrong
 
 
 def right(call: Call) -> Bounded:
-    """The layer as it should be."""
+    """The right value of a layer, with its bound."""
     if call.layer.affine:
         return exact(call) if never_rounds(call) else rounded(call)
     return evaluate(call.layer, {}, in_format(call.x, call.dtype))
 
 
 def rounded(call: Call) -> Bounded:
-    """Wx + b with its bound."""
+    """Wx + b with its rounding bound."""
     params = dict(zip(call.layer.param_shapes(), (call.w, call.b), strict=True))
     return evaluate(call.layer, params, in_format(call.x, call.dtype))
 
 
-# Every sum with its roundings, also where none is due: weights, or products, that were computed by way of
-# other numbers (weight norm, a fast convolution).
+# Affine layers with the full rounding bound, even where the direct computation is exact: weights or products
+# may be computed through other numbers (weight norm, a fast convolution).
 ROUNDED: Changes = {name: instead(rounded) for name, layer in STAGES.items() if layer.affine}
 
 
 def exact(call: Call) -> Bounded:
-    """Wx + b where nothing rounds, in float64 no more than in the port's dtype."""
+    """Wx + b where no operation rounds, neither in float64 nor in the port's dtype: the error is zero."""
     y = rounded(call)
     return replace(y, error=np.zeros(y.shape))
 
@@ -124,10 +124,10 @@ def exact(call: Call) -> Bounded:
 def walk(
     stages: Iterable[str], x: Bounded, params: Mapping[str, Array], dtype: str, changes: Changes
 ) -> Bounded:
-    """x through the stages named, each as it should be or as `changes` has it.
+    """Run x through the named stages, each of them right or as `changes` defines it.
 
     Raises:
-        ValueError: shapes do not fit: the network so changed does not exist.
+        ValueError: the shapes of the changed network do not fit.
     """
     for name in stages:
         compute = changes[name](right) if name in changes else right
@@ -136,14 +136,14 @@ def walk(
 
 
 def call_of(name: str, x: Bounded, params: Mapping[str, Array], dtype: str) -> Call:
-    """The right call of a stage."""
+    """The arguments of a stage in the right network."""
     none = np.empty(0)
     w, b = params.get(f"{name}.weight", none), params.get(f"{name}.bias", none)
     return Call(STAGES[name], x, params, dtype, w, b)
 
 
 def compose(*changes: Changes) -> Changes:
-    """Several mistakes at once; in one layer the first is the outermost."""
+    """Several mistakes at once. In the same layer, the first is the outermost."""
     together: dict[str, Change] = {}
     for one in changes:
         for name, change in one.items():
@@ -157,11 +157,11 @@ def _both(outer: Change, inner: Change) -> Change:
 
 
 def never_rounds(call: Call) -> bool:
-    """Whether no sum of an affine layer can round: `lenet.reference.certificate`'s claim, by a cruder bound.
+    """Whether no sum of an affine layer can round: as `lenet.reference.certificate`, with a cruder bound.
 
-    With x, w and b on dyadic grids, every partial sum is a multiple of the finer of the products' and
-    the biases' grid, and at most max_o Σ|w_o| · max|x| + max|b|: if that is below 2^p of the multiple,
-    float arithmetic of p bits returns every one of them as it is.
+    With x, w and b on dyadic grids, every partial sum is a multiple of the finer of two steps, that of the
+    products and that of the biases, and at most max_o Σ|w_o| · max|x| + max|b|. If this maximum is below
+    2^p steps, arithmetic with p significant bits computes every partial sum exactly.
     """
     if call.x.bound.any() or not call.x.value.size:
         return False
@@ -176,11 +176,11 @@ def never_rounds(call: Call) -> bool:
     return bool((load + np.abs(call.b).max(initial=0)) * 2.0**grid < 0.5 / call.u)
 
 
-_KEPT: dict[int, tuple[weakref.ref, int | None]] = {}  # of parameters, which are asked for again and again
+_KEPT: dict[int, tuple[weakref.ref, int | None]] = {}  # the grids of parameters, by id
 
 
 def _kept_bits(call: Call, part: str, a: Array) -> int | None:
-    """`grid_bits`, remembered where `a` is the parameter itself."""
+    """`grid_bits`, cached if `a` is the parameter itself."""
     if a is not call.params.get(f"{call.layer.name}.{part}"):
         return grid_bits(a)
     owner, bits = _KEPT.get(id(a), (None, None))
@@ -191,7 +191,7 @@ def _kept_bits(call: Call, part: str, a: Array) -> int | None:
 
 
 def grid_bits(a: Array) -> int | None:
-    """The smallest k for which 2^k · a is integer everywhere; None above 60, or where a is not finite."""
+    """The smallest k for which 2^k · a is integer everywhere; None if above 60 or if a is not finite."""
     bits = _bits(a.ravel()[:: max(1, a.size // 256)])  # a quick look: most arrays are on no grid
     if bits is None or bits > 60:
         return None
@@ -202,7 +202,7 @@ def grid_bits(a: Array) -> int | None:
 
 
 def _bits(a: Array) -> int | None:
-    """By the lowest bit set in each 53-bit significand."""
+    """The same without the limit of 60, from the lowest bit set in each 53-bit significand."""
     a = a[a != 0]
     if not a.size:
         return -60

@@ -1,8 +1,8 @@
-"""The interface of somebody's own port: plain functions that know nothing of this project.
+"""The interface of a user's own port: plain functions that know nothing of this project.
 
-They are given NumPy arrays of their own, in the dtype that they claim, and may return whatever NumPy
-can read: tensors of any framework, nested lists, numbers. A wrong shape or dtype is left as it is, since
-it is evidence. What cannot be read at all is refused in one line.
+They receive copies of NumPy arrays in the dtype that they claim, and may return anything that NumPy can
+read: tensors of any framework, nested lists, numbers. A wrong shape or dtype is kept, because it is
+evidence. A value that NumPy cannot read is refused in one line.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,25 +26,26 @@ DTYPES = ("float32", "float64")
 
 
 class Misused(UserError):
-    """The functions do not keep to the interface: there is nothing to judge."""
+    """The functions do not follow the interface, so nothing can be judged."""
 
 
 class OwnPort:
-    """Wraps somebody's functions as `lenet.diagnose.probe_inputs.observe` calls them.
+    """Wraps a user's functions for `lenet.diagnose.probe_inputs.observe`.
 
     Args:
-        activations: (params, images) to {layer: array}, or to the logits alone.
-        gradients: (params, images, labels) to (loss, {parameter: array}), if there is one.
-        train: (params, batches, recipe) to the parameters after one step for each batch, if there is.
-        dtype: what they claim to compute in.
-        layers: their names of layers (or parameters) to ours; None leaves one out.
-        tell: is called with phase=NAME before each call of a function, and with note=TEXT.
+        activations: takes (params, images), returns {layer: array} or the logits as an array.
+        gradients: takes (params, images, labels), returns (loss, {parameter: array}); None if there is none.
+        train: takes (params, batches, recipe), returns the parameters after a step for each batch; None if
+            there is none.
+        dtype: the type that they claim to compute in.
+        layers: {their name of a layer or parameter: ours}; None leaves it out.
+        tell: called with phase=NAME before each call of a function, and with note=TEXT.
 
     Attributes:
-        notes: what they do beside returning arrays, and should not.
+        notes: side effects of the functions that they should not have.
 
     Raises:
-        Misused: one is no function, or a name stands for no layer.
+        Misused: an argument is no function, or a name in `layers` is unknown.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class OwnPort:
         self._repeated = False
 
     def observe(self, probes: Probes, follow: Callable[[str, Arrays], None] | None = None) -> Observed:
-        """Run the functions on every probe; `follow` is called with each answer and whose it is."""
+        """Run the functions on every probe; `follow` is called with a function's name and its answer."""
 
         def followed(name: str) -> Callable[..., Any] | None:
             def call(*arguments: Any) -> Any:
@@ -89,15 +90,15 @@ class OwnPort:
             return call if name in self.functions else None
 
         first = followed("activations")
-        assert first is not None  # as the constructor found
+        assert first is not None  # the constructor has checked it
         return observe(probes, first, followed("gradients"), followed("train"), self.dtype)
 
     def activations(self, params: Arrays, images: np.ndarray) -> Arrays:
-        """{layer: array} by our names; called twice the first time, since nothing may change between."""
+        """{layer: array} with our names. The first call is made twice, to compare the answers."""
         found = self._layers(self._call("activations", params, images))
         for name, array in found.items():
             wanted = (len(images), *ACTIVATION_SHAPES[name])
-            if array.ndim != len(wanted):  # another size is evidence, another number of axes none
+            if array.ndim != len(wanted):  # another size is evidence; another number of axes cannot be judged
                 raise Misused(f"activations returned {name!r} of shape {array.shape}, expected {wanted}")
         if not self._repeated:
             self._repeated = True
@@ -108,7 +109,7 @@ class OwnPort:
     def gradients(
         self, params: Arrays, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float | None, Arrays]:
-        """The loss, None if it was not handed out, and {parameter: gradient} by our names."""
+        """The loss (None if it was not returned) and {parameter: gradient} with our names."""
         returned = self._call("gradients", params, images, labels)
         if isinstance(returned, Mapping):
             returned = None, returned
@@ -125,13 +126,13 @@ class OwnPort:
                 raise Misused(f"the loss of gradients has shape {loss.shape}, expected one number: the mean")
             loss = float(loss.reshape(()))
         without = [str(name) for name, grad in grads.items() if grad is None]
-        if without:  # as frameworks say of what the loss does not depend on
-            self._note(f"gradients returned None for {', '.join(without)}: taken for zeros")
+        if without:  # frameworks return None for a parameter on which the loss does not depend
+            self._note(f"gradients returned None for {', '.join(without)}: treated as zeros")
         filled = {name: self._zeros(name) if grad is None else grad for name, grad in grads.items()}
         return loss, self._named("gradients", filled, list(PARAM_SHAPES))
 
     def train(self, params: Arrays, batches: list[Batch], recipe: Recipe) -> Arrays:
-        """The parameters after the steps, by our names."""
+        """The parameters after the steps, with our names."""
         returned = self._call("train", params, batches, recipe)
         if not isinstance(returned, Mapping):
             raise Misused(f"train returned {describe(returned)}, expected {{parameter: array}}")
@@ -141,18 +142,18 @@ class OwnPort:
         return found
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """What the function returns, given copies of its own; a note if it writes into them."""
+        """The function's answer for copies of the arguments. Adds a note if it writes into them."""
         given, kept = ([self._own(argument) for argument in arguments] for _ in "12")
-        before, after = _arrays(kept), _arrays(given)  # before the call: it may put others into the dict
+        before, after = _arrays(kept), _arrays(given)  # before the call, because it may change the dict
         self._tell(phase=name)
         returned = self.functions[name](*given)
         for (word, ours), (_, theirs) in zip(before, after, strict=True):
-            if not np.array_equal(ours, theirs) and (name, word) != ("train", "params"):  # those it may
-                self._note(f"{name} writes into the {word} that it is given; only here each call has its own")
+            if not np.array_equal(ours, theirs) and (name, word) != ("train", "params"):  # allowed
+                self._note(f"{name} writes into its {word}; here each call has a copy, elsewhere it may not")
         return returned
 
     def _own(self, argument: Any) -> Any:
-        """A copy in the claimed dtype; labels and recipe stay as they are."""
+        """A copy in the claimed dtype; labels keep their dtype, and the recipe is passed on."""
         if isinstance(argument, Mapping):
             return {name: array.astype(self.dtype) for name, array in argument.items()}
         if isinstance(argument, list):
@@ -165,7 +166,7 @@ class OwnPort:
         if isinstance(returned, Mapping):
             found = self._named("activations", returned, list(ACTIVATION_SHAPES))
             if not found:
-                raise Misused("activations returned no layer at all, expected at least 'logits'")
+                raise Misused("activations returned no layer, expected at least 'logits'")
             return found
         expected = "a dict {layer: array}, or the logits as one array"
         return {"logits": to_numpy(returned, "what activations returned", expected)}
@@ -179,12 +180,12 @@ class OwnPort:
             if ours not in known:
                 raise Misused(f"{what} returned {_unknown(ours, known)}")
             if ours in found:
-                raise Misused(f"{what} returned {ours!r} twice: LAYERS gives one name to two arrays")
+                raise Misused(f"{what} returned {ours!r} twice: LAYERS gives two arrays the same name")
             found[ours] = to_numpy(value, f"{what}()[{name!r}]")
         return found
 
     def _ours(self, name: Any) -> Any:
-        """Our name: of "my conv" itself, or of the layer before the dot in "my conv.weight"."""
+        """Our name for "my conv", or for "my conv.weight" by the layer before the dot."""
         head, dot, tail = str(name).rpartition(".")
         if name not in self.layers and dot and head in self.layers:
             layer = self.layers[head]
@@ -201,8 +202,8 @@ class OwnPort:
                 array, other, equal_nan=array.dtype.kind == "f"
             ):
                 self._note(
-                    f"activations, called twice alike, returns another {name}: dropout left on, or "
-                    "something kept from call to call"
+                    f"activations, called twice with the same input, returns another {name}: dropout is "
+                    "on, or state is kept between calls"
                 )
                 return
 
@@ -213,18 +214,18 @@ class OwnPort:
 
 
 def to_numpy(value: Any, what: str, expected: str = "an array of numbers") -> np.ndarray:
-    """Any framework's tensor, list or number as a NumPy array of floats, integers or booleans.
+    """A tensor of any framework, a list or a number as a NumPy array of floats, integers or booleans.
 
     Raises:
-        Misused: it is none.
+        Misused: the value cannot be read as such an array.
     """
     try:
-        if hasattr(value, "detach"):  # PyTorch: off its history and its device
+        if hasattr(value, "detach"):  # PyTorch: without gradient, on the CPU
             value = value.detach().cpu()
-            if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds each of its values
+            if str(value.dtype) == "torch.bfloat16":  # float32 holds each value of it
                 value = value.float()
         array = np.asarray(value)
-        if array.dtype.kind == "V" or array.dtype == np.longdouble:  # bfloat16 and the like by ml_dtypes
+        if array.dtype.kind == "V" or array.dtype == np.longdouble:  # types of ml_dtypes, such as bfloat16
             array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
     except Exception as error:
         reason = str(error).partition("\n")[0]
@@ -235,7 +236,7 @@ def to_numpy(value: Any, what: str, expected: str = "an array of numbers") -> np
 
 
 def describe(value: Any) -> str:
-    """What somebody returned, in a few words: "None", "a tuple of 3"."""
+    """A returned value in a few words: "None", "a tuple of 3"."""
     if value is None:
         return "None"
     kind = type(value).__name__
@@ -250,15 +251,15 @@ def _unknown(name: Any, known: list[str]) -> str:
     close = get_close_matches(str(name), known, 1)
     if close:
         mapping = f"LAYERS = {{{name!r}: {close[0]!r}}}"
-        return f"{name!r}, which is unknown; did you mean {close[0]!r}? {mapping} says so"
+        return f"{name!r}, which is unknown; did you mean {close[0]!r}? If so, add {mapping}"
     return (
-        f"{name!r}, which is unknown; known are {', '.join(known)}; LAYERS = {{{name!r}: …}} maps it to one "
-        "of them, or to None to leave it out"
+        f"{name!r}, which is unknown; known are {', '.join(known)}; LAYERS = {{{name!r}: …}} maps it to a "
+        "known name, or to None to leave it out"
     )
 
 
 def _arrays(arguments: list[Any]) -> list[tuple[str, np.ndarray]]:
-    """Every array that is handed over, and what it belongs to."""
+    """All arrays among the arguments, each with the word for it in a note."""
     params, data, *labels = arguments
     images = [batch.images for batch in data] if isinstance(data, list) else [data]
     found = [("params", array) for array in params.values()] + [("images", array) for array in images]
@@ -266,7 +267,7 @@ def _arrays(arguments: list[Any]) -> list[tuple[str, np.ndarray]]:
 
 
 def _flat(answer: Any) -> Arrays:
-    """An answer as arrays only; the loss is added to its gradients as "loss"."""
+    """An answer as a dict of arrays; the loss is added to the gradients as "loss"."""
     if isinstance(answer, tuple):
         loss, grads = answer
         return grads if loss is None else {**grads, "loss": np.array(loss)}

@@ -1,5 +1,5 @@
-"""Judges anybody's own port: runs their file in a process of its own, and hands what it returned to the
-diagnosis. A crash, a hang or an exit there ends that process alone, and what was answered before counts.
+"""Judges a user's own port: runs their file in a separate process and diagnoses the values it returned.
+A crash, a hang or an exit ends only that process, and the answers given before it are still judged.
 """
 
 import json
@@ -27,21 +27,21 @@ from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.ports import Port
 
 ANSWERS = "*.safetensors"
-POLL = 0.05  # seconds between looks at the process
-LAST_WORDS = 0.5  # seconds that a process gets to say where it hangs
-WRONG_BEFORE = "what comes before must be right first"
+POLL = 0.05  # seconds between two looks at the process
+LAST_WORDS = 0.5  # seconds for the process to write where it hangs
+WRONG_BEFORE = "an earlier part must be right first"
 NOT_OFFERED = "not offered; `lenet check --template` has an example"
-ENDED_BEFORE = "the run ended before"
+ENDED_BEFORE = "the run ended before it"
 PLACE = re.compile(r'^ *File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How a file ended before it had answered everything.
+    """The early end of a file's run, before all answers were given.
 
     Attributes:
-        during: "import", or the function that ran.
-        lines: what happened; of an exception the end of its traceback.
+        during: "import", or the name of the running function.
+        lines: a description; for an exception, the end of its traceback.
     """
 
     during: str
@@ -50,15 +50,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Checked:
-    """Everything known about a port.
+    """The result of `lenet check`: the answers of a port and the verdict on them.
 
     Attributes:
         source: the file, or the port's name.
-        offered: the functions that it has.
-        observed: what they returned, each part whole.
-        verdict: on that; None where not even activations were returned.
-        notes: what the functions do beside returning arrays.
-        failure: how it ended early; None where it did not.
+        offered: the names of the functions that it defines.
+        observed: the values that they returned, without incomplete parts.
+        verdict: the diagnosis of these values; None if not even activations were returned.
+        notes: side effects of the functions.
+        failure: its early end; None if there was none.
     """
 
     source: str
@@ -70,17 +70,17 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """ "ok", "different" or "failed": the last only where nothing wrong was found before."""
+        """ "ok", "different" or "failed"; a failed run in which a mistake was found is "different"."""
         if self.verdict is not None and not self.verdict.ok:
             return "different"
         return "failed" if self.failure else "ok"
 
     @property
     def unjudged(self) -> dict[str, list[str]]:
-        """Which functions' answers were not judged, by the reason why."""
+        """{reason: functions whose answers were not judged for it}."""
         seen, found = self.observed, dict[str, list[str]]()
         answers = {"activations": seen.activations, "gradients": seen.gradients, "train": seen.trajectory}
-        behind = {"training": "train"}  # the diagnosis speaks of parts, a user of functions
+        behind = {"training": "train"}  # part of the diagnosis → the user's function
         wrong_before = [behind.get(part, part) for part in self.verdict.unjudged] if self.verdict else []
         for name, answer in answers.items():
             if name in wrong_before:
@@ -93,7 +93,7 @@ class Checked:
 
     @property
     def judged(self) -> dict[str, Any]:
-        """What was judged: names of layers, whether the loss, names of gradients, how many steps."""
+        """The judged names of layers and gradients, whether the loss was judged, and the number of steps."""
         skipped = [name for names in self.unjudged.values() for name in names]
         answers = list(self.observed.activations.values())
         grads = [] if "gradients" in skipped else list(self.observed.gradients.values())
@@ -106,7 +106,7 @@ class Checked:
         }
 
     def to_json(self) -> dict:
-        """As in `lenet check --json`."""
+        """The result as `lenet check --json` prints it."""
         verdict = self.verdict.to_json() if self.verdict else Verdict().to_json()
         failure = self.failure
         return {
@@ -132,7 +132,7 @@ def check_port(port: Port) -> Checked:
 
 @dataclass(frozen=True)
 class Answers:
-    """What came back from the process."""
+    """The functions, values and events that came back from the process."""
 
     offered: tuple[str, ...]
     observed: Observed
@@ -147,18 +147,18 @@ def check_file(
     echo: Callable[[str], object],
     follow: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Checked:
-    """Run `file` and judge what its functions return.
+    """Run `file` and judge the values that its functions return.
 
     Args:
         file: defines `activations`, and perhaps `gradients` and `train` (`lenet check --template`).
-        seconds: time limit for the import and for each call. The file and all that it started are ended
-            when it is exceeded.
-        echo: is given each line that it prints.
-        follow: is called with the number of its answers, and of all there will be once that is known;
-            the two are equal when it has ended and is judged.
+        seconds: time limit for the import and for each call. When it is exceeded, the file's process and all
+            processes that it started are ended.
+        echo: called with each line that the file prints.
+        follow: called with the number of answers so far and the total (None until it is known). Both are
+            equal once the run has ended.
 
     Raises:
-        Misused: the file does not keep to the interface, so that nothing can be judged.
+        Misused: the file does not follow the interface, so nothing can be judged.
     """
     answers = run_file(file, seconds, echo, follow)
     observed = answers.observed
@@ -173,7 +173,7 @@ def run_file(
     """Run the functions of `file` on every probe, in a separate process; see `check_file`."""
     with tempfile.TemporaryDirectory(prefix="lenet-check-") as name:
         folder = Path(name)
-        # -P: the folder that the command is run in may hold a lenet.py of theirs.
+        # -P: the current folder may contain a lenet.py of the user's.
         command = [
             sys.executable,
             "-P",
@@ -191,17 +191,17 @@ def run_file(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # a group of its own, to be ended with all that it starts
+            start_new_session=True,  # a process group, so that all processes that it starts end with it
         )
         printing = threading.Thread(target=_forward, args=(process, echo), daemon=True)
         printing.start()
         try:
             timed_out = _wait(process, folder, seconds, follow)
         finally:
-            with suppress(ProcessLookupError, PermissionError):  # gone already; a zombie, says macOS
+            with suppress(ProcessLookupError, PermissionError):  # ended already (macOS: a zombie)
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        printing.join(LAST_WORDS)  # not for ever: something may have left the group, and holds the pipe
+        printing.join(LAST_WORDS)  # with a limit: a process that left the group may hold the pipe open
         return _read(folder, None if timed_out else process.returncode, seconds)
 
 
@@ -214,7 +214,7 @@ def _forward(process: subprocess.Popen[str], echo: Callable[[str], object]) -> N
 def _wait(
     process: subprocess.Popen[str], folder: Path, seconds: float, follow: Callable[[int, int | None], None]
 ) -> bool:
-    """Wait until the process ends or the limit passes. In that case ask it where it is, and return True."""
+    """Wait for the process. If it exceeds the time limit, ask it to write its stack, and return True."""
     deadline, heard, total = None, 0, None
     while deadline is None or time.monotonic() < deadline:
         with suppress(subprocess.TimeoutExpired):
@@ -223,7 +223,7 @@ def _wait(
         events = _events(folder)
         done = len(list(folder.glob(ANSWERS)))
         signs = done + sum(map(len, events.values()))
-        if signs > heard:  # first as its own code begins
+        if signs > heard:  # the clock starts with the first event, when the user's code begins
             heard, deadline = signs, time.monotonic() + seconds
         if total is None and "offered" in events:
             total = questions(standard(), events["offered"][0])
@@ -236,7 +236,7 @@ def _wait(
 
 
 def questions(probes: Probes, offered: list[str]) -> int:
-    """How many answers the functions will give."""
+    """The number of answers that the functions will give."""
     counts = {
         "activations": len(probes.asked),
         "gradients": len(probes.backward),
@@ -246,7 +246,7 @@ def questions(probes: Probes, offered: list[str]) -> int:
 
 
 def _events(folder: Path) -> dict[str, list]:
-    """What the process has reported so far, by kind of event; a half-written line is left for later."""
+    """The events reported so far, {kind: values}; a half-written line is left for later."""
     found: dict[str, list] = {}
     log = folder / "log.jsonl"
     for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else ():
@@ -256,7 +256,8 @@ def _events(folder: Path) -> dict[str, list]:
 
 
 def _read(folder: Path, code: int | None, seconds: float) -> Answers:
-    """The answers, each part only if it is whole; how it ended, from its exit code (None: too late)."""
+    """The complete parts of the answers, and the early end if any. `code` is the exit code; None after the
+    time limit."""
     events, probes = _events(folder), standard()
     if misused := events.get("misused"):
         raise Misused(misused[0])
@@ -287,19 +288,19 @@ def _answers(folder: Path, name: str) -> list[dict]:
 
 
 def _ending(code: int | None, seconds: float) -> list[str]:
-    """How a process ended that could not report it itself."""
+    """The end of a process that could not report it itself."""
     if code is None:
-        return [f"no answer after {seconds:g} seconds: ended; --timeout gives it longer"]
+        return [f"no answer after {seconds:g} seconds, so it was ended; --timeout sets a longer limit"]
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}
-        hint = "; is memory short?" if -code == signal.SIGKILL else ""
+        hint = "; perhaps out of memory" if -code == signal.SIGKILL else ""
         said = (signal.strsignal(-code) or "a signal").lower()
         return [f"killed by {names.get(-code, -code)} ({said}){hint}"]
-    return [f"its process ended by itself with exit code {code}, before all was asked (os._exit?)"]
+    return [f"its process exited early with exit code {code} (os._exit?)"]
 
 
 def _place(folder: Path) -> list[str]:
-    """The line of theirs that ran last, as far as Python knows."""
+    """The last line of the user's code in the saved stack."""
     where = folder / "where"
     text = where.read_text(encoding="utf-8", errors="replace") if where.exists() else ""
     for path, line, function in PLACE.findall(text):

@@ -1,7 +1,7 @@
-"""MNIST: the 10,000 test digits ship with the package; the 60,000 training digits are fetched.
+"""MNIST: the 10,000 test digits are part of the package; the 60,000 training digits are downloaded.
 
-Every file is IDX, gzipped, and verified by the SHA-256 of its decompressed content, since mirrors
-compress the same content differently.
+Every file is gzipped IDX. It is verified by the SHA-256 of its decompressed content, because mirrors compress
+the same content differently.
 """
 
 import gzip
@@ -47,15 +47,15 @@ class Digits:
 
 
 def scale(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pixels (..., 28, 28), 0 to 255, to float32 images (..., 1, 28, 28) in [0, 1].
+    """Scale uint8 pixels (..., 28, 28), 0 to 255, to float32 images (..., 1, 28, 28) in [0, 1].
 
-    The one place where pixels are scaled: a single float32 division, correctly rounded by IEEE 754.
+    Pixels are scaled only here: by a single float32 division, correctly rounded by IEEE 754.
     """
     return pixels[..., None, :, :].astype(np.float32) / np.float32(255)
 
 
 def test_set() -> Digits:
-    """The 10,000 test digits that ship with the package."""
+    """The 10,000 test digits, which are part of the package."""
     return _read_pair(BUNDLED, "t10k")
 
 
@@ -63,13 +63,13 @@ def training_set(folder: Path | None = None) -> Digits:
     """The 60,000 training digits from `folder`, else `$LENET_DATA`, else the `lenet data` cache.
 
     Raises:
-        UserError: the files are not there, damaged, or not MNIST's.
+        UserError: the files are missing, damaged, or not MNIST's.
     """
     return _read_pair(training_folder(folder), "train")
 
 
 def training_folder(folder: Path | None = None) -> Path:
-    """Where the training set is looked for: `folder`, else `$LENET_DATA`, else the user's cache."""
+    """The folder of the training set: `folder`, else `$LENET_DATA`, else the user's cache."""
     if folder is not None:
         return folder
     if "LENET_DATA" in os.environ:
@@ -80,17 +80,17 @@ def training_folder(folder: Path | None = None) -> Path:
 
 
 def download(folder: Path, mirrors: tuple[str, ...] = MIRRORS) -> list[Path]:
-    """Fetch what `folder` lacks of the training set; each file is verified, then renamed into place.
+    """Download the files of the training set that `folder` lacks; each is verified, then renamed into place.
 
     Raises:
-        UserError: no mirror gave the right content, or `folder` cannot be written.
+        UserError: no mirror had the right content, or `folder` cannot be written.
     """
     names = [name for name in CHECKSUMS if name.startswith("train")]
     return [_fetch(name, folder, mirrors) for name in names]
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """One gzipped IDX file of unsigned bytes, as an array of the shape in its header.
+    """Read a gzipped IDX file of unsigned bytes as an array with the shape in its header.
 
     IDX (yann.lecun.com/exdb/mnist): two zero bytes, a type code (8: unsigned byte), the number of
     axes, each axis as a big-endian uint32, then the bytes in row-major order.
@@ -113,10 +113,10 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def check_images(images: np.ndarray, dtype: str = "float32") -> None:
-    """Refuse anything but a batch of images: (N ≥ 1, 1, 28, 28), `dtype`, every value in [0, 1].
+    """Refuse everything except a batch of images: (N ≥ 1, 1, 28, 28), `dtype`, all values in [0, 1].
 
     Raises:
-        UserError: one line saying what was found and what is expected.
+        UserError: a line with the actual and the expected property.
     """
     if images.shape[1:] != IMAGE_SHAPE:
         raise UserError(f"images have shape {images.shape}, expected (N, 1, 28, 28)")
@@ -131,10 +131,10 @@ def check_images(images: np.ndarray, dtype: str = "float32") -> None:
 
 
 def check_labels(labels: np.ndarray, count: int) -> None:
-    """Refuse anything but `count` integer labels in 0..9.
+    """Refuse everything except `count` integer labels in 0..9.
 
     Raises:
-        UserError: one line saying what was found and what is expected.
+        UserError: a line with the actual and the expected property.
     """
     if labels.shape != (count,):
         raise UserError(f"labels have shape {labels.shape}, expected ({count},): one for each image")
@@ -165,7 +165,7 @@ def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
 
     target = folder / name
     if target.is_file():
-        with suppress(UserError):  # a damaged copy is fetched anew, and replaced only by a good one
+        with suppress(UserError):  # a damaged copy is downloaded again, and replaced only by a good copy
             read_idx(target)
             return target
     try:

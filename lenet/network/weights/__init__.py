@@ -1,4 +1,4 @@
-"""Shared weights: reading and writing safetensors, checked against the table in `lenet.network.architecture`.
+"""Reads and writes shared weights as safetensors, checked against `lenet.network.architecture`.
 
 The shared layout is PyTorch's: convolutions OIHW, dense layers (out, in), biases 1-D, float32.
 """
@@ -20,10 +20,10 @@ TRAINED = Path(__file__).parent / "lenet.safetensors"
 
 
 def check(params: Mapping[str, np.ndarray], dtype: str = "float32", source: str = "weights") -> None:
-    """Refuse anything but the parameters of the table: same names, shapes, `dtype`, all finite.
+    """Refuse everything except the parameters of the table: same names, shapes and `dtype`, all finite.
 
     Raises:
-        UserError: one line naming the first parameter that is wrong, and how.
+        UserError: a line with the first wrong parameter and its fault.
     """
     missing, unknown = PARAM_SHAPES.keys() - params.keys(), params.keys() - PARAM_SHAPES.keys()
     if missing or unknown:
@@ -40,16 +40,16 @@ def check(params: Mapping[str, np.ndarray], dtype: str = "float32", source: str 
 
 
 def read(path: Path | str = TRAINED) -> Params:
-    """Parameters of the network from a safetensors file: {name: float32 array}, table order.
+    """Read the network's parameters from a safetensors file: {name: float32 array}, in the table's order.
 
     Raises:
-        UserError: the file is missing, damaged, or holds anything but this network.
+        UserError: the file is missing, damaged, or does not hold this network.
     """
     return read_with_metadata(path)[0]
 
 
 def read_with_metadata(path: Path | str = TRAINED) -> tuple[Params, dict[str, str]]:
-    """`read`, with the strings recorded in the file's header (how the weights came about)."""
+    """`read`, and the strings in the file's header, which tell how the weights were made."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such weights file; `lenet train numpy --out FILE` makes one")
@@ -64,7 +64,7 @@ def read_with_metadata(path: Path | str = TRAINED) -> tuple[Params, dict[str, st
 
 
 def write(path: Path | str, params: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write checked parameters and `metadata` to `path`, whole or not at all.
+    """Check parameters and write them with `metadata` to `path`, completely or not at all.
 
     Raises:
         UserError: the parameters are not this network's, or `path` cannot be written.

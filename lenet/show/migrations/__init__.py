@@ -1,8 +1,8 @@
-"""Measures what changes from port to port, and what does not.
+"""Measures the differences between ports, and the properties that must not differ.
 
-Layouts are found by sending numbered arrays through the ports' own `weights.py`, lines are counted in
-the sources, outputs are hashed. Facts that cannot be computed, such as history, are in `history.toml`; the
-tests compare them with the frameworks where they can.
+Layouts are measured by sending numbered arrays through the ports' own `weights.py`, lines are counted in the
+sources, outputs are hashed. Facts that cannot be computed, such as history, are in `history.toml`; tests
+compare them with the frameworks where possible.
 """
 
 import ast
@@ -27,23 +27,23 @@ from lenet.reference.exact import EXACT, coarsen
 FILES = ("model.py", "weights.py", "train.py", "port.py")
 HISTORY = Path(__file__).with_name("history.toml")
 ROOT = HISTORY.parents[3]
-DIGITS = 100  # whose logits are hashed
+DIGITS = 100  # digits whose logits are hashed
 
 
 @dataclass(frozen=True)
 class History:
-    """What is known of a framework, and of the framework alone; one table of `history.toml`.
+    """Facts about a framework, independent of any network: a table of `history.toml`.
 
     Attributes:
-        framework, released, by: its name; the year of its first public release; whose it was.
-        stood_for: what it changed for those who ported to it.
-        padding: how a convolution is told to pad.
-        gradients: who computes them.
+        framework, released, by: its name, the year of its first public release, and its authors.
+        stood_for: its main idea, new to those who ported to it.
+        padding: the padding argument of a convolution.
+        gradients: how gradients are computed.
         graph: when the network exists as a graph.
-        parameters: how they are held and updated.
-        momentum: the rule of its own SGD, "none" where it has no optimizer.
-        weight_decay: what its own optimizer means by it.
-        initialization: of a layer whose user says nothing.
+        parameters: how they are stored and updated.
+        momentum: the rule of its own SGD; "none" if it has no optimizer.
+        weight_decay: the rule of its own optimizer.
+        initialization: the default initialization of a layer.
     """
 
     framework: str
@@ -61,13 +61,13 @@ class History:
 
 @dataclass(frozen=True)
 class Layouts:
-    """In which order the axes lie inside the framework, where the shared ones are NCHW, OIHW, (out, in).
+    """The order of axes inside the framework; the shared order is NCHW, OIHW, (out, in).
 
     Attributes:
-        images: of the input.
-        kernels: of a convolution's weights.
-        dense: of a dense layer's weights.
-        flatten: of the axes of pool2, flattened for fc1, the last one running fastest.
+        images: the axes of the input.
+        kernels: the axes of a convolution's weights.
+        dense: the axes of a dense layer's weights.
+        flatten: the axes of pool2 as they are flattened for fc1; the last varies fastest.
     """
 
     images: str
@@ -77,23 +77,23 @@ class Layouts:
 
 
 def folders() -> dict[str, str]:
-    """Each framework's folder, by the name of its port, oldest framework first, without the exporters."""
+    """{port: folder}, without the exporters, in the order of the frameworks' first release."""
     found = {name: line.module.partition(".")[0] for name, line in FRAMEWORKS.items() if name in history()}
     return dict(sorted(found.items(), key=lambda item: history()[item[0]].released))
 
 
 @cache
 def history() -> dict[str, History]:
-    """What `history.toml` says, by the name of the port."""
+    """{port: facts of its framework}, from `history.toml`."""
     tables = tomllib.loads(HISTORY.read_text(encoding="utf-8"))
     return {name: History(**table) for name, table in tables.items()}
 
 
 def layouts(name: str) -> Layouts:
-    """Found by what the port's own `weights.py` does to arrays of numbers, no two alike.
+    """Measure the layouts of a port: send arrays of distinct numbers through its `weights.py`.
 
     Raises:
-        ValueError: an array was not just permuted.
+        ValueError: the result is not a permutation of an array.
     """
     module = importlib.import_module(f"{folders()[name]}.weights")
     images, kernel, dense = _numbered(3, *IMAGE_SHAPE), *map(_parameter, ("conv2.weight", "fc2.weight"))
@@ -112,7 +112,7 @@ def permutation(axes: str | tuple[str, ...], shared: np.ndarray, found: np.ndarr
     """The order of `axes` in `found`, which holds the numbers of `shared`, perhaps flattened.
 
     Raises:
-        ValueError: no order of the axes gives it.
+        ValueError: no order of the axes gives `found`.
     """
     for order in itertools.permutations(range(shared.ndim)):
         candidate = shared.transpose(order)
@@ -125,14 +125,14 @@ def permutation(axes: str | tuple[str, ...], shared: np.ndarray, found: np.ndarr
 
 
 def lines(name: str) -> dict[str, int]:
-    """Lines of code in each of the port's files, and under "beside" in all others of its folder."""
+    """{file: lines of code}, for the port's files; "beside" counts all other files of its folder."""
     folder = ROOT / folders()[name]
     beside = [path for path in folder.iterdir() if path.is_file() and path.name not in FILES]
     return {file: code_lines(folder / file) for file in FILES} | {"beside": sum(map(code_lines, beside))}
 
 
 def code_lines(path: Path) -> int:
-    """Lines that are not empty and no comment, nor, in Python, a docstring."""
+    """The number of lines that are not empty, no comments, and in Python no docstrings."""
     if path.suffix != ".py":
         stripped = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
         return sum(bool(line) and not line.startswith(("#", "//")) for line in stripped)
@@ -148,14 +148,14 @@ def code_lines(path: Path) -> int:
 
 
 def parameter_count(port: Port) -> int:
-    """As the port holds them after loading: counted in what it hands back."""
+    """The number of parameters that the port returns after loading."""
     return sum(array.size for array in port.params().values())
 
 
 def fingerprint(port: Port) -> str:
-    """SHA-256 of the logits of the first test digits with exact weights: the same for every right port.
+    """SHA-256 of the logits of the first test digits with exact weights, the same for every right port.
 
-    The sign of a zero is left out, as in `lenet.reference.exact.first_difference`.
+    The sign of zero does not count, as in `lenet.reference.exact.first_difference`.
     """
     port.load(weights.read(EXACT))
     logits = port.logits(coarsen(test_set()[:DIGITS].images))
@@ -164,7 +164,7 @@ def fingerprint(port: Port) -> str:
 
 @dataclass(frozen=True)
 class Migration:
-    """A port among the others; what needs its framework is None where that is not installed."""
+    """The measured facts of a port. Facts that need its framework are None if it is not installed."""
 
     name: str
     history: History
@@ -176,7 +176,7 @@ class Migration:
 
 
 def migrate(name: str) -> Migration:
-    """What is true of one port; its framework is imported if it is installed."""
+    """Measure a port; its framework is imported if it is installed."""
     modes = tuple(f"{name}:{mode}" if mode else name for mode in FRAMEWORKS[name].modes)
     known = Migration(name, history()[name], lines(name), modes)
     if not installed(name):
@@ -193,10 +193,10 @@ def _parameter(name: str) -> np.ndarray:
 
 
 def _array(value: Any) -> np.ndarray:
-    """A framework's own array as NumPy's: Caffe's blobs are messages of a shape and a list."""
+    """A framework's array as a NumPy array; Caffe's blobs are messages with a shape and a list."""
     return np.reshape(value.data, value.shape.dim) if hasattr(value, "HasField") else np.asarray(value)
 
 
 def _numbered(*shape: int) -> np.ndarray:
-    """Float32, no two alike: integers are exact below 2^24."""
+    """A float32 array of distinct integers, which are exact below 2^24."""
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)

@@ -11,7 +11,7 @@ MISSING = "not installed"
 COUNTED = (*FILES, "beside")  # NumPy's layers, Caffe's text files
 Rows = list[list[str]]
 
-# heading, then the columns: each a heading and the field of Migration, Layouts or History that it shows
+# {heading: {column: field of Migration, Layouts or History}}
 SECTIONS: dict[str, dict[str, str]] = {
     "Layout of the arrays": {
         "images": "images",
@@ -23,13 +23,13 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Who computes gradients": {"gradients": "gradients"},
     "When the network exists as a graph": {"when": "graph"},
     "How parameters are held and updated": {"parameters": "parameters"},
-    "What its own SGD does": {"momentum": "momentum", "weight decay": "weight_decay"},
-    "Initialization, where the user says nothing": {"initialization": "initialization"},
+    "The framework's own SGD": {"momentum": "momentum", "weight decay": "weight_decay"},
+    "Default initialization": {"initialization": "initialization"},
 }
 
 
 def rows(found: list[Migration], columns: dict[str, str]) -> Rows:
-    """One row per port: its name, then the columns' values."""
+    """A row for each port: its name, then the values of the columns."""
     return [[one.name, *(_value(one, field) for field in columns.values())] for one in found]
 
 
@@ -40,14 +40,14 @@ def _value(one: Migration, field: str) -> str:
 
 
 def size_rows(found: list[Migration]) -> Rows:
-    """Lines of code per file, and in all."""
+    """Lines of code in each file, and in total."""
     return [
         [one.name, *(str(one.lines[file]) for file in COUNTED), str(sum(one.lines.values()))] for one in found
     ]
 
 
 def invariant_rows(found: list[Migration]) -> Rows:
-    """What must be one value in all ports: parameters, operations, the answer."""
+    """Values that must be the same in all ports: parameters, operations, logits."""
     return [
         [one.name, f"{one.parameters:,}", f"{FLOPS:,}", one.fingerprint[:16]]
         if one.parameters and one.fingerprint
@@ -56,25 +56,25 @@ def invariant_rows(found: list[Migration]) -> Rows:
     ]
 
 
-SIZES = ["port", *COUNTED, "in all"]
-INVARIANT = ["port", "parameters", "operations a digit", "SHA-256 of 1,000 logits"]
+SIZES = ["port", *COUNTED, "total"]
+INVARIANT = ["port", "parameters", "operations per digit", "SHA-256 of 1,000 logits"]
 
 
 def same(found: list[Migration]) -> bool:
-    """Whether every port that ran has the parameters of the table and the one fingerprint."""
+    """Whether all ports that ran have the parameters of the table and the same fingerprint."""
     ran = [one for one in found if one.fingerprint]
     return len({one.fingerprint for one in ran}) <= 1 and all(one.parameters == PARAM_COUNT for one in ran)
 
 
 def verdict(found: list[Migration]) -> str:
-    """In a sentence."""
+    """The result in a sentence."""
     if not same(found):
-        return "NOT the same: `lenet compare` says where."
+        return "NOT the same: `lenet compare` shows where."
     return "frameworks change, principles persist: one network, the same bits."
 
 
 def render(found: list[Migration]) -> RenderableType:
-    """For the terminal."""
+    """The tables, for the terminal."""
     parts: list[RenderableType] = [Text("What changed", "bold underline"), ""]
     for heading, columns in SECTIONS.items():
         parts += [_rich(heading, ["port", *columns], rows(found, columns)), ""]
@@ -96,15 +96,16 @@ def markdown(found: list[Migration]) -> str:
     parts = [
         "# The migration, measured",
         "",
-        "Written by `lenet migrations --markdown docs/migrations.md`. Layouts are found by sending numbered",
-        "arrays through each port's `weights.py`, lines are counted in the sources, logits are hashed. The",
-        "rest is in [history.toml](../lenet/show/migrations/history.toml); tests check what they can of it.",
+        "Written by `lenet migrations --markdown docs/migrations.md`. Layouts are measured by sending",
+        "numbered arrays through each port's `weights.py`, lines are counted in the sources, logits are",
+        "hashed. Other facts are in [history.toml](../lenet/show/migrations/history.toml), which tests check",
+        "where possible.",
         "",
         "![a timeline from 1998 to today](timeline.svg)",
         "",
         "## What changed",
         "",
-        *_md("Frameworks", ["port", "framework", "since", "by", "what it stood for"], _who(found)),
+        *_md("Frameworks", ["port", "framework", "since", "by", "main idea"], _who(found)),
     ]
     for heading, columns in SECTIONS.items():
         parts += _md(heading, ["port", *columns], rows(found, columns))

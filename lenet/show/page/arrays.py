@@ -1,9 +1,9 @@
-"""Packs every value that the page draws into one text, which `report.js` unpacks.
+"""Packs all values that the page draws into a text, which `report.js` unpacks.
 
-The values of one digit are all activations one after the other, in the network's order. First come the
-float64 references of all digits, then their rounding bounds as float32, rounded up, then each port's
-float32 values as the difference of their bits from those of the rounded reference: small integers, which
-compress well. Little-endian, gzip, base64.
+The values of a digit are all activations in the network's order. The text holds the float64 references of all
+digits, then their rounding bounds as float32, rounded up, then each port's float32 values. These are stored
+as the difference of their bits from those of the rounded reference: small integers, which compress well.
+The encoding is little-endian, gzip, base64.
 """
 
 import base64
@@ -22,11 +22,11 @@ VALUES = sum(prod(shape) for shape in ACTIVATION_SHAPES.values())
 
 @dataclass(frozen=True)
 class Values:
-    """All digits' values.
+    """The values of all digits.
 
     Attributes:
         reference: (digits, VALUES) float64.
-        bounds: (digits, VALUES) float32, none below the bound itself.
+        bounds: (digits, VALUES) float32, rounded up.
         ports: (ports, digits, VALUES) float32.
     """
 
@@ -36,12 +36,12 @@ class Values:
 
 
 def joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """One digit's activations, (1, …) each, as (VALUES,)."""
+    """The activations (1, …) of a digit, joined as (VALUES,)."""
     return np.concatenate([arrays[name].reshape(-1) for name in ACTIVATION_SHAPES])
 
 
 def stack(expected: Sequence[Mapping[str, Bounded]], outputs: Sequence[Sequence[np.ndarray]]) -> Values:
-    """From each digit's reference, and for each port each digit's `joined` values."""
+    """Collect the references of all digits, and each port's `joined` values of all digits."""
     exact = [joined({name: one.value for name, one in digit.items()}) for digit in expected]
     errors = np.array([joined({name: one.bound for name, one in digit.items()}) for digit in expected])
     bounds = errors.astype(np.float32)
@@ -50,16 +50,16 @@ def stack(expected: Sequence[Mapping[str, Bounded]], outputs: Sequence[Sequence[
 
 
 def pack(values: Values) -> str:
-    """As text for the page."""
+    """The values as text for the page."""
     near = values.reference.astype("<f4").view("<i4")
-    apart = values.ports.astype("<f4").view("<i4") - near  # modulo 2^32, as the page adds it
+    apart = values.ports.astype("<f4").view("<i4") - near  # modulo 2^32; the page adds modulo 2^32
     parts = (values.reference.astype("<f8"), values.bounds.astype("<f4"), apart)
     packed = gzip.compress(b"".join(part.tobytes() for part in parts), mtime=0)
     return base64.b64encode(packed).decode()
 
 
 def unpack(text: str, digits: int) -> Values:
-    """What `pack` packed of so many digits: what the page does, once more."""
+    """The inverse of `pack`, as in the page."""
     content = gzip.decompress(base64.b64decode(text))
     size = digits * VALUES
     reference = np.frombuffer(content, "<f8", size).reshape(digits, VALUES)

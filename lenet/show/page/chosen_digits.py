@@ -1,4 +1,4 @@
-"""Chooses the digits that the page shows, by a rule that includes the hardest."""
+"""Chooses the digits that the page shows, including the hardest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from lenet.ports import Port
 from lenet.reference.forward import margins, reference
 
 RUN = 500  # digits at once
-LOOK = 4  # times as many candidates as there is room for are judged in float64
+LOOK = 4  # candidates judged in float64, as a multiple of the digits shown
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A digit of the strip.
+    """A digit shown on the page.
 
     Attributes:
-        index: in the test set.
-        label, answer: as labelled, and as the float64 reference classifies it.
-        margin: how far the answer leads after every rounding bound is taken off; certified above zero.
+        index: the index in the test set.
+        label, answer: the label, and the class from the float64 reference.
+        margin: the lead of the answer minus all rounding bounds; the digit is certified if it is positive.
     """
 
     index: int
@@ -31,9 +31,9 @@ class Chosen:
 
 
 def choose(params: Mapping[str, np.ndarray], digits: Digits, port: Port, count: int) -> list[Chosen]:
-    """The first digit of each class, then those that are nearest to another answer, hardest first.
+    """The first digit of each class, then the digits nearest to another answer, hardest first.
 
-    `port`, with `params` loaded, finds the candidates; the float64 reference measures their margin.
+    `port`, with `params` loaded, finds candidates; the float64 reference measures their margins.
     """
     first = [i for label in range(CLASSES) for i in np.flatnonzero(digits.labels == label)[:1]]
     runs = range(0, len(digits), RUN)

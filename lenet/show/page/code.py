@@ -11,7 +11,7 @@ from lenet.show import side_by_side
 from lenet.show.migrations import ROOT, folders
 from lenet.show.side_by_side import FilePair, Line
 
-FILES = ("model.py", "deploy.prototxt", "layers.py", "weights.py")  # where layers are; the rest is the loop
+FILES = ("model.py", "deploy.prototxt", "layers.py", "weights.py")  # with layers; the rest trains
 NAMES = [layer.name for layer in LAYERS]
 WORD = re.compile(rf"\b({'|'.join(NAMES)})\b")
 CALL = re.compile(r"\b([a-z]\w*)\(")
@@ -19,14 +19,14 @@ CALL = re.compile(r"\b([a-z]\w*)\(")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ports' files that have layers in them, side by side."""
+    """The files with layers of two ports, side by side."""
 
     a: str
     b: str
     files: list[FilePair]
 
     def layers_of(self, file: FilePair, definition: str, line: Line) -> str:
-        """The layers that a line is about, in words: named in it, or calling what it defines."""
+        """The names of the layers of a line: those named in it, or those that call the function around it."""
         if file.name.endswith(".prototxt"):
             return _blocks(ROOT / (file.left or file.right or ""))[line.number][1]
         function = definition.partition("_backward")[0].partition("_parameter_gradients")[0]
@@ -36,14 +36,14 @@ class Pair:
 
 
 def pairs(names: list[str]) -> list[Pair]:
-    """Every two of these ports, in their order; modes share their port's source."""
+    """All pairs of these ports, in their order; modes share the source of their port."""
     known = [name for name in names if name in folders()]
     return [Pair(a, b, side_by_side.compare_folders(a, b, FILES)) for a, b in combinations(known, 2)]
 
 
 @cache
 def called(name: str) -> dict[str, str]:
-    """What a port calls each layer: the lines of its network whose first layer is that one."""
+    """{layer: source lines}: the lines of the port's network whose first layer is this layer."""
     path = _network(name)
     lines = path.read_text(encoding="utf-8").splitlines()
     found: dict[str, list[str]] = {layer: [] for layer in NAMES}
@@ -61,7 +61,7 @@ def called(name: str) -> dict[str, str]:
 
 @cache
 def _calls(name: str) -> dict[str, set[str]]:
-    """Functions of the port's own that each layer's lines call."""
+    """{layer: functions of the port that the layer's lines call}."""
     own = set(side_by_side.sections((ROOT / folders()[name] / "model.py").read_text(encoding="utf-8")))
     layers = ROOT / folders()[name] / "layers.py"
     if layers.is_file():
@@ -70,14 +70,14 @@ def _calls(name: str) -> dict[str, set[str]]:
 
 
 def _network(name: str) -> Path:
-    """The file in which the port's layers stand."""
+    """The file with the port's layers."""
     text = ROOT / folders()[name] / "deploy.prototxt"
     return text if text.is_file() else text.with_name("model.py")
 
 
 @cache
 def _blocks(path: Path) -> dict[int, tuple[str, str]]:
-    """Each line of a prototxt, numbered from 1: its text, and the layer whose block it stands in, or ""."""
+    """{line number of a prototxt: (text, layer of its block or "")}."""
     found: dict[int, tuple[str, str]] = {}
     block: list[tuple[int, str]] = []
     layer = ""

@@ -27,7 +27,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Shown:
-    """One digit of the strip, and what each port makes of it: "port", "layer" → numbers."""
+    """A digit shown on the page, with each port's results: {port: {layer: numbers}}."""
 
     chosen: Chosen
     pixels: np.ndarray
@@ -35,7 +35,7 @@ class Shown:
     layers: dict[str, dict[str, dict]]
 
     def to_json(self) -> dict[str, Any]:
-        """For the page; the pixels are (28, 28) bytes in base64."""
+        """The digit for the page; pixels are (28, 28) bytes in base64."""
         return {
             "index": self.chosen.index,
             "label": self.chosen.label,
@@ -49,7 +49,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Training:
-    """A short run of every port that can train, from one initialization on the same batches."""
+    """A short run of all ports that can train, from the same initialization, on the same batches."""
 
     recipe: Recipe
     names: list[str]
@@ -58,7 +58,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page is made of."""
+    """All data of the page."""
 
     comparison: Comparison
     shown: list[Shown]
@@ -77,16 +77,16 @@ def collect(
     steps: int,
     progress: Progress = lambda doing, done: None,
 ) -> Report:
-    """Judge the ports on all `digits`, look into `count` of them, train `steps` steps.
+    """Judge the ports on all `digits`, keep all values of `count` digits, and train for `steps` steps.
 
     Args:
-        ports: opened, float32.
+        ports: opened float32 ports.
         params: trained weights.
         exact: exact weights.
         digits: the first test digits.
-        count: digits in the strip.
-        steps: of the training run.
-        progress: called with what is being done and how much of `work` is done since the last call.
+        count: the number of digits shown.
+        steps: the steps of the training run.
+        progress: called with the current task and the part of `work` done since the last call.
 
     Raises:
         UserError: a port's outputs cannot be judged.
@@ -103,7 +103,7 @@ def collect(
 
 
 def work(digits: int, count: int, steps: int) -> int:
-    """How much `progress` adds up to."""
+    """The total that `progress` reaches."""
     return digits + count + steps
 
 
@@ -114,7 +114,7 @@ def look(
     count: int,
     progress: Progress = lambda doing, done: None,
 ) -> tuple[list[Shown], Values]:
-    """The digits of the strip, one at a time through every port: each value, and what is said of it."""
+    """Run the chosen digits through all ports, one at a time, and collect their values and numbers."""
     for port in ports:
         port.load(params)
     progress("choosing digits", 0)
@@ -139,12 +139,12 @@ def look(
                 kept.append(joined(activations))
             pixels = (image[0, 0] * 255).round().astype(np.uint8)
             shown.append(Shown(one, pixels, answers, layers))
-            progress("looking into digits", 1)
+            progress("collecting values", 1)
     return shown, stack(expected, outputs)
 
 
 def _numbers(report: LayerReport, found: np.ndarray, expected: Bounded) -> dict[str, Any]:
-    """As in the JSON of `lenet compare`, and the bound of the value that is furthest off."""
+    """The numbers of `lenet compare --json`, and the bound of the value with the largest error."""
     worst = np.abs(found - expected.value).argmax()
     return report.to_json() | {"bound": float(expected.bound.flat[worst])}
 
@@ -152,7 +152,7 @@ def _numbers(report: LayerReport, found: np.ndarray, expected: Bounded) -> dict[
 def train(
     ports: Sequence[Port], digits: Digits, steps: int, progress: Progress = lambda doing, done: None
 ) -> Training | None:
-    """Every port that can train, in lockstep with NumPy in float64; None if no port can."""
+    """Train all ports that can, in lockstep with NumPy in float64; None if no port can train."""
     able = [port for port in ports if not FRAMEWORKS[port.name.partition(":")[0]].forward_only]
     if not able:
         return None

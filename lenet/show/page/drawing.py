@@ -1,4 +1,4 @@
-"""Draws the network: where each layer is placed, and how large it is."""
+"""Computes the drawing of the network: the place and the size of each layer."""
 
 from dataclasses import dataclass
 from math import prod
@@ -9,13 +9,13 @@ from parity.operators.pooling import MaxPool
 from parity.operators.shape import Flatten
 
 GAP, LABEL, MIDDLE = 26, 60, 88
-SHEETS = 6  # maps that a stack shows at most
+SHEETS = 6  # largest number of maps drawn in a stack
 KINDS = {Conv: "conv", Gemm: "dense", MaxPool: "pool", Flatten: "flatten"}
 
 
 @dataclass(frozen=True)
 class Station:
-    """An activation in the drawing: a stack of maps, or a column of features; lengths in pixels."""
+    """An activation in the drawing: a stack of maps or a column of features; lengths in pixels."""
 
     name: str
     kind: str
@@ -28,17 +28,17 @@ class Station:
 
     @property
     def y(self) -> float:
-        """Of the upper edge of the front sheet."""
+        """The upper edge of the front sheet."""
         return MIDDLE - self.height / 2
 
     @property
     def middle(self) -> float:
-        """Where its label stands."""
+        """The horizontal position of the label."""
         return self.x + (self.width + 4 * (self.sheets - 1)) / 2
 
     @property
     def hit(self) -> float:
-        """Width of what reacts to a click."""
+        """The width of the clickable area."""
         return max(LABEL, self.width + 4 * (self.sheets - 1)) + 18
 
     @property
@@ -48,7 +48,7 @@ class Station:
 
 
 def describe(layer: Layer) -> str:
-    """In words, with what it costs."""
+    """A description of a layer, with its number of operations and parameters."""
     shape = ACTIVATION_SHAPES[layer.name]
     match layer.operator:
         case Conv():

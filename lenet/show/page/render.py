@@ -1,4 +1,4 @@
-"""Makes the HTML of the page from what was collected."""
+"""Renders the page as HTML from the collected data."""
 
 import base64
 import json
@@ -30,14 +30,14 @@ def page(
     web: Runtime | None,
     links: Mapping[str, str] | None = None,
 ) -> str:
-    """The whole HTML.
+    """The complete HTML.
 
     Args:
-        report: what was collected.
-        bench: read from a file of `lenet bench --json`; without it the page says how to make one.
-        onnx: the network as an ONNX file, for the canvas.
-        web: onnxruntime-web; without it the page says how to get it.
-        links: of pages beside this one where it is published: address → title.
+        report: the collected data.
+        bench: timings from a file of `lenet bench --json`; without these, the page shows how to make them.
+        onnx: the network as an ONNX file, for drawn digits.
+        web: onnxruntime-web; without it, the page shows how to get it.
+        links: {address: title} of pages published with this page.
     """
     names = [one.name for one in report.comparison.ports]
     shown = list(dict.fromkeys(name.partition(":")[0] for name in names))
@@ -75,7 +75,7 @@ def page(
 
 
 def data(report: Report) -> dict[str, Any]:
-    """What the script shows: `comparison` is the JSON of `lenet compare`."""
+    """The data for the script; `comparison` is the JSON of `lenet compare`."""
     return {
         "layers": [
             {"name": layer.name, "shape": ACTIVATION_SHAPES[layer.name], "sums": layer.affine}
@@ -88,12 +88,12 @@ def data(report: Report) -> dict[str, Any]:
 
 
 def script_json(value: object) -> str:
-    """JSON that may stand in a <script>: no "<" in it."""
+    """JSON that is safe inside a <script>: it contains no "<"."""
     return json.dumps(strict_json(value), allow_nan=False).replace("<", "\\u003c")
 
 
 def axes(layouts: Layouts | None, layer: Layer) -> str:
-    """In which order the framework holds what the layer is about; "" where it was not run."""
+    """The order of axes that the framework uses for a layer; "" if it was not run."""
     if layouts is None:
         return ""
     match layer.operator:
@@ -107,7 +107,7 @@ def axes(layouts: Layouts | None, layer: Layer) -> str:
 
 
 def apart(training: Training | None) -> tuple[float, float, float] | None:
-    """Of the training run: first loss, last loss, and the most that two ports' losses differ by."""
+    """The first and last loss of the training run, and the largest difference between two ports' losses."""
     if training is None:
         return None
     losses = training.run.losses
@@ -115,7 +115,7 @@ def apart(training: Training | None) -> tuple[float, float, float] | None:
 
 
 def pictures(training: Training | None, bench: Bench | None) -> dict[str, str]:
-    """Every plot as the address of an SVG that it holds itself."""
+    """{name: plot as a data: URL of an SVG}."""
     found = {"timeline": _svg(lambda path: plots.timeline(path, history()))}
     if training is not None:
         run: Lockstep = training.run

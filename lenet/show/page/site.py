@@ -1,4 +1,4 @@
-"""The pages beside the report where it is published: sources side by side, migrations, the workshop."""
+"""The pages published with the report: sources side by side, migrations, the workshop."""
 
 import json
 from collections.abc import Callable
@@ -15,12 +15,12 @@ WORKSHOP = ROOT / "workshop"
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Each framework beside the next one in history, and the two that most people move between."""
+    """Pairs of frameworks: each with its successor in history, and the pair most people move between."""
     return [*pairwise(folders()), ("torch", "tf")]
 
 
 def pages(progress: Callable[[str], None] = lambda doing: None) -> dict[str, tuple[str, str]]:
-    """File name → title, HTML. Frameworks that are installed are run."""
+    """{file name: (title, HTML)}. Runs the installed frameworks."""
     found = {}
     for a, b in pairs():
         progress(f"comparing {a} and {b}")
@@ -31,23 +31,23 @@ def pages(progress: Callable[[str], None] = lambda doing: None) -> dict[str, tup
         migrations.append(migrate(name))
     found["migrations.html"] = "migrations, measured", _migrations(migrations)
     if lessons := workshop():
-        found["workshop.html"] = "the workshop", _page("The workshop", "", [("", ["file", "what"], lessons)])
+        found["workshop.html"] = "the workshop", _page("The workshop", "", [("", ["file", "title"], lessons)])
     return found
 
 
 def count() -> int:
-    """How often `pages` calls `progress`."""
+    """The number of calls of `progress` by `pages`."""
     return len(pairs()) + len(folders())
 
 
 def workshop() -> list[list[str]]:
-    """Each notebook and each README of the workshop, with its first heading; none in an installed package."""
+    """The notebooks and READMEs of the workshop, with their titles; empty in an installed package."""
     files = sorted([*WORKSHOP.glob("*.ipynb"), *WORKSHOP.rglob("*.md")])
     return [[str(path.relative_to(ROOT)), heading(path)] for path in files]
 
 
 def heading(path: Path) -> str:
-    """The first Markdown heading of a text or a notebook; "" if it has none."""
+    """The first Markdown heading of a text or a notebook; "" if there is none."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         try:
@@ -59,7 +59,7 @@ def heading(path: Path) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of the site.
+    """Create the folder of the site.
 
     Raises:
         UserError: it cannot be made.
@@ -75,7 +75,7 @@ def _migrations(found: list[Migration]) -> str:
         [one.name, one.history.framework, str(one.history.released), one.history.by, one.history.stood_for]
         for one in found
     ]
-    parts = [("Frameworks", ["port", "framework", "since", "by", "what it stood for"], who)]
+    parts = [("Frameworks", ["port", "framework", "since", "by", "main idea"], who)]
     parts += [
         (title, ["port", *columns], tables.rows(found, columns)) for title, columns in tables.SECTIONS.items()
     ]

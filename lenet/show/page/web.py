@@ -1,4 +1,4 @@
-"""Packs onnxruntime-web into the page, if its files are given, so that the page needs no network."""
+"""Packs the files of onnxruntime-web, if given, into the page, so that it needs no network."""
 
 import base64
 import gzip
@@ -10,7 +10,7 @@ from parity.errors import UserError
 
 VERSION = "1.30.0"
 HOW = "make web && lenet report --web web"
-# SHA-256 of the files as the npm package onnxruntime-web of that version has them in dist/.
+# SHA-256 of the files in dist/ of the npm package onnxruntime-web of this version.
 FILES = {
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
@@ -19,17 +19,17 @@ FILES = {
 
 @dataclass(frozen=True)
 class Runtime:
-    """The module as it is, and its WebAssembly compressed; both in base64."""
+    """The module, and its compressed WebAssembly; both in base64."""
 
     module: str
     wasm: str
 
 
 def read(folder: Path) -> Runtime:
-    """The two files from onnxruntime-web's `dist`.
+    """Read the two files from onnxruntime-web's `dist`.
 
     Raises:
-        UserError: one is missing, or not the one of the pinned version.
+        UserError: a file is missing, or not of the pinned version.
     """
     module, wasm = (_verified(folder / name, digest) for name, digest in FILES.items())
     return Runtime(

@@ -48,12 +48,12 @@ STYLES = {
     "number": "cyan",
     "": "",
 }
-WIDE = 100  # columns of a terminal from which there is room for line numbers
+WIDE = 100  # columns of a terminal that are enough for line numbers
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of one line: its kind for highlighting, and whether the other side lacks it."""
+    """A part of a line: its kind for highlighting, and whether the other side lacks it."""
 
     text: str
     kind: str
@@ -62,14 +62,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of source, numbered from 1."""
+    """A line of source with its number, from 1."""
 
     number: int
     pieces: tuple[Piece, ...]
 
     @property
     def text(self) -> str:
-        """The line as it stands in the file."""
+        """The line as in the file."""
         return "".join(piece.text for piece in self.pieces)
 
     @property
@@ -80,14 +80,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """Two lines that correspond, or one without a counterpart."""
+    """Two corresponding lines, or a line without a counterpart."""
 
     left: Line | None
     right: Line | None
 
     @property
     def mark(self) -> str:
-        """As in sdiff: " " the same, "|" different, "<" and ">" only on that side."""
+        """The mark of sdiff: " " the same, "|" different, "<" and ">" only on that side."""
         if self.left is None or self.right is None:
             alone = self.left or self.right
             return " " if not alone or not alone.text else ">" if self.left is None else "<"
@@ -96,7 +96,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Definition:
-    """What is called `name` in either file ("": imports and what precedes the first definition)."""
+    """The rows of the definition `name` in both files ("": everything before the first definition)."""
 
     name: str
     rows: list[Row]
@@ -104,7 +104,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class FilePair:
-    """One file in two folders; a side is None where that folder lacks it."""
+    """A file in two folders; a side is None if its folder lacks the file."""
 
     name: str
     left: str | None
@@ -113,7 +113,7 @@ class FilePair:
 
     @property
     def summary(self) -> str:
-        """How much of it is the same, or which folder alone has it."""
+        """The number of equal lines, or the only folder that has the file."""
         if self.left is None or self.right is None:
             return f"only in {Path(self.left or self.right or '').parent}"
         marks = Counter(row.mark for definition in self.definitions for row in definition.rows)
@@ -121,10 +121,10 @@ class FilePair:
 
 
 def compare_folders(a: str, b: str, files: Iterable[str] = FILES) -> list[FilePair]:
-    """These files of the folders of ports `a` and `b`, side by side; no framework is imported.
+    """Compare these files in the folders of ports `a` and `b`; no framework is imported.
 
     Raises:
-        UserError: there is no such port, or both share one folder.
+        UserError: there is no such port, or both share a folder.
     """
     left, right = _folder(a), _folder(b)
     if left == right:
@@ -134,10 +134,10 @@ def compare_folders(a: str, b: str, files: Iterable[str] = FILES) -> list[FilePa
 
 
 def align(a: list[str], b: list[str]) -> list[tuple[int | None, int | None]]:
-    """Indices of lines that correspond, in order: those pairs whose words have the most in common.
+    """Indices of corresponding lines, in order, chosen so that their words have the most in common.
 
-    An alignment by dynamic programming (S. Needleman, C. Wunsch, 1970) without a penalty for gaps;
-    lines that are left over on both sides of a gap stand beside each other.
+    This is alignment by dynamic programming (S. Needleman, C. Wunsch, 1970) without a penalty for gaps.
+    Remaining lines on both sides of a gap are put beside each other.
     """
     best = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i in reversed(range(len(a))):
@@ -163,9 +163,9 @@ def align(a: list[str], b: list[str]) -> list[tuple[int | None, int | None]]:
 
 
 def sections(source: str) -> dict[str, range]:
-    """Which lines (from 0) define which name, methods as Class.method; blank lines around them left out.
+    """{name: lines (from 0) that define it}, without blank lines at the ends; methods are named Class.method.
 
-    What has no name of its own belongs to the section before it, a comment to the definition below it.
+    A statement without a name belongs to the section before it, a comment to the definition below it.
     """
     lines = source.splitlines()
     starts = [("", 0), *_starts(ast.parse(source).body, lines)]
@@ -180,17 +180,17 @@ def sections(source: str) -> dict[str, range]:
 
 
 def render(files: list[FilePair], width: int) -> RenderableType:
-    """For a terminal of `width` columns; lines that differ stand out, equal ones are dimmed."""
+    """The comparison for a terminal of `width` columns; differences are highlighted, equal lines dimmed."""
     return Group(*(part for file in files for part in _render_file(file, width >= WIDE)))
 
 
 def to_html(files: list[FilePair], a: str, b: str) -> str:
-    """One self-contained page."""
+    """The comparison as a self-contained HTML page."""
     return templates().get_template("diff.html.jinja").render(files=files, a=a, b=b)
 
 
 def templates() -> Environment:
-    """The templates of the package's pages; what they are given is escaped."""
+    """The templates of the package's pages, with values escaped."""
     folders = [HERE, HERE.parent / "page" / "assets"]
     return Environment(
         loader=FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -220,7 +220,7 @@ def _compare_files(name: str, left: Path, right: Path) -> FilePair:
 
 
 def _alone(left: Path, right: Path) -> Iterator[Row]:
-    """A text that only one side has, whole: in Caffe it is the network."""
+    """The rows of a file that only one side has."""
     source = (left if left.is_file() else right).read_text(encoding="utf-8")
     for number, tokens in enumerate(_highlight(source)[: len(source.splitlines())], 1):
         line = Line(number, tuple(_pieces(tokens, set())))
@@ -246,7 +246,7 @@ def _starts(nodes: Iterable[ast.stmt], lines: list[str], prefix: str = "") -> It
 
 
 def _merged(a: list[str], b: list[str]) -> list[str]:
-    """Every name once: in the order of `a`, those of `b` alone after what they follow in `b`."""
+    """All names without repeats, in the order of `a`; a name only in `b` follows its predecessor in `b`."""
     order = list(a)
     for before, name in zip(["", *b], b, strict=False):
         if name not in order:
@@ -255,9 +255,9 @@ def _merged(a: list[str], b: list[str]) -> list[str]:
 
 
 def _similarity(a: str, b: str) -> float:
-    """How well two lines match: from 0 (less than a third of their words in common) to 3 (equal).
+    """The similarity of two lines, from 0 (less than a third of their words in common) to 3 (equal).
 
-    Dice's coefficient of the words, and 1 more where both begin with the same two: "def name".
+    It is Dice's coefficient of the words, plus 1 if both begin with the same two words ("def name").
     """
     if a.strip() == b.strip():
         return 3.0 if a.strip() else 0.01
@@ -300,7 +300,7 @@ def _rows(lines: tuple[list, list], a: range, b: range) -> Iterator[Row]:
 
 
 def _changed(a: str, b: str) -> tuple[set[int], set[int]]:
-    """The characters of either line that belong to words without a counterpart in the other."""
+    """For both lines, the characters in words that the other line lacks."""
     words = [list(re.finditer(r"\w+", line)) for line in (a, b)]
     texts = [[word[0] for word in side] for side in words]
     blocks = SequenceMatcher(None, texts[0], texts[1], autojunk=False).get_matching_blocks()
@@ -314,7 +314,7 @@ def _changed(a: str, b: str) -> tuple[set[int], set[int]]:
 
 
 def _pieces(tokens: list[tuple[str, str]], changed: set[int]) -> Iterator[Piece]:
-    """Tokens cut where the change begins or ends."""
+    """The tokens, cut where a change begins or ends."""
     position = 0
     for text, kind in tokens:
         start = 0
@@ -346,7 +346,7 @@ def _render_file(file: FilePair, numbers: bool) -> Iterator[RenderableType]:
 
 
 def _cell(line: Line | None, mark: str) -> RenderableType:
-    """A line that keeps its indentation where it is wrapped."""
+    """A line whose continuation keeps the indentation when it wraps."""
     if line is None:
         return ""
     text = Text.assemble(*((piece.text, STYLES[piece.kind]) for piece in line.pieces), overflow="fold")

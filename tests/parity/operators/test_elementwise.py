@@ -6,14 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from parity.arithmetic import Bounded, Looped
+from parity.arithmetic import Bounded
 from parity.errors import Unjudged
 from parity.floats import FLOAT16, FLOAT32, U64
+from parity.judging import judge
+from parity.onnx import read_onnx
 from parity.operators import OPERATORS
+from parity.operators.operator import Elementwise
+from tests.parity import small
+from tests.parity.examples import EXAMPLES as ALL_EXAMPLES
 from tests.parity.examples.elementwise import EXAMPLES
 from tests.parity.examples.example import Example
-from tests.parity.operators.runtimes import bounded_of, onnxruntime_of, reference_of, share
+from tests.parity.operators.one_node import in_onnxruntime, in_reference, outputs, share
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 
@@ -76,7 +82,7 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
 @every
 def test_values_are_those_of_the_definition(example: Example) -> None:
     arrays = example.make(np.random.default_rng(0))
-    expected = bounded_of(example, arrays)
+    expected = outputs(example.operator, arrays)[0]
     given = [np.broadcast_to(a, expected.shape).ravel().tolist() for a in arrays if a is not None]
     for value, *args in zip(expected.value.ravel(), *given, strict=True):
         right = DEFINITIONS[example.operator.TYPE](example.operator, *args)
@@ -92,38 +98,16 @@ def test_values_are_those_of_the_definition(example: Example) -> None:
 
 @every
 def test_integers_and_booleans_have_no_error(example: Example) -> None:
-    expected = bounded_of(example, example.make(np.random.default_rng(0)))
+    expected = outputs(example.operator, example.make(np.random.default_rng(0)))[0]
     assert expected.value.dtype.kind == "f" or expected.error is None
 
 
 @every
 def test_libraries_are_within_the_bound(example: Example) -> None:
     arrays = example.make(np.random.default_rng(1))
-    expected = bounded_of(example, arrays)
-    assert share(reference_of(example, arrays), expected) <= 1
-    assert share(onnxruntime_of(example, arrays), expected) <= 1
-
-
-@every
-def test_plain_loop_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(np.random.default_rng(1))
-    result: Any = example.operator.evaluate(*(None if a is None else Looped(a) for a in arrays))
-    loop = result[0] if isinstance(result, tuple) else result
-    assert share(loop.value, bounded_of(example, arrays)) <= 1
-
-
-@every
-def test_samples_are_the_values_at_the_points(example: Example) -> None:
-    arrays = example.make(np.random.default_rng(3))
-    whole = bounded_of(example, arrays)
-    points = tuple(np.random.default_rng(4).integers(0, size, 50) for size in whole.shape)
-    some: Any = example.operator.sample(points, *(None if a is None else Bounded(a) for a in arrays))
-    assert some.value.dtype == whole.value.dtype
-    if whole.value.dtype.kind == "f":
-        np.testing.assert_allclose(some.value, whole.value[points], rtol=4 * U64)
-        np.testing.assert_allclose(some.bound, whole.bound[points], rtol=1e-9)
-    else:
-        assert (some.value == whole.value[points]).all()
+    expected = outputs(example.operator, arrays)[0]
+    assert share(in_reference(example, arrays, 1)[0], expected) <= 1
+    assert share(in_onnxruntime(example, arrays, 1)[0], expected) <= 1
 
 
 # --- errors that are carried -------------------------------------------------------------------
@@ -284,6 +268,35 @@ def test_mask_of_dropout_is_true() -> None:
     assert y is x
     assert mask.value.tolist() == [True, True]
     assert not mask.bound.any()
+
+
+def test_mask_of_dropout_is_either_where_the_standard_says_nothing() -> None:
+    """onnxruntime returns 0 in opsets 7 to 11."""
+    x = small.normal(4, 5)
+    node = helper.make_node("Dropout", ["x"], ["y", "mask"])
+    for opset, kind in ((9, TensorProto.FLOAT), (11, TensorProto.BOOL), (13, TensorProto.BOOL)):
+        model = small.model([node], {"x": [4, 5]}, ["y", "mask"], opset=opset)
+        model.graph.output[1].type.tensor_type.elem_type = kind
+        values = small.computed(model, {"x": x})
+        report = judge(read_onnx(model), values)
+        assert [one.verdict for one in report.tensors] == ["equal", "equal"]
+        values["mask"][0] = 1 - values["mask"][0]
+        assert judge(read_onnx(model), values).verdict == "different"
+
+
+@pytest.mark.parametrize(
+    "example", [one for one in ALL_EXAMPLES if isinstance(one.operator, Elementwise)], ids=str
+)
+def test_scalars(example: Example) -> None:
+    """Arrays without axes, of which NumPy makes numbers, with and without errors."""
+    first = [None if a is None else np.asarray(a.ravel()[0]) for a in example.make(np.random.default_rng(0))]
+    for off in (None, np.asarray(2.0**-20)):
+        inputs = [None if a is None else Bounded(a, off if a.dtype == np.float32 else None) for a in first]
+        try:
+            made = example.operator.evaluate(*inputs)
+        except Unjudged:
+            continue
+        assert all(one.shape == () for one in (made if isinstance(made, tuple) else (made,)))
 
 
 def test_what_is_not_covered_is_said() -> None:

@@ -1,6 +1,6 @@
 "use strict";
-// The page's behaviour: one state, and one function for each part that draws what the state says.
-// Everything comes from two texts of the page: #data (JSON) and #arrays (see lenet/show/page/arrays.py).
+// The script of the page: a state, and for each part of the page a function that draws it from the state.
+// All data is in two texts of the page: #data (JSON) and #arrays (see lenet/show/page/arrays.py).
 
 const $ = (selector) => document.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -219,8 +219,8 @@ function drawPairTold() {
   for (const [name, number] of Object.entries(found)) told.dataset[name] = String(number);
   told.textContent =
     `${state.a} and ${state.b}: ${thousands(found.equal)} of ${thousands(found.values)} values equal; ` +
-    `largest difference ${found.largest.toExponential(2)}, at most ${ratioText(found.ratio)} of what ` +
-    `rounding allows the two.`;
+    `largest difference ${found.largest.toExponential(2)}, at most ${ratioText(found.ratio)} of ` +
+    `the sum of both bounds.`;
 }
 
 // ---- digits ---------------------------------------------------------------------------------------
@@ -241,9 +241,9 @@ function drawDigit() {
     button.tabIndex = on ? 0 : -1;
   }
   const says = digit.margin > 0
-    ? `certified: ${digit.answer} leads by ${digit.margin.toPrecision(3)} after every rounding bound is taken off`
+    ? `certified: ${digit.answer} leads by ${digit.margin.toPrecision(3)} after all rounding bounds are subtracted`
     : "not certified: rounding could change the answer";
-  const right = digit.answer === digit.label ? "rightly" : `but it is labelled ${digit.label}`;
+  const right = digit.answer === digit.label ? "correctly" : `but its label is ${digit.label}`;
   const answers = new Set(Object.values(digit.answers));
   const who = answers.size === 1 ? "every port answers" : "the ports do not agree; the reference answers";
   $("#digit-told").textContent = `Test digit ${digit.index}: ${who} ${digit.answer}, ${right}; ${says}.`;

@@ -163,7 +163,7 @@ def without_ifs(
 def _with(
     known: dict[str, TensorProto], condition: Callable[[str], bool | None]
 ) -> Callable[[str], bool | None]:
-    from parity.constants import constant
+    from parity.onnx.constants import constant
 
     def value(name: str) -> bool | None:
         return bool(constant(name, known[name]).all()) if name in known else condition(name)

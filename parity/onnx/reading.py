@@ -21,14 +21,14 @@ from onnx import (
     shape_inference,
 )
 
-from parity.constants import Constants, Stored, constant, dtype_of, named_dtype
 from parity.errors import Unjudged, UserError
 from parity.files import check_readable
-from parity.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.graph import Declared, Graph, Node, fits_shape
+from parity.onnx.constants import Constants, Stored, constant, dtype_of, named_dtype
+from parity.onnx.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.operators import OPERATORS, Operator
 
-OLDEST, NEWEST = 7, 24  # opsets whose meaning the operators know
+OLDEST, NEWEST = 7, 28  # opsets whose meaning the operators know
 SMALL = 1024  # values of a weight that shape inference may look at; it copies what it is given
 Shapes = Mapping[str, tuple[int, ...]]
 Sizes = Mapping[str, int]

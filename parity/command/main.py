@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parity.terminal import Commands, output, progress_bar, shown
+from parity.command.terminal import Commands, output, progress_bar, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from parity.arithmetic import Array
     from parity.graph import Graph
-    from parity.verdict import Report
+    from parity.judging.verdict import Report
 
 FILE = click.Path(path_type=Path)
 RUNTIMES = ("onnxruntime", "onnxruntime-all", "reference", "openvino", "opencv")
@@ -174,7 +174,7 @@ def _judge(graph: "Graph", values: "Mapping[str, Array]", sample: int | None, pr
 
 
 def _show(report: "Report", what: str, every: bool) -> None:
-    from parity.report import rendered
+    from parity.command.report import rendered
 
     console = output()
     console.print(what)

@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from parity.errors import UserError
+from parity.errors import UserError, not_installed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ class Interrupted(Failure):
 
 
 class Commands(click.Group):
-    """The commands in the order in which they are defined; UserError and Ctrl-C end in one line.
+    """The commands in the order in which they are defined; what the user can mend ends in one line.
 
     Attributes:
         failure: how a command ends that cannot do its work.
@@ -51,6 +51,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise self.failure(str(error)) from error
+        except ModuleNotFoundError as error:
+            if line := not_installed(error):
+                raise self.failure(line) from error
+            raise
         except MemoryError as error:
             raise self.failure(f"the memory does not suffice; {self.spare}") from error
         except KeyboardInterrupt as error:

@@ -7,8 +7,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from parity.terminal import shortened, shown
-from parity.verdict import ORDER, Report, TensorReport
+from parity.command.terminal import shortened, shown
+from parity.judging.verdict import ORDER, Report, TensorReport
 
 FIGURES = 52  # columns that verdict and figures take
 ROWS = 12  # of the table, unless all are asked for

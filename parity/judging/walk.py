@@ -4,7 +4,7 @@ Each recorded tensor is judged from the recorded tensors before it: the operator
 float64 from the candidate's own values, so that an error made earlier is not held against a later tensor.
 Where nothing was recorded between, the bound is carried through the whole stretch.
 
-`parity.yardsticks` judges each tensor.
+`parity.judging.yardsticks` judges each tensor.
 """
 
 from collections import Counter
@@ -16,8 +16,8 @@ from parity.arithmetic import Array, Bounded, Looped
 from parity.errors import Unjudged, UserError
 from parity.floats import FLOAT32, FORMATS, equal_bits, format_of
 from parity.graph import Declared, Graph, Node, apply, fits_shape
-from parity.verdict import Report, TensorReport
-from parity.yardsticks import Question, judge_tensor, wrong_shape
+from parity.judging.verdict import Report, TensorReport
+from parity.judging.yardsticks import Question, judge_tensor, wrong_shape
 
 # What NumPy raises where inputs do not fit an operator: in a damaged file, or behind a wrong shape.
 MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError)

@@ -1,0 +1,1 @@
+"""The `parity` command, and what it shows."""

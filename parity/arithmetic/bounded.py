@@ -24,6 +24,7 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
+from parity.arithmetic.products import integer_product, products_of
 from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 
 
@@ -35,11 +36,13 @@ class Bounded(Number):
         value: of any dtype; floats are widened to float64 where they are computed with.
         error: float64, of the same shape; None where the candidate has these very values.
         format: in which the candidate computes.
+        positive: whether no value is negative; None where nobody has looked.
     """
 
     value: Array
     error: Array | None = None
     format: Format = FLOAT32
+    positive: bool | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,12 +63,14 @@ class Bounded(Number):
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
-        return Bounded(rearrange(self.value), error, self.format)
+        return Bounded(rearrange(self.value), error, self.format, self.positive)
 
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
-        return Bounded(_wide(self.value), self.error, self.format)
+        # Looked at here, before a convolution repeats the values.
+        positive = bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
+        return Bounded(_wide(self.value), self.error, self.format, positive)
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
         parts = (self, *others)
@@ -92,10 +97,9 @@ class Bounded(Number):
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         if self._is_integer() and other._is_integer():
             return self._integer_dot(other, bias)
-        a, b = _wide(self.value), _wide(other.value)
-        terms = (a.shape[-1] if products is None else products) + (bias is not None)
-        value, size = _products(a, b)
-        carried = _carried(a, self.error, b, other.error)
+        terms = (self.shape[-1] if products is None else products) + (bias is not None)
+        value, size = products_of(self.value, other.value, self.positive, other.positive)
+        carried = _carried(self.value, self.error, other.value, other.error)
         nothing = size == 0  # zeros and a bias add up to the bias, in any order
         if carried is not None:
             nothing &= carried == 0
@@ -112,14 +116,14 @@ class Bounded(Number):
 
     def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
         """Nothing rounds; what an operand may be off by is carried."""
-        carried = _carried(_wide(self.value), self.error, _wide(other.value), other.error)
+        carried = _carried(self.value, self.error, other.value, other.error)
         product = Bounded(integer_product(self.value, other.value), carried, self.format)
         return product if bias is None else product + bias
 
     def sum(self, axes: Axes) -> "Bounded":
         if self._is_integer():
             off = None if self.error is None else self.error.sum(axes, keepdims=True)
-            total = self.value.sum(axes, keepdims=True, dtype=_counted(self.value))
+            total = self.value.sum(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, off, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         size = np.abs(x).sum(axes, keepdims=True)
@@ -156,7 +160,7 @@ class Bounded(Number):
     def prod(self, axes: Axes) -> "Bounded":
         """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
         if self._is_integer() and self.error is None:
-            total = self.value.prod(axes, keepdims=True, dtype=_counted(self.value))
+            total = self.value.prod(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, None, self.format)
         x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -180,7 +184,7 @@ class Bounded(Number):
     def cumsum(self, axis: int) -> "Bounded":
         off = None if self.error is None else self.error.cumsum(axis)
         if self._is_integer():
-            return Bounded(self.value.cumsum(axis, dtype=_counted(self.value)), off, self.format)
+            return Bounded(self.value.cumsum(axis, dtype=counted(self.value)), off, self.format)
         x, n = _wide(self.value), self.shape[axis]
         along = tuple(-1 if k == axis % self.ndim else 1 for k in range(self.ndim))
         g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
@@ -198,10 +202,13 @@ class Bounded(Number):
             return Bounded(value, None, self.format)
         if self.error is None or y.error is None:
             x, c = (self, y) if y.error is None else (y, self)
-            alive = np.asarray(x.value + x.bound - c.value)
+            alive = np.asarray(x.value + x.bound)
+            if c.value.any():
+                alive = np.asarray(alive - c.value)
             np.maximum(alive, 0, out=alive)
             alive *= 1 + 4 * U64
-            alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
+            if c.value.any():
+                alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
             return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)
         highest = np.maximum(self.value + self.bound, y.value + y.bound)
         lowest = np.maximum(self.value - self.bound, y.value - y.bound)
@@ -328,23 +335,9 @@ class Bounded(Number):
         return self.value.dtype.kind in "biu"
 
 
-def _counted(x: Array) -> np.dtype:
+def counted(x: Array) -> np.dtype:
     """The type in which integers of x's type are added up: their own, truth values as int64."""
     return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
-
-
-def integer_product(a: Array, b: Array) -> Array:
-    """a·b of integers, modulo the range of their type; by float64's fast product where that is exact."""
-    kind = np.result_type(a.dtype, b.dtype)
-    load = max(a.shape[-1], 1) * _peak(a) * _peak(b)
-    if load < 2**53:
-        return (_wide(a) @ _wide(b)).astype(np.int64).astype(kind)
-    return (a.astype(kind) @ b.astype(kind)).astype(kind)
-
-
-def _peak(x: Array) -> int:
-    """The largest magnitude, as a Python integer."""
-    return max(-int(x.min(initial=0)), int(x.max(initial=0)))
 
 
 def _wide(x: Array) -> Array:
@@ -385,21 +378,11 @@ def _ends(x: Array, operand: Bounded) -> tuple[Array, ...]:
     return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
 
 
-def _products(a: Array, b: Array) -> tuple[Array, Array]:
-    """a·b and |a|·|b|. What comes out of a ReLU is not negative: one pass over it gives both."""
-    if a.shape[-2] < b.shape[-1]:
-        if b.min(initial=0) >= 0:
-            both = np.concatenate([a, np.abs(a)], axis=-2) @ b
-            return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
-    elif a.min(initial=0) >= 0:
-        both = a @ np.concatenate([b, np.abs(b)], axis=-1)
-        return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
-    return a @ b, np.abs(a) @ np.abs(b)
-
-
 def _carried(a: Array, a_error: Array | None, b: Array, b_error: Array | None) -> Array | None:
     """What errors of both factors add up to in a·b."""
-    return _both(np.matmul, a, a_error, b, b_error)
+    if a_error is None and b_error is None:
+        return None
+    return _both(np.matmul, _wide(a), a_error, _wide(b), b_error)
 
 
 def _both(
@@ -422,9 +405,8 @@ def _both(
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:
     """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
-    none = np.isnan(error)
-    if none.any() and np.isfinite(a).all() and np.isfinite(b).all():
-        return np.where(none, np.inf, error)
+    if np.isnan(error.max(initial=0)) and np.isfinite(a).all() and np.isfinite(b).all():
+        return np.where(np.isnan(error), np.inf, error)
     return error
 
 

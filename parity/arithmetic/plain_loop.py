@@ -12,8 +12,9 @@ from math import prod
 
 import numpy as np
 
-from parity.arithmetic.bounded import integer_product
+from parity.arithmetic.bounded import counted
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
+from parity.arithmetic.products import integer_product
 from parity.floats import FLOAT32, Format, format_of
 
 BLOCK = 2**16  # products that are held at once
@@ -75,7 +76,7 @@ class Looped(Number):
 
     def sum(self, axes: Axes) -> "Looped":
         if self.value.dtype.kind in "biu":
-            return self._made(self.value.sum(axes, keepdims=True))
+            return self._made(self.value.sum(axes, keepdims=True, dtype=counted(self.value)))
         return self._reduced(np.add, axes)
 
     def max(self, axes: Axes) -> "Looped":
@@ -147,7 +148,8 @@ class Looped(Number):
         return self._made(np.abs(self.value))
 
     def _with(self, operation: np.ufunc, other: "Looped | float") -> "Looped":
-        y = other.value if isinstance(other, Looped) else np.asarray(other)
+        own = self.value.dtype if self.value.dtype.kind in "iu" else None
+        y = other.value if isinstance(other, Looped) else np.asarray(other, own)
         if self.value.dtype.kind in "biu" and y.dtype.kind in "biu":
             return self._made(operation(self.value, y))
         with np.errstate(all="ignore"):

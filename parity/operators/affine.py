@@ -12,7 +12,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.operators.operator import Inputs, Operator, Points, at, grid_points, register
+from parity.operators.operator import Inputs, Operator, Points, at, grid_points, register, summed_to
 from parity.operators.sums import sums_at
 from parity.operators.windows import LARGEST, Window, window
 
@@ -304,7 +304,7 @@ class Gemm(Operator):
         return product if c is None else product + c * self.beta
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
-        a, b, *_ = inputs
+        a, b, *c = inputs
         assert a is not None
         assert b is not None
         if (self.alpha, self.beta, self.transA) != (1, 1, 0):
@@ -314,7 +314,9 @@ class Gemm(Operator):
         if which == 1:
             turned = cotangent.transpose(1, 0)
             return turned.dot(a) if self.transB else a.transpose(1, 0).dot(cotangent)
-        return cotangent.sum((0,)).reshape(-1)
+        bias = c[0]
+        assert bias is not None
+        return summed_to(cotangent, bias.shape)
 
 
 @register

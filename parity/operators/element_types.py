@@ -35,6 +35,8 @@ ELEMENT_TYPES = {
         22: ml_dtypes.int4,
         23: ml_dtypes.float4_e2m1fn,
         24: ml_dtypes.float8_e8m0fnu,
+        25: ml_dtypes.uint2,
+        26: ml_dtypes.int2,
     }.items()
 }
 NUMBERS = {kind: number for number, kind in ELEMENT_TYPES.items()}

@@ -17,7 +17,7 @@ from parity.errors import Unjudged
 from parity.floats import format_of
 from parity.operators import functions as known
 from parity.operators.activation import BELOW, HIGHER, LOWER, choose
-from parity.operators.operator import Elementwise, Inputs, plain_values, register
+from parity.operators.operator import Elementwise, Inputs, plain_values, register, summed_to
 
 
 def _step(name: str, f: Callable[..., Array]) -> Function:
@@ -153,14 +153,7 @@ class Add(Elementwise):
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         x = inputs[which]
         assert x is not None
-        return _summed_to(cotangent, x.shape)
-
-
-def _summed_to(x: Number, shape: tuple[int, ...]) -> Number:
-    """x, summed over the axes along which an array of this shape was broadcast to it."""
-    own = (1,) * (x.ndim - len(shape)) + shape
-    axes = tuple(axis for axis, size in enumerate(own) if size == 1 and x.shape[axis] != 1)
-    return (x.sum(axes) if axes else x).reshape(*shape)
+        return summed_to(cotangent, x.shape)
 
 
 @register

@@ -161,6 +161,13 @@ def at(x: Number, shape: Sequence[int], points: Points) -> Number:
     return x.move(lambda a: a[index] if index else np.broadcast_to(a, (count,)))
 
 
+def summed_to(x: Number, shape: tuple[int, ...]) -> Number:
+    """x, summed over the axes along which an array of this shape was broadcast to it."""
+    own = (1,) * (x.ndim - len(shape)) + shape
+    axes = tuple(axis for axis, size in enumerate(own) if size == 1 and x.shape[axis] != 1)
+    return (x.sum(axes) if axes else x).reshape(*shape)
+
+
 def plain_values(x: Number, what: str) -> Array:
     """The values of an input that decides about positions (indices, shapes), which must be known exactly.
 

@@ -10,17 +10,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from onnx import helper
 
-from parity import onnx as reader
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
-from parity.judging import judge
-from parity.judging.verdict import Report
 from parity.judging.yardsticks import sampled
 from parity.operators import Operator
 from parity.operators.interpolation import Places
@@ -28,6 +22,8 @@ from tests.parity.arithmetic.adversary import Adversary
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.arithmetic.wrapped import Wrapped
 from tests.parity.examples import Example
+from tests.parity.operators import one_node
+from tests.parity.operators.one_node import ratios
 
 Arrays = Sequence[Array | None]
 KINDS = ("made", "positive", "scaled", "zeros", "cancelling", "integers", "tiny", "subnormal")
@@ -92,18 +88,6 @@ def outputs(result: Any) -> tuple[Number, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def ratios(found: Array, expected: Bounded) -> Array:
-    """|found − expected| over the bound: 0 where there is no error, infinite where none may be."""
-    if expected.value.dtype.kind in "bSUO" or found.dtype.kind in "SUO":
-        return np.where(found == expected.value, 0.0, np.inf)
-    value, found, form = expected.value.astype(np.float64), found.astype(np.float64), expected.format
-    with np.errstate(all="ignore"):
-        error = np.abs(found - value)
-        fine = (found == value) | (np.isnan(found) & np.isnan(value)) | np.isinf(expected.bound)
-        fine |= np.isinf(found) & (found * value > 0) & (np.abs(value) + expected.bound > form.largest)
-        return np.where(fine, 0.0, np.where(np.isnan(error), np.inf, error / expected.bound))
-
-
 def check_any_order(example: Example, arrays: Arrays, form: Format, seed: int) -> bool:
     """No right implementation leaves the bound; False if it left the format, so that nothing was checked."""
     for operator in example.operator.forms():
@@ -143,6 +127,8 @@ def check_plain_loop(example: Example, arrays: Arrays) -> None:
                 assert isinstance(one, Looped)
                 assert isinstance(right, Bounded)
                 assert one.shape == right.shape
+                whole = right.value.dtype.kind in "biu"
+                assert not whole or one.value.dtype == right.value.dtype
                 worst = ratios(one.value, right).max(initial=0)
                 assert worst <= 1, f"{example}: a plain loop is off by {worst:.3g} times the bound"
 
@@ -327,39 +313,11 @@ def check_sampled(example: Example, arrays: Arrays, seed: int, errors: Arrays | 
         with np.errstate(invalid="ignore"):
             close = (a == b) | (np.abs(a - b) <= COVER * np.maximum(a, b))
         assert close.all(), f"{example}: a sample has other bounds"
-
-
-def model_of(example: Example, arrays: Arrays, count: int) -> onnx.ModelProto:
-    """The graph of this one node."""
-    names = [f"x{k}" if array is not None else "" for k, array in enumerate(arrays)]
-    while names and not names[-1]:
-        names.pop()
-    results = [f"y{k}" for k in range(count)]
-    domain, _, kind = example.operator.TYPE.rpartition(".")
-    node = helper.make_node(kind, names, results, domain=domain, **example.node)
-    given = [
-        helper.make_tensor_value_info(f"x{k}", helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for k, a in enumerate(arrays)
-        if a is not None
-    ]
-    made = [helper.make_empty_tensor_value_info(name) for name in results]
-    graph = helper.make_graph([node], "one", given, made)
-    opsets = [helper.make_opsetid("", example.opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
-
-
-def in_onnxruntime(example: Example, arrays: Arrays) -> tuple[Report, dict[str, Array]]:
-    """The verdict on onnxruntime's outputs of this one node, optimisation off, and those outputs."""
-    count = len(outputs(example.operator.evaluate(*bounded(arrays))))
-    model = model_of(example, arrays, count)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    given = {f"x{k}": array for k, array in enumerate(arrays) if array is not None}
-    found = dict(zip([f"y{k}" for k in range(count)], session.run(None, given), strict=True))
-    return judge(reader.read_onnx(model), {**given, **found}), found
+        loop = sampled(operator, points, [None if a is None else Looped(a) for a in arrays])
+        assert isinstance(loop, Looped)
+        if errors is None:
+            worst = ratios(loop.value, Bounded(whole.value[index], whole.bound[index])).max(initial=0)
+            assert worst <= 1, f"{example}: a sampled loop has other values"
 
 
 def no_kernel(example: Example) -> str:
@@ -369,13 +327,14 @@ def no_kernel(example: Example) -> str:
 
 def check_onnxruntime(example: Example, arrays: Arrays) -> None:
     """onnxruntime's outputs of this one node are judged to be right, all of them."""
-    report, found = in_onnxruntime(example, arrays)
+    found = one_node.in_onnxruntime(example, arrays)
+    report = one_node.report(example, arrays, found)
     assert not report.unjudged, f"{example}: {report.unjudged}"
     for tensor in report.tensors:
         assert tensor.verdict in ("equal", "rounding"), f"{example}: onnxruntime's {tensor}"
         assert tensor.ratio <= 1, f"{example}: onnxruntime's {tensor}"
     expected = outputs(example.operator.evaluate(*bounded(arrays)))
-    assert [array.shape for array in found.values()] == [one.shape for one in expected]
+    assert [array.shape for array in found] == [one.shape for one in expected]
 
 
 def doubled(result: Any) -> Any:

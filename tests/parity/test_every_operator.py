@@ -15,6 +15,7 @@ from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from parity.operators import OPERATORS
 from tests.parity import checks
 from tests.parity.examples import EXAMPLES, Example
+from tests.parity.operators import one_node
 from tests.parity.shares import STATED, stated
 
 BY_TYPE: dict[str, list[Example]] = {}
@@ -134,7 +135,7 @@ def test_onnxruntime_is_right(example: Example) -> None:
     arrays = checks.drawn(example, 3)
     if reason := checks.no_kernel(example):
         with pytest.raises(Exception, match=reason):
-            checks.in_onnxruntime(example, arrays)
+            one_node.in_onnxruntime(example, arrays)
     else:
         checks.check_onnxruntime(example, arrays)
 
@@ -151,7 +152,7 @@ def test_outputs_are_those_of_the_standard(example: Example) -> None:
 def test_node_is_read_as_this_operator(example: Example) -> None:
     arrays = checks.drawn(example, 3)
     count = len(checks.outputs(example.operator.evaluate(*checks.bounded(arrays))))
-    model = checks.model_of(example, arrays, count)
+    model = one_node.model(example, arrays, count)
     (node,) = reader.read_onnx(model).nodes
     assert node.problem == ""
     right = example.operator.with_outputs(count)

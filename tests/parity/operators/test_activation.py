@@ -19,7 +19,7 @@ from parity.onnx import read_onnx
 from parity.operators import OPERATORS, Operator
 from tests.parity.examples.activation import EXAMPLES
 from tests.parity.examples.example import Example
-from tests.parity.operators.runtimes import bounded_of, onnxruntime_of, reference_of, share
+from tests.parity.operators.one_node import in_reference, outputs, share
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 
@@ -79,7 +79,7 @@ def _singles(operator: Operator) -> Operator:
 @every
 def test_values_are_those_of_the_definition(example: Example) -> None:
     arrays = example.make(np.random.default_rng(0))
-    expected = bounded_of(example, arrays)
+    expected = outputs(example.operator, arrays)[0]
     operator = _singles(example.operator)
     given = [np.broadcast_to(a, expected.shape).ravel().tolist() if a is not None else None for a in arrays]
     for k, value in enumerate(expected.value.ravel()):
@@ -93,25 +93,7 @@ def test_values_are_those_of_the_definition(example: Example) -> None:
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if "microsoft" not in e.operator.TYPE], ids=str)
 def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
     arrays = example.make(np.random.default_rng(1))
-    assert share(reference_of(example, arrays), bounded_of(example, arrays)) <= 1
-
-
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.operator.TYPE != "Swish"], ids=str)
-def test_onnxruntime_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(np.random.default_rng(2))
-    assert share(onnxruntime_of(example, arrays), bounded_of(example, arrays)) <= 1
-
-
-@every
-def test_samples_are_the_values_at_the_points(example: Example) -> None:
-    arrays = example.make(np.random.default_rng(3))
-    whole = bounded_of(example, arrays)
-    points = tuple(np.random.default_rng(4).integers(0, size, 50) for size in whole.shape)
-    some: Any = example.operator.sample(points, *(None if a is None else Bounded(a) for a in arrays))
-    np.testing.assert_allclose(
-        some.value, whole.value[points], rtol=4 * U64
-    )  # a vector's ends go another way
-    np.testing.assert_allclose(some.bound, whole.bound[points], rtol=1e-9)
+    assert share(in_reference(example, arrays, 1)[0], outputs(example.operator, arrays)[0]) <= 1
 
 
 @pytest.mark.parametrize(
@@ -148,7 +130,7 @@ def test_pytorch_is_within_the_bound(
     found = getattr(torch.nn.functional, name)(torch.from_numpy(x), **arguments).numpy()
     form = format_of(x)
     assert form is not None
-    expected = bounded_of(Example(OPERATORS[kind].read(node, 24, 1), node, lambda rng: []), [x], form)
+    expected = outputs(OPERATORS[kind].read(node, 24, 1), [x], form)[0]
     assert share(found, expected) <= 1
 
 

@@ -11,51 +11,19 @@ from parity.errors import Unjudged
 from parity.operators.attention import Attention
 from tests.parity.examples.attention import EXAMPLES
 from tests.parity.examples.example import Example
-from tests.parity.operators.families import (
-    bounded,
-    by_onnxruntime,
-    by_reference,
-    check_sample,
-    looped,
-    within,
-)
+from tests.parity.operators.one_node import check_within, in_reference, outputs
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 RNG = np.random.default_rng
 
 
-def _outputs(example: Example) -> int:
-    return 4 if "qk_matmul_output_mode" in example.node else 1
-
-
-@every
-def test_onnxruntime_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(RNG(0))
-    found = by_onnxruntime(example, arrays, _outputs(example))
-    for one, expected in zip(found, bounded(example.operator, arrays), strict=False):
-        within(one, expected)
-
-
 @every
 def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
     arrays = example.make(RNG(0))
-    found = by_reference(example, arrays, _outputs(example))
-    for one, expected in zip(found, bounded(example.operator, arrays), strict=False):
-        within(one, expected)
-
-
-@every
-def test_plain_loop_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(RNG(0))
-    for one, expected in zip(
-        looped(example.operator, arrays), bounded(example.operator, arrays), strict=True
-    ):
-        within(one.value, expected)
-
-
-@every
-def test_samples_are_values(example: Example) -> None:
-    check_sample(example, example.make(RNG(0)))
+    # Where no mode is asked for it puts the capped scores into the last output.
+    found = in_reference(example, arrays, 4 if "qk_matmul_output_mode" in example.node else 1)
+    for one, expected in zip(found, outputs(example.operator, arrays), strict=False):
+        check_within(one, expected)
 
 
 def _attention(q: list, k: list, v: list, hidden: list) -> list:
@@ -78,7 +46,7 @@ def test_values_by_the_definition() -> None:
     rng = RNG(4)
     q, k, v = (rng.standard_normal((1, 1, *shape)) for shape in ((3, 4), (5, 4), (5, 2)))
     mask = rng.random((3, 5)) > 0.3
-    y, *_ = bounded(Attention(), [q, k, v, mask])
+    y, *_ = outputs(Attention(), [q, k, v, mask])
     right = _attention(q[0, 0].tolist(), k[0, 0].tolist(), v[0, 0].tolist(), (~mask).tolist())
     np.testing.assert_allclose(y.value[0, 0], right, rtol=1e-13)
 
@@ -90,13 +58,13 @@ def test_pytorch_is_within_the_bound(causal: bool, length: int) -> None:
     q, k, v = (rng.standard_normal((2, 4, length, 32)).astype(np.float32) for _ in range(3))
     attend = torch.nn.functional.scaled_dot_product_attention
     found = attend(torch.from_numpy(q), torch.from_numpy(k), torch.from_numpy(v), is_causal=causal).numpy()
-    within(found, bounded(Attention(is_causal=int(causal)), [q, k, v])[0])
+    check_within(found, outputs(Attention(is_causal=int(causal)), [q, k, v])[0])
 
 
 def test_a_query_that_sees_nothing_gets_zeros() -> None:
     rng = RNG(6)
     q, k, v = (rng.standard_normal((1, 1, 3, 4)).astype(np.float32) for _ in range(3))
-    y, *_ = bounded(Attention(), [q, k, v, np.array([[True] * 3, [False] * 3, [True] * 3])])
+    y, *_ = outputs(Attention(), [q, k, v, np.array([[True] * 3, [False] * 3, [True] * 3])])
     assert not y.value[0, 0, 1].any()
     assert not y.bound[0, 0, 1].any()
 
@@ -105,9 +73,9 @@ def test_what_is_hidden_does_not_matter() -> None:
     rng = RNG(7)
     q, k, v = (rng.standard_normal((1, 1, 4, 4)).astype(np.float32) for _ in range(3))
     mask = np.arange(4) < 2
-    first = bounded(Attention(), [q, k, v, mask[None]])[0]
+    first = outputs(Attention(), [q, k, v, mask[None]])[0]
     k[:, :, 2:] *= 1e6
-    again = bounded(Attention(), [q, k, v, mask[None]])[0]
+    again = outputs(Attention(), [q, k, v, mask[None]])[0]
     np.testing.assert_array_equal(first.value, again.value)
     np.testing.assert_array_equal(first.bound, again.bound)
 
@@ -115,14 +83,14 @@ def test_what_is_hidden_does_not_matter() -> None:
 def test_a_wrong_scale_is_outside() -> None:
     rng = RNG(8)
     q, k, v = (rng.standard_normal((1, 2, 50, 16)).astype(np.float32) for _ in range(3))
-    right, wrong = (bounded(Attention(scale=scale), [q, k, v])[0] for scale in (0.25, 0.2502))
+    right, wrong = (outputs(Attention(scale=scale), [q, k, v])[0] for scale in (0.25, 0.2502))
     assert (np.abs(right.value - wrong.value) > right.bound).mean() > 0.9
 
 
 def test_what_is_not_covered_is_said() -> None:
     q = np.ones((1, 1, 2, 4), np.float32)
     with pytest.raises(Unjudged, match="softmax_precision"):
-        bounded(Attention(softmax_precision=10), [q, q, q])
+        outputs(Attention(softmax_precision=10), [q, q, q])
     lengths = Bounded(np.array([2.0]), np.ones(1))
     with pytest.raises(Unjudged, match="not recorded"):
         Attention().evaluate(Bounded(q), Bounded(q), Bounded(q), None, None, None, lengths)

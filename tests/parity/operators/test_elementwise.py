@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from parity.arithmetic import Bounded, Looped
+from parity.arithmetic import Bounded
 from parity.errors import Unjudged
 from parity.floats import FLOAT16, FLOAT32, U64
 from parity.judging import judge
@@ -19,7 +19,7 @@ from tests.parity import small
 from tests.parity.examples import EXAMPLES as ALL_EXAMPLES
 from tests.parity.examples.elementwise import EXAMPLES
 from tests.parity.examples.example import Example
-from tests.parity.operators.runtimes import bounded_of, onnxruntime_of, reference_of, share
+from tests.parity.operators.one_node import in_onnxruntime, in_reference, outputs, share
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 
@@ -82,7 +82,7 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
 @every
 def test_values_are_those_of_the_definition(example: Example) -> None:
     arrays = example.make(np.random.default_rng(0))
-    expected = bounded_of(example, arrays)
+    expected = outputs(example.operator, arrays)[0]
     given = [np.broadcast_to(a, expected.shape).ravel().tolist() for a in arrays if a is not None]
     for value, *args in zip(expected.value.ravel(), *given, strict=True):
         right = DEFINITIONS[example.operator.TYPE](example.operator, *args)
@@ -98,38 +98,16 @@ def test_values_are_those_of_the_definition(example: Example) -> None:
 
 @every
 def test_integers_and_booleans_have_no_error(example: Example) -> None:
-    expected = bounded_of(example, example.make(np.random.default_rng(0)))
+    expected = outputs(example.operator, example.make(np.random.default_rng(0)))[0]
     assert expected.value.dtype.kind == "f" or expected.error is None
 
 
 @every
 def test_libraries_are_within_the_bound(example: Example) -> None:
     arrays = example.make(np.random.default_rng(1))
-    expected = bounded_of(example, arrays)
-    assert share(reference_of(example, arrays), expected) <= 1
-    assert share(onnxruntime_of(example, arrays), expected) <= 1
-
-
-@every
-def test_plain_loop_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(np.random.default_rng(1))
-    result: Any = example.operator.evaluate(*(None if a is None else Looped(a) for a in arrays))
-    loop = result[0] if isinstance(result, tuple) else result
-    assert share(loop.value, bounded_of(example, arrays)) <= 1
-
-
-@every
-def test_samples_are_the_values_at_the_points(example: Example) -> None:
-    arrays = example.make(np.random.default_rng(3))
-    whole = bounded_of(example, arrays)
-    points = tuple(np.random.default_rng(4).integers(0, size, 50) for size in whole.shape)
-    some: Any = example.operator.sample(points, *(None if a is None else Bounded(a) for a in arrays))
-    assert some.value.dtype == whole.value.dtype
-    if whole.value.dtype.kind == "f":
-        np.testing.assert_allclose(some.value, whole.value[points], rtol=4 * U64)
-        np.testing.assert_allclose(some.bound, whole.bound[points], rtol=1e-9)
-    else:
-        assert (some.value == whole.value[points]).all()
+    expected = outputs(example.operator, arrays)[0]
+    assert share(in_reference(example, arrays, 1)[0], expected) <= 1
+    assert share(in_onnxruntime(example, arrays, 1)[0], expected) <= 1
 
 
 # --- errors that are carried -------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from parity.arithmetic import Array, Bounded
 from parity.operators import OPERATORS, Operator, functions
 from tests.parity.examples.example import Example
-from tests.parity.operators.runtimes import onnxruntime_of, share
+from tests.parity.operators.one_node import in_onnxruntime, share
 
 Run = Callable[[Array], Array]
 CORNERS = (0.5, 1.0, 4.0, 7.9, 9.0, 18.0, 87.34, 88.02, 88.72, 103.97)
@@ -46,7 +46,7 @@ def arguments() -> Array:
 
 
 def _onnxruntime(operator: Operator, node: dict[str, Any]) -> Run:
-    return lambda x: onnxruntime_of(Example(operator, node, lambda rng: [], 24), [x])
+    return lambda x: in_onnxruntime(Example(operator, node, lambda rng: [], 24), [x], 1)[0]
 
 
 def libraries(kind: str, node: dict[str, Any]) -> dict[str, Run]:
@@ -189,7 +189,7 @@ def test_accuracy_of_powers() -> None:
             "torch": torch.pow(torch.from_numpy(a), torch.from_numpy(exponents)).numpy(),
             "tensorflow": tf.pow(tf.constant(a), tf.constant(exponents)).numpy(),
             "jax": np.asarray(jax.jit(jax.numpy.power)(a, exponents)),
-            "onnxruntime": onnxruntime_of(node, [a, exponents]),
+            "onnxruntime": in_onnxruntime(node, [a, exponents], 1)[0],
         }
         n = float(exponents[0])
         if n == int(n) and (exponents == n).all():

@@ -15,6 +15,7 @@ from parity.onnx import read_onnx
 from parity.operators import OPERATORS
 from parity.operators.moments import Way
 from parity.operators.normalization import LRN, BatchNormalization, LayerNormalization
+from tests.parity import checks
 from tests.parity.examples.example import Example
 from tests.parity.examples.normalization import EXAMPLES, IMAGE, normal
 from tests.parity.operators import one_node
@@ -36,11 +37,6 @@ def test_value_is_the_plain_definition(example: Example) -> None:
 
 
 @every
-def test_sample_is_the_whole_at_its_points(example: Example) -> None:
-    one_node.check_sample(example.operator, one_node.drawn(example))
-
-
-@every
 def test_pieces_are_the_whole(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = one_node.drawn(example)
     whole, exact = (one_node.outputs(example.operator, arrays, *form) for form in ((), (FLOAT64,)))
@@ -48,7 +44,7 @@ def test_pieces_are_the_whole(example: Example, monkeypatch: pytest.MonkeyPatch)
     for one, right, close in zip(one_node.outputs(example.operator, arrays), whole, exact, strict=True):
         assert (np.abs(one.value - right.value) <= close.bound).all()
         np.testing.assert_allclose(one.bound, right.bound, rtol=1e-9)
-    one_node.check_sample(example.operator, arrays)
+    checks.check_sampled(example, arrays, 0)
 
 
 def test_even_window_of_channels_leans_to_the_end() -> None:
@@ -64,14 +60,6 @@ def test_even_window_of_channels_leans_to_the_end() -> None:
 def _right(example: Example, arrays: one_node.Arrays, found: list[Array], sample: int | None = None) -> None:
     for report in one_node.verdicts(example, arrays, found, sample):
         assert report.verdict in ("equal", "rounding"), report
-
-
-@every
-def test_onnxruntime_is_right(example: Example) -> None:
-    count = len(one_node.outputs(example.operator, one_node.drawn(example)))
-    for seed in range(3):
-        arrays = one_node.drawn(example, seed)
-        _right(example, arrays, one_node.in_onnxruntime(example, arrays, count))
 
 
 @every

@@ -98,19 +98,6 @@ def test_onnx_reference_is_right(example: Example) -> None:
         assert one_node.verdict(example, arrays, found) in ("equal", "rounding")
 
 
-@every
-def test_onnxruntime_is_right(example: Example) -> None:
-    for seed in range(5):
-        arrays = one_node.drawn(example, seed)
-        (report,) = one_node.verdicts(example, arrays, one_node.in_onnxruntime(example, arrays))
-        assert report.verdict in ("equal", "rounding"), report
-
-
-@every
-def test_sample_is_the_whole_at_its_points(example: Example) -> None:
-    one_node.check_sample(example.operator, one_node.drawn(example))
-
-
 @windowed
 def test_bands_are_the_whole(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = one_node.drawn(example)

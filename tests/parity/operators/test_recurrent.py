@@ -8,30 +8,15 @@ import pytest
 import torch
 
 from parity.errors import Unjudged
-from parity.judging import judge
 from parity.judging.verdict import Report
-from parity.onnx import read_onnx
 from parity.operators import functions
 from parity.operators.recurrent import GRU, LSTM, RNN, Recurrent
 from tests.parity.examples.example import Example
 from tests.parity.examples.recurrent import EXAMPLES
-from tests.parity.operators.families import (
-    bounded,
-    by_onnxruntime,
-    by_reference,
-    check_sample,
-    feeds,
-    looped,
-    model_of,
-    within,
-)
+from tests.parity.operators.one_node import check_within, in_onnxruntime, in_reference, outputs, report
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 RNG = np.random.default_rng
-
-
-def _outputs(example: Example) -> int:
-    return 3 if isinstance(example.operator, LSTM) else 2
 
 
 def _plain(example: Example) -> bool:
@@ -42,35 +27,13 @@ def _plain(example: Example) -> bool:
     return lengths is None and not any(name in node for name in ignored)
 
 
-@pytest.mark.parametrize("example", [one for one in EXAMPLES if not one.node.get("layout")], ids=str)
-def test_onnxruntime_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(RNG(0))
-    found = by_onnxruntime(example, arrays, _outputs(example))
-    for one, expected in zip(found, bounded(example.operator, arrays), strict=True):
-        within(one, expected)
-
-
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if _plain(one)], ids=str)
 def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
     arrays = example.make(RNG(1))
     wide = [None if one is None else one.astype(np.float64) for one in arrays]
-    found = by_reference(example, wide, _outputs(example))
-    for one, expected in zip(found, bounded(example.operator, wide), strict=True):
+    found = in_reference(example, wide)
+    for one, expected in zip(found, outputs(example.operator, wide), strict=True):
         np.testing.assert_allclose(one, expected.value, rtol=1e-12, atol=1e-13)
-
-
-@every
-def test_plain_loop_is_within_the_bound(example: Example) -> None:
-    arrays = example.make(RNG(0))
-    for one, expected in zip(
-        looped(example.operator, arrays), bounded(example.operator, arrays), strict=True
-    ):
-        within(one.value, expected)
-
-
-@every
-def test_samples_are_values(example: Example) -> None:
-    check_sample(example, example.make(RNG(0)))
 
 
 def _sigmoid(x: float) -> float:
@@ -106,7 +69,7 @@ def test_gru_by_the_standard(before: bool) -> None:
     x, w, r, b = (rng.standard_normal(shape) for shape in ((7, 3), (12, 3), (12, 4), (24,)))
     right = _gru(x, w, r, b, before)
     operator = GRU(linear_before_reset=int(before))
-    y, last = bounded(operator, [x[:, None], w[None], r[None], b[None]])
+    y, last = outputs(operator, [x[:, None], w[None], r[None], b[None]])
     np.testing.assert_allclose(y.value[:, 0, 0], right, rtol=1e-12)
     np.testing.assert_allclose(last.value[0, 0], right[-1], rtol=1e-12)
 
@@ -119,8 +82,8 @@ def test_sequences_end_where_they_end() -> None:
         for shape in ((6, 2, 3), (2, 16, 3), (2, 16, 4), (2, 32))
     ]
     operator = LSTM(direction="bidirectional")
-    padded = bounded(operator, [*arrays, np.array([6, 4], np.int32)])
-    alone = bounded(operator, [arrays[0][:4, 1:], *arrays[1:]])
+    padded = outputs(operator, [*arrays, np.array([6, 4], np.int32)])
+    alone = outputs(operator, [arrays[0][:4, 1:], *arrays[1:]])
     np.testing.assert_allclose(padded[0].value[:4, :, 1:], alone[0].value, rtol=1e-13)
     assert not padded[0].value[4:, :, 1].any()
     for one, other in zip(padded[1:], alone[1:], strict=True):
@@ -158,15 +121,13 @@ def _from_pytorch(
 def test_pytorch_is_within_the_bound(kind: type[Recurrent]) -> None:
     arrays, found = _from_pytorch(kind, 12, 20)
     extra: dict[str, Any] = {"linear_before_reset": 1} if kind is GRU else {}
-    for one, expected in zip(found, bounded(kind(direction="bidirectional", **extra), arrays), strict=True):
-        within(one, expected)
+    for one, expected in zip(found, outputs(kind(direction="bidirectional", **extra), arrays), strict=True):
+        check_within(one, expected)
 
 
 def _judged(kind: type[Recurrent], node: dict, arrays: list[np.ndarray], found: list[np.ndarray]) -> Report:
     node = {"direction": "bidirectional", "hidden_size": found[0].shape[-1], **node}
-    model = model_of(Example(kind(), node, lambda rng: []), arrays, len(found))
-    recorded = {f"o{k}": one for k, one in enumerate(found)}
-    return judge(read_onnx(model), {**feeds(arrays), **recorded})
+    return report(Example(kind(), node, lambda rng: []), arrays, found)
 
 
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
@@ -174,28 +135,28 @@ def test_a_long_sequence_is_judged_step_by_step(kind: type[Recurrent]) -> None:
     """With Y recorded the bound of 200 steps is that of one; without, it has outgrown the values."""
     arrays, found = _from_pytorch(kind, 200, 32)
     extra = {"linear_before_reset": 1} if kind is GRU else {}
-    report = _judged(kind, extra, arrays, found)
-    assert [one.verdict for one in report.tensors] == ["rounding"] * len(found)
-    assert all(one.proven for one in report.tensors)
-    assert max(one.blind_below for one in report.tensors) < 1e-4
+    judged = _judged(kind, extra, arrays, found)
+    assert [one.verdict for one in judged.tensors] == ["rounding"] * len(found)
+    assert all(one.proven for one in judged.tensors)
+    assert max(one.blind_below for one in judged.tensors) < 1e-4
 
 
 def test_reset_after_for_before_is_different() -> None:
     arrays, found = _from_pytorch(GRU, 200, 32)
     assert _judged(GRU, {"linear_before_reset": 1}, arrays, found).verdict == "rounding"
-    report = _judged(GRU, {"linear_before_reset": 0}, arrays, found)
-    assert report.first is not None
-    assert report.first.tensor == "o0"
-    assert report.first.verdict == "different"
+    judged = _judged(GRU, {"linear_before_reset": 0}, arrays, found)
+    assert judged.first is not None
+    assert judged.first.tensor == "y0"
+    assert judged.first.verdict == "different"
 
 
 def test_one_wrong_step_is_found_in_a_long_sequence() -> None:
     arrays, found = _from_pytorch(LSTM, 200, 32)
     found[0][150, 0, 1, 7] += 1e-4
-    report = _judged(LSTM, {}, arrays, found)
-    assert report.first is not None
-    assert report.first.worst is not None
-    assert report.first.worst.index == (150, 0, 1, 7)
+    judged = _judged(LSTM, {}, arrays, found)
+    assert judged.first is not None
+    assert judged.first.worst is not None
+    assert judged.first.worst.index == (150, 0, 1, 7)
 
 
 def test_a_bound_that_overflows_says_nothing() -> None:
@@ -203,7 +164,7 @@ def test_a_bound_that_overflows_says_nothing() -> None:
     rng = RNG(7)
     shapes = ((3000, 1, 4), (1, 24, 4), (1, 24, 8))
     arrays = [(2 * rng.standard_normal(shape)).astype(np.float32) for shape in shapes]
-    y, last = bounded(GRU(), arrays)
+    y, last = outputs(GRU(), arrays)
     assert not np.isnan(y.bound).any()
     assert np.isinf(last.bound).any()
 
@@ -214,7 +175,7 @@ def test_functions_are_as_accurate_as_stated() -> None:
     zeros = np.zeros((1, 1, 1), np.float32)
     for name, function in (("Sigmoid", functions.SIGMOID), ("Tanh", functions.TANH_OF_RNN)):
         use = Example(RNN(activations=(name,)), {"activations": [name], "hidden_size": 1}, lambda rng: [])
-        (found,) = by_onnxruntime(use, [x[None, :, None], ones, zeros], 1)
+        (found,) = in_onnxruntime(use, [x[None, :, None], ones, zeros], 1)
         right = function.f(x.astype(np.float64))
         allowed = 2.0**-24 * (2 * function.ulps * np.abs(right) + function.floor)
         assert (np.abs(found.ravel() - right) <= allowed + 2.0**-149).all(), name
@@ -232,6 +193,6 @@ def test_what_is_not_covered_is_said() -> None:
         (RNN(direction="sideways"), "sideways"),
     ):
         with pytest.raises(Unjudged, match=reason):
-            bounded(operator, arrays)
+            outputs(operator, arrays)
     with pytest.raises(Unjudged, match="recorded"):
         RNN.read({"recorded": 1}, 22, 3)

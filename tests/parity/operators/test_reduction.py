@@ -23,7 +23,7 @@ from parity.operators.reduction import (
 )
 from tests.parity.examples.example import Example
 from tests.parity.examples.reduction import EXAMPLES
-from tests.parity.operators import runs
+from tests.parity.operators import one_node
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 
@@ -62,10 +62,10 @@ def _axes(example: Example, x: np.ndarray, more: list[np.ndarray]) -> set[int]:
 
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if one.operator.TYPE in PLAIN], ids=str)
 def test_values_are_those_of_plain_loops(example: Example) -> None:
-    arrays = runs.drawn(example)
+    arrays = one_node.drawn(example)
     x, *more = (one for one in arrays if one is not None)
     right = plainly(example.operator.TYPE, x, _axes(example, x, more), bool(example.node.get("keepdims", 1)))
-    (found,) = runs.evaluated(example, arrays)
+    (found,) = one_node.outputs(example.operator, arrays)
     assert found.shape == right.shape
     np.testing.assert_allclose(found.value, right, rtol=1e-14, atol=1e-15)
 
@@ -73,21 +73,8 @@ def test_values_are_those_of_plain_loops(example: Example) -> None:
 @every
 def test_reference_evaluator_agrees(example: Example) -> None:
     """It computes in float32, in NumPy's order."""
-    arrays = runs.drawn(example)
-    assert runs.verdict(example, arrays, runs.reference(example, arrays)).same
-
-
-@every
-def test_onnxruntime_is_right(example: Example) -> None:
-    for seed in range(3):
-        arrays = runs.drawn(example, seed)
-        report = runs.verdict(example, arrays, runs.in_onnxruntime(example, arrays))
-        assert report.same, report.tensors
-
-
-@every
-def test_sample(example: Example) -> None:
-    runs.check_sample(example, runs.drawn(example))
+    arrays = one_node.drawn(example)
+    assert one_node.report(example, arrays, one_node.in_reference(example, arrays)).same
 
 
 @pytest.mark.parametrize("operator", [ReduceSum(), ReduceMean(), ReduceMax()])

@@ -14,14 +14,7 @@ from parity.operators.grid_sample import GridSample
 from parity.operators.resize import Resize, Upsample
 from tests.parity.examples.example import Example
 from tests.parity.examples.resize import EXAMPLES
-from tests.parity.operators.families import (
-    bounded,
-    by_onnxruntime,
-    by_reference,
-    check_sample,
-    looped,
-    within,
-)
+from tests.parity.operators.one_node import check_within, in_reference, outputs
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 RNG = np.random.default_rng
@@ -29,25 +22,6 @@ RNG = np.random.default_rng
 
 def _made(example: Example, seed: int = 0) -> list[np.ndarray | None]:
     return example.make(RNG(seed))
-
-
-@every
-def test_onnxruntime_is_within_the_bound(example: Example) -> None:
-    arrays = _made(example)
-    (found,) = by_onnxruntime(example, arrays, 1)
-    (expected,) = bounded(example.operator, arrays)
-    within(found, expected)
-
-
-@every
-def test_plain_loop_is_within_the_bound(example: Example) -> None:
-    arrays = _made(example)
-    within(looped(example.operator, arrays)[0].value, bounded(example.operator, arrays)[0])
-
-
-@every
-def test_samples_are_values(example: Example) -> None:
-    check_sample(example, _made(example))
 
 
 def _differs_from_reference(example: Example) -> bool:
@@ -72,8 +46,8 @@ def _differs_from_reference(example: Example) -> bool:
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if not _differs_from_reference(one)], ids=str)
 def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
     arrays = _made(example)
-    (found,) = by_reference(example, arrays, 1)
-    within(found, bounded(example.operator, arrays)[0])
+    (found,) = in_reference(example, arrays)
+    check_within(found, outputs(example.operator, arrays)[0])
 
 
 def _linear(x: list[float], place: float) -> float:
@@ -105,7 +79,7 @@ def test_values_along_one_axis(transform: str, n: int, m: int) -> None:
     values = [float(one) for one in x]
     for mode in ("linear", "cubic"):
         operator = Resize(mode=mode, coordinate_transformation_mode=transform)
-        (y,) = bounded(operator, [x, None, None, np.array([m])])
+        (y,) = outputs(operator, [x, None, None, np.array([m])])
         for i in range(m):
             place = PLACES[transform](i, n, m)
             right = _linear(values, place) if mode == "linear" else _keys(values, place, -0.75)
@@ -140,7 +114,7 @@ def test_pytorch_is_within_the_bound(
 ) -> None:
     x = RNG(1).standard_normal((1, 2, 45, 57)).astype(np.float32)
     y = torch.nn.functional.interpolate(torch.from_numpy(x), size, **theirs).numpy()
-    within(y, bounded(Resize(**ours), [x, None, None, np.array([1, 2, *size])])[0])
+    check_within(y, outputs(Resize(**ours), [x, None, None, np.array([1, 2, *size])])[0])
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
@@ -152,12 +126,12 @@ def test_pytorch_grid_sample_is_within_the_bound(mode: str, padding: str, align:
     grid = rng.uniform(-1.5, 1.5, (2, 25, 26, 2)).astype(np.float32)
     y = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), mode, padding, align)
     operator = GridSample.read({"mode": mode, "padding_mode": padding, "align_corners": int(align)}, 16, 2)
-    within(y.numpy(), bounded(operator, [x, grid])[0])
+    check_within(y.numpy(), outputs(operator, [x, grid])[0])
 
 
 def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:
     x = np.arange(30, dtype=np.float32)
-    (doubled,) = bounded(
+    (doubled,) = outputs(
         Resize(coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
         [x, None, np.array([2], np.float32)],
     )
@@ -165,7 +139,7 @@ def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:
     # 10 / float32(0.1) is 99.99999850988388, which float32 rounds to 100.
     x = np.arange(200, dtype=np.float32)
     operator = Resize(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
-    (few,) = bounded(operator, [x, None, np.array([0.1], np.float32)])
+    (few,) = outputs(operator, [x, None, np.array([0.1], np.float32)])
     assert few.value[10] == 99
     assert few.bound[10] == 1
     assert few.bound[0] == 0
@@ -174,14 +148,14 @@ def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:
 def test_an_uncertain_place_costs_little_where_neighbours_are_alike() -> None:
     """Weights that are off by δ move the value by δ times the slope, not by δ times the values."""
     flat = np.full(2000, 1000, np.float32)
-    (y,) = bounded(Resize(mode="linear"), [flat, None, None, np.array([3001])])
+    (y,) = outputs(Resize(mode="linear"), [flat, None, None, np.array([3001])])
     assert y.bound.max() < 8 * 2.0**-24 * 1000
 
 
 def test_wrong_scales_are_outside() -> None:
     x = RNG(0).standard_normal((1, 1, 40, 40)).astype(np.float32)
     right, wrong = (
-        bounded(
+        outputs(
             Resize(mode="linear", coordinate_transformation_mode=transform),
             [x, None, None, np.array([1, 1, 90, 90])],
         )[0]
@@ -194,7 +168,7 @@ def test_exact_where_no_weight_rounds() -> None:
     x = RNG(0).integers(-9, 9, (1, 1, 5, 6)).astype(np.float32)
     operator = Resize(mode="linear")
     exact = operator.evaluate(integers(x), None, integers(np.array([1, 1, 2, 2])))
-    right = bounded(operator, [x, None, np.array([1, 1, 2, 2], np.float32)])[0].value
+    right = outputs(operator, [x, None, np.array([1, 1, 2, 2], np.float32)])[0].value
     np.testing.assert_array_equal(exact.to_float(), right)  # type: ignore[attr-defined]
     with pytest.raises(Unjudged, match="round"):
         operator.evaluate(integers(x), None, integers(np.array([1, 1, 3, 3])))
@@ -202,9 +176,9 @@ def test_exact_where_no_weight_rounds() -> None:
 
 def test_what_is_not_covered_is_said() -> None:
     with pytest.raises(Unjudged, match="integers"):
-        bounded(Resize(mode="linear"), [np.arange(4), None, None, np.array([8])])
+        outputs(Resize(mode="linear"), [np.arange(4), None, None, np.array([8])])
     with pytest.raises(Unjudged, match="antialias"):
-        bounded(Resize(antialias=1), [np.ones(4, np.float32), None, None, np.array([2])])
+        outputs(Resize(antialias=1), [np.ones(4, np.float32), None, None, np.array([2])])
     sizes = Bounded(np.array([8.0]), np.ones(1))
     with pytest.raises(Unjudged, match="not recorded"):
         Resize(mode="linear").evaluate(Bounded(np.ones(4, np.float32)), None, None, sizes)

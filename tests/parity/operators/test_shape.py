@@ -12,7 +12,7 @@ from parity.operators.select import Pad, ScatterElements
 from parity.operators.shape import Flatten, Reshape, Slice, Transpose
 from tests.parity.examples.example import Example
 from tests.parity.examples.shape import EXAMPLES
-from tests.parity.operators import runs
+from tests.parity.operators import one_node
 
 ADDING = ("add", "mul")
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
@@ -36,14 +36,14 @@ REFUSED = {  # what the reference evaluator cannot do, by type
 
 @every
 def test_reference_evaluator_agrees(example: Example) -> None:
-    arrays = runs.drawn(example)
+    arrays = one_node.drawn(example)
     try:
-        expected = runs.reference(example, arrays)
+        expected = one_node.in_reference(example, arrays)
     except (ValueError, RuntimeError):
         if example.operator.TYPE not in REFUSED:
             raise
         return
-    for one, right in zip(runs.evaluated(example, arrays), expected, strict=True):
+    for one, right in zip(one_node.outputs(example.operator, arrays), expected, strict=True):
         assert one.shape == right.shape
         if example.operator.TYPE == "OneHot":  # computed as off + hot · (on − off), which rounds three times
             assert (np.abs(right - one.value) <= 6 * FLOAT32.u * np.abs(arrays[2]).sum()).all()  # type: ignore[arg-type]
@@ -53,38 +53,15 @@ def test_reference_evaluator_agrees(example: Example) -> None:
             assert (np.abs(right.astype(np.float64) - one.value) <= one.error).all()
 
 
-@every
-def test_onnxruntime_is_right(example: Example) -> None:
-    arrays = runs.drawn(example)
-    report = runs.verdict(example, arrays, runs.in_onnxruntime(example, arrays))
-    assert report.same, report.tensors
-
-
-@every
-def test_plain_loop_has_the_values(example: Example) -> None:
-    arrays = runs.drawn(example)
-    for one, right in zip(runs.looped(example, arrays), runs.evaluated(example, arrays), strict=True):
-        assert one.shape == right.shape
-        if right.value.dtype.kind in "biu":
-            assert one.value.dtype == right.value.dtype
-        apart = np.abs(one.value.astype(np.float64) - right.value.astype(np.float64))
-        assert (apart <= right.bound).all()
-
-
-@every
-def test_sample(example: Example) -> None:
-    runs.check_sample(example, runs.drawn(example))
-
-
 @movers
 def test_errors_move_as_values_do(example: Example) -> None:
     """An eighth of each value is an eighth of each result, and nothing where a zero is filled in."""
-    arrays = runs.drawn(example)
+    arrays = one_node.drawn(example)
     assert example.data is not None
     errors = {k: np.abs(one.astype(np.float64)) / 8 for k in example.data if (one := arrays[k]) is not None}
     if example.operator.TYPE == "Range":
         return  # its ends must be known
-    for y in runs.evaluated(example, arrays, errors):
+    for y in one_node.outputs(example.operator, arrays, errors=errors):
         eighth = np.abs(y.value) / 8
         if y.error is None:
             assert y.value.dtype.kind in "iu"

@@ -188,9 +188,7 @@ def main() -> None:
 
 def print_table(chosen: list[tuple[str, Path]], options: argparse.Namespace) -> None:
     """A row for each model as soon as it is there; then what is wrong or unjudged."""
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n"
-    )
+    print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
     print(f"| {TITLES} |")
     print("|" + " --- |" * len(TITLES.split("|")))
     results = []

@@ -1,9 +1,12 @@
 """Give the light models of the onnx package, whose weights are missing, seeded random ones.
 
+    python -m tests.parity.benchmarks.light FOLDER [NAME ...]
+
 Weights are scaled so that activations neither explode nor vanish (He et al. 2015). The statistics of each
 BatchNormalization are those of its own input, off by a few percent, as in a network that was trained.
 """
 
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
@@ -129,3 +132,7 @@ def run_node(node: NodeProto, fed: Mapping[str, Array], model: ModelProto) -> It
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(alone.SerializeToString(), options, ["CPUExecutionProvider"])
     return zip(names, session.run(names, {name: np.asarray(one) for name, one in fed.items()}), strict=True)
+
+
+if __name__ == "__main__":
+    write_light(Path(sys.argv[1]), sys.argv[2:] or LIGHT)

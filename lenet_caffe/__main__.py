@@ -1,4 +1,4 @@
-"""`python -m lenet_caffe`: Caffe's files out, and a .caffemodel back in."""
+"""`python -m lenet_caffe`: writes Caffe's files, and reads a .caffemodel."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from parity.errors import MissingFramework, install_line
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """LeNet as Caffe's files, and back."""
+    """Convert LeNet to Caffe's files, and back."""
     if missing := ports.missing("caffe"):
         raise MissingFramework(f"port 'caffe' needs {', '.join(missing)}: {install_line(*missing)}")
 
@@ -36,9 +36,9 @@ def write(folder: Path, weights_file: Path | None) -> None:
 @click.argument("file", metavar="FILE.caffemodel", type=options.FILE)
 @click.argument("out", metavar="OUT.safetensors", type=options.FILE)
 def read(file: Path, out: Path) -> None:
-    """Turn a .caffemodel into shared weights.
+    """Convert a .caffemodel to shared weights.
 
-    Then every port runs what Caffe trained: `lenet compare --weights OUT.safetensors`.
+    Every port can then run weights trained by Caffe: `lenet compare --weights OUT.safetensors`.
     """
     from lenet_caffe import caffemodel
 

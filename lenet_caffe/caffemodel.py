@@ -1,4 +1,4 @@
-"""Caffe's files: shared weights out into a folder that Caffe can use, and back, bit for bit."""
+"""Writes Caffe's files from shared weights, and reads them back, bit for bit."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ TEXTS = (DEPLOY, DEPLOY.with_name("train_val.prototxt"), SOLVER)
 
 
 def write(path: Path, params: Mapping[str, np.ndarray]) -> None:
-    """Write shared weights as a .caffemodel, whole or not at all.
+    """Write shared weights as a .caffemodel, completely or not at all.
 
     Raises:
         UserError: the parameters are not this network's, or `path` cannot be written.
@@ -30,7 +30,7 @@ def write(path: Path, params: Mapping[str, np.ndarray]) -> None:
 
 
 def write_folder(folder: Path, params: Mapping[str, np.ndarray]) -> list[Path]:
-    """Write the three .prototxt and `lenet.caffemodel`: what Caffe runs, and what it trains by.
+    """Write the three .prototxt and `lenet.caffemodel`, the files with which Caffe runs and trains.
 
     Raises:
         UserError: as `write`, or `folder` cannot be made.
@@ -47,10 +47,10 @@ def write_folder(folder: Path, params: Mapping[str, np.ndarray]) -> list[Path]:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Shared weights out of a .caffemodel of this network, by whatever Caffe it was written.
+    """Read shared weights from a .caffemodel of this network, written by any version of Caffe.
 
     Raises:
-        UserError: the file is missing, cut off, or holds anything but this network.
+        UserError: the file is missing, truncated, or does not hold this network.
     """
     net = read_binary(NetParameter, path)
     blobs = named_blobs([*net.layer, *net.layers])

@@ -1,4 +1,4 @@
-"""caffe.proto as Python classes, built when this module is imported: there is no compiler to install."""
+"""caffe.proto as Python classes, built when this module is imported, without a compiler."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,9 @@ VALUE = re.compile(r"(\w+) = (\d+);")
 
 
 def parse_schema(text: str) -> FileDescriptorProto:
-    """What `protoc` makes of a .proto file, for the part of the language that caffe.proto uses.
+    """Parse a .proto file as `protoc` does, for the part of the language that caffe.proto uses.
 
-    One definition a line: `message X {`, `enum X {`, `optional TYPE name = NUMBER [default = …];`,
+    Each line has one definition: `message X {`, `enum X {`, `optional TYPE name = NUMBER [default = …];`,
     `NAME = NUMBER;` or `}`.
     """
     file = FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
@@ -39,7 +39,7 @@ def parse_schema(text: str) -> FileDescriptorProto:
             if scalar := getattr(FieldDescriptorProto, f"TYPE_{kind.upper()}", None):
                 field.type = scalar
             else:
-                field.type_name = kind  # a message or an enum: the pool finds out which
+                field.type_name = kind  # a message or an enum; the pool decides
             if option == "packed":
                 field.options.packed = setting == "true"
             elif option == "default":
@@ -53,7 +53,7 @@ def parse_schema(text: str) -> FileDescriptorProto:
     return file
 
 
-# A pool of our own: whatever else in the process speaks protobuf may have its own caffe.NetParameter.
+# A separate pool, because other code in the process may define its own caffe.NetParameter.
 _pool = DescriptorPool()
 _pool.Add(parse_schema(Path(__file__).with_name("caffe.proto").read_text(encoding="utf-8")))
 
@@ -66,10 +66,10 @@ BlobProto, NetParameter, SolverParameter = map(_message, ("BlobProto", "NetParam
 
 
 def read_text(kind: Any, path: Path) -> Any:
-    """The message of class `kind` in a .prototxt.
+    """Read a message of class `kind` from a .prototxt.
 
     Raises:
-        UserError: there is no such file, or its text does not fit the schema.
+        UserError: the file is missing, or its text does not fit the schema.
     """
     try:
         return Parse(path.read_bytes(), kind())
@@ -81,10 +81,10 @@ def read_text(kind: Any, path: Path) -> Any:
 
 
 def read_binary(kind: Any, path: Path) -> Any:
-    """The message of class `kind` in a binary file.
+    """Read a message of class `kind` from a binary file.
 
     Raises:
-        UserError: there is no such file, or it is cut off or no such message.
+        UserError: the file is missing, truncated, or not such a message.
     """
     try:
         return kind.FromString(path.read_bytes())

@@ -1,7 +1,7 @@
-"""Loss, gradients, and one step of SGD with momentum: Caffe's own work, told by its solver file.
+"""Loss, gradients, and one step of SGD with momentum: Caffe does these itself, by its solver file.
 
-OpenCV differentiates nothing. What is here is what `caffe train --solver=solver.prototxt` does with the
-gradients that it computes, since its rule is not the recipe's.
+OpenCV cannot differentiate. This module has the update rule of `caffe train --solver=solver.prototxt`,
+because it differs from the rule of the recipe.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ SOLVER = Path(__file__).with_name("solver.prototxt")
 class SGD:
     """V ← μ·V + η·(g + λ·w), w ← w − V: the learning rate is inside the velocity.
 
-    Caffe's src/caffe/solvers/sgd_solver.cpp, Regularize and ComputeUpdateValue; its `history` is V, g is
-    accumulated into `diff`. While η is constant, V = η·v of the recipe's rule, and the weights are the
-    same. Where η drops, V still moves by the old one: the first step after the drop goes further than
-    the recipe's by μ·(η_old − η_new)·v, and from there on the gradients are taken elsewhere.
+    See Regularize and ComputeUpdateValue in Caffe's src/caffe/solvers/sgd_solver.cpp; its `history` is V, and
+    g is accumulated in `diff`. While η is constant, V = η·v of the recipe's rule, and the weights are the
+    same. After η drops, V still contains the old η: the first step is larger than the recipe's by
+    μ·(η_old − η_new)·v, and the trajectories differ from then on.
     """
 
     momentum: float
@@ -31,7 +31,7 @@ class SGD:
     velocity: dict[str, np.ndarray]
 
     def step(self, params: dict[str, np.ndarray], gradient: dict[str, np.ndarray], rate: float) -> None:
-        """One step at learning rate η = `rate`, written into `params` and the velocity."""
+        """A step at learning rate η = `rate`, which updates `params` and the velocity in place."""
         for name, w in params.items():
             v = self.velocity[name]
             v[...] = self.momentum * v + rate * (gradient[name] + self.weight_decay * w)
@@ -47,7 +47,7 @@ def learning_rate(solver: Any, step: int) -> float:
     """η at `step` (from 0), by the solver's `lr_policy`.
 
     Raises:
-        UserError: the policy is none of those that this recipe can be written in.
+        UserError: the policy cannot express this recipe.
     """
     if solver.lr_policy == "fixed":
         return solver.base_lr

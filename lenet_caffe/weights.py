@@ -1,4 +1,4 @@
-"""Shared layout ↔ framework layout. Caffe's blobs have the shared layout: the container differs."""
+"""Shared layout ↔ framework layout. Caffe's blobs have the shared layout; only the container differs."""
 
 from math import prod
 from typing import Any
@@ -10,34 +10,35 @@ from lenet_caffe.model import LeNet
 from lenet_caffe.schema import BlobProto
 from parity.errors import UserError
 
-PARTS = ("weight", "bias")  # a layer's blobs have an order and no names
-FOUR_AXES = ("num", "channels", "height", "width")  # the shape of every blob before 2014's BlobShape
+PARTS = ("weight", "bias")  # the order of a layer's blobs, which have no names
+FOUR_AXES = ("num", "channels", "height", "width")  # the form of shapes before BlobShape (2014)
 
 
 def images_to_framework(images: np.ndarray) -> np.ndarray:
-    """NCHW (N, 1, 28, 28), as it is."""
+    """NCHW (N, 1, 28, 28), unchanged."""
     return images
 
 
 def activations_to_shared(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """NCHW and (N, features), as they are."""
+    """NCHW and (N, features), unchanged."""
     return outputs
 
 
 def to_framework(name: str, array: np.ndarray) -> Any:
-    """One parameter, from the shared layout: a BlobProto, OIHW and (out, in) as they are."""
+    """Convert a parameter from the shared layout: a BlobProto, with OIHW and (out, in) unchanged."""
     blob = BlobProto(data=array.ravel().tolist())
     blob.shape.dim.extend(array.shape)
     return blob
 
 
 def to_shared(name: str, value: Any) -> np.ndarray:
-    """One parameter, to the shared layout: `to_framework` undone, copied.
+    """Convert a parameter to the shared layout: the inverse of `to_framework`, as a copy.
 
-    In the oldest files every blob has four axes, fc1.weight 1, 1, 120, 400; they win, as in Caffe.
+    In the oldest files every blob has four axes (fc1.weight: 1, 1, 120, 400). As in Caffe, these have
+    priority.
 
     Raises:
-        UserError: its shape is not the table's, or it does not hold as many values.
+        UserError: the shape is not that of the table, or the number of values does not fit.
     """
     expected = wanted = PARAM_SHAPES[name]
     shape = tuple(value.shape.dim)
@@ -57,7 +58,7 @@ def named_parameters(model: LeNet) -> dict[str, Any]:
 
 
 def named_blobs(layers: Any) -> dict[str, Any]:
-    """Every blob of these layers, by layer and part: "conv1.weight"; a third would be "conv1.2"."""
+    """All blobs of these layers, {"conv1.weight": blob}; a third blob would be "conv1.2"."""
     return {
         f"{layer.name}.{PARTS[i] if i < len(PARTS) else i}": blob
         for layer in layers
@@ -66,7 +67,7 @@ def named_blobs(layers: Any) -> dict[str, Any]:
 
 
 def fill(net: Any, params: dict[str, np.ndarray]) -> None:
-    """Shared weights into the layers of a NetParameter: it is a .caffemodel then."""
+    """Write shared weights into the layers of a NetParameter, which is then a .caffemodel."""
     for layer in net.layer:
         names = [f"{layer.name}.{part}" for part in PARTS]
         del layer.blobs[:]
@@ -74,11 +75,11 @@ def fill(net: Any, params: dict[str, np.ndarray]) -> None:
 
 
 def load_params(model: LeNet, params: dict[str, np.ndarray]) -> None:
-    """Shared weights into the model."""
+    """Load shared weights into the model."""
     fill(model.net, params)
     model.build()
 
 
 def read_params(model: LeNet) -> dict[str, np.ndarray]:
-    """The model's weights back in the shared layout, copied."""
+    """A copy of the model's weights in the shared layout."""
     return {name: to_shared(name, parameter) for name, parameter in named_parameters(model).items()}

@@ -11,7 +11,7 @@ PRECISION = lax.Precision.HIGHEST
 
 
 class Affine(NamedTuple):
-    """The parameters of one layer; a tuple of arrays is a pytree, which JAX's transformations take."""
+    """The parameters of a layer. A tuple of arrays is a pytree, which JAX's transformations accept."""
 
     weight: Array
     bias: Array
@@ -31,7 +31,7 @@ class LeNet(NamedTuple):
 
 
 def init(dtype: str = "float32") -> LeNet:
-    """All parameters zero. Channels last, as JAX's libraries have it: HWIO and (in, out)."""
+    """A model with zero parameters, with channels last as in JAX's libraries: HWIO and (in, out)."""
     return LeNet(
         conv1=Affine(jnp.zeros((5, 5, 1, 6), dtype), jnp.zeros(6, dtype)),
         conv2=Affine(jnp.zeros((5, 5, 6, 16), dtype), jnp.zeros(16, dtype)),
@@ -51,7 +51,7 @@ def conv2d(x: Array, layer: Affine, padding: str) -> Array:
 
 
 def max_pool2d(x: Array) -> Array:
-    """The maximum of every 2×2 window; of equal ones the first in row order gets the gradient."""
+    """The maximum of every 2×2 window; if values are equal, the first in row order gets the gradient."""
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 

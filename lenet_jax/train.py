@@ -14,7 +14,7 @@ from lenet_jax.weights import named_parameters
 class SGD(NamedTuple):
     """v ← μ·v + g + λ·w, w ← w − η·v.
 
-    As `optax.sgd` after `optax.add_decayed_weights`; written out, it is two lines of `jax.tree.map`.
+    The same as `optax.sgd` after `optax.add_decayed_weights`; here it is two lines with `jax.tree.map`.
     """
 
     momentum: float
@@ -28,7 +28,7 @@ def _loss(model: LeNet, images: Array, labels: Array) -> Array:
 
 
 def gradients(model: LeNet, images: Array, labels: Array) -> tuple[Array, LeNet]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     return jax.value_and_grad(_loss)(model, images, labels)
 
 
@@ -40,7 +40,7 @@ def backward(model: LeNet, images: Array, cotangent: Array) -> LeNet:
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, Array]) -> SGD:
-    """SGD by the recipe, from the velocity given."""
+    """SGD with the constants of the recipe, starting with this velocity."""
     arrays = [velocity[name] for name in named_parameters(model)]
     like_the_model = jax.tree.unflatten(jax.tree.structure(model), arrays)
     return SGD(recipe.momentum, recipe.weight_decay, like_the_model)
@@ -54,9 +54,9 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, Array]:
 def train_step(
     model: LeNet, optimizer: SGD, images: Array, labels: Array, rate: float
 ) -> tuple[LeNet, SGD, Array]:
-    """One step at learning rate η = `rate`; the loss before it.
+    """An SGD step at learning rate η = `rate`; returns the loss before it.
 
-    Nothing changes in place: the next model and the optimizer's next state come back with the loss.
+    Nothing changes in place: it returns the next model and the optimizer's next state with the loss.
     """
     loss, gradient = gradients(model, images, labels)
     mu, decay, _ = optimizer

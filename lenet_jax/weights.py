@@ -1,4 +1,4 @@
-"""Shared layout ↔ framework layout. JAX has no layout of its own; its libraries count channels last."""
+"""Shared layout ↔ framework layout. JAX has no layout of its own; its libraries have channels last."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jax import Array
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet_jax.model import LeNet
 
-CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # what `flatten` flattens
+CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # the maps that `flatten` flattens
 
 
 def images_to_framework(images: np.ndarray) -> Array:
@@ -19,7 +19,7 @@ def images_to_framework(images: np.ndarray) -> Array:
 def activations_to_shared(outputs: dict[str, Array]) -> dict[str, np.ndarray]:
     """NHWC to NCHW; the flattened features from (H, W, C) to (C, H, W) order."""
     shared = {}
-    for name in ACTIVATION_SHAPES:  # `jit` gives a dict back with its keys sorted
+    for name in ACTIVATION_SHAPES:  # `jit` returns a dict with sorted keys
         array = np.array(outputs[name])
         if array.ndim == 4:
             array = array.transpose(0, 3, 1, 2)
@@ -30,10 +30,10 @@ def activations_to_shared(outputs: dict[str, Array]) -> dict[str, np.ndarray]:
 
 
 def to_framework(name: str, array: np.ndarray) -> Array:
-    """One parameter, from the shared layout: OIHW to HWIO, (out, in) to (in, out), copied.
+    """Convert a parameter from the shared layout: OIHW to HWIO, (out, in) to (in, out), copied.
 
-    `fc1` reads what `flatten` made of (H, W, C), so that its inputs are permuted as well. Decided by
-    name: by shape, a square dense layer would pass untransposed.
+    The inputs of `fc1` are permuted as well, because `flatten` reads (H, W, C). The name decides, not the
+    shape, because a square dense layer must be transposed too.
     """
     match name:
         case "conv1.weight" | "conv2.weight":
@@ -49,7 +49,7 @@ def to_framework(name: str, array: np.ndarray) -> Array:
 
 
 def to_shared(name: str, value: Array) -> np.ndarray:
-    """One parameter, to the shared layout: `to_framework` undone, copied."""
+    """Convert a parameter to the shared layout: the inverse of `to_framework`, as a copy."""
     array = np.asarray(value)
     match name:
         case "conv1.weight" | "conv2.weight":
@@ -68,11 +68,11 @@ def named_parameters(model: LeNet) -> dict[str, Array]:
 
 
 def load_params(model: LeNet, params: dict[str, np.ndarray]) -> LeNet:
-    """Shared weights into the model: a new one, with the structure of this."""
+    """Load shared weights into the model: returns a new model with this structure."""
     arrays = [to_framework(name, params[name]) for name in named_parameters(model)]
     return jax.tree.unflatten(jax.tree.structure(model), arrays)
 
 
 def read_params(model: LeNet) -> dict[str, np.ndarray]:
-    """The model's weights back in the shared layout, copied."""
+    """A copy of the model's weights in the shared layout."""
     return {name: to_shared(name, parameter) for name, parameter in named_parameters(model).items()}

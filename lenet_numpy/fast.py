@@ -1,25 +1,25 @@
-"""The same network, fast: NumPy and its matrix product alone, faster than the frameworks (mode `numpy:fast`).
+"""The same network, faster than the frameworks, with NumPy and its matrix product only (mode `numpy:fast`).
 
-What costs time is not the arithmetic, some microseconds a digit, but moving memory and calling functions.
-Five ideas; docs/fast.md measures what they bring:
+The arithmetic takes some microseconds per digit; memory transfers and function calls take most of the time.
+Five ideas reduce this time; docs/fast.md measures the effect of each:
 
-1. *Convolution and pooling are one product.* The 2×2 outputs that a pooling window chooses from look at one
-   patch of 6×6 pixels. A matrix that holds the kernel four times, once for each of the four shifts inside
-   the patch, computes all four: 1.44 times the multiplications (36 / 25), yet a patch is laid out for every
-   fourth position alone. Its rows are grouped by shift, so that pooling is the maximum of four slabs.
-2. *Digits last.* Arrays are (row, channel, column, digit). Whatever is copied is then runs of a whole
-   chunk of digits, and the product of a row of patches has columns enough to be efficient.
-3. *Strips, not patches.* Only columns are laid out anew: `strips[h, (c, j), q] = x[h, c, 2q + j]`. The six
-   rows of a patch lie one behind the other there, so that patches are a view of overlapping windows:
-   3 times what the input holds is copied, where im2col copies 25 times.
-4. *A row of ones carries the bias:* it is added inside the product, and its gradient falls out of the
-   product that makes the weights'.
-5. *Chunks and buffers.* CHUNK digits at a time go through all layers, in buffers made once: they stay in the
-   cache, and nothing is allocated. What is returned never lies in a buffer.
+1. *Convolution and pooling as a single product.* The 2×2 outputs under a pooling window depend on the same
+   patch of 6×6 pixels. A matrix with the kernel at four shifts inside the patch computes all four. This takes
+   1.44 times the multiplications (36 / 25), but copies a patch only for every fourth position. The rows of
+   the matrix are grouped by shift, so pooling is the maximum of four contiguous blocks (slabs).
+2. *Digits as the last axis.* Arrays are (row, channel, column, digit). So copies move runs of a whole chunk
+   of digits, and the product for a row of patches has enough columns to be efficient.
+3. *Strips instead of patches.* Only columns are copied: `strips[h, (c, j), q] = x[h, c, 2q + j]`. There, the
+   six rows of a patch follow each other in memory, so patches are a view of overlapping windows. This copies
+   3 times the input, while im2col copies 25 times.
+4. *The bias as a row of ones.* The product adds the bias, and the product for the gradient of the weights
+   computes the gradient of the bias too.
+5. *Chunks and buffers.* CHUNK digits at a time go through all layers, in buffers that are allocated once and
+   stay in the cache. Returned arrays are never in a buffer.
 
-ReLU is moved behind the pooling, where there is a quarter to do: both keep order, and max(relu(x)) is
-relu(max(x)) to the bit. The gradient is the same too: where the maximum is positive, the first winner
-among x is the first among relu(x); elsewhere the gate is closed.
+ReLU comes after the pooling, where it has a quarter of the work. Both keep the order, so max(relu(x)) equals
+relu(max(x)) to the bit. The gradient is the same too: if the maximum is positive, the first largest value
+among x is the first among relu(x); otherwise the gate is closed.
 
 Letters: N digits of a chunk; C, O input and output channels; H side of the input; P, Q pooled rows and
 columns, (H − 4) / 2 each; K = 6·(6C + 1) the terms of a sum with their ones; S = 4 the shifts.
@@ -37,26 +37,26 @@ from lenet.network.recipe import Recipe
 from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entropy_backward
 from lenet_numpy.train import SGD
 
-CHUNK = 64  # digits: 60 KB of buffers each, 4 MB in all; small enough for a cache, large enough for BLAS
+CHUNK = 64  # digits: with 60 KB of buffers each, they fit into a cache, and are enough for an efficient BLAS
 FEW = 8  # columns of a product that do not fill BLAS's registers
 
 
 def windows(rows: Array, size: int, step: int) -> Array:
-    """Every `size` rows that follow each other, `step` apart: (R, D, E) to a view (W, size·D, E)."""
+    """Windows of `size` consecutive rows, with step `step`: (R, D, E) to a view (W, size·D, E)."""
     count, (_, depth, width) = (len(rows) - size) // step + 1, rows.shape
     row, line, item = rows.strides
     return as_strided(rows, (count, size * depth, width), (step * row, line, item))
 
 
 class ConvPool:
-    """5×5 convolution, 2×2 maximum and ReLU, as one product: the weights' part."""
+    """The weights of a 5×5 convolution with 2×2 maximum and ReLU, arranged for a single product."""
 
     def __init__(self, maps: int, channels: int, dtype: str) -> None:
         self.matrix = np.zeros((4 * maps, 6 * (6 * channels + 1)), dtype)  # (S·O, K)
-        self.back = np.zeros((2 * 6 * channels, 3 * 4 * maps), dtype)  # of the input's gradient
+        self.back = np.zeros((2 * 6 * channels, 3 * 4 * maps), dtype)  # for the input's gradient
 
     def lay_out(self, w: Array, b: Array) -> None:
-        """The kernel at its four shifts, and the bias at the first one of each patch."""
+        """Write the kernel at its four shifts, and the bias at the first row of ones of each patch."""
         shifts, ones = self._parts(self.matrix, w.shape)
         for r, s in np.ndindex(2, 2):
             shifts[r, s, :, r : r + 5, :, s : s + 5] = w.transpose(0, 2, 1, 3)
@@ -66,7 +66,7 @@ class ConvPool:
         self.back.reshape(2, 6 * channels, 3, 4 * maps)[...] = pairs.transpose(2, 3, 1, 0)
 
     def fold(self, dmatrix: Array, dw: Array, db: Array) -> None:
-        """`lay_out` read backwards: what was copied four times gets the sum of four gradients; added."""
+        """The reverse of `lay_out`: add the sum of the gradients of the four copies to dw and db."""
         shifts, ones = self._parts(dmatrix, dw.shape)
         for r, s in np.ndindex(2, 2):
             dw += shifts[r, s, :, r : r + 5, :, s : s + 5].transpose(0, 2, 1, 3)
@@ -74,26 +74,26 @@ class ConvPool:
 
     @staticmethod
     def _parts(matrix: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Views of the matrix: the kernels (2, 2, O, 6, C, 6), and the places of the ones (2, 2, O, 6)."""
+        """Views of the matrix: the kernels (2, 2, O, 6, C, 6), and the columns of the ones (2, 2, O, 6)."""
         maps, channels = shape[:2]
         whole = matrix.reshape(2, 2, maps, 6, -1)
         return whole[..., :-1].reshape(2, 2, maps, 6, channels, 6), whole[..., -1]
 
 
 class Stage:
-    """The buffers of one ConvPool for N digits, and what happens in them."""
+    """The buffers of a ConvPool for N digits, and its forward and backward pass."""
 
     def __init__(self, layer: ConvPool, x: Array, pooled: Array) -> None:
-        """x: (H, C, H, N) and pooled: (P, O, Q, N), where the stage reads and writes."""
+        """x (H, C, H, N) is the input buffer, pooled (P, O, Q, N) the output buffer."""
         self.layer, self.x, self.pooled = layer, x, pooled
         (side, channels, _, n), (p, maps, q, _) = x.shape, pooled.shape
-        strips = np.ones((side, 6 * channels + 1, q, n), x.dtype)  # what is never written stays one
+        strips = np.ones((side, 6 * channels + 1, q, n), x.dtype)  # rows that are never written stay one
         self.strips = strips[:, :-1].reshape(side, channels, 6, q, n)
         high, wide, deep, item = x.strides
         self.columns = as_strided(x, self.strips.shape, (high, wide, deep, 2 * deep, item))
         self.patches = windows(strips.reshape(side, -1, q * n), 6, 2)  # (P, K, Q·N)
         turned = (p, q * n, layer.matrix.shape[1])
-        self.rows = np.empty(turned, x.dtype) if q * n < FEW else None  # patches copied out, each a row
+        self.rows = np.empty(turned, x.dtype) if q * n < FEW else None  # copies of the patches, each a row
         around = np.zeros((p + 4, 4 * maps, q * n), x.dtype)  # two rows of zeros on both sides
         self.outputs = around[2:-2]  # (P, S·O, Q·N)
         self.slabs = self.outputs.reshape(p, 4, maps, q, n)
@@ -103,20 +103,20 @@ class Stage:
         self.dpairs = np.empty((side // 2, len(layer.back), q * n), x.dtype)
 
     def forward(self) -> None:
-        """Lay out the strips, multiply, take the maximum of four slabs and of zero."""
+        """Copy the strips, multiply, and take the maximum of four slabs and zero."""
         np.copyto(self.strips, self.columns)
         if self.rows is None:
             np.matmul(self.layer.matrix, self.patches, out=self.outputs)
-        else:  # of a single digit: one product with as many columns as the matrix has rows
+        else:  # a single digit: one product with as many columns as the matrix has rows
             np.copyto(self.rows, self.patches.transpose(0, 2, 1))
             products = self.rows.reshape(-1, self.rows.shape[2]) @ self.layer.matrix.T
             np.copyto(self.outputs, products.reshape(*self.rows.shape[:2], -1).transpose(0, 2, 1))
         np.maximum.reduce(self.slabs, axis=1, out=self.pooled, initial=0)
 
     def backward(self, dpooled: Array, dw: Array, db: Array) -> None:
-        """Add the gradients of the parameters; `slabs` and `dpooled` are consumed.
+        """Add the gradients of the parameters; this overwrites `slabs` and `dpooled`.
 
-        A winner takes the cotangent away, so that equal ones behind it find zero: the first one wins.
+        The first largest value takes the cotangent and sets it to zero, so later equal values get nothing.
         """
         np.greater(self.pooled, 0, out=self.winners)  # the gate of ReLU
         dpooled *= self.winners
@@ -130,9 +130,8 @@ class Stage:
         self.layer.fold(self.dmatrices.sum(axis=0), dw, db)
 
     def input_gradient(self, dx: Array) -> None:
-        """After `backward`: rows 2a and 2a + 1 are covered by patches a − 2, a − 1 and a, one product.
-
-        Then what the strips copied is added up, one column of the patch at a time.
+        """The gradient of the input, after `backward`: patches a − 2, a − 1 and a cover rows 2a and 2a + 1,
+        so one product gives these rows. Then the copies in the strips are summed, column by column.
         """
         np.matmul(self.layer.back, self.covering, out=self.dpairs)
         dstrips, q = self.dpairs.reshape(self.strips.shape), self.pooled.shape[2]
@@ -142,7 +141,7 @@ class Stage:
 
 
 class Buffers:
-    """All that N digits need on their way through the network and back."""
+    """All buffers for the forward and backward pass of N digits."""
 
     def __init__(self, model: "LeNet", n: int) -> None:
         def empty(*shape: int) -> Array:
@@ -162,9 +161,10 @@ class Buffers:
 
 
 class LeNet:
-    """Images (N, 1, 28, 28) to logits (N, 10). After `params` change, `lay_out` must follow.
+    """Images (N, 1, 28, 28) to logits (N, 10). Call `lay_out` after every change of `params`.
 
-    Parameters and velocity are views into one vector each, so that an SGD step is six calls, not sixty.
+    Parameters are views into a single vector, and so is the velocity, so an SGD step takes six calls, not
+    sixty.
     """
 
     def __init__(self, dtype: str = "float32") -> None:
@@ -174,7 +174,7 @@ class LeNet:
         self._buffers = lru_cache(maxsize=4)(lambda n: Buffers(self, n))
 
     def lay_out(self) -> None:
-        """Bring the kernels into the form that the products use."""
+        """Copy the kernels into the matrices of the products."""
         self.conv1.lay_out(self.params["conv1.weight"], self.params["conv1.bias"])
         self.conv2.lay_out(self.params["conv2.weight"], self.params["conv2.bias"])
 
@@ -185,11 +185,11 @@ class LeNet:
         return logits
 
     def forward(self, images: Array, logits: Array) -> Buffers:
-        """One chunk, its logits written to `logits`; the buffers hold what `backward` needs."""
+        """Run a chunk and write its logits to `logits`. Returns the buffers, which `backward` needs."""
         return self.forward_in(self._buffers(len(images)), images, logits)
 
     def forward_in(self, buffers: Buffers, images: Array, logits: Array) -> Buffers:
-        """`forward`, in the buffers given."""
+        """`forward` with given buffers."""
         p = self.params
         np.copyto(buffers.images, images[:, 0].transpose(1, 2, 0))
         buffers.stage1.forward()
@@ -204,9 +204,9 @@ class LeNet:
         return buffers
 
     def backward(self, dlogits: Array, buffers: Buffers, d: dict[str, Array]) -> None:
-        """Add one chunk's gradients to `d`, after its `forward`."""
+        """Add the gradients of a chunk to `d`, after its `forward`."""
         p, dy = self.params, dlogits.T
-        # Of one digit every element is one product: BLAS takes four times as long for it.
+        # For a single digit, each element is a single product; BLAS would take four times as long.
         outer = np.multiply if len(dlogits) == 1 else np.matmul
         for name, x, dx in (
             ("logits", buffers.relu4, buffers.drelu4),
@@ -216,7 +216,7 @@ class LeNet:
             d[f"{name}.weight"] += outer(dy, x.T, out=self.scratch[f"{name}.weight"])
             d[f"{name}.bias"] += dy.sum(axis=1)
             dy = np.matmul(p[f"{name}.weight"].T, dy, out=dx)
-            if name != "fc1":  # what comes before fc1 is gated where it is pooled
+            if name != "fc1":  # the gate before fc1 is part of the pooling
                 dy *= x > 0
         buffers.stage2.backward(buffers.dpool2, d["conv2.weight"], d["conv2.bias"])
         buffers.stage2.input_gradient(buffers.dpool1)
@@ -224,7 +224,7 @@ class LeNet:
 
 
 def flat_parameters(dtype: DTypeLike) -> tuple[Array, dict[str, Array]]:
-    """A vector of zeros, and its parts under the parameters' names and in their shapes."""
+    """A vector of zeros, and views of it with the names and shapes of the parameters."""
     sizes = {name: int(np.prod(shape)) for name, shape in PARAM_SHAPES.items()}
     flat = np.zeros(sum(sizes.values()), dtype)
     parts = np.split(flat, np.cumsum(list(sizes.values()))[:-1])
@@ -232,9 +232,9 @@ def flat_parameters(dtype: DTypeLike) -> tuple[Array, dict[str, Array]]:
 
 
 def activations(model: LeNet, images: Array) -> dict[str, Array]:
-    """The output of every layer, by name: what the products computed, put back into (N, C, H, W).
+    """The output of every layer, by name: results of the products, transposed to (N, C, H, W).
 
-    The maxima and gates are taken anew, since the fast path never makes relu1 and relu2 at full size.
+    Maxima and gates are computed separately, because the fast path never makes relu1 and relu2 at full size.
     """
     y = {name: np.empty((len(images), *shape), model.flat.dtype) for name, shape in ACTIVATION_SHAPES.items()}
     for start in range(0, len(images), CHUNK):
@@ -253,7 +253,7 @@ def activations(model: LeNet, images: Array) -> dict[str, Array]:
 
 @dataclass
 class FlatSGD(SGD):
-    """SGD, whose `velocity` and `gradient` are each the parts of one vector."""
+    """SGD with `velocity` and `gradient` as views into a vector each."""
 
     all_velocity: Array
     all_gradient: Array
@@ -261,13 +261,13 @@ class FlatSGD(SGD):
 
 
 def gradients(model: LeNet, images: Array, labels: Array) -> tuple[Array, dict[str, Array]]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     _, gradient = flat_parameters(model.flat.dtype)
     return _add_gradients(model, images, labels, gradient), gradient
 
 
 def _add_gradients(model: LeNet, images: Array, labels: Array, gradient: dict[str, Array]) -> Array:
-    """`gradients`, added to what is there; each chunk's mean counts as its share of the batch."""
+    """Add `gradients` to `gradient`; the mean of each chunk is weighted by its share of the batch."""
     loss = model.flat.dtype.type(0)
     for start in range(0, len(images), CHUNK):
         some, targets = images[start : start + CHUNK], labels[start : start + CHUNK]
@@ -291,7 +291,7 @@ def backward(model: LeNet, images: Array, cotangent: Array) -> dict[str, Array]:
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, Array]) -> FlatSGD:
-    """SGD by the recipe, from the velocity given."""
+    """SGD with the constants of the recipe, starting with this velocity."""
     (v, parts), (g, gradient) = flat_parameters(model.flat.dtype), flat_parameters(model.flat.dtype)
     for name, start in velocity.items():
         parts[name][...] = start
@@ -299,7 +299,7 @@ def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, Array]) -> 
 
 
 def train_step(model: LeNet, optimizer: FlatSGD, images: Array, labels: Array, rate: float) -> Array:
-    """One step at learning rate η = `rate`; the loss before it. All parameters in six calls."""
+    """An SGD step at learning rate η = `rate`; returns the loss before it. All parameters take six calls."""
     w, v, g = model.flat, optimizer.all_velocity, optimizer.all_gradient
     g.fill(0)
     loss = _add_gradients(model, images, labels, optimizer.gradient)

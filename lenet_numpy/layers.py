@@ -1,9 +1,9 @@
-"""Every layer as a forward/backward pair, in NumPy alone.
+"""Every layer as a pair of forward and backward functions, with NumPy only.
 
-A forward function returns its output and a cache: whatever its backward function needs again. A
-backward function takes the cotangent `dy`, the gradient of some scalar with respect to the layer's
-output, and returns the gradient of the same scalar with respect to each input: the chain rule, one
-layer at a time. Arguments are never changed.
+A forward function returns its output and a cache with everything that its backward function needs. A
+backward function takes the cotangent `dy`, the gradient of a scalar with respect to the layer's output, and
+returns the gradient of this scalar with respect to each input. This is the chain rule, layer by layer.
+Arguments are never changed.
 
 Letters: N batch; C, O input and output channels; H, W height and width of the input; KH, KW of the
 kernel; P, Q height and width of the output; D, E input and output features.
@@ -22,12 +22,12 @@ Cache = tuple[Any, ...]
 
 
 def conv2d_definition(x: Array, w: Array, b: Array, *, stride: int = 1, padding: int = 0) -> Array:
-    """The convolution of every framework, as its definition: nested loops. Slow; the specification.
+    """The definition of convolution in all frameworks, as nested loops. It is slow, and is the specification.
 
         y[n,o,p,q] = b[o] + Σ_{c,i,j} w[o,c,i,j] · x[n, c, s·p + i − padding, s·q + j − padding]
 
-    with x zero outside its edges. The kernel is not flipped: mathematicians call this
-    cross-correlation. Shapes as in `conv2d`.
+    with x zero outside its edges. The kernel is not flipped; in mathematics this is a cross-correlation.
+    Shapes are those of `conv2d`.
     """
     (n_images, channels, height, width), (maps, _, kh, kw) = x.shape, w.shape
     rows = (height + 2 * padding - kh) // stride + 1
@@ -44,9 +44,9 @@ def conv2d_definition(x: Array, w: Array, b: Array, *, stride: int = 1, padding:
 
 
 def conv2d(x: Array, w: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Cache]:
-    """Convolution as one matrix product: every patch under the kernel becomes a column (im2col).
+    """Convolution as a matrix product: every patch under the kernel becomes a column (im2col).
 
-    The patches are a view: no pixel moves until the matrix is laid out for the product.
+    The patches are a view: no pixel is copied until the matrix for the product is made.
 
     Args:
         x: (N, C, H, W).
@@ -70,15 +70,14 @@ def conv2d(x: Array, w: Array, b: Array, *, stride: int = 1, padding: int = 0) -
 def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Gradients of the convolution.
 
-    y is linear in each argument, so every gradient sends dy back along the products of the
-    definition:
+    y is linear in each argument, so each gradient sums dy over the products of the definition:
 
         db[o]       = Σ_{n,p,q} dy[n,o,p,q]
         dw[o,c,i,j] = Σ_{n,p,q} dy[n,o,p,q] · x[n, c, s·p + i − padding, s·q + j − padding]
         dx[n,c,h,w] = Σ_{o,i,j} dy[n,o,p,q] · w[o,c,i,j]   over the (p, q) whose patch covers (h, w)
 
-    Patches overlap, so that the last sum *adds* what every patch returns to the same pixel (col2im):
-    one shifted addition for each of the KH·KW kernel positions.
+    Patches overlap, so the last sum *adds* the contributions of all patches to the same pixel (col2im), with
+    a shifted addition for each of the KH·KW kernel positions.
 
     Args:
         dy: (N, O, P, Q).
@@ -100,7 +99,7 @@ def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
 
 
 def conv2d_parameter_gradients(dy: Array, cache: Cache) -> tuple[Array, Array]:
-    """dw and db of `conv2d_backward` alone: all that a first layer needs, as nothing lies before it."""
+    """dw and db of `conv2d_backward`, without dx: the first layer needs no gradient of its input."""
     cols, w, *_ = cache
     dy = dy.reshape(*dy.shape[:2], -1)  # (N, O, P·Q)
     dw = (dy @ cols.transpose(0, 2, 1)).sum(axis=0).reshape(w.shape)
@@ -111,7 +110,7 @@ def conv2d_parameter_gradients(dy: Array, cache: Cache) -> tuple[Array, Array]:
 
 
 def max_pool2d_definition(x: Array, *, size: int, stride: int) -> Array:
-    """Maximum over windows, as its definition: nested loops. Slow; the specification.
+    """The definition of max pooling, as nested loops. It is slow, and is the specification.
 
     y[n,c,p,q] = max_{i,j < size} x[n, c, stride·p + i, stride·q + j]
     """
@@ -144,10 +143,10 @@ def max_pool2d(x: Array, *, size: int, stride: int) -> tuple[Array, Cache]:
 
 
 def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
-    """The cotangent goes to the winner of each window, and to nothing else.
+    """Gradient of max pooling: the cotangent goes only to the largest value of each window.
 
-    Where several values tie, the first in row order wins: maximum has no derivative there, and one
-    choice must be everybody's.
+    If several values tie, it goes to the first in row order. The maximum has no derivative there, so all
+    ports must make the same choice.
 
     Args:
         dy: (N, C, P, Q).
@@ -159,7 +158,7 @@ def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
     x, y, size, stride = cache
     rows, columns = y.shape[2:]
     dx = np.zeros_like(x)
-    waiting = np.ones(y.shape, bool)  # windows whose winner has not been met yet
+    waiting = np.ones(y.shape, bool)  # windows whose largest value is not found yet
     for i, j in np.ndindex(size, size):
         wins = waiting & (_tap(x, i, j, stride, rows, columns) == y)
         _tap(dx, i, j, stride, rows, columns)[...] += dy * wins
@@ -168,11 +167,11 @@ def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
 
 
 def _tap(x: Array, i: int, j: int, stride: int, rows: int, columns: int) -> Array:
-    """View (N, C, P, Q) of what every window holds at its position (i, j)."""
+    """View (N, C, P, Q) of the values at position (i, j) of every window."""
     return x[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
 
 
-# --- the rest ----------------------------------------------------------------------------------
+# --- other layers ------------------------------------------------------------------------------
 
 
 def relu(x: Array) -> tuple[Array, Cache]:
@@ -181,13 +180,13 @@ def relu(x: Array) -> tuple[Array, Cache]:
 
 
 def relu_backward(dy: Array, cache: Cache) -> Array:
-    """The gate: dy passes where x > 0. At x = 0 the derivative is taken as 0, as everywhere."""
+    """The gate: dy passes where x > 0. At x = 0 the derivative is defined as 0, as in all ports."""
     (x,) = cache
     return dy * (x > 0)
 
 
 def flatten(x: Array) -> tuple[Array, Cache]:
-    """(N, C, H, W) to (N, C·H·W), the last axis running fastest."""
+    """(N, C, H, W) to (N, C·H·W); the last axis varies fastest."""
     return x.reshape(len(x), -1), (x.shape,)
 
 
@@ -220,8 +219,8 @@ def linear_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
 def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Cache]:
     """Mean over the batch of −log softmax(logits)[label].
 
-    −log p_y = log Σ_k exp(z_k) − z_y. The largest logit is taken off first: it changes nothing, and
-    no exponential overflows.
+    −log p_y = log Σ_k exp(z_k) − z_y. The largest logit is subtracted first: this does not change the value,
+    and no exponential overflows.
 
     Args:
         logits: (N, K).
@@ -238,7 +237,7 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Cache]:
 
 
 def softmax_cross_entropy_backward(cache: Cache) -> Array:
-    """∂loss/∂z_k = (p_k − [k = label]) / N: predicted minus true probability, the mean's 1/N included.
+    """∂loss/∂z_k = (p_k − [k = label]) / N: predicted minus true probability, with the 1/N of the mean.
 
     Returns:
         (N, K).

@@ -30,7 +30,7 @@ class LeNet:
         return self.forward(images)[0]["logits"]
 
     def forward(self, images: Array) -> tuple[dict[str, Array], dict[str, Cache]]:
-        """Every activation, and every cache that `backward` needs."""
+        """All activations, and all caches that `backward` needs."""
         p, y, cache = self.params, {}, {}
         y["conv1"], cache["conv1"] = conv2d(images, p["conv1.weight"], p["conv1.bias"], padding=2)
         y["relu1"], cache["relu1"] = relu(y["conv1"])
@@ -47,7 +47,7 @@ class LeNet:
         return y, cache
 
     def backward(self, dlogits: Array, cache: dict[str, Cache]) -> dict[str, Array]:
-        """The forward pass read from its end: the cotangent of the logits to every gradient."""
+        """All gradients from the cotangent of the logits: the layers of the forward pass in reverse order."""
         d = {}
         dx, d["logits.weight"], d["logits.bias"] = linear_backward(dlogits, cache["logits"])
         dx = relu_backward(dx, cache["relu4"])

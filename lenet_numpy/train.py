@@ -18,7 +18,7 @@ class SGD:
 
 
 def gradients(model: LeNet, images: Array, labels: Array) -> tuple[Array, dict[str, Array]]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     outputs, cache = model.forward(images)
     loss, loss_cache = softmax_cross_entropy(outputs["logits"], labels)
     return loss, model.backward(softmax_cross_entropy_backward(loss_cache), cache)
@@ -31,7 +31,7 @@ def backward(model: LeNet, images: Array, cotangent: Array) -> dict[str, Array]:
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, Array]) -> SGD:
-    """SGD by the recipe, from the velocity given."""
+    """SGD with the constants of the recipe, starting with this velocity."""
     return SGD(recipe.momentum, recipe.weight_decay, velocity)
 
 
@@ -41,7 +41,7 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, Array]:
 
 
 def train_step(model: LeNet, optimizer: SGD, images: Array, labels: Array, rate: float) -> Array:
-    """One step at learning rate η = `rate`; the loss before it."""
+    """An SGD step at learning rate η = `rate`; returns the loss before it."""
     loss, gradient = gradients(model, images, labels)
     for name, w in named_parameters(model).items():
         v = optimizer.velocity[name]

@@ -14,8 +14,8 @@ from lenet_tf.weights import named_parameters
 class SGD:
     """v ← μ·v + g + λ·w, w ← w − η·v.
 
-    Not `keras.optimizers.SGD`: that keeps η inside the velocity (v ← μ·v − η·g), another trajectory
-    as soon as the rate changes, and its `weight_decay` is decoupled from the gradient.
+    This is not `keras.optimizers.SGD`, which has η inside the velocity (v ← μ·v − η·g) and so follows
+    another trajectory after the rate changes; its `weight_decay` is decoupled from the gradient.
     """
 
     momentum: float
@@ -24,7 +24,7 @@ class SGD:
 
 
 def gradients(model: LeNet, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     with tf.GradientTape() as tape:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(images))
         loss = tf.reduce_mean(losses)
@@ -39,7 +39,7 @@ def backward(model: LeNet, images: tf.Tensor, cotangent: tf.Tensor) -> dict[str,
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, np.ndarray]) -> SGD:
-    """SGD by the recipe, from the velocity given."""
+    """SGD with the constants of the recipe, starting with this velocity."""
     variables = {name: tf.Variable(v) for name, v in velocity.items()}
     return SGD(recipe.momentum, recipe.weight_decay, variables)
 
@@ -52,7 +52,7 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, tf.Variable]:
 def train_step(
     model: LeNet, optimizer: SGD, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor
 ) -> tf.Tensor:
-    """One step at learning rate η = `rate`; the loss before it."""
+    """An SGD step at learning rate η = `rate`; returns the loss before it."""
     loss, gradient = gradients(model, images, labels)
     for name, w in named_parameters(model).items():
         v = optimizer.velocity[name]

@@ -1,4 +1,4 @@
-"""Shared layout ↔ framework layout. TensorFlow counts channels last: nearly every array is permuted."""
+"""Shared layout ↔ framework layout. TensorFlow has channels last: nearly every array is permuted."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,7 +6,7 @@ import tensorflow as tf
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet_tf.model import LeNet
 
-CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # what `flatten` flattens
+CHANNELS, ROWS, COLUMNS = ACTIVATION_SHAPES["pool2"]  # the maps that `flatten` flattens
 
 
 def images_to_framework(images: np.ndarray) -> tf.Tensor:
@@ -28,10 +28,10 @@ def activations_to_shared(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray
 
 
 def to_framework(name: str, array: np.ndarray) -> np.ndarray:
-    """One parameter, from the shared layout: OIHW to HWIO, (out, in) to (in, out).
+    """Convert a parameter from the shared layout: OIHW to HWIO, (out, in) to (in, out).
 
-    `fc1` reads what `flatten` made of (H, W, C), so that its inputs are permuted as well. Decided by
-    name: by shape, a square dense layer would pass untransposed.
+    The inputs of `fc1` are permuted as well, because `flatten` reads (H, W, C). The name decides, not the
+    shape, because a square dense layer must be transposed too.
     """
     match name:
         case "conv1.weight" | "conv2.weight":
@@ -46,7 +46,7 @@ def to_framework(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def to_shared(name: str, value: np.ndarray) -> np.ndarray:
-    """One parameter, to the shared layout: `to_framework` undone, copied."""
+    """Convert a parameter to the shared layout: the inverse of `to_framework`, as a copy."""
     match name:
         case "conv1.weight" | "conv2.weight":
             array = value.transpose(3, 2, 0, 1)
@@ -70,11 +70,11 @@ def named_parameters(model: LeNet) -> dict[str, tf.Variable]:
 
 
 def load_params(model: LeNet, params: dict[str, np.ndarray]) -> None:
-    """Shared weights into the model."""
+    """Load shared weights into the model."""
     for name, parameter in named_parameters(model).items():
         parameter.assign(to_framework(name, params[name]))
 
 
 def read_params(model: LeNet) -> dict[str, np.ndarray]:
-    """The model's weights back in the shared layout, copied."""
+    """A copy of the model's weights in the shared layout."""
     return {name: to_shared(name, parameter.numpy()) for name, parameter in named_parameters(model).items()}

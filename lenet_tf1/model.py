@@ -7,7 +7,7 @@ class LeNet:
     """Images (N, 28, 28, 1) to logits (N, 10)."""
 
     def __init__(self, dtype: str = "float32") -> None:
-        self.graph = tf.Graph()  # its own: the default graph belongs to the whole process
+        self.graph = tf.Graph()  # not the default graph, which belongs to the whole process
         self.session = tf.Session(graph=self.graph)
         self.parameters: dict[str, tf.Variable] = {}
         with self.graph.as_default():
@@ -27,7 +27,7 @@ class LeNet:
 
 
 def activations(model: LeNet, images: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The output of every layer, by name. Nothing is computed here: these are nodes of the graph."""
+    """The output of every layer, by name. These are nodes of the graph; nothing is computed here."""
     p, y = model.parameters, {}
     y["conv1"] = tf.nn.conv2d(images, p["conv1.weight"], [1, 1, 1, 1], padding="SAME") + p["conv1.bias"]
     y["relu1"] = tf.nn.relu(y["conv1"])

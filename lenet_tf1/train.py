@@ -14,8 +14,8 @@ from lenet_tf1.weights import named_parameters
 class SGD:
     """v ← μ·v + g + λ·w, w ← w − η·v.
 
-    `tf.train.MomentumOptimizer`'s own rule, given g + λ·w for a gradient (as a loss with
-    λ·`tf.nn.l2_loss(w)` added has it). Its slots hold v: variables that `train_step` adds to the graph.
+    This is the rule of `tf.train.MomentumOptimizer` with g + λ·w as the gradient, as from a loss with
+    λ·`tf.nn.l2_loss(w)`. Its slots hold v; these are variables that `train_step` adds to the graph.
     """
 
     momentum: float
@@ -24,7 +24,7 @@ class SGD:
 
 
 def gradients(model: LeNet, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model(images))
     loss, parameters = tf.reduce_mean(losses), named_parameters(model)
     return loss, dict(zip(parameters, tf.gradients(loss, list(parameters.values())), strict=True))
@@ -38,7 +38,7 @@ def backward(model: LeNet, images: tf.Tensor, cotangent: tf.Tensor) -> dict[str,
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, np.ndarray]) -> SGD:
-    """SGD by the recipe, from the velocity given: the session's to assign, once there are slots for it."""
+    """SGD with the constants of the recipe, starting with this velocity: a session assigns it later."""
     return SGD(recipe.momentum, recipe.weight_decay)
 
 
@@ -50,10 +50,10 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, tf.Variable]:
 def train_step(
     model: LeNet, optimizer: SGD, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor
 ) -> tf.Tensor:
-    """One step at learning rate η = `rate`; the loss before it."""
+    """An SGD step at learning rate η = `rate`; returns the loss before it."""
     loss, gradient = gradients(model, images, labels)
     parameters = named_parameters(model)
-    momentum = tf.constant(optimizer.momentum, rate.dtype)  # from a number it would make a float32 tensor
+    momentum = tf.constant(optimizer.momentum, rate.dtype)  # a Python number would become a float32 tensor
     rule = tf.train.MomentumOptimizer(rate, momentum)
     decayed = [(gradient[name] + optimizer.weight_decay * w, w) for name, w in parameters.items()]
     update = rule.apply_gradients(decayed)

@@ -1,7 +1,7 @@
 """LeNet in Theano (Université de Montréal, since 2007): a symbolic graph, differentiated and compiled.
 
-One writes expressions of symbols, in which nothing is computed; `grad` extends them by their own
-derivatives; `function` rewrites the whole and makes a callable of it. TensorFlow took this design over,
-and JAX its heart: trace, differentiate, compile. Theano's development ended in 2017; what runs here is
-PyTensor, its maintained continuation: for `import pytensor.tensor as pt` read `import theano.tensor as T`.
+The user writes symbolic expressions, which compute nothing; `grad` adds the expressions of their derivatives;
+`function` rewrites all of them and compiles a callable. TensorFlow adopted this design, and JAX its core:
+trace, differentiate, compile. Theano's development ended in 2017. This port runs on PyTensor, its maintained
+successor: read `import pytensor.tensor as pt` as `import theano.tensor as T`.
 """

@@ -1,8 +1,8 @@
-"""What `theano.tensor.nnet` and `theano.tensor.signal` had and PyTensor has left behind, in PyTensor's terms.
+"""Operators of `theano.tensor.nnet` and `theano.tensor.signal` that PyTensor lacks, written with PyTensor.
 
-Theano's operators were C and CUDA with a gradient each; these are expressions, and `grad` derives the
-gradient. Names and arguments are Theano's as far as they go. A condition of `switch` is shut off from the
-gradient: nothing comes from there but a zero in float64, PyTensor's default, in whatever dtype the rest.
+Theano's operators were C and CUDA code with a gradient each; these are expressions, and `grad` derives the
+gradient. Names and arguments are a subset of Theano's. A condition of `switch` is disconnected from the
+gradient: otherwise it would contribute a zero in float64, PyTensor's default, whatever the other dtypes.
 
 Letters: N batch; C, O input and output channels; H, W height and width of the input; KH, KW of the
 kernel; P, Q height and width of the output. Only N is unknown while the graph is built.
@@ -17,14 +17,14 @@ from pytensor.tensor import TensorVariable
 def conv2d(
     x: TensorVariable, w: TensorVariable, *, border_mode: int = 0, filter_flip: bool = True
 ) -> TensorVariable:
-    """`theano.tensor.nnet.conv2d`: one matrix product with every patch under the kernel (im2col).
+    """`theano.tensor.nnet.conv2d`: a matrix product with all patches under the kernel (im2col).
 
     Args:
         x: (N, C, H, W).
         w: (O, C, KH, KW).
         border_mode: rows and columns of zeros added on each side.
-        filter_flip: turn the kernel by 180° first, the convolution of mathematicians; Theano's default.
-            Without, the cross-correlation that every other framework calls a convolution.
+        filter_flip: turn the kernel by 180° first, as in mathematics; Theano's default. Without it, this is
+            the cross-correlation that every other framework calls a convolution.
 
     Returns:
         (N, O, P, Q), P = H + 2·border_mode − KH + 1 and Q likewise.
@@ -44,12 +44,12 @@ def conv2d(
 
 
 def pool_2d(x: TensorVariable, ws: int) -> TensorVariable:
-    """`theano.tensor.signal.pool.pool_2d`: maximum over windows of ws×ws, side by side; the rest is dropped.
+    """`theano.tensor.signal.pool.pool_2d`: maximum over adjacent windows of ws×ws; the rest is dropped.
 
-    Where several values tie, the gradient goes to the first in row order, as in every port: a later one
-    replaces it only if it is greater, and `switch` sends the gradient where it took the value from.
-    Theano itself sent all of it to each of them on a CPU, and to one by cuDNN (its issue 5404);
-    `pt.max` still sends it to all.
+    If several values tie, the gradient goes to the first in row order, as in every port: a later value
+    replaces it only if it is greater, and `switch` sends the gradient to the value that it selected.
+    Theano itself sent the whole gradient to each of them on a CPU, and to one of them with cuDNN (issue
+    5404); `pt.max` still sends it to all.
 
     Args:
         x: (N, C, H, W).
@@ -77,9 +77,9 @@ def relu(x: TensorVariable) -> TensorVariable:
 def softmax_cross_entropy(logits: TensorVariable, labels: TensorVariable) -> TensorVariable:
     """`theano.tensor.nnet.categorical_crossentropy(softmax(logits), labels).mean()`.
 
-    The largest logit is taken off first, so that no exponential overflows. It changes nothing, and no
-    gradient is sent through it. Theano's users left this to its rewrites; `log_softmax` of PyTensor is an
-    operator that Numba compiles in any mode, which takes longer than all the rest.
+    The largest logit is subtracted first, so that no exponential overflows. This does not change the value,
+    and no gradient passes through it. Theano's users left this to its rewrites; PyTensor's `log_softmax` is
+    an operator that Numba compiles in every mode, which takes longer than everything else.
 
     Args:
         logits: (N, K).

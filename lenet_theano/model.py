@@ -33,10 +33,10 @@ class LeNet:
 
 
 def activations(model: LeNet, images: TensorVariable) -> dict[str, TensorVariable]:
-    """The output of every layer, by name: expressions of `images`, nothing is computed here.
+    """The output of every layer, by name: expressions of `images`; nothing is computed here.
 
-    Theano's trap: its `conv2d` turns the kernel by 180° unless told not to. Weights from any other
-    framework then give other digits, without an error; the few kernels that are symmetric hide it.
+    By default, Theano's `conv2d` turns the kernel by 180°. With weights from any other framework, this gives
+    wrong digits without an error; symmetric kernels hide it.
     """
     p, y = model.params, {}
     y["conv1"] = conv2d(images, p["conv1.weight"], border_mode=2, filter_flip=False)

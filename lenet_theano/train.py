@@ -18,8 +18,8 @@ from lenet_theano.weights import named_parameters
 class SGD:
     """v ← μ·v + g + λ·w, w ← w − η·v.
 
-    All are shared variables, μ and λ too: one compiled step serves every recipe. A Python float in a
-    float32 expression would besides widen it to float64.
+    All are shared variables, including μ and λ, so a single compiled step serves every recipe. Also, a Python
+    float would widen a float32 expression to float64.
     """
 
     momentum: TensorSharedVariable
@@ -30,7 +30,7 @@ class SGD:
 def gradients(
     model: LeNet, images: TensorVariable, labels: TensorVariable
 ) -> tuple[TensorVariable, dict[str, TensorVariable]]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     parameters = named_parameters(model)
     loss = softmax_cross_entropy(model(images), labels)
     return loss, dict(zip(parameters, grad(loss, list(parameters.values())), strict=True))
@@ -44,7 +44,7 @@ def backward(model: LeNet, images: TensorVariable, cotangent: TensorVariable) ->
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, np.ndarray]) -> SGD:
-    """SGD by the recipe, from the velocity given."""
+    """SGD with the constants of the recipe, starting with this velocity."""
     variables = {name: shared(v, name=f"velocity of {name}", shape=v.shape) for name, v in velocity.items()}
     dtype = velocity["logits.bias"].dtype
     momentum, weight_decay = (shared(np.asarray(c, dtype)) for c in (recipe.momentum, recipe.weight_decay))
@@ -59,10 +59,10 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, TensorSharedVariable
 def train_step(
     model: LeNet, optimizer: SGD, images: TensorVariable, labels: TensorVariable, rate: TensorVariable
 ) -> tuple[TensorVariable, dict[TensorSharedVariable, TensorVariable]]:
-    """One step at learning rate η = `rate`; the loss before it.
+    """An SGD step at learning rate η = `rate`; returns the loss before it.
 
-    Nothing moves yet: the step is a table of updates, variable → its next value, that `function` carries
-    out at the end of every call, all of them from the old values.
+    This computes nothing yet: the step is a table of updates, {variable: its next value}. `function` applies
+    all of them at the end of every call, from the old values.
     """
     loss, gradient = gradients(model, images, labels)
     updates: dict[TensorSharedVariable, TensorVariable] = {}

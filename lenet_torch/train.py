@@ -11,7 +11,7 @@ from lenet_torch.weights import named_parameters
 
 
 def gradients(model: LeNet, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean softmax cross-entropy over the batch, and its gradient for every parameter."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
     parameters = named_parameters(model)
     loss = F.cross_entropy(model(images), labels)
     return loss, dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
@@ -25,7 +25,7 @@ def backward(model: LeNet, images: Tensor, cotangent: Tensor) -> dict[str, Tenso
 
 
 def make_optimizer(model: LeNet, recipe: Recipe, velocity: dict[str, Tensor]) -> SGD:
-    """SGD by the recipe, from the velocity given."""
+    """SGD with the constants of the recipe, starting with this velocity."""
     optimizer = SGD(
         model.parameters(),
         lr=recipe.learning_rate,
@@ -46,7 +46,7 @@ def get_velocity(model: LeNet, optimizer: SGD) -> dict[str, Tensor]:
 
 
 def train_step(model: LeNet, optimizer: SGD, images: Tensor, labels: Tensor, rate: float) -> Tensor:
-    """One step at learning rate η = `rate`; the loss before it."""
+    """An SGD step at learning rate η = `rate`; returns the loss before it."""
     optimizer.param_groups[0]["lr"] = rate
     optimizer.zero_grad()
     loss = F.cross_entropy(model(images), labels)

@@ -1,1 +1,1 @@
-"""The workshop: ports to break and to mend."""
+"""The workshop: notebooks, their self-checks, and a gallery of ports with planted bugs."""

@@ -1,11 +1,11 @@
-"""Self-checks of the exercises: right, not yet, or not right and why, in one line.
+"""Self-checks of the exercises, which print a line: right, not yet, or not right and why.
 
     checks.convolution(conv2d)
 
-A check takes the participant's answer. It prints "not yet: …" as long as the stub is untouched, prints
-"right: …" once the answer is right, and raises NotRight with the first difference otherwise. What decides
-is the judge of the project: bits where nothing rounds, derived bounds where something does, and the
-diagnosis (`lenet.diagnose`) where the answer stands in for a function of the NumPy port.
+A check takes the participant's answer. It prints "not yet: …" while the stub is untouched, prints "right: …"
+if the answer is right, and raises NotRight with the first difference otherwise. The project's own judge
+decides: it compares bits if nothing rounds, and uses derived bounds otherwise. An answer that replaces a
+function of the NumPy port is diagnosed (`lenet.diagnose`).
 """
 
 from collections.abc import Callable, Iterator
@@ -37,22 +37,22 @@ Check = Callable[[Any], None]
 
 
 class NotYet(Exception):
-    """The exercise has not been begun."""
+    """The exercise is still empty."""
 
 
 class NotRight(AssertionError):
-    """The answer is wrong; the text is one line that says where."""
+    """The answer is wrong; the text tells where, in one line."""
 
     def _render_traceback_(self) -> list[str]:
-        """What Jupyter shows: the line, instead of a traceback through this module."""
+        """The text that Jupyter shows instead of a traceback through this module."""
         return [f"not right: {self}"]
 
 
-# --- what checks are made of -------------------------------------------------------------------
+# --- parts of checks ---------------------------------------------------------------------------
 
 
 def check(judge: Callable[[Any], str]) -> Check:
-    """A check out of a judge, which returns what is right about an answer, or raises."""
+    """Make a check from a judge. The judge returns a description of a right answer, or raises."""
 
     @wraps(judge)
     def checked(answer: Any) -> None:
@@ -68,19 +68,19 @@ def check(judge: Callable[[Any], str]) -> Check:
 
 
 def filled_in(value: Any, why: str) -> Any:
-    """`value`, unless it is what a stub returns."""
+    """`value`; raises NotYet if it is the value of a stub."""
     if value is None or value is ...:
         raise NotYet(why)
     return value
 
 
 def called(function: Callable[..., Any], *args: Any) -> Any:
-    """What the participant's function returns; a stub returns None."""
+    """The result of the participant's function; raises NotYet if it is None."""
     return filled_in(function(*args), f"{function.__name__} returns None: fill in its body")
 
 
 def same_form(what: str, value: Any, expected: Any) -> Any:
-    """`value` as an array or a tuple of arrays, refused unless number, shapes and dtypes are as expected."""
+    """`value` as an array or a tuple of arrays. Refuses another number, shape or dtype than expected."""
     if isinstance(expected, tuple):
         if not isinstance(value, tuple | list) or len(value) != len(expected):
             raise NotRight(f"{what} returned {_kind(value)}, expected a tuple of {len(expected)}")
@@ -95,7 +95,7 @@ def same_form(what: str, value: Any, expected: Any) -> Any:
 
 
 def within(what: str, value: Any, expected: Bounded) -> float:
-    """The largest error over its bound, which is at most 1; NotRight names the worst value otherwise."""
+    """The largest ratio of error to bound. If it exceeds 1, NotRight names the worst value."""
     array = np.asarray(value)
     if array.shape != np.shape(expected.value):
         raise NotRight(f"{what} has shape {array.shape}, expected {np.shape(expected.value)}")
@@ -112,18 +112,18 @@ def within(what: str, value: Any, expected: Bounded) -> float:
 
 
 def same(what: str, value: Any, expected: Array) -> None:
-    """Equality to the bit: for integers, and for sums in which nothing rounds."""
+    """Require equality to the bit, for integers and for sums in which nothing rounds."""
     array = np.asarray(value)
     within(what, array, Bounded(expected.astype(np.float64), np.zeros(expected.shape)))
 
 
 def in_network(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any]]) -> str:
-    """The NumPy port with the answer in it, judged and diagnosed as `lenet check` does it.
+    """Put the answer into the NumPy port, and judge and diagnose the port as `lenet check` does.
 
     Args:
         answer: the participant's function.
-        adapters: by the function that is replaced ("lenet_numpy.model.conv2d"): a function of the answer,
-            the right function and its arguments.
+        adapters: {replaced function ("lenet_numpy.model.conv2d"): replacement}; a replacement takes the
+            answer, the right function and its arguments.
     """
     with planted(answer, adapters):
         checked = check_port(ports.open_port("numpy"))
@@ -139,7 +139,7 @@ def in_network(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any
 
 @contextmanager
 def planted(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any]]) -> Iterator[None]:
-    """The answer in the place of functions of the NumPy port, as long as the context lasts."""
+    """Replace functions of the NumPy port by the answer, inside this context."""
     with ExitStack() as stack:
         for target, adapter in adapters.items():
             stack.enter_context(patch(target, _adapted(answer, adapter, resolve_name(target))))
@@ -147,7 +147,7 @@ def planted(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any]])
 
 
 def explained(finding: Finding) -> str:
-    """A finding in one line: where, what was seen, which mistake it is, what mends it."""
+    """A finding in one line: the place, the evidence, the mistake and its remedy."""
     if not finding.known:
         return f"{finding.where} differs, and no known mistake gives these values: {finding.evidence}"
     names = " and ".join(cause.name for cause in finding.causes)
@@ -171,7 +171,7 @@ def _kind(value: Any) -> str:
 
 @check
 def matrix(answer: Callable[..., Any]) -> str:
-    """The matrix of a convolution, on integers: no sum rounds."""
+    """Check the matrix of a convolution, with integers, so that no sum rounds."""
     rng = np.random.default_rng(0)
     for size, height, width in ((3, 5, 7), (2, 6, 4), (1, 3, 4)):
         kernel = rng.permutation(np.arange(1.0, size * size + 1)).reshape(size, size)
@@ -190,7 +190,7 @@ def matrix(answer: Callable[..., Any]) -> str:
 
 @check
 def convolution(answer: Callable[..., Any]) -> str:
-    """A convolution in the place of both of the network's."""
+    """Check a convolution that replaces both of the network's."""
 
     def adapted(answer: Any, right: Any, x: Array, w: Array, b: Array, *, padding: int = 0) -> Any:
         expected, cache = right(x, w, b, padding=padding)
@@ -205,7 +205,7 @@ def convolution(answer: Callable[..., Any]) -> str:
 
 @check
 def cross_entropy(answer: Callable[..., Any]) -> str:
-    """A loss with its gradient, in the place of the network's."""
+    """Check a loss and its gradient, which replace the network's."""
 
     def loss(answer: Any, right: Any, logits: Array, labels: Array) -> Any:
         expected = right(logits, labels)
@@ -219,7 +219,7 @@ def cross_entropy(answer: Callable[..., Any]) -> str:
 
 @check
 def constant(answer: Callable[..., Any]) -> str:
-    """The logits of greatest likelihood: their gradient is zero, up to what four roundings make of them."""
+    """Check the logits of greatest likelihood: their gradient is zero, up to four roundings."""
     labels = test_set().labels[:1000]
     z = np.asarray(called(answer, labels.copy()), np.float64)
     if z.shape != (CLASSES,):
@@ -236,7 +236,7 @@ def constant(answer: Callable[..., Any]) -> str:
 
 @check
 def linear_backward(answer: Callable[..., Any]) -> str:
-    """The dense layer's gradients, in the place of all three."""
+    """Check the gradients of a dense layer, which replace those of all three."""
 
     def adapted(answer: Any, right: Any, dy: Array, cache: Any) -> Any:
         x, w = cache
@@ -248,7 +248,7 @@ def linear_backward(answer: Callable[..., Any]) -> str:
 
 @check
 def pool_backward(answer: Callable[..., Any]) -> str:
-    """Max pooling's gradient, in the place of both."""
+    """Check the gradient of max pooling, which replaces both."""
 
     def adapted(answer: Any, right: Any, dy: Array, cache: Any) -> Any:
         found = called(answer, dy.copy(), cache[0].copy())
@@ -262,7 +262,7 @@ def pool_backward(answer: Callable[..., Any]) -> str:
 
 @check
 def step(answer: Callable[..., Any]) -> str:
-    """One step of SGD, in the place of the port's own, on a run whose rate drops."""
+    """Check an SGD step, which replaces the port's own, in a run with a rate drop."""
 
     def adapted(
         answer: Any, right: Any, model: LeNet, sgd: SGD, images: Array, labels: Array, rate: float
@@ -279,7 +279,7 @@ def step(answer: Callable[..., Any]) -> str:
 
 @check
 def largest_rate(answer: Callable[..., Any]) -> str:
-    """2 / λ_max of matrices made with known eigenvalues, to eight digits, as the exercise asks."""
+    """Check 2 / λ_max, to eight digits, for matrices with known eigenvalues."""
     rng = np.random.default_rng(0)
     for eigenvalues in (np.array([0.1, 0.5, 3.0]), np.linspace(1, 40, 30), np.array([7.0, 1e-3, 2.0, 4.0])):
         basis, _ = np.linalg.qr(rng.standard_normal((len(eigenvalues), len(eigenvalues))))
@@ -297,7 +297,7 @@ def largest_rate(answer: Callable[..., Any]) -> str:
 
 @check
 def torch_forward(answer: Callable[..., Any]) -> str:
-    """A forward pass of one's own, judged on the probes of `lenet check`."""
+    """Check a forward pass on the probes of `lenet check`."""
     given = probe_inputs.standard()
     try:
         verdict = diagnose(given, OwnPort(lambda *args: called(answer, *args)).observe(given))
@@ -310,7 +310,7 @@ def torch_forward(answer: Callable[..., Any]) -> str:
 
 @check
 def to_tf(answer: Callable[..., Any]) -> str:
-    """A conversion of weights, in the place of the TensorFlow port's."""
+    """Check a conversion of weights, which replaces the TensorFlow port's."""
 
     def adapted(answer: Any, right: Any, name: str, array: Array) -> Any:
         return same_form(
@@ -326,7 +326,7 @@ def to_tf(answer: Callable[..., Any]) -> str:
 
 
 def forward_only(port: ports.Port) -> probe_inputs.Observed:
-    """What a port's layers return on the probes; it need not differentiate."""
+    """The activations of a port on the probes; the port need not differentiate."""
 
     def activations(params: ports.Arrays, images: Array) -> ports.Arrays:
         port.load(params)

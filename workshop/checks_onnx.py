@@ -1,4 +1,4 @@
-"""Self-checks of notebook 8, which need `onnx`; what they are made of is in `workshop.checks`."""
+"""Self-checks of notebook 8, which need `onnx`; their parts are in `workshop.checks`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ Answer = Callable[..., Any]
 
 @check
 def head(answer: Answer) -> str:
-    """The nodes from pool2 to logits, behind the given half of the file written by hand."""
+    """Check the nodes from pool2 to logits, after the given half of the hand-written file."""
     nodes, params = called(answer), weights.read()
     given = export(params)
     whole = type(given)()
@@ -44,20 +44,20 @@ def head(answer: Answer) -> str:
 
 @check
 def shared_fc1(answer: Answer) -> str:
-    """TensorFlow's kernel of fc1 in the shared layout, to the bit."""
-    # Every value is the number of its place in the shared layout.
+    """Check TensorFlow's kernel of fc1 in the shared layout, to the bit."""
+    # Each value is the index of its place in the shared layout.
     expected = np.arange(np.prod(PARAM_SHAPES["fc1.weight"]), dtype=np.float32).reshape(120, 400)
     kernel = expected.reshape(120, 16, 5, 5).transpose(2, 3, 1, 0).reshape(400, 120)
     found = same_form("fc1.weight", called(answer, kernel.copy()), expected)
     if np.array_equal(found, expected):
-        return "all 48,000 weights are in their place"
+        return "all 48,000 weights are in the right place"
     if np.array_equal(found, kernel.T):
-        raise NotRight("(out, in) it is, but the columns are still in H, W, C order")
+        raise NotRight("the shape is right, but the columns are still in H, W, C order")
     if np.array_equal(found, kernel.reshape(120, 400)):
-        raise NotRight("a reshape renumbers the values; axes are moved by transpose")
+        raise NotRight("a reshape does not move axes; use transpose")
     row, column = (int(i) for i in np.argwhere(found != expected)[0])
     o, (c, h, w) = int(found[row, column]) // 400, np.unravel_index(int(found[row, column]) % 400, (16, 5, 5))
     raise NotRight(
         f"unit {row}, column {column} holds the weight of unit {o}, map {c}, row {h}, column {w}; "
-        f"{(found != expected).mean():.0%} are out of place"
+        f"{(found != expected).mean():.0%} are in the wrong place"
     )

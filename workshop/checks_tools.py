@@ -1,4 +1,4 @@
-"""Self-checks of notebooks 6 to 10; what they are made of is in `workshop.checks`."""
+"""Self-checks of notebooks 6 to 10; their parts are in `workshop.checks`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,10 +35,10 @@ def dense_bound(answer: Answer) -> str:
     w, x, b = rng.standard_normal((7, 400)), rng.standard_normal((5, 400)), rng.standard_normal(7)
     (_, right), *slips = _bounds(w, x, b)
     found = same_form("the bound", called(answer, w, x, b), right)
-    # Two float64 evaluations of sums of D + 1 positive terms; eight roundings more for the factors.
+    # Both sides are float64 sums of D + 1 positive terms, with eight more roundings for the factors.
     apart = 2 * gamma(400 + 9, U64)
     if (np.abs(found - right) <= apart * right).all():
-        return "no float32 evaluation of a dense layer leaves this, whatever its order"
+        return "every float32 evaluation of a dense layer is within this bound, in any order"
     for slip, bound in slips:
         if (np.abs(found - bound) <= apart * bound).all():
             raise NotRight(slip)
@@ -47,23 +47,23 @@ def dense_bound(answer: Answer) -> str:
 
 
 def _bounds(w: Array, x: Array, b: Array) -> Iterator[tuple[str, Array]]:
-    """The bound of a dense layer, and after it what the usual slips make of it."""
+    """The bound of a dense layer with each of the usual mistakes, and a hint for each."""
     d, u = w.shape[1], FORMATS["float32"].u
     sums, g = np.abs(x) @ np.abs(w).T + np.abs(b), gamma(d + 1, u)
     yield "", g * sums
-    yield "|b| is missing: the sum with the bias is rounded, too", g * (sums - np.abs(b))
-    yield "|w||x| it is, magnitudes before the sum: errors do not cancel", g * (np.abs(x @ w.T) + np.abs(b))
-    yield "|w||x| + |b| it is, magnitudes before the sum: errors do not cancel", g * np.abs(x @ w.T + b)
+    yield "|b| is missing: the sum with the bias is rounded too", g * (sums - np.abs(b))
+    yield "take magnitudes before the sum, |w||x|: errors do not cancel", g * (np.abs(x @ w.T) + np.abs(b))
+    yield "take magnitudes before the sum, |w||x| + |b|: errors do not cancel", g * np.abs(x @ w.T + b)
     yield "u is half the distance from 1 to the next number, 2^-24", gamma(d + 1, 2 * u) * sums
-    yield "that is float64's u, 2^-53; float32's is 2^-24", gamma(d + 1, U64) * sums
-    yield "that is γ_D: with the bias there is one rounding more", gamma(d, u) * sums
-    yield "that is (D+1)·u, without the denominator 1 − (D+1)·u: it is not quite a bound", (d + 1) * u * sums
-    yield "that is one rounding: a product passes through up to D + 1 of them", u * sums
+    yield "you used float64's u, 2^-53; float32's is 2^-24", gamma(d + 1, U64) * sums
+    yield "you used γ_D; with the bias there is one rounding more", gamma(d, u) * sums
+    yield "(D+1)·u lacks the denominator 1 − (D+1)·u: it is slightly too small", (d + 1) * u * sums
+    yield "you counted one rounding; a product goes through up to D + 1", u * sums
 
 
 @check
 def first_different(answer: Answer) -> str:
-    """The first layer of which some value is farther from the expected one than its bound."""
+    """Check the first layer with a value whose error exceeds its bound."""
     value, bound = np.linspace(-1, 1, 12).reshape(3, 4), np.full((3, 4), 0.25)
     expected = dict.fromkeys(("conv1", "relu1", "logits"), (value, bound))
 
@@ -76,10 +76,10 @@ def first_different(answer: Answer) -> str:
         (None, {}, "every value is right"),
         (None, {"relu1": value + 0.25 - 2.0**-20}, "every error is below its bound"),
         ("relu1", {"relu1": off(0.5)}, "one value of relu1 is too large by twice its bound"),
-        ("relu1", {"relu1": off(-0.5)}, "one value of relu1 is too small: it is the magnitude that counts"),
-        ("conv1", {"logits": off(9), "conv1": off(0.5)}, "conv1 is off, too, and comes first"),
-        ("logits", {"logits": off(np.nan)}, "a NaN lies within no bound, though `error > bound` is False"),
-        ("relu1", {"relu1": off(np.inf)}, "an infinite value lies within no bound"),
+        ("relu1", {"relu1": off(-0.5)}, "one value of relu1 is too small: the magnitude of the error counts"),
+        ("conv1", {"logits": off(9), "conv1": off(0.5)}, "conv1 is wrong too, and comes first"),
+        ("logits", {"logits": off(np.nan)}, "a NaN is within no bound, although `error > bound` is False"),
+        ("relu1", {"relu1": off(np.inf)}, "an infinite value is within no bound"),
     ):
         found = answer(dict.fromkeys(expected, value) | wrong, expected)
         if found is ...:
@@ -88,7 +88,7 @@ def first_different(answer: Answer) -> str:
             raise NotRight(f"{answer.__name__} says {found!r}, expected {want!r}: {why}")
     if (found := answer({"relu1": value}, {"relu1": (value, 0 * bound)})) is not None:
         raise NotRight(f"{answer.__name__} says {found!r}, expected None: error and bound are both 0")
-    return "it names the layer to look at first"
+    return "it names the first wrong layer"
 
 
 # --- 07 debugging ------------------------------------------------------------------------------
@@ -96,32 +96,32 @@ def first_different(answer: Answer) -> str:
 
 @check
 def flatten_of_a(answer: Answer) -> str:
-    """Patient A's flatten, to the bit."""
+    """Check patient A's flatten, to the bit."""
     with _patient(PATIENTS["A"]) as port:
         seen = port.activations(test_set()[:20].images)
     pool2, expected = seen["pool2"], seen["flatten"]
     found = same_form("flatten", called(answer, pool2), expected)
     if np.array_equal(found, expected):
-        return "these are A's values, every bit; fc1's columns expect C, H, W"
+        return "these are A's values, every bit; the columns of fc1 expect C, H, W"
     if np.array_equal(np.sort(found), np.sort(expected)):
         n, k = np.argwhere(found != expected)[0]
         was = (
             "that is the right network's order" if np.array_equal(found, pool2.reshape(20, -1)) else "not A's"
         )
         raise NotRight(f"the same values in another order ({was}), first different at digit {n}, place {k}")
-    raise NotRight("these are not the values of pool2: flatten computes nothing, it only moves them")
+    raise NotRight("these are not the values of pool2: flatten only moves values")
 
 
 @check
 def operand_of_b(answer: Answer) -> str:
-    """What patient B multiplies: judged by the rounding bound of the convolution of such operands."""
+    """Check patient B's operands, by the rounding bound of a convolution with these operands."""
     images, params = test_set()[:20].images, weights.read()
     with _patient(PATIENTS["B"]) as port:
         conv1 = port.activations(images)["conv1"]
     x = same_form("the operand", called(answer, images), images)
     w = same_form("the operand", called(answer, params["conv1.weight"]), params["conv1.weight"])
     if np.array_equal(w, params["conv1.weight"]):
-        raise NotRight("your operand is what it was: B changes it")
+        raise NotRight("your operand is what it was before: B changes it")
     ratios = ratio(conv1, forward.local(LAYERS[0], params | {"conv1.weight": w}, x))
     if ratios.max() <= 1:
         return (
@@ -136,7 +136,7 @@ def operand_of_b(answer: Answer) -> str:
 
 @check
 def between(answer: Answer) -> str:
-    """The layers between which the backward pass goes wrong, for a right port and for planted bugs."""
+    """Check the two layers between which the backward pass goes wrong, for a right port and planted bugs."""
     cases = {
         None: None,
         PATIENTS["C"]: ("conv1", "conv2"),
@@ -155,7 +155,7 @@ def between(answer: Answer) -> str:
             raise NotRight(
                 f"it says {found}, expected {expected}, where outside are: {', '.join(outside) or 'none'}"
             )
-    return "it finds the place in three planted bugs, and none in a right port"
+    return "it finds the place of three planted bugs, and no bug in a right port"
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _patient(key: str) -> Iterator[Port]:
 
 
 def _gradient_ratios(key: str | None) -> dict[str, float]:
-    """Error over bound of every gradient, in float64, of a right port or with that bug in it."""
+    """Error over bound of every gradient, in float64, for a right port or for the bug `key`."""
     params, digits = weights.read(), test_set()[:20]
     digits = digits[backward.decided(params, digits.images)]
     with find(key).planted() if key else nullcontext():
@@ -187,9 +187,9 @@ def _cut(x: Array, bits: int) -> Array:
 
 @check
 def to_framework(answer: Answer) -> str:
-    """Kernels (KH, KW, in, out) turned by 180°, dense weights (in, out), rows of fc1 in H, W, C order."""
+    """Check kernels (KH, KW, in, out) turned by 180°, dense weights (in, out), fc1's rows in H, W, C."""
     for name, shape in PARAM_SHAPES.items():
-        array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)  # each value its own place
+        array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)  # each value is its index
         maps = array.reshape(120, 16, 5, 5) if name == "fc1.weight" else array
         turned = array[:, :, ::-1, ::-1] if array.ndim == 4 else maps
         right = turned.transpose(*range(2, array.ndim), 1, 0) if array.ndim == 4 else array.T
@@ -197,22 +197,22 @@ def to_framework(answer: Answer) -> str:
             right = maps.transpose(2, 3, 1, 0).reshape(400, 120)
         found = same_form(name, called(answer, name, array.copy()), right)
         for wrong, why in (
-            (array.reshape(right.shape), "a reshape renumbers the values: axes are moved by transpose"),
+            (array.reshape(right.shape), "a reshape does not move axes; use transpose"),
             (array.transpose(2, 3, 1, 0) if array.ndim == 4 else right, "the kernel is not turned by 180°"),
             (array.T, "the rows are still in C, H, W order"),
         ):
             if not np.array_equal(found, right) and np.array_equal(found, wrong):
                 raise NotRight(f"{name}: {why}")
         same(name, found, right)
-    return "every weight is in its place, bit for bit"
+    return "every weight is in the right place, bit for bit"
 
 
 @check
 def port(answer: Path | str) -> str:
-    """A file for `lenet check`, or its source: judged in a process of its own, as the command does it."""
+    """Check a file for `lenet check`, or its source, in a separate process, as the command does."""
     text = answer.read_text(encoding="utf-8") if isinstance(answer, Path) else answer
     if "return ..." in text:
-        raise NotYet("a function of the file still returns ...: fill it in, and save the file")
+        raise NotYet("a function in the file still returns ...: fill it in, and save the file")
     with TemporaryDirectory(prefix="lenet-workshop-") as folder:
         file = Path(folder) / "port.py"
         file.write_text(text, encoding="utf-8")
@@ -231,7 +231,7 @@ def port(answer: Path | str) -> str:
 
 @check
 def rearranged_fc1(answer: Answer) -> str:
-    """fc1's weights for flatten[:, order]: with exact weights the logits must keep every bit."""
+    """Check fc1's weights for flatten[:, order]: with exact weights the logits must keep every bit."""
     exact, images = weights.read(EXACT), coarsen(test_set()[:20].images)
     network = open_port("numpy")
     network.load(exact)
@@ -239,21 +239,21 @@ def rearranged_fc1(answer: Answer) -> str:
     order = np.random.default_rng(0).permutation(400)
     w = same_form("fc1.weight", called(answer, exact["fc1.weight"].copy(), order), exact["fc1.weight"])
     for wrong, why in (
-        (exact["fc1.weight"], "the weights are as they were: they meet other values now"),
+        (exact["fc1.weight"], "the weights are as they were, but their inputs have another order"),
         (
             exact["fc1.weight"][:, np.argsort(order)],
-            "that is the inverse order: column k must meet value order[k]",
+            "this is the inverse order: column k must multiply value order[k]",
         ),
     ):
         if np.array_equal(w, wrong):
             raise NotRight(why)
     same("fc1", y["flatten"][:, order] @ w.T + exact["fc1.bias"], y["fc1"])
-    return "fc1 is the same function, every bit, on 400 inputs in another order"
+    return "fc1 is the same function, to the bit, of 400 inputs in another order"
 
 
 @check
 def score(answer: Answer) -> str:
-    """A number that is larger for digits: better than the largest softmax probability on both sets."""
+    """Check a score that is larger for digits; it must beat the largest softmax probability on both sets."""
     images, network = test_set()[:500].images, open_port("numpy:fast")
     network.load(weights.read())
     digits = network.logits(images)
@@ -264,7 +264,7 @@ def score(answer: Answer) -> str:
         own, their = (same_form("the score", called(answer, z), z[:, 0]) for z in (digits, logits))
         found, usual = _area(own, their), _area(_confidence(digits), _confidence(logits))
         if not found > usual:
-            kind = "upside down: larger must mean digit" if found < 0.5 else "not better"
+            kind = "the wrong way round: digits must score higher" if found < 0.5 else "not better"
             raise NotRight(
                 f"a digit scores higher than {name} in {found:.1%} of the pairs; "
                 f"the largest probability does in {usual:.1%}: {kind}"
@@ -280,5 +280,5 @@ def _confidence(logits: Array) -> Array:
 
 
 def _area(own: Array, their: Array) -> float:
-    """Under the ROC curve: how often one of `own` exceeds one of `their`, a tie for half."""
+    """The area under the ROC curve: the share of pairs with `own` above `their`; a tie counts half."""
     return float(((own[:, None] > their).mean() + (own[:, None] >= their).mean()) / 2)

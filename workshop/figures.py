@@ -1,4 +1,4 @@
-"""Figures of the notebooks: large, dark on light, told apart without colour vision. Readable on a projector.
+"""Figures of the notebooks, readable on a projector and without colour vision.
 
 from workshop import figures
 
@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# M. Okabe and K. Ito, "Color Universal Design", 2008, without its yellow, which is lost on white.
+# M. Okabe and K. Ito, "Color Universal Design", 2008, without yellow, which is hard to see on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, RED, PINK = "#0072B2", "#D55E00", "#CC79A7"
 COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, SKY, BLACK)
-DASHES = ("-", "--", "-.", ":")  # of the second curve, the third: who sees no colours sees these
+DASHES = ("-", "--", "-.", ":")  # a different dash for each curve, visible without colours
 
 STYLE = {
     "figure.figsize": (11, 5),
@@ -45,20 +45,20 @@ STYLE = {
 
 
 def style() -> None:
-    """Take this style for every figure from now on."""
+    """Use this style for all later figures."""
     plt.style.use(STYLE)
 
 
 def pictures(
     named: Mapping[str, np.ndarray], *, columns: int | None = None, signed: bool = False, height: float = 3.2
 ) -> Figure:
-    """Arrays (H, W) as pictures side by side, each under its name.
+    """Show arrays (H, W) as pictures side by side, each with its name as title.
 
     Args:
-        columns: in a row; all in one row without it.
-        signed: blue below zero, white at zero, red above, the scale of each picture its own; else ink
-            on paper.
-        height: of a row, in inches.
+        columns: the number of pictures in a row; by default all.
+        signed: blue below zero, white at zero, red above, scaled for each picture; otherwise dark ink on
+            white paper.
+        height: the height of a row, in inches.
     """
     columns = columns or len(named)
     rows = -(-len(named) // columns)
@@ -71,7 +71,7 @@ def pictures(
 
 
 def picture(axes: Axes, array: np.ndarray, title: str = "", *, signed: bool = False) -> None:
-    """One array (H, W) as a picture, without ticks."""
+    """Show an array (H, W) as a picture without ticks."""
     if signed:
         limit = float(np.abs(array).max()) or 1.0
         axes.imshow(array, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -92,11 +92,11 @@ def curves(
     log: str = "",
     title: str = "",
 ) -> None:
-    """Curves over a common x, told apart by colour and dash, with a legend.
+    """Draw curves over a common x, with different colours and dashes, and a legend.
 
     Args:
-        labels: of the two axes, with units.
-        log: the axes that are logarithmic: "", "x", "y" or "xy".
+        labels: the labels of the two axes, with units.
+        log: the logarithmic axes: "", "x", "y" or "xy".
     """
     for k, (name, y) in enumerate(named.items()):
         axes.plot(x, y, label=name, color=COLOURS[k % len(COLOURS)], linestyle=DASHES[k % len(DASHES)])

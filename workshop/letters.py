@@ -1,4 +1,4 @@
-"""Letters made by hand, of the size of a digit: what the network has never seen."""
+"""Hand-made letters in the size of a digit, which the network has never seen."""
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ LETTERS = {
 
 
 def images() -> np.ndarray:
-    """(8, 1, 28, 28) float32 in [0, 1]: ink on 15×21 of the 28×28 pixels, with soft edges."""
+    """The letters (8, 1, 28, 28), float32 in [0, 1], with soft edges: ink covers 15×21 pixels."""
     return scale(np.stack([_drawn(rows.split()) for rows in LETTERS.values()]))
 
 

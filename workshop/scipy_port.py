@@ -1,10 +1,10 @@
-"""A port to SciPy, which is no deep-learning framework at all: complete it, for notebook 9.
+"""A port to SciPy, which is not a deep-learning framework, to be completed in notebook 9.
 
     lenet check workshop/scipy_port.py
 
-judges it. `conv2d` and `max_pool2d` are yours; the rest is right. Useful: `scipy.signal.correlate` and
-`scipy.signal.convolve`, `scipy.ndimage.maximum_filter`. One of the first two is the one that you want, and
-neither of them may compute by an FFT (`method="direct"`), which rounds in its own way.
+judges it. Write `conv2d` and `max_pool2d`; the rest is right. Useful functions are `scipy.signal.correlate`,
+`scipy.signal.convolve` and `scipy.ndimage.maximum_filter`. Only one of the first two is right. Use
+`method="direct"`, because an FFT rounds in another way.
 """
 
 import numpy as np
@@ -14,17 +14,17 @@ DTYPE = "float32"
 
 
 def conv2d(x, w, b, padding):
-    """x (N, C, H, W), w (O, C, 5, 5), b (O,): (N, O, H + 2·padding − 4, W + 2·padding − 4)."""
+    """x (N, C, H, W), w (O, C, 5, 5), b (O,). Returns (N, O, H + 2·padding − 4, W + 2·padding − 4)."""
     return ...
 
 
 def max_pool2d(x):
-    """x (N, C, H, W), H and W even: the maximum of every 2×2 window, (N, C, H / 2, W / 2)."""
+    """x (N, C, H, W), H and W even. Returns the maximum of every 2×2 window, (N, C, H / 2, W / 2)."""
     return ...
 
 
 def activations(params, images):
-    """Every layer by name, as `lenet check --template` explains it."""
+    """{layer: output}; `lenet check --template` explains it."""
     p, y = params, {}
     y["conv1"] = conv2d(images, p["conv1.weight"], p["conv1.bias"], padding=2)
     y["relu1"] = np.maximum(y["conv1"], 0)

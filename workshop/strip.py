@@ -1,7 +1,7 @@
-"""`python -m workshop.strip [FILE...]`: bring notebooks into the form in which they are kept.
+"""`python -m workshop.strip [FILE...]`: bring notebooks into the form for git.
 
-Without outputs, counts and the traces of an editor, with cell ids c01, c02, …: what git shows of a change
-is then the change. Without files: every notebook of the workshop.
+Removes outputs, execution counts and editor metadata, and sets cell ids c01, c02, …, so that a diff shows
+only real changes. Without files, it does so for all notebooks of the workshop.
 """
 
 import sys
@@ -19,12 +19,12 @@ METADATA = {
 
 
 def notebooks() -> list[Path]:
-    """Every notebook of the workshop, in order."""
+    """All notebooks of the workshop, in order."""
     return sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 
 
 def stripped(text: str) -> str:
-    """A notebook's text in the form in which it is kept."""
+    """A notebook's text in the form for git."""
     book = nbformat.reads(text, as_version=4)
     book.metadata, book.nbformat_minor = nbformat.from_dict(METADATA), 5
     for number, cell in enumerate(book.cells, 1):
@@ -36,7 +36,7 @@ def stripped(text: str) -> str:
 
 
 def main(paths: list[Path]) -> None:
-    """Rewrite those that are not in that form; the exit code is 1 if there were any, as hooks have it."""
+    """Rewrite notebooks that are not in this form. As for a hook, the exit code is 1 if there were any."""
     changed = [path for path in paths if path.read_text("utf-8") != stripped(path.read_text("utf-8"))]
     for path in changed:
         write_atomically(path, stripped(path.read_text("utf-8")))

@@ -23,6 +23,7 @@ import numpy as np
 
 from parity.arithmetic.intervals import carried_by, held, reach, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
+from parity.arithmetic.products import integer_product, products_of
 from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 
 
@@ -34,11 +35,13 @@ class Bounded(Number):
         value: of any dtype; floats are widened to float64 where they are computed with.
         error: float64, of the same shape; None where the candidate has these very values.
         format: in which the candidate computes.
+        positive: whether no value is negative; None where nobody has looked.
     """
 
     value: Array
     error: Array | None = None
     format: Format = FLOAT32
+    positive: bool | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,12 +62,14 @@ class Bounded(Number):
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
-        return Bounded(rearrange(self.value), error, self.format)
+        return Bounded(rearrange(self.value), error, self.format, self.positive)
 
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
-        return Bounded(wide(self.value), self.error, self.format)
+        # Looked at here, before a convolution repeats the values.
+        positive = bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
+        return Bounded(wide(self.value), self.error, self.format, positive)
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
         parts = (self, *others)
@@ -91,10 +96,9 @@ class Bounded(Number):
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         if self._is_integer() and other._is_integer():
             return self._integer_dot(other, bias)
-        a, b = wide(self.value), wide(other.value)
-        terms = (a.shape[-1] if products is None else products) + (bias is not None)
-        value, size = _products(a, b)
-        carried = carried_by(np.matmul, a, self.error, b, other.error)
+        terms = (self.shape[-1] if products is None else products) + (bias is not None)
+        value, size = products_of(self.value, other.value, self.positive, other.positive)
+        carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
         nothing = size == 0  # zeros and a bias add up to the bias, in any order
         if carried is not None:
             nothing &= carried == 0
@@ -111,8 +115,7 @@ class Bounded(Number):
 
     def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
         """Nothing rounds; what an operand may be off by is carried."""
-        a, b = wide(self.value), wide(other.value)
-        carried = carried_by(np.matmul, a, self.error, b, other.error)
+        carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
         product = Bounded(integer_product(self.value, other.value), carried, self.format)
         return product if bias is None else product + bias
 
@@ -198,10 +201,13 @@ class Bounded(Number):
             return Bounded(value, None, self.format)
         if self.error is None or y.error is None:
             x, c = (self, y) if y.error is None else (y, self)
-            alive = np.asarray(x.value + x.bound - c.value)
+            alive = np.asarray(x.value + x.bound)
+            if c.value.any():
+                alive = np.asarray(alive - c.value)
             np.maximum(alive, 0, out=alive)
             alive *= 1 + 4 * U64
-            alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
+            if c.value.any():
+                alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
             return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)
         highest = np.maximum(self.value + self.bound, y.value + y.bound)
         lowest = np.maximum(self.value - self.bound, y.value - y.bound)
@@ -332,29 +338,3 @@ class Bounded(Number):
 def counted(x: Array) -> np.dtype:
     """The type in which integers of x's type are added up: their own, truth values as int64."""
     return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
-
-
-def integer_product(a: Array, b: Array) -> Array:
-    """a·b of integers, modulo the range of their type; by float64's fast product where that is exact."""
-    kind = np.result_type(a.dtype, b.dtype)
-    load = max(a.shape[-1], 1) * _peak(a) * _peak(b)
-    if load < 2**53:
-        return (wide(a) @ wide(b)).astype(np.int64).astype(kind)
-    return (a.astype(kind) @ b.astype(kind)).astype(kind)
-
-
-def _peak(x: Array) -> int:
-    """The largest magnitude, as a Python integer."""
-    return max(-int(x.min(initial=0)), int(x.max(initial=0)))
-
-
-def _products(a: Array, b: Array) -> tuple[Array, Array]:
-    """a·b and |a|·|b|. What comes out of a ReLU is not negative: one pass over it gives both."""
-    if a.shape[-2] < b.shape[-1]:
-        if b.min(initial=0) >= 0:
-            both = np.concatenate([a, np.abs(a)], axis=-2) @ b
-            return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
-    elif a.min(initial=0) >= 0:
-        both = a @ np.concatenate([b, np.abs(b)], axis=-1)
-        return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
-    return a @ b, np.abs(a) @ np.abs(b)

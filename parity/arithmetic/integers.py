@@ -6,6 +6,7 @@ beforehand in Python's integers. Nothing rounds; what cannot be computed so is r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ import numpy as np
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.errors import Unjudged, UserError
 
+NARROW = (np.int16, np.int32)
 WIDTHS = ((np.float32, 24), (np.float64, 53))  # floats that add integers of so many bits exactly
 
 
@@ -35,7 +37,10 @@ class TooWide(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Integers(Number):
-    """Numbers on a grid: `units` (int64, any shape) times 2^`exponent`."""
+    """Numbers on a grid: `units` (any shape) times 2^`exponent`.
+
+    The units are int64, or narrower ones where `wide` found that they fit.
+    """
 
     units: Array
     exponent: int
@@ -48,9 +53,23 @@ class Integers(Number):
     def comparable(self) -> Array:
         return self.units
 
+    @cached_property
+    def _peak(self) -> int:
+        return max(-int(self.units.min(initial=0)), int(self.units.max(initial=0)))
+
     def peak(self) -> int:
         """The largest magnitude, in grids, as a Python integer."""
-        return max(-int(self.units.min(initial=0)), int(self.units.max(initial=0)))
+        return self._peak
+
+    def _lifted(self, lift: int) -> Array:
+        """The units times 2^`lift`, in int64, which holds them."""
+        units = self.units.astype(np.int64, copy=False)
+        return units << lift if lift else units
+
+    def _loads(self, axis: int) -> Array:
+        """Σ|x| over an axis, as Python integers."""
+        narrow = self.peak() * max(1, self.shape[axis]) < 1 << 63
+        return np.abs(self.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
 
     def to_float(self, dtype: str = "float32") -> Array:
         """The same numbers in `dtype`, exactly.
@@ -71,7 +90,9 @@ class Integers(Number):
         return Integers(rearrange(self.units), self.exponent)
 
     def wide(self) -> "Integers":
-        return self
+        """In the narrowest type that holds them: what is moved about, and then multiplied, is smaller."""
+        kind = next((one for one in NARROW if self.peak() <= np.iinfo(one).max), np.int64)
+        return Integers(self.units.astype(kind, copy=False), self.exponent)
 
     def join(self, others: Sequence["Integers"], axis: int) -> "Integers":
         exponent, parts = on_one_grid(self, *others)
@@ -93,10 +114,12 @@ class Integers(Number):
         self, other: "Integers", bias: "Integers | None" = None, products: int | None = None
     ) -> "Integers":
         exponent = self.exponent + other.exponent
-        rows = _loads(self, -1) * other.peak()  # the largest sum in each row, and in each column
-        columns = _loads(other, -2) * self.peak()
-        loads = min(rows, columns, key=lambda loads: int(loads.max(initial=0)))
+        loads = self._loads(-1) * other.peak()  # the largest sum in each row
         load = int(loads.max(initial=0))
+        if load >= 1 << WIDTHS[0][1]:  # too much for the fastest product: perhaps the columns' are smaller
+            columns = other._loads(-2) * self.peak()
+            loads = min(loads, columns, key=lambda loads: int(loads.max(initial=0)))
+            load = int(loads.max(initial=0))
         bound, grid = load, exponent
         if bias is not None:
             grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
@@ -141,12 +164,12 @@ class Integers(Number):
         y = self._operand(other)
         exponent, (lift, other_lift) = common_grid((self.peak(), self.exponent), (y.peak(), y.exponent))
         check_width((self.peak() << lift) + (y.peak() << other_lift), exponent)
-        return Integers((self.units << lift) + (y.units << other_lift), exponent)
+        return Integers(self._lifted(lift) + y._lifted(other_lift), exponent)
 
     def __mul__(self, other: "Integers | float") -> "Integers":
         y = self._operand(other)
         check_width(self.peak() * y.peak(), self.exponent + y.exponent)
-        return Integers(self.units * y.units, self.exponent + y.exponent)
+        return Integers(self._lifted(0) * y._lifted(0), self.exponent + y.exponent)
 
     def __rtruediv__(self, other: float) -> "Integers":
         self._refuse("a division")
@@ -205,7 +228,7 @@ def on_one_grid(*arrays: Integers) -> tuple[int, list[Array]]:
     exponent, lifts = common_grid(*((array.peak(), array.exponent) for array in arrays))
     for array, lift in zip(arrays, lifts, strict=True):
         check_width(array.peak() << lift, exponent)
-    return exponent, [array.units << lift for array, lift in zip(arrays, lifts, strict=True)]
+    return exponent, [array._lifted(lift) for array, lift in zip(arrays, lifts, strict=True)]
 
 
 def check_width(bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:
@@ -214,19 +237,13 @@ def check_width(bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:
         raise TooWide(int(bound), exponent, unit)
 
 
-def _loads(x: Integers, axis: int) -> Array:
-    """Σ|x| over an axis, as Python integers."""
-    narrow = x.peak() * max(1, x.shape[axis]) < 1 << 63
-    return np.abs(x.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
-
-
 def product(a: Array, b: Array, load: int) -> Array:
     """a·b, no sum of whose magnitudes exceeds `load`: below 2^24 float32 and below 2^53 float64 add integers
     exactly, in whatever order, and many times as fast."""
     for floats, width in WIDTHS:
         if load < 2**width:
             return (a.astype(floats) @ b.astype(floats)).astype(np.int64)
-    return a @ b
+    return a.astype(np.int64) @ b.astype(np.int64)
 
 
 def _unit(loads: Array) -> tuple[int, ...]:

@@ -55,6 +55,7 @@ def carried_by(
     b_error = None if b_error is None or not b_error.any() else b_error
     if a_error is None and b_error is None:
         return None
+    a, b = wide(a), wide(b)
     with np.errstate(invalid="ignore", over="ignore"):
         if b_error is None:
             total = product(a_error, np.abs(b))
@@ -67,9 +68,8 @@ def carried_by(
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:
     """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
-    none = np.isnan(error)
-    if none.any() and np.isfinite(a).all() and np.isfinite(b).all():
-        return np.where(none, np.inf, error)
+    if np.isnan(error.max(initial=0)) and np.isfinite(a).all() and np.isfinite(b).all():
+        return np.where(np.isnan(error), np.inf, error)
     return error
 
 

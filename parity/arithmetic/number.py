@@ -214,5 +214,8 @@ def largest(a: Array, axes: Axes) -> Array:
     if not 0 < count <= FEW or count * 4 > a.size:
         return a.max(axis=axes, keepdims=True)
     inner = np.moveaxis(a, axes, range(len(axes)))
-    taps = (inner[index] for index in np.ndindex(inner.shape[: len(axes)]))
-    return np.expand_dims(reduce(np.maximum, taps), axes)
+    taps = [inner[index] for index in np.ndindex(inner.shape[: len(axes)])]
+    result = np.maximum(taps[0], taps[-1])
+    for tap in taps[1:-1]:
+        np.maximum(result, tap, out=result)  # in place: half the time of a new array for each
+    return np.expand_dims(result, axes)

@@ -8,6 +8,7 @@ both is compared as a root mean square over the tensor's values.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -20,10 +21,11 @@ from parity.operators import Operator
 from parity.operators.operator import Points, random_points
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
+AT_ONCE = 2**16  # values that are compared at once
 GATHERED = 2**22  # input values that a sample lays out at once
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
 # The logarithm of the ratio of two right implementations scatters by 1.4 to 1.9 over √N over N values,
-# measured (tests/parity/test_plain_loop.py): about three standard deviations.
+# measured (tests/parity/arithmetic/test_plain_loop.py): about three standard deviations.
 SCATTER = 5
 
 
@@ -172,33 +174,64 @@ def _of_integers(blank: TensorReport, found: Array, expected: Bounded, points: P
         apart = np.abs(found.astype(np.float64) - right.astype(np.float64))
     apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
     ratio = over(apart, expected.bound)
-    largest, worst = _worst(ratio, found, right, points)
+    largest, worst = float(ratio.max()), _at(int(ratio.argmax()), found, right, points)
     verdict = "rounding" if largest <= 1 else "different"
     return replace(report, verdict=verdict, ratio=largest, max_abs_error=float(apart.max()), worst=worst)
+
+
+class Part(NamedTuple):
+    """How some values compare with the worst case.
+
+    Attributes:
+        equal: how many are the correctly rounded reference.
+        ratio: the largest error over worst case.
+        place: where that is.
+        off: the largest error.
+        narrow: how many values are larger than their bound.
+    """
+
+    equal: int
+    ratio: float
+    place: int
+    off: float
+    narrow: int
 
 
 def _by_worst_case(
     blank: TensorReport, found: Array, expected: Bounded, points: Points, form: Format
 ) -> TensorReport:
     """ "equal", "different", or "rounding" for what lies within the bound."""
-    right, bound = expected.value.astype(np.float64, copy=False), expected.bound
-    same = equal_bits(found, form.round(right))
-    report = replace(blank, values=found.size, equal=int(same.sum()), verdict="equal")
     if not found.size:
-        return report
+        return replace(blank, verdict="equal")
+    flat, right = found.reshape(-1), expected.reshape(-1)
+    parts = [_part(flat, right, start, form) for start in range(0, flat.size, AT_ONCE)]
+    worst = max(parts, key=lambda part: part.ratio)
+    equal = sum(part.equal for part in parts)
+    verdict = "equal" if equal == flat.size else "rounding" if worst.ratio <= 1 else "different"
+    return replace(
+        blank,
+        values=flat.size,
+        equal=equal,
+        verdict=verdict,
+        ratio=worst.ratio,
+        max_abs_error=max(part.off for part in parts),
+        worst=_at(worst.place, found, expected.value, points),
+        note=_not_finite(found, expected.value, form),
+        proven=2 * sum(part.narrow for part in parts) > flat.size,
+    )
+
+
+def _part(found: Array, expected: Bounded, start: int, form: Format) -> Part:
+    """The values from `start` on, so few that all that is computed of them stays near the processor."""
+    found = found[start : start + AT_ONCE]
+    some = expected.move(lambda a: a[start : start + AT_ONCE])
+    right, bound = some.value.astype(np.float64, copy=False), some.bound
+    same = equal_bits(found, form.round(right))
     error = distance(found.astype(np.float64), right, bound, form)
     ratio = np.where(same & (error == 0), 0.0, over(error, bound))
-    largest, worst = _worst(ratio, found, right, points)
-    verdict = "equal" if same.all() else "rounding" if largest <= 1 else "different"
-    return replace(
-        report,
-        verdict=verdict,
-        ratio=largest,
-        max_abs_error=float(error.max()),
-        worst=worst,
-        note=_not_finite(found, right, form),
-        proven=bool(np.median(over(bound, np.abs(right))) < 1),
-    )
+    place = int(ratio.argmax())
+    narrow = int(np.count_nonzero(over(bound, np.abs(right)) < 1))
+    return Part(int(np.count_nonzero(same)), float(ratio[place]), start + place, float(error.max()), narrow)
 
 
 def _by_plain_loop(
@@ -270,12 +303,11 @@ def over(error: Array, bound: Array) -> Array:
     return np.where(np.isnan(quotient), np.where(np.isinf(bound), 0.0, np.inf), quotient)
 
 
-def _worst(ratio: Array, found: Array, right: Array, points: Points) -> tuple[float, Worst]:
-    """The largest ratio, and where it is."""
-    place = int(ratio.argmax())
-    inside = np.unravel_index(place, ratio.shape)
+def _at(place: int, found: Array, right: Array, points: Points) -> Worst:
+    """The value at a place of the flattened arrays."""
+    inside = np.unravel_index(place, found.shape)
     index = tuple(int(axis[place]) for axis in points) if points else tuple(int(i) for i in inside)
-    return float(ratio[inside]), Worst(index, float(found[inside]), float(right[inside]))
+    return Worst(index, float(found[inside]), float(right[inside]))
 
 
 def _not_finite(found: Array, right: Array, form: Format) -> str:

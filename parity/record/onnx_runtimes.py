@@ -4,7 +4,10 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from shutil import copyfileobj
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,44 @@ READABLE = (
 )
 
 
+@dataclass(frozen=True)
+class Source:
+    """A model: a file, which is read when it is asked for, or one in memory."""
+
+    path: Path | None
+    model: ModelProto | None = None
+
+    def read(self) -> ModelProto:
+        """The model; the weights that it stores in files of their own stay there."""
+        return load(self.path) if self.path is not None else self.model  # type: ignore[return-value]
+
+    def names(self) -> list[str]:
+        """Every tensor that a node of the main graph makes, but for constants."""
+        return visible(self.read())
+
+    def exposed(self, names: Sequence[str]) -> bytes:
+        """The model as a file in which these tensors are outputs as well, held in memory once."""
+        model = self.read()
+        known = {one.name for one in model.graph.output}
+        more = ModelProto()  # protobufs are merged where their bytes are joined: no weight is touched
+        unknown = (name for name in names if name not in known)
+        more.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in unknown)
+        joined = BytesIO()
+        if self.path is None:
+            joined.write(model.SerializeToString())
+        else:
+            del model
+            with self.path.open("rb") as file:
+                copyfileobj(file, joined)
+        joined.write(more.SerializeToString())
+        return joined.getvalue()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its external data lie."""
+        return None if self.path is None else self.path.parent.resolve()
+
+
 def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxruntime") -> Arrays:
     """What a runtime makes of a model: its inputs, its outputs, and those tensors between that can be seen.
 
@@ -40,12 +81,11 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
     """
     if runtime not in RUNTIMES:
         raise UserError(f"no runtime {runtime!r}: there are {', '.join(RUNTIMES)}")
-    path = None if isinstance(model, ModelProto) else Path(model)
-    proto = model if isinstance(model, ModelProto) else load(Path(model))
+    source = Source(None, model) if isinstance(model, ModelProto) else Source(Path(model))
     run, module = RUNTIMES[runtime]
     try:
         with _refusing(runtime):
-            return {**inputs, **run(proto, path, dict(inputs))}
+            return {**inputs, **run(source, dict(inputs))}
     except ImportError as error:
         gone = isinstance(error, ModuleNotFoundError)
         what = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
@@ -67,14 +107,6 @@ def visible(model: ModelProto) -> list[str]:
     """Every tensor that a node of the main graph makes, but for constants."""
     nodes = [one for one in model.graph.node if one.op_type != "Constant" or standard(one.domain)]
     return list(dict.fromkeys(name for one in nodes for name in one.output if name))
-
-
-def _exposed(model: ModelProto, names: Sequence[str]) -> bytes:
-    """The model as a file in which these tensors are outputs as well."""
-    known = {one.name for one in model.graph.output}
-    more = ModelProto()  # protobufs are merged where their bytes are joined: no copy of the weights is edited
-    more.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    return model.SerializeToString() + more.SerializeToString()
 
 
 # --- onnxruntime -------------------------------------------------------------------------------
@@ -105,13 +137,12 @@ def _run(session: Any, inputs: Fed) -> Arrays:
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-def _onnxruntime(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
+def _onnxruntime(source: Source, inputs: Fed) -> Arrays:
     """Every operator by itself, as the graph says: optimisation off."""
-    folder = path.parent.resolve() if path else None
-    return _run(_session(_exposed(model, visible(model)), folder), inputs)
+    return _run(_session(source.exposed(source.names()), source.folder), inputs)
 
 
-def _onnxruntime_all(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
+def _onnxruntime_all(source: Source, inputs: Fed) -> Arrays:
     """What users run: nodes fused, folded and reordered; and those tensors that still exist then.
 
     The optimised graph is saved, its tensors made outputs, and run as it is. That it is still the same
@@ -119,11 +150,11 @@ def _onnxruntime_all(model: ModelProto, path: Path | None, inputs: Fed) -> Array
     """
     with tempfile.TemporaryDirectory() as place:
         saved = Path(place) / "optimised.onnx"
-        source = str(path) if path else model.SerializeToString()
-        direct = _run(_session(source, None, optimise=True, save=str(saved)), inputs)
-        optimised = load(saved)
-        left = [name for name in visible(optimised) if name in set(visible(model))]
-        seen = _run(_session(_exposed(optimised, left), Path(place)), inputs)
+        file = str(source.path) if source.path else source.read().SerializeToString()
+        direct = _run(_session(file, None, optimise=True, save=str(saved)), inputs)
+        known, optimised = set(source.names()), Source(saved)
+        left = [name for name in optimised.names() if name in known]
+        seen = _run(_session(optimised.exposed(left), Path(place)), inputs)
     same = all(name in seen and _alike(array, seen[name]) for name, array in direct.items())
     return {**seen, **direct} if same else direct
 
@@ -135,29 +166,29 @@ def _alike(a: Array, b: Array) -> bool:
 # --- others ------------------------------------------------------------------------------------
 
 
-def _with_weights(model: ModelProto, path: Path | None) -> ModelProto:
+def _with_weights(source: Source) -> ModelProto:
     """A copy that holds its external data itself."""
     from onnx.external_data_helper import load_external_data_for_model
 
     copy = ModelProto()
-    copy.CopyFrom(model)
-    if path is not None:
-        load_external_data_for_model(copy, str(path.parent.resolve()))
+    copy.CopyFrom(source.read())
+    if source.folder is not None:
+        load_external_data_for_model(copy, str(source.folder))
     return copy
 
 
-def _reference(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
+def _reference(source: Source, inputs: Fed) -> Arrays:
     """The standard's own evaluator: one NumPy function for each operator."""
     from onnx.reference import ReferenceEvaluator
 
-    names = visible(model)
-    whole = ModelProto.FromString(_exposed(_with_weights(model, path), names))
+    one = Source(None, _with_weights(source))
+    whole = ModelProto.FromString(one.exposed(one.names()))
     found = ReferenceEvaluator(whole).run(None, dict(inputs))
     pairs = zip((one.name for one in whole.graph.output), found, strict=True)
     return {name: np.asarray(array) for name, array in pairs if isinstance(array, np.ndarray | np.generic)}
 
 
-def _openvino(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
+def _openvino(source: Source, inputs: Fed) -> Arrays:
     """Intel's runtime; every tensor that keeps its name is an output.
 
     In float32: left alone, it computes in bfloat16 where the processor can.
@@ -165,8 +196,8 @@ def _openvino(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
     import openvino
 
     core = openvino.Core()
-    read = core.read_model(str(path)) if path else core.read_model(model.SerializeToString())
-    wanted = set(visible(model))
+    read = core.read_model(str(source.path) if source.path else source.read().SerializeToString())
+    wanted = set(source.names())
     kept = {name for op in read.get_ops() for port in op.outputs() for name in port.get_names()} & wanted
     done = {name for port in read.outputs for name in port.get_names()}
     if more := sorted(kept - done):
@@ -178,16 +209,16 @@ def _openvino(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
     }
 
 
-def _opencv(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
+def _opencv(source: Source, inputs: Fed) -> Arrays:
     """OpenCV's dnn module, fusion off. It takes a symbolic size for 1, so that it is given fixed ones."""
     import cv2
 
-    whole = _with_weights(model, path)
+    whole = _with_weights(source)
     for one in whole.graph.input:
         if one.name in inputs:
             sizes = [TensorShape.Dimension(dim_value=size) for size in inputs[one.name].shape]
             one.type.tensor_type.shape.CopyFrom(TensorShape(dim=sizes))
-    names = visible(model)
+    names = source.names()
     del whole.graph.output[:]
     whole.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in names)
     net = cv2.dnn.readNetFromONNX(np.frombuffer(whole.SerializeToString(), np.uint8))
@@ -198,7 +229,7 @@ def _opencv(model: ModelProto, path: Path | None, inputs: Fed) -> Arrays:
     return {name: np.array(array) for name, array in zip(outputs, net.forward(outputs), strict=True)}
 
 
-Run = Callable[[ModelProto, Path | None, Fed], Arrays]
+Run = Callable[[Source, Fed], Arrays]
 RUNTIMES: dict[str, tuple[Run, str]] = {  # how it is run, and the module that runs it
     "onnxruntime": (_onnxruntime, "onnxruntime"),
     "onnxruntime-all": (_onnxruntime_all, "onnxruntime"),

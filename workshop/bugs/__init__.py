@@ -1,4 +1,4 @@
-"""The gallery of planted bugs: right ports with exactly one mistake each. The table is in README.md."""
+"""The gallery of planted bugs: ports with exactly one mistake each. README.md lists them."""
 
 from workshop.bugs import data, export, forward, gradients, loss, optimizer, precision
 from workshop.bugs.gallery import BUGS, Bug, find

@@ -1,9 +1,9 @@
-"""`python -m workshop.bugs`: a wrong port to find the mistake in, without its answer.
+"""`python -m workshop.bugs`: shows a wrong port, in which you search for the mistake.
 
 python -m workshop.bugs                           list all: name, port, family
-python -m workshop.bugs relu-in-place             what is wrong there, as `lenet check` sees it, but not why
-python -m workshop.bugs relu-in-place --answer    the mistake, its story, and what the diagnosis says
-python -m workshop.bugs --table                   write README.md anew
+python -m workshop.bugs relu-in-place             the wrong values that `lenet check` finds, but no cause
+python -m workshop.bugs relu-in-place --answer    the mistake, its story, and the diagnosis
+python -m workshop.bugs --table                   write README.md again
 """
 
 from pathlib import Path
@@ -20,11 +20,13 @@ README = Path(__file__).parent / "README.md"
 
 HEAD = """# Gallery of planted bugs
 
-{count} ports with exactly one mistake each: one function of a right port, replaced by one that is wrong.
-Written by `python -m workshop.bugs --table`; `tests/test_gallery.py` runs the diagnosis on every one, and
-holds this table to what it finds. To find them yourself, do not read on: `python -m workshop.bugs`.
+{count} ports with exactly one mistake each: a function of a right port is replaced by a wrong function.
+This table is written by `python -m workshop.bugs --table`; `tests/test_gallery.py` runs the diagnosis on each
+port and compares the result with the table. To search for the mistakes yourself, stop reading here and run
+`python -m workshop.bugs`.
 
-A link leads to a reported case of the same mistake. "or": what the diagnosis cannot tell apart, and says so.
+Links lead to reported cases of the same mistake. "or" stands between mistakes that the diagnosis cannot tell
+apart; it then names both.
 
 | name | family | port | bug | detected at | named as | story |
 |---|---|---|---|---|---|---|
@@ -47,10 +49,10 @@ def _row(one: Bug) -> str:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--answer", is_flag=True, help="Tell the mistake, its story, and the diagnosis.")
-@click.option("--table", "write", is_flag=True, help="Write the gallery's README.md anew.")
+@click.option("--answer", is_flag=True, help="Show the mistake, its story, and the diagnosis.")
+@click.option("--table", "write", is_flag=True, help="Write the gallery's README.md again.")
 def main(name: str | None, answer: bool, write: bool) -> None:
-    """Ports with one planted mistake each. Without NAME: a list of all."""
+    """Show a port with a planted mistake. Without NAME, list all of them."""
     try:
         if write:
             write_atomically(README, table())

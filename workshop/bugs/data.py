@@ -1,4 +1,4 @@
-"""Mistakes between the file and the first layer."""
+"""Bugs between the file and the first layer."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ TORCH = "lenet_torch.port.images_to_framework"
     "pixels from 0 to 255",
     "numpy",
     NUMPY,
-    story="The port reads the bytes of the file itself, and nobody divides them by 255.",
+    story="The port reads the bytes of the file itself, and does not divide them by 255.",
     where="image",
     named="pixels not divided by 255",
     case=issue("deepinsight/insightface", 2508),
@@ -25,7 +25,7 @@ def pixels_0_to_255(right, images):
     "normalised by habit",
     "torch",
     TORCH,
-    story="Every PyTorch tutorial on MNIST normalises its pixels; these weights were trained without.",
+    story="PyTorch tutorials on MNIST normalise the pixels; these weights were trained without that.",
     where="image",
     named="pixels normalised",
     case=issue("onnx/onnx", 1440),
@@ -38,7 +38,7 @@ def normalised_by_habit(right, images):
     "ink and paper exchanged",
     "numpy",
     NUMPY,
-    story="Scans are dark on white, MNIST is white on dark: somebody inverted once too often.",
+    story="Scans are dark on white, MNIST is white on dark, and the images were inverted once too often.",
     where="image",
     named="pixels inverted",
     case=issue("deepinsight/insightface", 2508),
@@ -51,7 +51,7 @@ def ink_and_paper(right, images):
     "integer division",
     "numpy",
     NUMPY,
-    story="Bytes are divided by 255 before they are made floats: all that is not white becomes 0.",
+    story="Bytes are divided by 255 before they become floats, so every pixel that is not white becomes 0.",
     where="image",
     named="pixels divided as integers",
 )
@@ -64,7 +64,7 @@ def integer_division(right, images):
     "EMNIST's orientation",
     "tf",
     "lenet_tf.port.images_to_framework",
-    story="EMNIST stores its digits transposed: a loader written for it turns MNIST's.",
+    story="EMNIST stores digits transposed; a loader written for EMNIST transposes those of MNIST.",
     where="image",
     named="image transposed",
     case=issue("tensorflow/datasets", 812),
@@ -77,7 +77,7 @@ def emnist_orientation(right, images):
     "flip augmentation left on",
     "torch",
     TORCH,
-    story="The training pipeline flips images left to right; a mirrored digit is another sign.",
+    story="The training pipeline flips images left to right, which changes digits.",
     where="image",
     named="image flipped left to right",
     case=issue("chrischute/real-nvp", 5),
@@ -90,7 +90,7 @@ def flip_left_on(right, images):
     "resampled off by a pixel",
     "numpy",
     NUMPY,
-    story="A resize counts pixels from another origin: digits stand one column too far to the right.",
+    story="A resize counts pixels from another origin, so digits are one column too far to the right.",
     where="image",
     named="image shifted by one pixel right",
     case=issue("pytorch/vision", 2950),
@@ -105,7 +105,7 @@ def resampled_off_by_one(right, images):
     "header read as pixels",
     "numpy",
     NUMPY,
-    story="The offset into the file is off by one: every pixel stands one place too late.",
+    story="The offset into the file is off by one, so every pixel is one place too late.",
     where="image",
     named="pixels off by one in the file",
 )
@@ -117,7 +117,7 @@ def header_as_pixels(right, images):
     "labels from one",
     "numpy",
     "lenet_numpy.train.softmax_cross_entropy",
-    story="A data set counts its classes from 1; taken for MNIST's labels, every class is its neighbour.",
+    story="A data set counts classes from 1; read as MNIST's labels, every class is too large by one.",
     where="loss",
     named="labels too large by one",
     case=issue("pytorch/vision", 2630),
@@ -130,7 +130,7 @@ def labels_from_one(right, logits, labels):
     "labels rolled",
     "torch",
     "lenet_torch.train.F.cross_entropy",
-    story="Images and labels come from two iterators, one of which is a step ahead.",
+    story="Images and labels come from two iterators, and one of them is a step ahead.",
     where="loss",
     named="labels of the neighbour",
 )

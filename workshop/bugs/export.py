@@ -1,6 +1,6 @@
-"""Mistakes in an ONNX file: a wrong attribute, operator or constant, in a file that any runtime takes.
+"""Bugs in ONNX files: a wrong attribute, operator or constant, in a file that any runtime accepts.
 
-`lenet export check` refuses such graphs by reading them; here they are run, and judged by what they return.
+`lenet export --check` refuses such graphs when it reads them. Here they are run, and their values are judged.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Spoil = Callable[[ModelProto], None]
 
 
 class ByName:
-    """A file whose values are called as the layers: run as it is, whatever its graph."""
+    """Runs a file whose values have the names of the layers, without a check of its graph."""
 
     def __init__(self, model: ModelProto, runtime: str) -> None:
         made = {name for node in model.graph.node for name in node.output}
@@ -27,12 +27,12 @@ class ByName:
         self.activations: Callable[[np.ndarray], Mapping[str, np.ndarray]] = run
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(N, 10)."""
+        """The logits (N, 10)."""
         return self.activations(images)[OUTPUT]
 
 
 def onnx_bug(title: str, **entry: Any) -> Callable[[Spoil], Wrong]:
-    """A bug that changes the file written by hand (`export.from_numpy`), in place."""
+    """Add a bug that changes the hand-written file (`export.from_numpy`) in place."""
 
     def register(spoil: Spoil) -> Wrong:
         def wrong(right: type, model: ModelProto, runtime: str) -> ByName:
@@ -48,12 +48,12 @@ def onnx_bug(title: str, **entry: Any) -> Callable[[Spoil], Wrong]:
 
 
 def node_of(model: ModelProto, name: str) -> NodeProto:
-    """The node of that layer."""
+    """The node of a layer."""
     return next(node for node in model.graph.node if node.name == name)
 
 
 def set_attribute(node: NodeProto, name: str, value: object) -> None:
-    """An attribute's new value; None takes it away."""
+    """Set an attribute; None removes it."""
     kept = [attribute for attribute in node.attribute if attribute.name != name]
     del node.attribute[:]
     node.attribute.extend(kept)
@@ -62,7 +62,7 @@ def set_attribute(node: NodeProto, name: str, value: object) -> None:
 
 
 def change_tensor(model: ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """A constant's new value."""
+    """Change the value of a constant."""
     tensor = next(one for one in model.graph.initializer if one.name == name)
     tensor.CopyFrom(
         numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name)
@@ -71,7 +71,7 @@ def change_tensor(model: ModelProto, name: str, change: Callable[[np.ndarray], n
 
 @onnx_bug(
     "pads in the wrong order",
-    story="ONNX lists the beginnings of all axes, then the ends; SAME_LOWER's 3 and 1 were put there.",
+    story="ONNX lists the pads at the start of all axes, then at their end; these are 3 and 1 (SAME_LOWER).",
     where="conv1",
     named="padding one too far to the lower right",
     case=issue("keras-team/keras", 16363),
@@ -82,7 +82,7 @@ def pads_order(model):
 
 @onnx_bug(
     "AveragePool for MaxPool",
-    story="The converter's table has one line for pooling.",
+    story="The converter's table has only one entry for pooling.",
     where="pool2",
     named="average pooling for max pooling",
     case=issue("d2l-ai/d2l-en", 1362),
@@ -93,7 +93,7 @@ def average_pool(model):
 
 @onnx_bug(
     "Gemm without transB",
-    story="The converter writes (in, out) for Gemm's default, and reshapes the (out, in) weights to that.",
+    story="The converter writes (in, out), Gemm's default, but reshapes the (out, in) weights to that shape.",
     where="fc1",
     named="weights reshaped, not transposed",
     case=issue("pytorch/pytorch", 129834),
@@ -105,7 +105,7 @@ def gemm_without_transb(model):
 
 @onnx_bug(
     "an initializer dropped",
-    story="Conv's bias is optional: a clean-up of unused names removed it, and the file is valid.",
+    story="Conv's bias is optional. A clean-up of unused names removed it, and the file is still valid.",
     where="conv2",
     named="bias missing",
 )
@@ -115,7 +115,7 @@ def initializer_dropped(model):
 
 @onnx_bug(
     "NHWC graph in NCHW operators",
-    story="The channels-last graph's Transpose before Flatten was kept, its weights were not permuted.",
+    story="A channels-last graph's Transpose before Flatten was kept, but the weights were not permuted.",
     where="flatten",
     named="flattened in HWC order",
     case=issue("onnx/onnx-tensorflow", 289),
@@ -128,7 +128,7 @@ def nhwc_graph(model):
 
 @onnx_bug(
     "softmax in the file",
-    story="The model was exported for serving, its softmax at the end; the output is still called logits.",
+    story="The model was exported for serving, with softmax at the end; the output is still called logits.",
     where="logits",
     named="softmax in the model",
 )
@@ -139,7 +139,7 @@ def softmax_in_file(model):
 
 @onnx_bug(
     "LeakyRelu",
-    story="One operator was taken for the other; ONNX' LeakyRelu has an alpha of 0.01 unless it is given.",
+    story="The wrong operator was used; the default alpha of ONNX's LeakyRelu is 0.01.",
     where="relu3",
     named="leaky ReLU (0.01) for ReLU",
 )
@@ -149,7 +149,7 @@ def leaky_relu(model):
 
 @onnx_bug(
     "ReLU as a Clip",
-    story="The mobile converter writes ReLU6, Clip(0, 6), wherever it meets a ReLU.",
+    story="The mobile converter writes ReLU6, which is Clip(0, 6), for every ReLU.",
     where="relu2",
     named="ReLU6 for ReLU",
 )
@@ -163,7 +163,7 @@ def relu_as_clip(model):
 
 @onnx_bug(
     "preprocessing in the file as well",
-    story="A division by 255 was exported with the model, and the program that calls it divides, too.",
+    story="A division by 255 was exported with the model, and the program that calls it divides as well.",
     where="image",
     named="pixels divided by 255 twice",
     case=issue("deepinsight/insightface", 2508),

@@ -1,12 +1,12 @@
-"""What a bug of the gallery is: one function of a right port, replaced by one that is wrong.
+"""The form of a bug of the gallery: a function of a right port, replaced by a wrong function.
 
     @bug("true convolution", "numpy", "lenet_numpy.model.conv2d", ...)
     def true_convolution(right, x, w, b, **geometry):
         return right(x, w[:, :, ::-1, ::-1], b, **geometry)
 
-The decorated function is the wrong one. It is handed the right one, and then the arguments of the call. Its
-name, with hyphens, is the bug's name: "true-convolution". It must not change, since notebooks use it.
-Frameworks are imported inside: the gallery can be listed without any of them.
+The decorated function is the wrong function. It takes the right function and then the arguments of the call.
+Its name, with hyphens, is the name of the bug ("true-convolution"); notebooks use it, so it must not change.
+Frameworks are imported inside the functions, so that the gallery can be listed without any of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,17 +29,18 @@ class Bug:
     """A port with exactly one mistake.
 
     Attributes:
-        name: the key, as in `python -m workshop.bugs NAME`.
+        name: the name in `python -m workshop.bugs NAME`.
         title: a few words.
-        port: the right port that it is planted in, as in `lenet ports`.
-        patches: the function that is replaced: "lenet_numpy.model.conv2d".
-        story: what the programmer meant, or how it came about; one sentence.
-        where: where the diagnosis must find it first: "conv2", "loss", "gradient of conv1.weight", "step 4".
-        named: how the catalogue (`lenet.diagnose.mistakes`) calls it.
-        coincides: what else explains it on the standard probes: an ambiguity that the diagnosis reports.
+        port: the right port with the bug planted in it, as in `lenet ports`.
+        patches: the replaced function: "lenet_numpy.model.conv2d".
+        story: how the mistake came about; a sentence.
+        where: the first place where the diagnosis must find it: "conv2", "loss", "gradient of conv1.weight",
+            "step 4".
+        named: its name in the catalogue (`lenet.diagnose.mistakes`).
+        coincides: other mistakes with the same values on the standard probes; the diagnosis reports them too.
         case: URL of a reported case, or "".
-        dtype: what the port computes in.
-        wrong: the wrong function: the right one, and its arguments.
+        dtype: the dtype of the port.
+        wrong: the wrong function; it takes the right function and the arguments.
     """
 
     name: str
@@ -56,17 +57,17 @@ class Bug:
 
     @property
     def family(self) -> str:
-        """ "forward", "loss", …: the file that it stands in."""
+        """The file of the bug: "forward", "loss", …"""
         return self.wrong.__module__.rpartition(".")[2]
 
     @contextmanager
     def planted(self) -> Iterator[Port]:
-        """The port with the mistake in it, as long as the context lasts.
+        """The port with the mistake, inside this context.
 
         Raises:
             MissingFramework: its framework is not installed.
         """
-        ports.open_port(self.port, self.dtype)  # the framework, imported as the port wants it
+        ports.open_port(self.port, self.dtype)  # imports the framework as the port needs it
         right = resolve_name(self.patches)
 
         def wrong(*args: Any, **options: Any) -> Any:
@@ -91,7 +92,7 @@ def bug(
     case: str = "",
     dtype: str = "float32",
 ) -> Callable[[Wrong], Wrong]:
-    """Put the decorated function into the gallery; arguments as in `Bug`."""
+    """Add the decorated function to the gallery; for the arguments see `Bug`."""
 
     def register(wrong: Wrong) -> Wrong:
         name = wrong.__name__.replace("_", "-")
@@ -104,15 +105,15 @@ def bug(
 
 
 def issue(repository: str, number: int) -> str:
-    """URL of an issue on GitHub."""
+    """The URL of an issue on GitHub."""
     return f"https://github.com/{repository}/issues/{number}"
 
 
 def find(name: str) -> Bug:
-    """The bug of that name.
+    """The bug with this name.
 
     Raises:
-        UserError: there is none; the text gives the nearest names.
+        UserError: there is none; the text lists the nearest names.
     """
     if name in BUGS:
         return BUGS[name]

@@ -1,4 +1,4 @@
-"""Mistakes of the backward pass, under a forward pass that is right."""
+"""Bugs of the backward pass; the forward pass is right."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ TORCH = "lenet_torch.port.gradients"
     "kernel not turned on the way back",
     "numpy",
     CONV,
-    story="dx is a correlation with the kernel turned by 180 degrees; it was left as it is.",
+    story="dx is a correlation with the kernel turned by 180 degrees, but the kernel was not turned.",
     where="gradient of conv1.weight",
     named="kernel not turned in the input gradient",
     case=issue("parasdahal/deepnet", 8),
@@ -28,7 +28,7 @@ def kernel_not_turned(right, dy, cache):
     "col2im overwrites",
     "numpy",
     CONV,
-    story="`dx[...] = ` where patches overlap, and had to be `+=`.",
+    story="`dx[...] =` was written for overlapping patches; it must be `+=`.",
     where="gradient of conv1.weight",
     named="col2im keeps the last overlap",
     case=issue("ravin-d-27/PyDeepFlow", 85),
@@ -46,7 +46,7 @@ def col2im_overwrites(right, dy, cache):
     "bias gradient averaged",
     "numpy",
     "lenet_numpy.model.conv2d_parameter_gradients",
-    story="db is the mean over positions, so that it is of the size of a dense layer's; it is their sum.",
+    story="db was computed as the mean over positions; it must be the sum.",
     where="gradient of conv1.bias",
     named="bias gradient averaged over positions",
     case=issue("HomericIntelligence/Odyssey", 2949),
@@ -60,7 +60,7 @@ def bias_gradient_averaged(right, dy, cache):
     "every winner takes all",
     "numpy",
     POOL,
-    story="`dy * (x == y)`: where a window's maximum occurs twice, its gradient is counted twice.",
+    story="`dy * (x == y)`: if a window's maximum occurs twice, its gradient is counted twice.",
     where="gradient of conv2.weight",
     named="ties rewarded to all winners",
     case=issue("Theano/Theano", 5248),
@@ -78,7 +78,7 @@ def every_winner_takes_all(right, dy, cache):
     "pooling by reduce_max",
     "torch",
     "lenet_torch.port.LeNet",
-    story="`amax` over unfolded windows is the same maximum, and splits its gradient among ties.",
+    story="`amax` over unfolded windows gives the same maximum, but splits the gradient among ties.",
     where="gradient of conv2.weight",
     named="ties split among winners",
     case=issue("tensorflow/tensorflow", 4886),
@@ -99,7 +99,7 @@ def pooling_by_reduce_max(right, dtype):
     "pooling's gradient as an average's",
     "numpy",
     POOL,
-    story="The forward pass was changed from average to maximum, the backward pass was not.",
+    story="The forward pass was changed from average to maximum, but the backward pass was not.",
     where="gradient of conv2.weight",
     named="pooling gradient spread as an average",
 )
@@ -112,7 +112,7 @@ def pooling_gradient_averaged(right, dy, cache):
     "gate on the wrong side",
     "numpy",
     RELU,
-    story="`np.maximum(dy, 0)`: the gate is the sign of what went in, not of what comes back.",
+    story="`np.maximum(dy, 0)`: the gate must depend on the sign of the input, not of the cotangent.",
     where="gradient of fc2.weight",
     named="ReLU applied to the cotangent",
 )
@@ -136,7 +136,7 @@ def gate_left_out(right, dy, cache):
     "gradient buffer overwritten",
     "numpy",
     LINEAR,
-    story="A loop over the digits sets dw where it had to add: the last digit's is left.",
+    story="A loop over the digits assigns dw instead of adding to it, so only the last digit counts.",
     where="gradient of logits.weight",
     named="gradient of the last digit alone",
     case=issue("LBANN/lbann", 1022),
@@ -151,7 +151,7 @@ def gradient_overwritten(right, dy, cache):
     "features detached",
     "torch",
     TORCH,
-    story="`.detach()` behind the convolutions, to look at the features, cuts them off from the loss.",
+    story="`.detach()` after the convolutions, added to inspect the features, cuts their gradients off.",
     where="gradient of conv2.weight",
     named="detached before fc1",
 )
@@ -171,7 +171,7 @@ def features_detached(right, model, images, labels):
     "weight detached",
     "torch",
     TORCH,
-    story="`F.linear(x, self.fc2.weight.detach(), ...)`, as one writes it to keep a number out of the graph.",
+    story="`F.linear(x, self.fc2.weight.detach(), ...)` keeps the weight out of the graph.",
     where="gradient of fc2.weight",
     named="weight gradient missing",
 )
@@ -186,7 +186,7 @@ def weight_detached(right, model, images, labels):
     "zero_grad forgotten",
     "torch",
     TORCH,
-    story="`loss.backward()` adds to what an earlier batch left in `.grad`.",
+    story="`loss.backward()` adds to the gradients that an earlier batch left in `.grad`.",
     where="gradient of logits.weight",
     named="gradients accumulated across calls",
     case=issue("karpathy/llm.c", 548),
@@ -203,7 +203,7 @@ def zero_grad_forgotten(right, model, images, labels):
     "gradient reshaped",
     "tf",
     "lenet_tf.port.to_shared",
-    story="Weights come back by a transpose, gradients by a reshape that only fits their shape.",
+    story="Weights are converted back by a transpose, gradients by a reshape, which only fits the shape.",
     where="gradient of conv2.weight",
     named="weight gradient reshaped from HWIO",
     case=issue("Selen-Suyue/DensePolicy2D", 3),

@@ -1,4 +1,4 @@
-"""Mistakes of the loss: of what, over what, averaged how often."""
+"""Bugs of the loss: wrong inputs, wrong axes, wrong averages."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ TORCH = "lenet_torch.train.F.cross_entropy"
     "softmax before cross-entropy",
     "torch",
     TORCH,
-    story="`F.cross_entropy` wants logits and applies softmax itself; it was given probabilities.",
+    story="`F.cross_entropy` expects logits and applies softmax itself, but it got probabilities.",
     where="loss",
     named="softmax applied twice",
     case=issue("tflearn/tflearn", 562),
@@ -26,7 +26,7 @@ def softmax_twice(right, logits, labels):
     "epsilon in the logarithm",
     "torch",
     TORCH,
-    story="`torch.log(probabilities + 1e-8)` against log(0), where log_softmax needs no help.",
+    story="`torch.log(probabilities + 1e-8)` avoids log(0); log_softmax needs no epsilon.",
     where="loss",
     named="1e-08 added to probabilities",
     case=issue("tensorflow/tensorflow", 41595),
@@ -63,7 +63,7 @@ def keras_default_loss(right, model, images, labels):
     "NLL of probabilities",
     "torch",
     TORCH,
-    story="`F.nll_loss` wants log-probabilities: without the logarithm it is a loss of another kind.",
+    story="`F.nll_loss` expects log-probabilities; without the logarithm it is another loss.",
     where="loss",
     named="probability without its logarithm",
 )
@@ -77,7 +77,7 @@ def nll_of_probabilities(right, logits, labels):
     "NLL of logits",
     "torch",
     TORCH,
-    story="The model's log_softmax was removed, its `F.nll_loss` was not.",
+    story="log_softmax was removed from the model, but `F.nll_loss` was kept.",
     where="loss",
     named="logits taken for log-probabilities",
 )
@@ -91,7 +91,7 @@ def nll_of_logits(right, logits, labels):
     "smoothed labels",
     "torch",
     TORCH,
-    story="`label_smoothing=0.1` came along with a recipe for ImageNet.",
+    story="`label_smoothing=0.1` was copied from a recipe for ImageNet.",
     where="loss",
     named="label smoothing",
 )
@@ -103,7 +103,7 @@ def smoothed_labels(right, logits, labels):
     "sum for mean",
     "torch",
     TORCH,
-    story='`reduction="sum"`, as Caffe and hand-written losses have it.',
+    story='`reduction="sum"` was set, as in many hand-written losses.',
     where="loss",
     named="loss summed over the batch",
     case=issue("PreferredAI/cornac", 537),
@@ -116,7 +116,7 @@ def sum_for_mean(right, logits, labels):
     "mean over a matrix",
     "tf",
     "lenet_tf.train.tf.nn.sparse_softmax_cross_entropy_with_logits",
-    story="−one_hot · log p is averaged over all N × 10 entries, of which N count.",
+    story="−one_hot · log p is averaged over all N × 10 entries instead of N losses.",
     where="loss",
     named="loss averaged over the classes",
 )
@@ -130,7 +130,7 @@ def mean_over_a_matrix(right, labels, logits):
     "divided twice",
     "numpy",
     NUMPY_BACKWARD,
-    story="The loss is a mean, and the trainer divides its gradient by the batch size once more.",
+    story="The loss is a mean, and the trainer divides its gradient by the batch size again.",
     where="gradient of logits.weight",
     named="gradients divided by the batch size twice",
     case=issue("bhanML/Co-teaching", 4),
@@ -144,7 +144,7 @@ def divided_twice(right, cache):
     "1/N in the loss alone",
     "numpy",
     NUMPY_BACKWARD,
-    story="The loss is a mean; its gradient, p − y, was copied from a derivation for one digit.",
+    story="The loss is a mean, but its gradient p − y was copied from a derivation for a single digit.",
     where="gradient of logits.weight",
     named="gradients summed over the batch",
     case=issue("pytorch/pytorch", 10148),
@@ -158,7 +158,7 @@ def mean_in_the_loss_alone(right, cache):
     "maximum along the wrong axis",
     "numpy",
     NUMPY,
-    story="The shift that keeps exp from overflowing is each class's maximum over the batch.",
+    story="The shift that prevents overflow is each class's maximum over the batch.",
     where="loss",
     named="maximum over the batch in softmax",
     case=issue("manassharma07/crysx_nn", 7),
@@ -171,7 +171,7 @@ def maximum_along_batch(right, logits, labels):
     "softmax as in the book",
     "numpy",
     NUMPY,
-    story="exp(z) / Σ exp(z) as it is written: right until a logit overflows, late in training.",
+    story="exp(z) / Σ exp(z) is right until a logit overflows, late in training.",
     where="loss",
     named="softmax without its shift",
     case=issue("zackchase/mxnet-the-straight-dope", 3),
@@ -187,7 +187,7 @@ def softmax_as_in_the_book(right, logits, labels):
     "clipped in the loss",
     "numpy",
     NUMPY,
-    story="log(clip(p, 1e-12, 1)) hides an infinite loss, and the gradient is derived without it.",
+    story="log(clip(p, 1e-12, 1)) hides an infinite loss; the gradient was derived without the clip.",
     where="loss",
     named="probabilities clipped at 1e-12 in the loss",
     case=issue("keras-team/keras", 17634),

@@ -1,4 +1,4 @@
-"""Mistakes of precision: something computes in fewer bits than the port claims, or in more."""
+"""Bugs of precision: a computation with fewer or more bits than the port claims."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def cut(x: np.ndarray, bits: int) -> np.ndarray:
     "TF32 by default",
     "numpy",
     CONV,
-    story="A GPU's tensor cores round the operands of a convolution to 11 bits unless they are told not to.",
+    story="By default, a GPU's tensor cores round the operands of a convolution to 11 bits.",
     where="conv1",
     named="operands in TF32",
     case=issue("pytorch/pytorch", 107514),
@@ -30,7 +30,7 @@ def tf32_by_default(right, x, w, b, **geometry):
     "autocast",
     "torch",
     "lenet_torch.port.activations",
-    story="`torch.autocast` was left on around the evaluation: layers run in bfloat16.",
+    story="`torch.autocast` was left on during the evaluation, so layers run in bfloat16.",
     where="conv1",
     named="operands and result in bfloat16",
 )
@@ -45,7 +45,7 @@ def autocast(right, model, images):
     "mixed precision in Keras",
     "tf",
     "lenet_tf.model.layers.Dense",
-    story='The policy "mixed_bfloat16" reached the dense layers.',
+    story='The dense layers use the policy "mixed_bfloat16".',
     where="fc1",
     named="operands, product and result in bfloat16",
 )
@@ -84,7 +84,7 @@ def half_precision_checkpoint(right, name, array):
     "NumPy's float64",
     "numpy",
     CONV,
-    story="The bias is an array made without a dtype: float64, and so is all that it is added to.",
+    story="The bias was created without a dtype, so it is float64, and so is every sum with it.",
     where="conv1",
     named="float64 where float32 was meant",
     case=issue("geomstats/geomstats", 775),
@@ -97,7 +97,7 @@ def numpy_float64(right, x, w, b, **geometry):
     "float32 inside a float64 port",
     "numpy",
     "lenet_numpy.model.linear",
-    story="A cast to float32, once put there for speed, was forgotten in a reference in float64.",
+    story="A cast to float32, once added for speed, was forgotten in a float64 reference.",
     where="fc1",
     named="float32 in a float64 port",
     dtype="float64",

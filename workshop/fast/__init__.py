@@ -1,1 +1,1 @@
-"""From the loops of the definition to the fast path: steps that are run, checked and timed."""
+"""The forward pass in steps from nested loops to the fast path, each run, checked and timed."""

@@ -1,7 +1,7 @@
 """`python -m workshop.fast`: from the nested loops of the definition to the fast path, each step timed.
 
 python -m workshop.fast                                              the table
-python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg      the chapter, written anew
+python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg      write the chapter again
 """
 
 import inspect
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 HEAD = """# From seven loops to the fast path
 
-One forward pass of the network, seven times. Every step is code that runs
-([workshop/fast/steps.py](../workshop/fast/steps.py)), and its logits lay within the rounding bound before the
-clock started. Written by `python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg`.
+This page shows the forward pass of the network in seven versions. Each step is real code
+([workshop/fast/steps.py](../workshop/fast/steps.py)), and its logits were within the rounding bound before it
+was timed. Written by `python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg`.
 
 Measured on {machine}: {cores}, {threads}, NumPy {numpy}; the median of {rounds} interleaved rounds.
-The arithmetic alone would take {limit} µs a digit, if it were one large product of matrices.
+The arithmetic alone would take {limit} µs per digit as a single large product of matrices.
 
 ![microseconds per digit of each step, on a logarithmic axis]({plot})
 
-| step | digits at once | µs per digit | times faster | over the arithmetic |
+| step | digits at once | µs per digit | speed-up | multiple of the arithmetic |
 |---|---|---|---|---|
 """
 TAIL = """
-The training step goes the same way back: the gradient of the weights is one product with the same
-patches, folded from four shifts to one; that of the input is a product with the same strips, and what they
-copied is added up. [lenet_numpy/fast.py](../lenet_numpy/fast.py) has both, and `lenet bench` races them
-against the frameworks.
+The training step uses the same layout. The gradient of the weights is a product with the same patches,
+summed over the four shifts. The gradient of the input is a product with the same strips, and copies of the
+same value are summed. [lenet_numpy/fast.py](../lenet_numpy/fast.py) contains both, and `lenet bench`
+compares them with the frameworks.
 """
 
 
@@ -67,12 +67,12 @@ def markdown(found: "list[Measured]", limit: float, threads: int, rounds: int, p
 
 
 def figure(number: float) -> str:
-    """Two or three digits that count."""
+    """A number with two or three significant digits."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
 
 
 def processor() -> str:
-    """What the system calls it; Linux says it in a file, others to Python."""
+    """The name of the processor: from a file on Linux, from Python elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
@@ -86,7 +86,7 @@ def processor() -> str:
 @click.option("--markdown", "page", type=FILE, metavar="FILE", help="Write the chapter.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Plot the steps (png, svg or pdf).")
 def main(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None:
-    """From the nested loops of the definition to the fast path: each step checked, and timed."""
+    """Check and time each step from the nested loops of the definition to the fast path."""
     os.environ.update(dict.fromkeys(THREADS, str(threads)))  # before NumPy is imported
     try:
         run(threads, rounds, page, plot)
@@ -95,7 +95,7 @@ def main(threads: int, rounds: int, page: Path | None, plot: Path | None) -> Non
 
 
 def run(threads: int, rounds: int, page: Path | None, plot: Path | None) -> None:
-    """Measure, and write what was asked for."""
+    """Measure, and write the requested files."""
     from lenet.network import weights
     from lenet.network.digits import test_set
     from lenet.show import plots, tables

@@ -1,7 +1,7 @@
-"""The forward pass seven times, each time faster: `STEPS`, whose docstrings are the chapter's text.
+"""The forward pass in seven versions, each faster than the last; their docstrings are the chapter's text.
 
-A step takes the shared parameters and images (N, 1, 28, 28), and returns the logits (N, 10). The layers
-behind the second pooling are the same everywhere, since there is nothing to gain but a few microseconds.
+A step takes the shared parameters and images (N, 1, 28, 28), and returns the logits (N, 10). The layers after
+the second pooling are the same in all steps, because at most a few microseconds could be gained there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ Pool = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Step:
-    """A step: its title, how many digits it is timed on, and what makes its forward pass from weights."""
+    """A step: its title, the number of digits for timing, and a function from weights to the forward pass."""
 
     title: str
     digits: int
@@ -43,7 +43,7 @@ class Measured:
 
 
 def network(params: Params, images: Array, conv: Conv, pool: Pool) -> Array:
-    """The layers in order, with the convolution and the pooling given."""
+    """The layers in order, with the given convolution and pooling."""
     x = pool(np.maximum(conv(images, params["conv1.weight"], params["conv1.bias"], padding=2), 0))
     x = pool(np.maximum(conv(x, params["conv2.weight"], params["conv2.bias"]), 0))
     return dense(params, x.reshape(len(x), -1))
@@ -59,8 +59,8 @@ def dense(params: Params, x: Array) -> Array:
 def definition(params: Params) -> Callable[[Array], Array]:
     """Seven nested loops: digit, map, row and column of the output; channel, row and column of the kernel.
 
-    Nothing but the formula. 357,600 times a digit the interpreter looks up two numbers, makes objects of
-    them, multiplies, adds, and throws the objects away; for the processor that is some microseconds of work.
+    This is only the formula. 357,600 times per digit, the interpreter looks up two numbers, creates objects,
+    multiplies, adds, and discards the objects. The arithmetic itself takes the processor some microseconds.
     """
     return lambda images: network(
         params, images, conv2d_definition, lambda x: max_pool2d_definition(x, size=2, stride=2)
@@ -70,9 +70,9 @@ def definition(params: Params) -> Callable[[Array], Array]:
 def positions(params: Params) -> Callable[[Array], Array]:
     """All positions at once: the loops over rows and columns of the output become one operation on arrays.
 
-    What is left are loops over the kernel, of which each round multiplies a shifted picture by one number.
-    The interpreter's price is paid once for a picture instead of once for a pixel. But every round reads
-    and writes the whole output for a single multiplication: now memory is what takes the time.
+    The remaining loops run over the kernel, and each iteration multiplies a shifted picture by a number. The
+    cost of the interpreter now occurs once per picture instead of once per pixel. But every iteration reads
+    and writes the whole output for a single multiplication per value, so memory takes most of the time.
     """
 
     def conv(x: Array, w: Array, b: Array, padding: int = 0) -> Array:
@@ -87,10 +87,10 @@ def positions(params: Params) -> Callable[[Array], Array]:
 
 
 def digit_by_digit(params: Params) -> Callable[[Array], Array]:
-    """The kernel's loops become a product of matrices (im2col): every patch is laid out as a column.
+    """The loops over the kernel become a product of matrices (im2col): every patch is copied to a column.
 
-    Each pixel is copied 25 times, and it pays: a product keeps small blocks of both matrices in registers
-    and uses every number it has loaded many times. No other operation comes near the processor's peak.
+    Each pixel is copied 25 times, but this is worth it: a product keeps small blocks of both matrices in
+    registers and uses every loaded number many times. No other operation comes near the processor's peak.
     """
     return lambda images: np.concatenate(
         [network(params, images[n : n + 1], _im2col, _pool) for n in range(len(images))]
@@ -98,21 +98,21 @@ def digit_by_digit(params: Params) -> Callable[[Array], Array]:
 
 
 def batch(params: Params) -> Callable[[Array], Array]:
-    """The batch at once: the port `numpy`, as it is read.
+    """The whole batch at once: this is the port `numpy`.
 
-    A call of NumPy costs about a microsecond before it does anything; now some forty of them serve the
-    whole batch. What is left is memory: patches, outputs, and fresh arrays for ReLU and pooling, all of
-    them larger than the cache.
+    A NumPy call costs about a microsecond before it does any work; now about forty calls serve the whole
+    batch. The remaining cost is memory: patches, outputs, and new arrays for ReLU and pooling, all of them
+    larger than the cache.
     """
     return lambda images: network(params, images, _im2col, _pool)
 
 
 def fused(params: Params) -> Callable[[Array], Array]:
-    """Convolution and pooling as one product.
+    """Convolution and pooling as a single product.
 
-    The four outputs of a pooling window look at one patch of 6×6 pixels. A matrix that holds the kernel at
-    its four shifts makes all four from it: 1.44 times the multiplications, 2.8 times fewer numbers laid out,
-    and the maximum is taken of four slabs that lie one behind the other.
+    The four outputs of a pooling window depend on the same patch of 6×6 pixels. A matrix with the kernel at
+    four shifts computes all four from this patch. This takes 1.44 times as many multiplications, but copies
+    2.8 times fewer numbers, and the maximum is taken over four contiguous blocks.
     """
     kernels = {}
     for name, channels, maps in (("conv1", 1, 6), ("conv2", 6, 16)):
@@ -138,12 +138,12 @@ def fused(params: Params) -> Callable[[Array], Array]:
 
 
 def strips(params: Params) -> Callable[[Array], Array]:
-    """Digits last, and strips in the place of patches.
+    """Digits as the last axis, and strips instead of patches.
 
-    With the digit as the last axis, whatever is copied is a run of numbers as long as the batch; with the
-    digit first it is six pixels. And only columns are laid out: the six rows of a patch follow each other
-    in memory by themselves, so that patches are overlapping windows of one array, and 3 times the input is
-    copied in the place of 9. The bias rides along as a row of ones.
+    With the digit as the last axis, every copy moves runs of numbers as long as the batch; with the digit
+    first, runs have six pixels. And only columns are copied: the six rows of a patch follow each other in
+    memory, so patches are overlapping windows of an array. This copies 3 times the input instead of 9 times.
+    The bias is included in the product by a row of ones.
     """
     model = _model(params)
 
@@ -158,9 +158,8 @@ def strips(params: Params) -> Callable[[Array], Array]:
 def chunks(params: Params) -> Callable[[Array], Array]:
     """Chunks and buffers: the mode `numpy:fast`.
 
-    Some digits at a time go through all layers, so that a layer finds in the cache what the one before it
-    wrote; and in the same buffers every time, since fresh memory has to be fetched from the system, and
-    cleared by it, page by page.
+    A few digits at a time go through all layers, so that each layer finds its input in the cache. All chunks
+    use the same buffers, because the system must provide and clear new memory page by page.
     """
     return _model(params)
 
@@ -183,11 +182,11 @@ def measure(
     steps: Sequence[Step] = STEPS,
     progress: Callable[[str], None] = lambda doing: None,
 ) -> tuple[list[Measured], float]:
-    """Every step in interleaved rounds, each checked against the bound first; and the sgemm limit.
+    """Check every step against the bound, then time all steps in interleaved rounds, and the limit.
 
     Returns:
-        the steps with their medians, and the microseconds per digit of the arithmetic alone, at the rate of
-        a large product in the best round.
+        the steps with their medians, and the limit: microseconds per digit of the arithmetic alone, at the
+        speed of a large product in the best round.
 
     Raises:
         UserError: a step computes another function.

@@ -25,7 +25,7 @@ AT_ONCE = 2**16  # values that are compared at once
 GATHERED = 2**22  # input values that a sample lays out at once
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
 # The logarithm of the ratio of two right implementations scatters by 1.4 to 1.9 over √N over N values,
-# measured (tests/parity/test_plain_loop.py): about three standard deviations.
+# measured (tests/parity/arithmetic/test_plain_loop.py): about three standard deviations.
 SCATTER = 5
 
 

@@ -148,15 +148,6 @@ def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
     return model
 
 
-def with_batch(model: ModelProto, batch: int) -> ModelProto:
-    """A copy whose batch is fixed, for runtimes that take a symbolic one wrongly."""
-    model = _copy(model)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = batch  # a oneof: this clears the symbol
-    del model.graph.value_info[:]  # stated for the symbolic batch
-    return model
-
-
 def one_line(error: Exception) -> str:
     """An error's first line that says something, as the libraries' texts run over many."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -120,13 +120,13 @@ class Integers(Number):
             columns = other._loads(-2) * self.peak()
             loads = min(loads, columns, key=lambda loads: int(loads.max(initial=0)))
             load = int(loads.max(initial=0))
-        bound, grid = load, exponent
+        grid, lift, bias_lift, bound = exponent, 0, 0, load
         if bias is not None:
             grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
             bound = (load << lift) + (bias.peak() << bias_lift)
         check_width(bound, grid, _unit(loads))
-        y = Integers(product(self.units, other.units, load), exponent)
-        return y if bias is None else y + bias
+        y = Integers(product(self.units, other.units, load), exponent)._lifted(lift)
+        return Integers(y if bias is None else y + bias._lifted(bias_lift), grid)
 
     def sum(self, axes: Axes) -> "Integers":
         if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
@@ -149,6 +149,8 @@ class Integers(Number):
         return Integers(self.units.cumsum(axis), self.exponent)
 
     def maximum(self, other: "Integers | float") -> "Integers":
+        if not isinstance(other, Integers) and other == 0:  # on any grid
+            return Integers(np.maximum(self.units, 0), self.exponent)
         exponent, (a, b) = on_one_grid(self, self._operand(other))
         return Integers(np.maximum(a, b), exponent)
 

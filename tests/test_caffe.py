@@ -24,10 +24,10 @@ from tests.helpers import one_line
 FOLDER = SOLVER.parent
 TYPES = {
     "Conv": "Convolution",
-    "ReLU": "ReLU",
+    "Relu": "ReLU",
     "MaxPool": "Pooling",
     "Flatten": "Flatten",
-    "Linear": "InnerProduct",
+    "Gemm": "InnerProduct",
 }
 
 
@@ -126,7 +126,7 @@ def test_deploy_is_the_table(deploy):
     assert [layer.name for layer in layers] == list(ACTIVATION_SHAPES)
     before = "data"
     for layer, row in zip(layers, LAYERS, strict=True):
-        assert (layer.type, layer.bottom, layer.top) == (TYPES[type(row).__name__], [before], [row.name])
+        assert (layer.type, layer.bottom, layer.top) == (TYPES[row.operator.TYPE], [before], [row.name])
         before = row.name
         if isinstance(row.operator, Conv):
             found = layer.convolution_param

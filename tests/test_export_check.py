@@ -95,7 +95,7 @@ def test_one_weight_changed_is_named(exporter, judge, params, digits):
     assert (found.different, found.layer) == (True, "fc2")
     assert found.weights == {"fc2.weight": "1 of 10,080 values differ, by at most 0.001, first [3, 4]"}
     assert found.summary == "the same network with other weights, first fc2.weight"
-    assert "changed after the export" in found.header[0]
+    assert "changed after export" in found.header[0]
     report = compare([Mutated(model)], params, digits[:100]).ports[0]  # and by its values alone
     assert (report.verdict, report.first_different) == ("different", "fc2")
 
@@ -147,7 +147,7 @@ def test_same_function_by_another_graph_is_said_to_be_that(judge):
     del pool.attribute[:]
     found = judge(model)
     assert (found.different, found.layer) == (True, "relu1")
-    assert found.summary.endswith("its logits, though, are within rounding of the network's")
+    assert found.summary.endswith("but its logits are within rounding of the network's")
     assert all(list(ran.local) == ["conv1"] for ran in found.ran.values())
 
 
@@ -162,7 +162,10 @@ def renamed(what: str) -> ModelProto:
 
 
 def of_fixed_batch() -> ModelProto:
-    return runtimes.with_batch(model_of("numpy"), 3)
+    model = model_of("numpy")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 3
+    return model
 
 
 def of_rank_two() -> ModelProto:
@@ -190,7 +193,7 @@ def of_other_metadata() -> ModelProto:
             "the input is image float32 [3, 1, 28, 28], expected image float32 [batch",
         ),
         (of_rank_two, "the input is pixels float32 [n, 784], expected image float32 [batch, 1, 28, 28]"),
-        (of_other_metadata, "its metadata states the checksum of other weights"),
+        (of_other_metadata, "the checksum in its metadata is of other weights"),
     ],
     ids=["input-name", "output-name", "batch", "rank", "checksum"],
 )
@@ -211,8 +214,10 @@ def test_input_that_no_digit_fits_is_said(judge):
 
 
 def test_runtime_that_computes_one_layer_wrongly_is_named(judge, monkeypatch):
+    reference = runtimes.RUNTIMES["reference"].start
+
     def planted(model):
-        run = runtimes._reference(model)
+        run = reference(model)
 
         def wrong(images):
             values = run(images)
@@ -224,12 +229,14 @@ def test_runtime_that_computes_one_layer_wrongly_is_named(judge, monkeypatch):
     monkeypatch.setitem(runtimes.RUNTIMES, "reference", line)
     found = judge(model_of("numpy"))
     assert (found.different, found.layer) == (True, "conv2")
-    assert "not what reference makes of it: conv2 is outside of what rounding allows" in found.summary
+    assert "reference computes something else: conv2 is outside its rounding bound" in found.summary
 
 
 def test_runtime_that_is_wrong_only_where_no_layer_is_shown_is_caught(judge, monkeypatch):
+    reference = runtimes.RUNTIMES["reference"].start
+
     def planted(model):
-        run, fused = runtimes._reference(model), len(model.graph.output) == 1
+        run, fused = reference(model), len(model.graph.output) == 1
         return lambda images: {name: value + fused * np.float32(0.1) for name, value in run(images).items()}
 
     line = dataclasses.replace(runtimes.RUNTIMES["reference"], start=planted)

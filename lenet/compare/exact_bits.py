@@ -12,7 +12,7 @@ from parity import floats
 from parity.errors import UserError
 
 Array = np.ndarray
-RUN = 500  # digits at once
+RUN = 200  # digits at once: of more, the patches are laid out in bands, and joined
 
 
 @dataclass(frozen=True)

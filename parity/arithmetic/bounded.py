@@ -16,7 +16,7 @@ holds the reference's own share (u = 2^-53) as well; and since the bound is comp
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -41,7 +41,7 @@ class Bounded(Number):
     value: Array
     error: Array | None = None
     format: Format = FLOAT32
-    positive: bool | None = None
+    positive: bool | None = field(default=None, init=False)  # `replace` forgets it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,14 +62,18 @@ class Bounded(Number):
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
-        return Bounded(rearrange(self.value), error, self.format, self.positive)
+        return Bounded(rearrange(self.value), error, self.format)._known(self.positive)
 
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
         # Looked at here, before a convolution repeats the values.
         positive = bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
-        return Bounded(wide(self.value), self.error, self.format, positive)
+        return Bounded(wide(self.value), self.error, self.format)._known(positive)
+
+    def _known(self, positive: bool | None) -> "Bounded":
+        object.__setattr__(self, "positive", positive)
+        return self
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
         parts = (self, *others)

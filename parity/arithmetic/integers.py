@@ -1,7 +1,7 @@
 """Exact arithmetic: every finite float is an integer times a power of two.
 
-Arrays of integers on a common grid are added and multiplied in int64, whose own overflow is excluded
-beforehand in Python's integers. Nothing rounds; what cannot be computed so is refused.
+Arrays of integers on a common grid are added and multiplied in int64, after a check in Python's integers that
+nothing can overflow. No operation rounds; operations that would round are refused.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ WIDTHS = ((np.float32, 24), (np.float64, 53))  # floats that add integers of so 
 
 
 class TooWide(UserError):
-    """Numbers that int64 cannot hold: up to `bound` times 2^`exponent`.
+    """Numbers up to `bound` · 2^`exponent`, which int64 cannot hold.
 
     Attributes:
-        name: whose; set by who knows it.
-        unit: index of the output unit whose sum is the largest.
+        name: the array with these numbers, set where it is known.
+        unit: the index of the output unit with the largest sum.
     """
 
     def __init__(self, bound: int, exponent: int, unit: tuple[int, ...] = (), name: str = "a sum") -> None:
@@ -72,10 +72,10 @@ class Integers(Number):
         return np.abs(self.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
 
     def to_float(self, dtype: str = "float32") -> Array:
-        """The same numbers in `dtype`, exactly.
+        """The same numbers in `dtype`, without rounding.
 
         Raises:
-            UserError: one of them is not representable, or only as a subnormal.
+            UserError: a number is not representable, or only as a subnormal number.
         """
         limits, width = np.finfo(dtype), self.peak().bit_length()
         floats = self.units.astype(dtype)
@@ -120,13 +120,13 @@ class Integers(Number):
             columns = other._loads(-2) * self.peak()
             loads = min(loads, columns, key=lambda loads: int(loads.max(initial=0)))
             load = int(loads.max(initial=0))
-        bound, grid = load, exponent
+        grid, lift, bias_lift, bound = exponent, 0, 0, load
         if bias is not None:
             grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
             bound = (load << lift) + (bias.peak() << bias_lift)
         check_width(bound, grid, _unit(loads))
-        y = Integers(product(self.units, other.units, load), exponent)
-        return y if bias is None else y + bias
+        y = Integers(product(self.units, other.units, load), exponent)._lifted(lift)
+        return Integers(y if bias is None else y + bias._lifted(bias_lift), grid)
 
     def sum(self, axes: Axes) -> "Integers":
         if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
@@ -149,6 +149,8 @@ class Integers(Number):
         return Integers(self.units.cumsum(axis), self.exponent)
 
     def maximum(self, other: "Integers | float") -> "Integers":
+        if not isinstance(other, Integers) and other == 0:  # on any grid
+            return Integers(np.maximum(self.units, 0), self.exponent)
         exponent, (a, b) = on_one_grid(self, self._operand(other))
         return Integers(np.maximum(a, b), exponent)
 
@@ -191,11 +193,11 @@ class Integers(Number):
 
 
 def integers(x: Array | float, name: str = "input") -> Integers:
-    """Finite floats on the coarsest grid that holds them all; exponent 0 where all are zero.
+    """Finite floats as integers on the coarsest grid that contains all of them; exponent 0 if all are zero.
 
     Raises:
-        UserError: a NaN or an infinity; `name` says whose.
-        TooWide: their exponents lie further apart than int64 is wide.
+        UserError: there is a NaN or an infinity in the array `name`.
+        TooWide: the range of exponents is too wide for int64.
     """
     if not np.isfinite(x).all():
         raise UserError(f"{name}: a NaN or an infinity lies on no grid")
@@ -214,16 +216,16 @@ def integers(x: Array | float, name: str = "input") -> Integers:
 
 
 def common_grid(*terms: tuple[int, int]) -> tuple[int, list[int]]:
-    """For (peak, exponent) of each term: the finest exponent, and how far to shift each onto its grid."""
+    """For (peak, exponent) of each term: the finest exponent, and the shift of each term to its grid."""
     finest = min((exponent for peak, exponent in terms if peak), default=terms[0][1])
     return finest, [exponent - finest if peak else 0 for peak, exponent in terms]  # zeros are on any grid
 
 
 def on_one_grid(*arrays: Integers) -> tuple[int, list[Array]]:
-    """The finest exponent of all, and each array's units on its grid.
+    """The finest exponent of all, and the units of each array on its grid.
 
     Raises:
-        TooWide: one does not fit there.
+        TooWide: an array does not fit there.
     """
     exponent, lifts = common_grid(*((array.peak(), array.exponent) for array in arrays))
     for array, lift in zip(arrays, lifts, strict=True):

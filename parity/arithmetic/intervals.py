@@ -51,8 +51,8 @@ def carried_by(
     product: np.ufunc, a: Array, a_error: Array | None, b: Array, b_error: Array | None
 ) -> Array | None:
     """What errors of both factors make of a product: |a|·e_b + e_a·|b| + e_a·e_b; None if there are none."""
-    a_error = None if a_error is None or not a_error.any() else a_error
-    b_error = None if b_error is None or not b_error.any() else b_error
+    a_error = None if _is_zero(a_error) else a_error
+    b_error = None if _is_zero(b_error) else b_error
     if a_error is None and b_error is None:
         return None
     a, b = wide(a), wide(b)
@@ -64,6 +64,11 @@ def carried_by(
         else:
             total = product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
     return _unknown(total, a, b)
+
+
+def _is_zero(error: Array | None) -> bool:
+    """Whether there is no error. Where there is one, the first value tells most often."""
+    return error is None or not error.size or (not error.flat[0] and not error.any())
 
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:

@@ -1,1 +1,1 @@
-"""ONNX out of each port, and the runtimes that run it."""
+"""ONNX files from the ports, and the runtimes that run them."""

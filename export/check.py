@@ -1,4 +1,4 @@
-"""Judges any ONNX file that claims to be this network: interface, graph, weights, and what it computes."""
+"""Judges any ONNX file that claims to be this network: interface, graph, weights, and computed values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,19 +19,18 @@ from parity.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 SAME = "the same network with the same weights"
-# What judges a file of unknown origin. Not OpenCV: what its importer lacks says nothing of the file.
+# The runtimes for a file of unknown origin. OpenCV is not used, because its importer lacks operators.
 JUDGES = ("onnxruntime", "onnxruntime-all", "reference")
 
 
 @dataclass
 class Ran:
-    """What one runtime made of the file.
+    """The results of a file in a runtime.
 
     Attributes:
-        local: error over bound of each layer that was matched, given the file's own weights and its own
-            input to the layer.
-        end_to_end: error over bound of the logits given the image; None if they could not be had.
-        problem: why it could not be run.
+        local: {matched layer: error/bound}, given the file's own weights and its own input to the layer.
+        end_to_end: error/bound of the logits, given the image; None if there are no logits.
+        problem: the reason why the file could not be run.
     """
 
     local: dict[str, float] = field(default_factory=dict)
@@ -48,14 +47,14 @@ class Ran:
 
 @dataclass
 class Verdict:
-    """The findings on one file.
+    """The findings on a file.
 
     Attributes:
-        source: what to call it.
-        reading: its tensors and parameters, and where its graph departs from the table of layers.
-        header: how input, output or metadata are not as they should be.
-        weights: how each parameter that is not the one asked about differs.
-        ran: what each runtime made of it.
+        source: the name of the file in messages.
+        reading: its tensors and parameters, and the first difference of its graph from the table of layers.
+        header: faults of input, output or metadata.
+        weights: {parameter: its difference from the expected parameter}.
+        ran: {runtime: results}.
     """
 
     source: str
@@ -66,27 +65,27 @@ class Verdict:
 
     @property
     def different(self) -> bool:
-        """Whether anything at all was found."""
+        """Whether there is any finding."""
         return self.summary != SAME
 
     @property
     def summary(self) -> str:
-        """The answer, in one line."""
+        """The verdict in one line."""
         if problem := self.reading.problem:
             agreed = all(ran.end_to_end is not None and ran.end_to_end <= 1 for ran in self.ran.values())
-            yet = "; its logits, though, are within rounding of the network's" if agreed else ""
+            yet = "; but its logits are within rounding of the network's" if agreed else ""
             return f"another graph, at {problem}{yet}"
         for runtime, ran in self.ran.items():
             if ran.problem or ran.first_different:
-                why = ran.problem or f"{ran.first_different} is outside of what rounding allows"
-                return f"the graph is the network's, but not what {runtime} makes of it: {why}"
+                why = ran.problem or f"{ran.first_different} is outside its rounding bound"
+                return f"the graph is the network's, but {runtime} computes something else: {why}"
         if self.weights:
             return f"the same network with other weights, first {next(iter(self.weights))}"
         return f"the same network with the same weights, but {self.header[0]}" if self.header else SAME
 
     @property
     def layer(self) -> str | None:
-        """The first layer, in the table's order, that any finding names."""
+        """The first layer, in the table's order, with a finding."""
         named = {name.partition(".")[0] for name in self.weights}
         named |= {self.reading.problem.layer} if self.reading.problem else set()
         named |= {ran.first_different for ran in self.ran.values() if ran.first_different}
@@ -109,12 +108,11 @@ def check_model(
     source: str,
     runtimes: Sequence[str] = JUDGES,
 ) -> Verdict:
-    """Is this the network, with these weights? Each question by itself:
+    """Judge whether the file is the network with these weights. Three questions are separate:
 
-    Does the graph follow the table of layers? Are the weights that it holds `params`, bit for bit? And
-    does each runtime compute, from `images` (N, 1, 28, 28), the network *with the weights that the file
-    holds*, to within rounding? Where the graph cannot be followed to its end, its logits are held
-    against the network with `params`.
+    Does the graph follow the table of layers? Are its weights equal to `params`, bit for bit? Does each
+    runtime compute the network *with the weights in the file* from `images` (N, 1, 28, 28), up to rounding?
+    If the graph cannot be followed to its end, its logits are compared with the network with `params`.
 
     Raises:
         UserError: the file holds weights that are not finite.
@@ -131,7 +129,7 @@ def check_model(
 def _ran(
     runtime: str, model: ModelProto, reading: Reading, images: np.ndarray, expected: forward.Bounded
 ) -> Ran:
-    """Run the file as it is for its logits, and with every matched layer shown for the rest."""
+    """Run the unchanged file for its logits, and a copy with every matched layer as output for the layers."""
     shown = [place.tensor for place in reading.places.values()]
     ran = Ran()
     try:
@@ -155,7 +153,7 @@ def _ran(
 
 
 def _in_batches(model: ModelProto, run: Run) -> Run:
-    """`run`, given images in the shape, and as many at once, as the graph's input asks for."""
+    """`run` with images in the shape and batch size that the graph's input requires."""
     image = inputs(model)[0]
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     if prod(dims[1:]) != prod(IMAGE_SHAPE):
@@ -164,7 +162,7 @@ def _in_batches(model: ModelProto, run: Run) -> Run:
     def fed(images: np.ndarray) -> Arrays:
         size = dims[0] or len(images)
         rounds = ceil(len(images) / size)
-        padded = np.resize(images, (rounds * size, *dims[1:]))  # the last batch filled up from the first
+        padded = np.resize(images, (rounds * size, *dims[1:]))  # first images fill the last batch
         parts = [run(part) for part in np.split(padded, rounds)]
         return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]}
 
@@ -172,12 +170,12 @@ def _in_batches(model: ModelProto, run: Run) -> Run:
 
 
 def _logits(values: Arrays, reading: Reading) -> np.ndarray:
-    """The output that is the logits; where the graph was not followed so far, its first."""
+    """The output with the logits. If the graph was not followed to the logits, its first output."""
     return values[reading.places["logits"].tensor] if reading.problem is None else next(iter(values.values()))
 
 
 def _header(model: ModelProto, reading: Reading) -> list[str]:
-    """How input, output and metadata differ from what every file of ours says."""
+    """Differences of input, output and metadata from those of our own files."""
     image, logits = interface()
     output = model.graph.output[0]
     if reading.problem is None:
@@ -189,12 +187,12 @@ def _header(model: ModelProto, reading: Reading) -> list[str]:
     ]
     stated = metadata(model).get("weights_sha256")
     if reading.problem is None and stated not in (None, checksum(reading.params)):
-        findings.append("its metadata states the checksum of other weights: it was changed after the export")
+        findings.append("the checksum in its metadata is of other weights: the file was changed after export")
     return findings
 
 
 def _described(value: ValueInfoProto) -> str:
-    """Whatever a symbolic batch is called, it is a batch."""
+    """A description in which every symbolic batch has the same name."""
     ours = ValueInfoProto()
     ours.CopyFrom(value)
     dims = ours.type.tensor_type.shape.dim
@@ -204,7 +202,7 @@ def _described(value: ValueInfoProto) -> str:
 
 
 def _weights(reading: Reading, params: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Each parameter that is not the one asked about, in the table's order, and how it differs."""
+    """{parameter: its difference from `params`}, in the table's order, for parameters that differ."""
     findings = {}
     for name in PARAM_SHAPES:
         if name not in reading.params:

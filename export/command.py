@@ -21,9 +21,9 @@ EXPORTERS = ("numpy", "torch", "tf")
     "--from",
     "exporter",
     type=click.Choice([*EXPORTERS, "all"]),
-    help="Whose exporter writes the file (default: all that are installed).",
+    help="The exporter (default: all that are installed).",
 )
-@click.option("--out", "folder", type=options.FILE, metavar="DIR", help="Where to (default: here).")
+@click.option("--out", "folder", type=options.FILE, metavar="DIR", help="Folder to write (default: here).")
 @click.option("--check", "file", type=options.FILE, metavar="FILE", help="Judge this ONNX file instead.")
 @options.WEIGHTS
 @options.first_digits("Judge by the first N test digits.", default=100)
@@ -38,10 +38,10 @@ def export(
 ) -> None:
     """Write the network as ONNX, or judge an ONNX file.
 
-    Each exporter's file is held against the table of layers, read back bit for bit, run in every
-    runtime, judged layer by layer, and only then written, as lenet-EXPORTER.onnx.
+    Each exporter's file is compared with the table of layers, read back bit for bit, run in every runtime
+    and judged layer by layer. Only then it is written as lenet-EXPORTER.onnx.
 
-    With --check: is FILE this network, with these weights? The exit code is 1 if it is not.
+    With --check, judges whether FILE is this network with these weights. The exit code is 1 if it is not.
     """
     from lenet.network import weights
     from lenet.network.digits import test_set
@@ -63,7 +63,7 @@ def export(
 def write(
     names: Sequence[str], params: dict[str, "np.ndarray"], folder: Path, images: "np.ndarray"
 ) -> "RenderableType":
-    """The files of these exporters, or without names of all that are installed; what to print of them."""
+    """Write the files of these exporters (default: all that are installed). Returns a table to print."""
     from rich.console import Group
 
     from export import export_tables, write
@@ -89,7 +89,7 @@ def write(
 
 
 def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", int]:
-    """What to print of a file, and the exit code."""
+    """Judge a file. Returns a table to print, and the exit code."""
     from export import check, export_tables
     from parity.command.terminal import progress_bar
 

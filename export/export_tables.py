@@ -16,7 +16,7 @@ from lenet.show.tables import BAD, FAINT, GOOD, ratio
 
 
 def exports(files: list[Written]) -> RenderableType:
-    """What each exporter made of the same network, side by side."""
+    """A table of the exporters' files for the same network, side by side."""
     table = _table("", *(file.path.name for file in files))
     table.title = f"One network, ONNX opset {OPSET}, IR version {IR_VERSION}, in {files[0].path.parent}"
     rows = {
@@ -28,7 +28,7 @@ def exports(files: list[Written]) -> RenderableType:
     for operator in dict.fromkeys(name for file in files for name in file.operators):
         rows[f"  {operator}"] = [str(file.operators[operator] or "—") for file in files]
     rows["no layer's"] = [_counted(file.added) for file in files]
-    rows["weights read back"] = ["bit for bit" for _ in files]  # or there would be no file
+    rows["weights read back"] = ["bit for bit" for _ in files]  # otherwise there would be no file
     for runtime in RUNTIMES:
         rows[f"error/bound, {runtime}"] = [_worst(file.verdict.ran.get(runtime)) for file in files]
     for name, values in rows.items():
@@ -41,7 +41,7 @@ def exports(files: list[Written]) -> RenderableType:
 
 
 def verdict(found: Verdict) -> RenderableType:
-    """The findings on one file, layer by layer where its tensors were matched, and the answer."""
+    """The findings on a file, with a row for each matched layer, and the verdict."""
     table = _table("layer", "tensor in the file", *found.ran)
     table.title = found.source
     for layer in ACTIVATION_SHAPES:
@@ -62,7 +62,7 @@ def verdict(found: Verdict) -> RenderableType:
             lines.add_row(Text("run", BAD), f"{runtime}: {ran.problem}")
     answer = Text("different" if found.different else "same", BAD if found.different else GOOD)
     lines.add_row(answer, found.summary)
-    note = "error over the bound that rounding allows, given the weights in the file; at most 1 is rounding"
+    note = "error over the rounding bound, given the weights in the file; at most 1 is rounding"
     return Group(table, Text(note, FAINT), "", lines)
 
 

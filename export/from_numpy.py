@@ -1,7 +1,7 @@
-"""ONNX by hand: an ONNX file is a list of nodes and a list of tensors, and nothing else.
+"""Writes ONNX by hand: an ONNX file is a list of nodes and a list of tensors.
 
-Every node is named as its layer in `lenet.network.architecture`, and so is its output: each activation
-is a named tensor of the file. Shapes stand at the end of the line.
+Every node and its output have the name of the layer in `lenet.network.architecture`, so each activation is a
+named tensor of the file. Shapes are at the end of the lines.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from lenet.network.architecture import PARAM_SHAPES
 
 
 def export(params: Mapping[str, np.ndarray]) -> ModelProto:
-    """The network with these shared weights as an ONNX model.
+    """Export the network with these shared weights as an ONNX model.
 
     Raises:
         UserError: `params` are not this network's.

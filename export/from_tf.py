@@ -1,8 +1,7 @@
-"""ONNX from TensorFlow: tf2onnx, from the Keras model's traced graph.
+"""Writes ONNX from TensorFlow with tf2onnx, from the traced graph of the Keras model.
 
-The file takes the shared NCHW image, as the others do; inside, tf2onnx keeps TensorFlow's order
-where it cannot be moved away: the features of `flatten` are in (H, W, C) order, and so are the columns
-of `fc1`'s kernel.
+Like the other files, this file takes the shared NCHW image. Inside, tf2onnx keeps TensorFlow's order where it
+cannot remove it: the features of `flatten` are in (H, W, C) order, and so are the columns of `fc1`'s kernel.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from lenet_tf.weights import load_params
 
 
 def export(params: Mapping[str, np.ndarray]) -> ModelProto:
-    """The network with these shared weights as an ONNX model.
+    """Export the network with these shared weights as an ONNX model.
 
     Raises:
         UserError: `params` are not this network's.
@@ -30,7 +29,7 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
     network = LeNet()
     load_params(network, dict(params))
     nhwc = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=onnx_file.INPUT)
-    # `from_keras` knows Keras 2 alone; a function of the model is what it would trace anyway.
+    # `from_keras` supports only Keras 2; it would trace a function of the model anyway.
     traced = tf.function(
         lambda image: {onnx_file.OUTPUT: network(image)}, input_signature=[nhwc], autograph=False
     )

@@ -1,4 +1,4 @@
-"""ONNX from PyTorch: its current exporter, which traces the model with `torch.export`."""
+"""Writes ONNX from PyTorch with its current exporter, which traces the model with `torch.export`."""
 
 import logging
 import warnings
@@ -17,15 +17,15 @@ from lenet_torch.weights import load_params
 
 
 def export(params: Mapping[str, np.ndarray]) -> ModelProto:
-    """The network with these shared weights as an ONNX model.
+    """Export the network with these shared weights as an ONNX model.
 
     Raises:
         UserError: `params` are not this network's.
     """
     weights.check(params)
-    network = LeNet().eval()  # evaluation mode: a network with dropout would export it otherwise
+    network = LeNet().eval()  # evaluation mode; otherwise dropout would be exported too
     load_params(network, dict(params))
-    example = torch.zeros(2, *IMAGE_SHAPE)  # a batch of 1 would be taken for a constant
+    example = torch.zeros(2, *IMAGE_SHAPE)  # a batch of 1 would become a constant
     with _quiet():
         program = torch.onnx.export(
             network,
@@ -37,13 +37,13 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
             opset_version=onnx_file.OPSET,
             dynamic_shapes=({0: onnx_file.BATCH},),
         )
-    assert program is not None  # None belongs to the old exporter, which writes the file itself
+    assert program is not None  # only the old exporter returns None
     return onnx_file.finish(program.model_proto, params, f"torch {torch.__version__}, torch.onnx.export")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back two remarks that concern nobody here: torchvision is absent, pytree renames a class."""
+    """Hide two messages without relevance here: torchvision is absent, pytree renames a class."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,10 +1,10 @@
-"""Finds this network in an ONNX graph: which tensor is which layer, which constant which parameter.
+"""Finds this network in an ONNX graph: the tensor of each layer and the constant of each parameter.
 
-Nothing is guessed from a shape. The graph is walked in order. A value that does not depend on the
-image (a kernel that passes through a Transpose, the target of a Reshape) is evaluated. Of one that
-does, the walk knows the layer that made it and *where its elements stand*: a Transpose, Reshape or
-Flatten is applied to their numbers in the shared layout. So the columns of `fc1` are told from how the
-graph arranged what they multiply, and a layer that reads its input in another order is found out.
+Nothing is guessed from a shape. The graph is followed in order. Values that do not depend on the image (a
+kernel behind a Transpose, the target of a Reshape) are evaluated. For values that depend on the image, the
+layer is tracked and *the places of the elements*: a Transpose, Reshape or Flatten is applied to their indices
+in the shared layout. So the order of the columns of `fc1` follows from the order of the values that they
+multiply, and a layer that reads its input in another order is detected.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ OPERATORS = {Conv: "Conv", Relu: "Relu", MaxPool: "MaxPool", Flatten: "Flatten",
 
 
 class Mismatch(UserError):
-    """The graph is not this network: at which layer it departs from the table, and how."""
+    """The graph is not this network. The exception names the layer and its difference from the table."""
 
     def __init__(self, layer: str, text: str) -> None:
         super().__init__(f"{layer}: {text}")
@@ -38,18 +38,18 @@ class Mismatch(UserError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer's output is found.
+    """The place of a layer's output in the graph.
 
     Attributes:
         tensor: its name in the graph.
-        order: (values of one image,) int64: which value of the shared layout each of the tensor's is.
+        order: (values of an image,) int64: for each value of the tensor, its index in the shared layout.
     """
 
     tensor: str
     order: np.ndarray
 
     def to_shared(self, layer: str, value: np.ndarray) -> np.ndarray:
-        """The tensor (N, ...) as the activation of `layer` in the shared layout, a new array."""
+        """Convert the tensor (N, ...) to the activation of `layer` in the shared layout, as a new array."""
         flat = np.empty((len(value), self.order.size), value.dtype)
         flat[:, self.order] = value.reshape(len(value), -1)
         return flat.reshape(-1, *ACTIVATION_SHAPES[layer])
@@ -57,7 +57,7 @@ class Place:
 
 @dataclass
 class Reading:
-    """What was recognised in a graph: all of the network, or all that comes before `problem`."""
+    """The recognised part of a graph: the whole network, or everything before `problem`."""
 
     params: dict[str, np.ndarray] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Reading:
 
 
 def read_graph(model: ModelProto) -> Reading:
-    """The layers and parameters of this network, as far as the graph follows the table."""
+    """Find the layers and parameters of this network, as far as the graph follows the table."""
     walk = _Walk(model)
     try:
         walk.start()
@@ -116,7 +116,7 @@ class _Walk:
         self.values[image.name] = _Data(0, _in_order(self.batch, *dims[1:]))
 
     def visit(self, node: NodeProto) -> None:
-        """Work out the node's output. Of several outputs (MaxPool's indices) the first alone is known."""
+        """Find the node's output. If there are several (MaxPool's indices), only the first is known."""
         given = [name for name in node.input if name]
         named = {name: self.values.get(name) for name in given}
         if any(value is None for value in named.values()):
@@ -138,7 +138,7 @@ class _Walk:
             self.values[node.output[0]] = self.layer(node, data[0], constants)
 
     def end(self) -> None:
-        """Hold the graph's outputs against the table's last layer; leave no parameter out."""
+        """Compare the graph's outputs with the table's last layer, and require all parameters."""
         outputs = [self.values.get(output.name) for output in self.model.graph.output]
         data = [value for value in outputs if isinstance(value, _Data)]
         furthest = max(data, key=lambda value: value.done, default=_Data(0, np.empty(0)))
@@ -154,7 +154,7 @@ class _Walk:
         self.reading.params = {name: self.reading.params[name] for name in PARAM_SHAPES}
 
     def evaluate(self, node: NodeProto, layer: str) -> np.ndarray:
-        """One node by ONNX's reference evaluator; of what depends on the image, the places."""
+        """Evaluate a node with ONNX's reference evaluator; images are represented by places."""
         values = {name: self.values[name] for name in node.input if name}
         arrays = {name: value.order if isinstance(value, _Data) else value for name, value in values.items()}
         try:
@@ -165,7 +165,7 @@ class _Walk:
         return np.asarray(first)
 
     def layer(self, node: NodeProto, data: _Data, constants: list[np.ndarray]) -> _Data:
-        """The next layer of the table, if the node is that."""
+        """Match the node with the next layer of the table."""
         if node.op_type in ("Gemm", "MatMul") and isinstance(LAYERS[data.done].operator, Flatten):
             if data.order.ndim != 2:
                 problem = f"{_name(node)} reads values of shape {data.order.shape[1:]}, not in one row"
@@ -192,7 +192,7 @@ class _Walk:
     def conv(
         self, layer: Layer, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
     ) -> np.ndarray:
-        """A convolution: settings, input order, parameters; the order of its output."""
+        """Check a convolution's settings, input order and parameters; returns the order of its output."""
         shape = ACTIVATION_SHAPES[LAYERS[data.done - 1].name] if data.done else IMAGE_SHAPE
         self.expect_order(layer.name, data.order, self.batch, *shape)
         self.expect_settings(layer.name, node, shape, layer.kernel, stride=1, padding=layer.padding)
@@ -203,7 +203,7 @@ class _Walk:
         return order
 
     def max_pool(self, layer: Layer, node: NodeProto, data: _Data) -> np.ndarray:
-        """Max pooling: settings and input order; the order of its output."""
+        """Check max pooling's settings and input order; returns the order of its output."""
         shape = ACTIVATION_SHAPES[LAYERS[data.done - 1].name]
         self.expect_order(layer.name, data.order, self.batch, *shape)
         self.expect_settings(layer.name, node, shape, layer.kernel, stride=layer.kernel, padding=0)
@@ -212,10 +212,10 @@ class _Walk:
     def linear(
         self, layer: Layer, node: NodeProto, data: _Data, kernel: np.ndarray, bias: np.ndarray | None = None
     ) -> np.ndarray:
-        """A dense layer: settings, parameters; the order of its output.
+        """Check a dense layer's settings and parameters; returns the order of its output.
 
-        Column j of the kernel multiplies the j-th input as the graph has it, which is the input
-        `order[j]` of the shared layout.
+        Column j of the kernel multiplies the j-th input in the graph, which is input `order[j]` of the
+        shared layout.
         """
         settings = _settings(node)
         for name, wanted in ("alpha", 1.0), ("beta", 1.0), ("transA", 0):
@@ -234,7 +234,7 @@ class _Walk:
         return order
 
     def add(self, node: NodeProto, data: _Data, constant: np.ndarray) -> _Data:
-        """The bias of the layer before, if that has none yet."""
+        """Use the constant as the bias of the layer before, if it has none yet."""
         layer = LAYERS[data.done - 1]
         if not data.done or not layer.affine or f"{layer.name}.bias" in self.reading.params:
             raise self.unexpected(node, data)
@@ -242,7 +242,7 @@ class _Walk:
         return self.found(node.output[0], data.done - 1, data.order)
 
     def bias(self, layer: Layer, constant: np.ndarray, order: np.ndarray) -> None:
-        """A constant added to a layer's output: the same for all that one bias reaches, or no bias."""
+        """Check that a constant added to a layer's output is a bias: the same value at all its places."""
         added = np.empty(order.size, constant.dtype)
         try:
             added[order] = np.broadcast_to(constant, order.shape)
@@ -250,11 +250,11 @@ class _Walk:
             raise Mismatch(layer.name, f"a constant of shape {constant.shape} is added to it") from None
         each = added.reshape(self.batch, layer.weight_shape[0], -1)
         if not np.array_equal(each, np.broadcast_to(each[:1, :, :1], each.shape), equal_nan=True):
-            raise Mismatch(layer.name, "what is added to it is not one value for each output")
+            raise Mismatch(layer.name, "the constant added to it is not one value for each output")
         self.parameter(f"{layer.name}.bias", np.ascontiguousarray(each[0, :, 0]))
 
     def parameter(self, name: str, array: np.ndarray) -> None:
-        """Keep a parameter that is as the table says."""
+        """Keep a parameter if it fits the table."""
         layer = name.partition(".")[0]
         if array.shape != PARAM_SHAPES[name] or array.dtype != np.float32:
             wanted = f"float32 {PARAM_SHAPES[name]}"
@@ -262,7 +262,7 @@ class _Walk:
         self.reading.params[name] = np.ascontiguousarray(array)
 
     def found(self, tensor: str, done: int, order: np.ndarray) -> _Data:
-        """Record where the output of the layer after the first `done` is."""
+        """Record the place of the output of layer number `done`."""
         layer = LAYERS[done].name
         size = prod(ACTIVATION_SHAPES[layer])
         images = np.arange(self.batch)[:, None] * size
@@ -273,14 +273,14 @@ class _Walk:
         return _Data(done + 1, order)
 
     def expect_order(self, layer: str, order: np.ndarray, *shape: int) -> None:
-        """Convolution and pooling read (N, C, H, W), in this order."""
+        """Require the order (N, C, H, W), which convolution and pooling read."""
         if not np.array_equal(order, _in_order(*shape)):
-            raise Mismatch(layer, f"its values stand in another order than the table's {shape[1:]}")
+            raise Mismatch(layer, f"its values have another order than the table's {shape[1:]}")
 
     def expect_settings(
         self, layer: str, node: NodeProto, shape: tuple[int, ...], size: int, stride: int, padding: int
     ) -> None:
-        """The window, its step and the padding of a Conv or MaxPool."""
+        """Require this window, stride and padding of a Conv or MaxPool."""
         found = {"strides": [1, 1], "dilations": [1, 1], "group": 1, "kernel_shape": [size, size]}
         found |= _settings(node)
         found["pads"] = pads_of(found, shape[1:], [size, size])
@@ -296,7 +296,7 @@ class _Walk:
                 raise Mismatch(layer, f"{_name(node)} has {name} {found[name]}, expected {value}")
 
     def unexpected(self, node: NodeProto, data: _Data) -> Mismatch:
-        """What to raise where another operator should stand."""
+        """The exception for an operator that is not the expected operator."""
         if data.done == len(LAYERS):
             return Mismatch("logits", f"{_name(node)} comes after them")
         layer = LAYERS[data.done]
@@ -316,9 +316,9 @@ def _settings(node: NodeProto) -> dict[str, Any]:
 
 
 def pads_of(settings: dict[str, Any], sizes: Sequence[int], windows: Sequence[int]) -> list[int]:
-    """Rows and columns added before and after, as a node's `pads` or its `auto_pad` asks for them.
+    """Rows and columns added before and after, from a node's `pads` or `auto_pad`.
 
-    SAME makes ⌈size / stride⌉ outputs of an axis; an odd rest goes to its end (UPPER) or start (LOWER).
+    SAME gives ⌈size / stride⌉ outputs per axis; an odd pad is added at the end (UPPER) or start (LOWER).
     """
     mode = settings.get("auto_pad", b"NOTSET").decode()
     if mode == "NOTSET":

@@ -1,8 +1,8 @@
-"""What all exported files have in common: interface, opset, metadata and checks; and how a file is read.
+"""Common properties of all exported files (interface, opset, metadata, checks), and reading of files.
 
     image   float32 [batch, 1, 28, 28]  ->  logits  float32 [batch, 10]
 
-with a symbolic batch. Opset and IR version are stated here alone.
+with a symbolic batch. Opset and IR version are stated only here.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from lenet.network.architecture import CLASSES, IMAGE_SHAPE, PARAM_SHAPES
 from parity.errors import UserError
 from parity.onnx.reading import load, opset_of
 
-# The newest opset that all three exporters write (tf2onnx stops at 18, PyTorch's starts there), in
-# the IR version published with it (ONNX 1.13, 2022): any runtime since then reads the files.
+# The newest opset that all three exporters write (tf2onnx ends at 18, PyTorch's exporter starts there), with
+# the IR version published with it (ONNX 1.13, 2022): all runtimes since then read the files.
 OPSET = 18
 IR_VERSION = 8
 
@@ -47,10 +47,10 @@ def interface() -> tuple[ValueInfoProto, ValueInfoProto]:
 
 
 def finish(model: ModelProto, params: Mapping[str, np.ndarray], exporter: str) -> ModelProto:
-    """A copy of what an exporter made, with our interface, IR version and metadata, checked.
+    """A checked copy of an exporter's model with our interface, IR version and metadata.
 
-    Notes that an exporter left for itself (PyTorch's stack traces, with the paths of this machine)
-    are dropped: they say nothing about the network.
+    Notes of the exporter (PyTorch's stack traces, with the paths of this machine) are removed, because they
+    do not describe the network.
 
     Raises:
         UserError: the checker or strict shape inference refuses the graph.
@@ -78,26 +78,26 @@ def metadata(model: ModelProto) -> dict[str, str]:
 
 
 def check(model: ModelProto, source: str) -> None:
-    """ONNX's own checker, in full, and shape inference that forgives nothing.
+    """Run ONNX's own full checker, with strict shape inference.
 
     Raises:
-        UserError: one line with the first complaint.
+        UserError: a line with the first complaint.
     """
     try:
         checker.check_model(model, full_check=True)
         shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         for tensor in model.graph.initializer:
-            numpy_helper.to_array(tensor)  # the checker overlooks data too long for the shape
+            numpy_helper.to_array(tensor)  # the checker does not find data that is too long for the shape
     except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
         raise UserError(f"{source}: not a valid ONNX model: {one_line(error)}") from error
 
 
 def read_file(path: Path) -> ModelProto:
-    """An ONNX file, with its external data if it has some, checked.
+    """Read and check an ONNX file, including its external data.
 
     Raises:
-        UserError: there is no such file, it is not ONNX, truncated, invalid, of an opset newer than
-            the installed `onnx` knows, or its external data is missing.
+        UserError: the file is missing, not ONNX, truncated or invalid, its external data is missing, or its
+            opset is newer than those of the installed `onnx`.
     """
     model = load(path)
     opset_of(model, str(path))
@@ -110,13 +110,13 @@ def read_file(path: Path) -> ModelProto:
 
 
 def inputs(model: ModelProto) -> list[ValueInfoProto]:
-    """The graph's inputs; before IR version 4 the weights are listed among them, and left out here."""
+    """The graph's inputs without weights, which are also listed as inputs before IR version 4."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in constants]
 
 
 def describe(value: ValueInfoProto) -> str:
-    """An input or output as a reader writes it: image float32 [batch, 1, 28, 28]."""
+    """An input or output for a reader: image float32 [batch, 1, 28, 28]."""
     tensor = value.type.tensor_type
     dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type) if tensor.elem_type else "of no type"
     dims = [dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim]
@@ -124,10 +124,10 @@ def describe(value: ValueInfoProto) -> str:
 
 
 def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
-    """A copy in which the named intermediate values are outputs too.
+    """A copy with the named intermediate values as additional outputs.
 
     Raises:
-        UserError: the type of one cannot be inferred.
+        UserError: the type of a value cannot be inferred.
     """
     try:
         inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
@@ -141,13 +141,13 @@ def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
 
 
 def one_line(error: Exception) -> str:
-    """An error's first line that says something, as the libraries' texts run over many."""
+    """The first informative line of an error, because the libraries' messages have many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0]
 
 
 def _name_batch(values: Sequence[ValueInfoProto], own: ValueInfoProto) -> None:
-    """Call the exporter's symbolic batch ours; all else must be as in `own` already."""
+    """Rename the exporter's symbolic batch to ours; everything else must be as in `own`."""
     for value in values:
         dims = value.type.tensor_type.shape.dim
         if dims and dims[0].dim_param:

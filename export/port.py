@@ -13,7 +13,7 @@ from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
 from lenet.ports import Arrays
 
-# Exporter: its module, and the distribution whose version counts.
+# {exporter: (its module, the distribution that determines its version)}
 EXPORTERS = {
     "numpy": ("export.from_numpy", "numpy"),
     "torch": ("export.from_torch", "torch"),
@@ -22,7 +22,7 @@ EXPORTERS = {
 
 
 def exporter_of(name: str) -> Callable[[Mapping[str, np.ndarray]], ModelProto]:
-    """The exporter's `export`: shared weights in, ONNX model out. Its framework is imported here."""
+    """The exporter's `export`, from shared weights to an ONNX model. This imports its framework."""
     return importlib.import_module(EXPORTERS[name][0]).export
 
 
@@ -30,7 +30,7 @@ _latest: dict[str, tuple[str, ModelProto]] = {}
 
 
 def exported(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
-    """The exporter's model, or the one that it made last, if of the same weights: PyTorch takes seconds."""
+    """The exporter's model; its last model is reused for the same weights, because PyTorch takes seconds."""
     digest = checksum(params)
     if exporter not in _latest or _latest[exporter][0] != digest:
         _latest[exporter] = digest, exporter_of(exporter)(params)
@@ -38,9 +38,9 @@ def exported(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
 
 
 class Opened:
-    """A model in a runtime twice: as it is, and with the output of every layer made an output of the graph.
+    """A model opened twice in a runtime: unchanged, and with every layer as an output of the graph.
 
-    Naming a value keeps a runtime from fusing it away, so that the second is not what a user runs.
+    A runtime cannot fuse a value away that is an output, so the second model is not what a user runs.
 
     Raises:
         UserError: the model is not this network, or the runtime refuses it.
@@ -55,18 +55,18 @@ class Opened:
         self._show = open_runtime(runtime, with_outputs(model, shown))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(N, 10), from the model as it is."""
+        """The logits (N, 10) of the unchanged model."""
         return self._run(images)[self.reading.places["logits"].tensor]
 
     def activations(self, images: np.ndarray) -> Arrays:
-        """Every layer's output, in the shared layout."""
+        """{layer: output}, in the shared layout."""
         values = self._show(images)
         places = self.reading.places
         return {layer: place.to_shared(layer, values[place.tensor]) for layer, place in places.items()}
 
 
 class Port(ports.ForwardPort):
-    """ONNX by the exporter and in the runtime that the mode names: `onnx:torch/onnxruntime`."""
+    """ONNX with the exporter and runtime in the mode's name: `onnx:torch/onnxruntime`."""
 
     def _setup(self) -> None:
         self._exporter, self._runtime = self.mode.split("/")

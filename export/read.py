@@ -1,4 +1,4 @@
-"""ONNX back to shared weights: what any port can load again."""
+"""Reads shared weights from ONNX files, for any port to load."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from parity.errors import UserError
 
 
 def read_params(path: Path | str) -> dict[str, np.ndarray]:
-    """The shared weights in an ONNX file, whoever wrote it: {name: float32 array}, table order.
+    """Read shared weights from an ONNX file of any origin: {name: float32 array}, in the table's order.
 
-    Layouts are undone by following the graph (see `export.graph`), so that what comes out is bit for
-    bit what went in.
+    The layouts are undone by following the graph (see `export.graph`), so the weights are equal bit for bit
+    to those that were exported.
 
     Raises:
-        UserError: the file cannot be read, is not this network (the text says at which layer it
-            departs, and how), or holds a weight that is not finite.
+        UserError: the file cannot be read, is not this network (the text names the layer and the
+            difference), or holds a weight that is not finite.
     """
     reading = read_graph(read_file(Path(path)))
     if reading.problem is not None:

@@ -1,4 +1,4 @@
-"""Writes the ONNX files: each one made, judged, and only then written."""
+"""Writes the ONNX files: each file is exported and judged before it is written."""
 
 import tempfile
 import time
@@ -20,7 +20,7 @@ from parity.files import write_atomically
 
 @dataclass(frozen=True)
 class Written:
-    """One exporter's file: where it is, how long the export took, and the verdict on it."""
+    """An exporter's file: its path, the duration of the export, and the verdict."""
 
     exporter: str
     path: Path
@@ -30,16 +30,16 @@ class Written:
 
     @property
     def operators(self) -> Counter[str]:
-        """How many nodes there are of each operator."""
+        """{operator: number of nodes}."""
         return Counter(node.op_type for node in self.model.graph.node)
 
     @property
     def added(self) -> Counter[str]:
-        """The nodes that compute no layer: what the exporter needed besides the network."""
+        """{operator: number of nodes}, for nodes that compute no layer."""
         layers = {place.tensor for place in self.verdict.reading.places.values()}
         for node in self.model.graph.node:
             if node.op_type == "Add" and node.output[0] in layers:
-                layers.update(node.input)  # the product that a bias is added to belongs to its layer
+                layers.update(node.input)  # the product before the bias belongs to the layer
         return Counter(node.op_type for node in self.model.graph.node if node.output[0] not in layers)
 
 
@@ -50,18 +50,18 @@ def write_files(
     images: np.ndarray,
     started: Callable[[str], None] = lambda exporter: None,
 ) -> list[Written]:
-    """Export `params` by each exporter to `folder`/lenet-EXPORTER.onnx, judged in every runtime there is.
+    """Export `params` with each exporter to `folder`/lenet-EXPORTER.onnx, after judging it in all runtimes.
 
     Args:
-        images: (N, 1, 28, 28), to judge the files by.
+        images: (N, 1, 28, 28), to judge the files with.
         started: called with each exporter's name before its work begins.
 
     Raises:
-        UserError: `folder` cannot be written, or a file is not the network; nothing is written then.
+        UserError: `folder` cannot be written, or a file is not the network. Then nothing is written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # refused now rather than after all the work
+        with tempfile.TemporaryFile(dir=folder):  # refuse now, before all the work
             pass
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error

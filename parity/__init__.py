@@ -22,7 +22,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for, so that `parity --help` need not wait for NumPy and onnx."""
+    """Import a name when it is first used, so that `parity --help` does not wait for NumPy and onnx."""
     import importlib
 
     if name not in _PLACES:

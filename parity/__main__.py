@@ -1,4 +1,4 @@
-"""`python -m parity` is `parity`."""
+"""Makes `python -m parity` the same as `parity`."""
 
 from parity.command.main import main
 

@@ -1,7 +1,7 @@
-"""The exceptions that a user of the project is meant to read, and the line that installs what is missing."""
+"""The exceptions whose messages are written for users, and the command that installs a missing module."""
 
 DISTRIBUTION = "lenet-migrations"
-# Extra of the distribution: the modules that it brings. What stands nowhere here is always installed.
+# {extra of the distribution: the modules that it installs}. All other modules are always installed.
 EXTRAS = {
     "lenet": ("jinja2", "pygments", "pooch", "requests", "tqdm", "PIL", "matplotlib"),
     "torch": ("torch",),
@@ -16,11 +16,11 @@ EXTRAS = {
 
 
 class UserError(Exception):
-    """Something the user can mend. Its text is one line: what is wrong, and what to do."""
+    """An error that the user can fix. Its text is one line: what is wrong, and what to do."""
 
 
 class MissingFramework(UserError):
-    """A framework or runtime was asked for that is not installed; the text says how to install it."""
+    """A requested framework or runtime is not installed; the text tells how to install it."""
 
 
 class Unjudged(Exception):
@@ -28,10 +28,10 @@ class Unjudged(Exception):
 
 
 def install_line(*modules: str) -> str:
-    """The line that installs these modules.
+    """The command that installs these modules.
 
-    It holds for a wheel and for a clone alike: pip finds the distribution installed and adds what the extra
-    asks for. A module that no extra brings is installed by its own name.
+    It works for a wheel and for a clone: pip finds the installed distribution and adds the packages of the
+    extra. A module that belongs to no extra is installed by its own name.
 
     >>> install_line("torch", "tf2onnx", "torch")
     "pip install 'lenet-migrations[torch,export]'"
@@ -45,11 +45,11 @@ def install_line(*modules: str) -> str:
 
 
 def extra_of(module: str) -> str | None:
-    """The extra that brings a module; None if none does."""
+    """The extra that installs a module; None if there is none."""
     return next((extra for extra, brought in EXTRAS.items() if module in brought), None)
 
 
 def not_installed(error: ModuleNotFoundError) -> str | None:
-    """One line for a module that an extra brings; None if the error is about another, and so a bug."""
+    """A line about a module that an extra installs; None for other modules, whose absence is a bug."""
     module = (error.name or "").partition(".")[0]
     return f"{module} is not installed: {install_line(module)}" if extra_of(module) else None

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, never half-written; and which may be read."""
+"""Writes files completely or not at all, and checks whether files can be read or written."""
 
 import os
 import stat
@@ -32,12 +32,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     finally:
-        if temporary is not None:  # an interrupt, too, leaves nothing behind
+        if temporary is not None:  # removed after an interrupt as well
             temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: Path | None) -> None:
-    """Refuse, before any work is done, a file that could not be written after it."""
+    """Refuse a file that cannot be written, before any work is done for it."""
     if path is None:
         return
     try:
@@ -50,10 +50,10 @@ def check_writable(path: Path | None) -> None:
 
 
 def check_readable(path: Path) -> int:
-    """The size in bytes of a file that can be opened; a pipe or device, which could block, is refused.
+    """The size in bytes of a readable file. A pipe or device is refused, because it could block.
 
     Raises:
-        UserError: it is none, or may not be read.
+        UserError: the path is not an ordinary file, or the file may not be read.
     """
     try:
         found = path.stat()

@@ -1,4 +1,4 @@
-"""Facts about floating point: formats, unit roundoff, and how far a number of roundings can add up."""
+"""Facts about floating point: formats, unit roundoff, and bounds on the sum of several roundings."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Format:
     """A binary floating-point format.
 
     Attributes:
-        name: as NumPy and ONNX call it; "tf32" is the format to which NVIDIA's tensor cores cut float32.
+        name: its name in NumPy and ONNX; "tf32" is the format to which NVIDIA's tensor cores round float32.
         digits: p, bits of the significand with the leading one.
         lowest: exponent e of the smallest normal number 2^e.
         dtype: the NumPy type that holds it.
@@ -42,9 +42,9 @@ class Format:
 
     @property
     def flush(self) -> float:
-        """Smaller numbers may be taken for zero: TensorFlow and XLA compute with subnormal ones switched off.
+        """Smaller numbers may be set to zero: TensorFlow and XLA compute without subnormal numbers.
 
-        Nobody does so in float16, whose subnormal numbers are in use.
+        In float16 this is not done, because its subnormal numbers are used.
         """
         return 0.0 if self.name == "float16" else self.tiny
 
@@ -54,7 +54,7 @@ class Format:
         return float((2 - 2.0 ** (1 - self.digits)) * 2.0 ** (1 - self.lowest))
 
     def round(self, x: Array) -> Array:
-        """x to the nearest numbers of this format, ties to even, as `dtype`; overflow gives infinity."""
+        """x rounded to this format, to nearest, ties to even, as `dtype`; overflow gives infinity."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self.name in ("tf32", "bfloat16") and np.asarray(x).dtype == np.float64:
                 x = _to_odd(x)  # float32 is between the two: rounding to nearest twice would be off
@@ -75,7 +75,7 @@ FORMATS = {one.name: one for one in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}  # th
 
 
 def _to_odd(x: Array) -> Array:
-    """float64 as float32, rounded to odd: rounding that to a shorter format is then as if rounded once.
+    """float64 rounded to odd in float32. Rounding the result to a shorter format equals a single rounding.
 
     S. Boldo, G. Melquiond, When double rounding is odd, 2004.
     """
@@ -88,12 +88,12 @@ def _to_odd(x: Array) -> Array:
 
 
 def format_of(array: Array) -> Format | None:
-    """The format of an array's numbers; None where they are no floats (integers, booleans, strings)."""
+    """The format of an array's numbers; None if they are not floats (integers, booleans, strings)."""
     return FORMATS.get(array.dtype.name)
 
 
 def gamma(k: int, u: float) -> float:
-    """γ_k = k·u / (1 − k·u), the relative error that k roundings can add up to; infinite from k·u = 1 on.
+    """γ_k = k·u / (1 − k·u), a bound on the relative error after k roundings; infinite for k·u ≥ 1.
 
     N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 3.1.
     """
@@ -101,12 +101,12 @@ def gamma(k: int, u: float) -> float:
 
 
 def cover(n: int) -> float:
-    """A factor above the relative error of a bound that is evaluated in float64 through sums of n terms."""
+    """A factor for a bound evaluated in float64 with sums of n terms; it covers the rounding of the bound."""
     return 1 + 4 * (n + 8) * U64
 
 
 def equal_bits(a: Array, b: Array) -> Array:
-    """Where values of one dtype and shape are equal to the bit; zeros of either sign are, and so are NaNs."""
+    """Where values of the same dtype and shape have equal bits; zeros of both signs are equal, and NaNs."""
     if a.dtype.kind in "biuSUO":
         return np.asarray(a == b)
     same = _bits(a) == _bits(b)

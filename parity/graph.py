@@ -9,11 +9,11 @@ from parity.operators import Operator
 
 @dataclass(frozen=True)
 class Declared:
-    """What a graph says of a tensor beforehand.
+    """The type and shape that a graph declares for a tensor.
 
     Attributes:
-        dtype: as NumPy calls it; "" where nothing is said.
-        shape: an int, a name ("batch") or None for each axis; None where nothing is said.
+        dtype: the NumPy name; "" if it is not declared.
+        shape: an int, a name ("batch") or None for each axis; None if it is not declared.
     """
 
     dtype: str = ""
@@ -25,7 +25,7 @@ class Declared:
 
 
 def fits_shape(shape: tuple[int, ...], declared: tuple[int | str | None, ...] | None) -> bool:
-    """Whether a shape is one that was declared."""
+    """Whether a shape fits a declared shape."""
     if declared is None:
         return True
     pairs = zip(shape, declared, strict=False)
@@ -34,15 +34,16 @@ def fits_shape(shape: tuple[int, ...], declared: tuple[int | str | None, ...] | 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator applied to named tensors.
+    """An operator applied to named tensors.
 
     Attributes:
-        name: of the node; its first output's where the graph gives none.
-        type: of the operator, with its domain unless that is the standard's: "com.microsoft.FusedConv".
-        operator: None where it is not known.
-        inputs: names; "" for an optional one that is not given.
-        outputs: names; "" for one that is not asked for.
-        problem: why it cannot be judged; "" where it can.
+        name: the name of the node, or of its first output if the node has none.
+        type: the type of the operator, with its domain if that is not the standard's:
+            "com.microsoft.FusedConv".
+        operator: the operator; None if it is unknown.
+        inputs: names; "" for an optional input that is not given.
+        outputs: names; "" for an output that is not used.
+        problem: the reason why it cannot be judged; "" if it can.
     """
 
     name: str
@@ -55,15 +56,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in order of execution, the tensors that are given, and those that are asked for.
+    """A network: nodes in order of execution, inputs, constants and outputs.
 
     Attributes:
-        nodes: each after those that make its inputs.
-        inputs: given by the user, with what is declared of them.
-        outputs: names of the results.
-        constants: weights and other tensors of fixed value; may be mapped from a file at each access.
-        declared: of every other tensor, what is known beforehand.
-        name: for messages: the file.
+        nodes: each comes after the nodes that compute its inputs.
+        inputs: {input that the user gives: its declaration}.
+        outputs: the names of the results.
+        constants: weights and other fixed tensors; may be mapped from a file at each access.
+        declared: {other tensor: its declaration}.
+        name: the name of the file, for messages.
     """
 
     nodes: tuple[Node, ...]
@@ -75,14 +76,14 @@ class Graph:
 
     @property
     def tensors(self) -> list[str]:
-        """Every tensor that a node makes, in order of execution."""
+        """All tensors that nodes compute, in order of execution."""
         return [name for node in self.nodes for name in node.outputs if name]
 
     def evaluate(self, given: Mapping[str, Number]) -> Iterator[tuple[Node, tuple[Number, ...]]]:
-        """Each node with its outputs, in the arithmetic of what is given: inputs and constants by name.
+        """All nodes with their outputs, in the arithmetic of the given inputs and constants.
 
         Raises:
-            Unjudged: an operator is not known, or has no meaning in this arithmetic.
+            Unjudged: an operator is unknown, or is not defined in this arithmetic.
         """
         values = dict(given)
         for node in self.nodes:
@@ -92,7 +93,7 @@ class Graph:
 
 
 def apply(node: Node, inputs: list[Number | None]) -> tuple[Number, ...]:
-    """The outputs of one node."""
+    """The outputs of a node."""
     assert node.operator is not None
     outputs = node.operator.evaluate(*inputs)
     return outputs if isinstance(outputs, tuple) else (outputs,)

@@ -118,7 +118,7 @@ class Wrong(NumpyPort):
 def test_a_port_that_computes_another_function_is_not_timed(what, asked, params, digits, monkeypatch):
     monkeypatch.setattr(timing, "TASKS", ("train",) if what == "loss" else ("forward",))
     port = Wrong(what)
-    with pytest.raises(UserError, match="numpy computes another function: `lenet compare` says") as refusal:
+    with pytest.raises(UserError, match="numpy computes another function: `lenet compare` shows") as refusal:
         bench([Stopwatch([port], params, digits)], ["numpy"], sizes=(2,), rounds=1)
     one_line(refusal)
     assert port.asked == asked
@@ -169,12 +169,12 @@ def test_the_plot_is_written_in_every_format(tmp_path, suffix):
         ("numpy --batch 0", 2, "not in the range"),
         ("numpy --rounds 0", 2, "not in the range"),
         ("numpy --threads 0", 2, "not in the range"),
-        ("numpy --plot b.txt", 1, "a plot is written as png, svg, pdf"),
+        ("numpy --plot b.txt", 1, "plots are written as png, svg, pdf"),
         ("numpy --plot nowhere/b.png", 1, "cannot be written"),
         ("numpy --json nowhere/b.json", 1, "cannot be written"),
         ("numpy --weights none.safetensors", 1, "no such weights file"),
         ("numpy --weights none.safetensors --json nowhere/b.json", 1, "nowhere/b.json: cannot be written"),
-        ("numpy --weights none.safetensors --plot b.txt", 1, "a plot is written as png, svg, pdf"),
+        ("numpy --weights none.safetensors --plot b.txt", 1, "plots are written as png, svg, pdf"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_work(arguments, code, said, tmp_path):

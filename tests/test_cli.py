@@ -266,7 +266,7 @@ def test_hidden_forward_pass_of_its_own_is_told_from_a_wrong_layer(in_process, p
     plant(TwoPaths("", affine))
     result = in_process("compare", "numpy", "--digits", 60)
     assert result.exit_code == 1
-    assert "is not the one that shows the layers" in " ".join(result.stdout.split())
+    assert "come from different forward passes" in " ".join(result.stdout.split())
 
 
 def test_a_port_that_loses_bits_is_told_from_a_right_one(in_process, plant):
@@ -503,7 +503,7 @@ def test_ctrl_c_in_training_leaves_a_checkpoint_and_exits_130(tmp_path):
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
-    assert stderr == f"error: interrupted; the same command goes on from {checkpoint.name}\n"
+    assert stderr == f"error: interrupted; the same command continues from {checkpoint.name}\n"
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
 
 
@@ -552,7 +552,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(in_process, mini, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(training.Port, "train", interrupted)
         stopped = in_process("train", "numpy", *QUICK, "--out", "parts")
-    assert failed(stopped, 130) == "error: interrupted; the same command goes on from parts.checkpoint\n"
+    assert failed(stopped, 130) == "error: interrupted; the same command continues from parts.checkpoint\n"
     assert in_process("train", "numpy", *QUICK, "--out", "parts").exit_code == 0
     parts, whole = (weights.read_with_metadata(tmp_path / name) for name in ("parts", "whole"))
     assert parts[1] == whole[1]
@@ -630,7 +630,7 @@ def test_predict_reads_images_each_in_its_block(lenet, tmp_path, digits):
     assert blocks[0].startswith("first.png")
     for block, i in ((blocks[0], 0), (blocks[2], 1)):
         assert re.search(rf"^predicted +{digits.labels[i]} by numpy", block, re.MULTILINE)
-        assert ("its background is light: inverted" in block) == bool(i)
+        assert ("inverted, because its background is light" in block) == bool(i)
 
 
 def test_predict_refuses_one_bad_image_before_it_answers_for_any(lenet, tmp_path, digits):

@@ -147,7 +147,7 @@ def test_same_function_by_another_graph_is_said_to_be_that(judge):
     del pool.attribute[:]
     found = judge(model)
     assert (found.different, found.layer) == (True, "relu1")
-    assert found.summary.endswith("its logits, though, are within rounding of the network's")
+    assert found.summary.endswith("but its logits are within rounding of the network's")
     assert all(list(ran.local) == ["conv1"] for ran in found.ran.values())
 
 
@@ -193,7 +193,7 @@ def of_other_metadata() -> ModelProto:
             "the input is image float32 [3, 1, 28, 28], expected image float32 [batch",
         ),
         (of_rank_two, "the input is pixels float32 [n, 784], expected image float32 [batch, 1, 28, 28]"),
-        (of_other_metadata, "its metadata states the checksum of other weights"),
+        (of_other_metadata, "the checksum in its metadata is of other weights"),
     ],
     ids=["input-name", "output-name", "batch", "rank", "checksum"],
 )
@@ -229,7 +229,7 @@ def test_runtime_that_computes_one_layer_wrongly_is_named(judge, monkeypatch):
     monkeypatch.setitem(runtimes.RUNTIMES, "reference", line)
     found = judge(model_of("numpy"))
     assert (found.different, found.layer) == (True, "conv2")
-    assert "not what reference makes of it: conv2 is outside of what rounding allows" in found.summary
+    assert "reference computes something else: conv2 is outside its rounding bound" in found.summary
 
 
 def test_runtime_that_is_wrong_only_where_no_layer_is_shown_is_caught(judge, monkeypatch):

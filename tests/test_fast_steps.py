@@ -89,7 +89,7 @@ def test_the_table_divides_by_the_step_before_and_by_the_limit():
     [
         ("--markdown nowhere/fast.md", "cannot be written"),
         ("--plot nowhere/fast.svg", "cannot be written"),
-        ("--plot fast.txt", "a plot is written as png, svg, pdf"),
+        ("--plot fast.txt", "plots are written as png, svg, pdf"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work(arguments, said):

@@ -1,4 +1,4 @@
-"""Arithmetics in which one formula is evaluated: bounded, as a plain loop, and in exact integers."""
+"""Arithmetics in which a formula can be evaluated: with bounds, as a plain loop, and in exact integers."""
 
 from parity.arithmetic.bounded import Bounded
 from parity.arithmetic.integers import Integers, TooWide, integers

@@ -17,12 +17,11 @@ holds the reference's own share (u = 2^-53) as well; and since the bound is comp
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from itertools import product
 from math import prod
 
 import numpy as np
 
+from parity.arithmetic.intervals import carried_by, held, reach, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.arithmetic.products import integer_product, products_of
 from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
@@ -70,7 +69,7 @@ class Bounded(Number):
             return self
         # Looked at here, before a convolution repeats the values.
         positive = bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
-        return Bounded(_wide(self.value), self.error, self.format)._known(positive)
+        return Bounded(wide(self.value), self.error, self.format)._known(positive)
 
     def _known(self, positive: bool | None) -> "Bounded":
         object.__setattr__(self, "positive", positive)
@@ -94,7 +93,7 @@ class Bounded(Number):
         if self.error is None and other.error is None and same.all():
             return self
         with np.errstate(invalid="ignore"):
-            apart = np.abs(_wide(self.value) - _wide(other.value)) + other.bound
+            apart = np.abs(wide(self.value) - wide(other.value)) + other.bound
         apart = np.where(same, other.bound, np.where(np.isnan(apart), np.inf, apart))
         return Bounded(self.value, np.maximum(self.bound, apart), self.format)
 
@@ -103,7 +102,7 @@ class Bounded(Number):
             return self._integer_dot(other, bias)
         terms = (self.shape[-1] if products is None else products) + (bias is not None)
         value, size = products_of(self.value, other.value, self.positive, other.positive)
-        carried = _carried(self.value, self.error, other.value, other.error)
+        carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
         nothing = size == 0  # zeros and a bias add up to the bias, in any order
         if carried is not None:
             nothing &= carried == 0
@@ -120,7 +119,7 @@ class Bounded(Number):
 
     def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
         """Nothing rounds; what an operand may be off by is carried."""
-        carried = _carried(self.value, self.error, other.value, other.error)
+        carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
         product = Bounded(integer_product(self.value, other.value), carried, self.format)
         return product if bias is None else product + bias
 
@@ -129,7 +128,7 @@ class Bounded(Number):
             off = None if self.error is None else self.error.sum(axes, keepdims=True)
             total = self.value.sum(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, off, self.format)
-        x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
+        x, terms = wide(self.value), prod(self.shape[axis] for axis in axes)
         size = np.abs(x).sum(axes, keepdims=True)
         carried = None if self.error is None else self.error.sum(axes, keepdims=True)
         value = x.sum(axes, keepdims=True)
@@ -166,7 +165,7 @@ class Bounded(Number):
         if self._is_integer() and self.error is None:
             total = self.value.prod(axes, keepdims=True, dtype=counted(self.value))
             return Bounded(total, None, self.format)
-        x, terms = _wide(self.value), prod(self.shape[axis] for axis in axes)
+        x, terms = wide(self.value), prod(self.shape[axis] for axis in axes)
         with np.errstate(over="ignore", invalid="ignore"):
             value = x.prod(axes, keepdims=True)
             size = np.abs(x)
@@ -189,7 +188,7 @@ class Bounded(Number):
         off = None if self.error is None else self.error.cumsum(axis)
         if self._is_integer():
             return Bounded(self.value.cumsum(axis, dtype=counted(self.value)), off, self.format)
-        x, n = _wide(self.value), self.shape[axis]
+        x, n = wide(self.value), self.shape[axis]
         along = tuple(-1 if k == axis % self.ndim else 1 for k in range(self.ndim))
         g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
         g64 = np.array([gamma(k, U64) for k in range(n)]).reshape(along)
@@ -216,23 +215,24 @@ class Bounded(Number):
             return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)
         highest = np.maximum(self.value + self.bound, y.value + y.bound)
         lowest = np.maximum(self.value - self.bound, y.value - y.bound)
-        return Bounded(value, _reach(lowest, value, highest, np.maximum(self.bound, y.bound)), self.format)
+        return Bounded(value, reach(lowest, value, highest, np.maximum(self.bound, y.bound)), self.format)
 
     def divided(self, n: int) -> "Bounded":
         if n == 1:
             return self
-        value = _wide(self.value) / n
+        value = wide(self.value) / n
         exact = n & (n - 1) == 0  # a power of two, unless the quotient underflows
         error = self.bound / n
         return self._rounded(value, error, 0 if exact else 2, self.format.smallest + self.format.flush)
 
     def apply(self, function: Function, *others: "Bounded | float") -> "Bounded":
         operands = [self._flushed(), *(self._operand(one)._flushed() for one in others)]
-        x = tuple(_held(one.value) if function.exact else _wide(one.value) for one in operands)
-        recorded = all(one.error is None for one in operands)
+        x = tuple(held(one.value) if function.exact else wide(one.value) for one in operands)
+        errors = [one.error for one in operands]
+        recorded = all(error is None for error in errors)
         with np.errstate(all="ignore"):
             value = np.asarray(function.f(*x))
-            carried = np.zeros(value.shape) if recorded else _through(function, operands, x, value)
+            carried = np.zeros(value.shape) if recorded else through(function, x, errors, value)
             if function.exact:
                 return Bounded(value, None if recorded else carried, self.format)
             u, form = self.format.u, self.format
@@ -257,11 +257,11 @@ class Bounded(Number):
 
         What the products, and the difference from `shift`, round is put on x, center and shift beforehand.
         """
-        x, c, s = (_wide(one.value) for one in (self, center, scale))
+        x, c, s = (wide(one.value) for one in (self, center, scale))
         one, two = (gamma(k, self.format.u) + gamma(k + 2, U64) for k in (1, 2))
         apart = x - c
         off = self.bound + one * (np.abs(x) + self.bound) + center.bound + two * (np.abs(c) + center.bound)
-        carried = _both(np.multiply, apart, off, s, scale.error)
+        carried = carried_by(np.multiply, apart, off, s, scale.error)
         carried = np.zeros(apart.shape) if carried is None else carried
         nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
         lost = self.format.smallest + self.format.flush  # of products that underflow
@@ -273,13 +273,13 @@ class Bounded(Number):
         if self._is_integer() and y._is_integer():
             off = None if self.error is None and y.error is None else self.bound + y.bound
             return Bounded(self.value + y.value, off, self.format)
-        value = _wide(self.value) + _wide(y.value)
+        value = wide(self.value) + wide(y.value)
         return self._rounded(value, self.bound + y.bound, 1, 2 * self.format.flush)
 
     def __mul__(self, other: "Bounded | float") -> "Bounded":
         y = self._operand(other)
-        a, b = _wide(self.value), _wide(y.value)
-        carried = _both(np.multiply, a, self.error, b, y.error)
+        a, b = wide(self.value), wide(y.value)
+        carried = carried_by(np.multiply, a, self.error, b, y.error)
         if self._is_integer() and y._is_integer():
             return Bounded(self.value * y.value, carried, self.format)
         value = a * b
@@ -292,7 +292,7 @@ class Bounded(Number):
         """A quotient, or the product with the rounded reciprocal, which XLA makes of a constant divisor."""
         y = self._operand(other)._flushed()
         with np.errstate(all="ignore"):
-            a, b = _wide(self.value), _wide(y.value)
+            a, b = wide(self.value), wide(y.value)
             value = a / b
             carried = np.zeros(value.shape)
             if self.error is not None or y.error is not None:
@@ -342,82 +342,3 @@ class Bounded(Number):
 def counted(x: Array) -> np.dtype:
     """The type in which integers of x's type are added up: their own, truth values as int64."""
     return np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(np.float64, copy=False)
-
-
-def _held(x: Array) -> Array:
-    """Floats in float64; integers, booleans and strings as they are."""
-    return x if format_of(x) is None else _wide(x)
-
-
-def _through(function: Function, operands: Sequence[Bounded], x: Sequence[Array], value: Array) -> Array:
-    """What errors of the arguments x make of the value of a function of them."""
-    sure = np.broadcast_to(True, value.shape)
-    for one in operands:
-        sure = sure & (one.bound == 0)
-    alone = operands[0].bound if len(operands) == 1 else None
-    if not function.monotone:
-        total = sum(one.bound for one in operands)
-        return np.where(sure, 0.0, function.slope * total)
-    corners = [function.f(*ends) for ends in product(*map(_ends, x, operands))]
-    corners = [np.asarray(corner).astype(np.float64, copy=False) for corner in corners]
-    widest = function.slope * alone if alone is not None and np.isfinite(function.slope) else None
-    reach = _reach(reduce(np.minimum, corners), _wide(value), reduce(np.maximum, corners), widest)
-    if value.dtype.kind != "f":
-        reach = np.rint(reach)  # integers and booleans are whole steps apart
-    return np.where(sure, 0.0, reach)
-
-
-def _ends(x: Array, operand: Bounded) -> tuple[Array, ...]:
-    """Both ends of the interval of each value, in its own dtype."""
-    if operand.error is None:
-        return (x,)
-    ends = x - operand.error, x + operand.error
-    if x.dtype.kind == "f":
-        return ends
-    lowest, highest = (0, 1) if x.dtype.kind == "b" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
-    return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
-
-
-def _carried(a: Array, a_error: Array | None, b: Array, b_error: Array | None) -> Array | None:
-    """What errors of both factors add up to in a·b."""
-    if a_error is None and b_error is None:
-        return None
-    return _both(np.matmul, _wide(a), a_error, _wide(b), b_error)
-
-
-def _both(
-    product: np.ufunc, a: Array, a_error: Array | None, b: Array, b_error: Array | None
-) -> Array | None:
-    """|a|·e_b + e_a·|b| + e_a·e_b, where there are errors."""
-    a_error = None if a_error is None or not a_error.any() else a_error
-    b_error = None if b_error is None or not b_error.any() else b_error
-    if a_error is None and b_error is None:
-        return None
-    with np.errstate(invalid="ignore", over="ignore"):
-        if b_error is None:
-            total = product(a_error, np.abs(b))
-        elif a_error is None:
-            total = product(np.abs(a), b_error)
-        else:
-            total = product(np.abs(a) + a_error, b_error) + product(a_error, np.abs(b))
-    return _unknown(total, a, b)
-
-
-def _unknown(error: Array, a: Array, b: Array) -> Array:
-    """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
-    if np.isnan(error.max(initial=0)) and np.isfinite(a).all() and np.isfinite(b).all():
-        return np.where(np.isnan(error), np.inf, error)
-    return error
-
-
-def _reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> Array:
-    """How far an interval reaches from a value inside it, all three computed; never more than `widest`."""
-    with np.errstate(invalid="ignore"):
-        reach = np.maximum(highest - value, value - lowest)
-        reach = reach + 4 * U64 * np.maximum(np.abs(highest), np.abs(lowest))
-    reach = np.where(np.isnan(reach), np.where(highest == lowest, 0.0, np.inf), reach)  # NaN where infinite
-    return reach if widest is None else np.minimum(reach, widest)

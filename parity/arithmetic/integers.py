@@ -1,7 +1,7 @@
 """Exact arithmetic: every finite float is an integer times a power of two.
 
-Arrays of integers on a common grid are added and multiplied in int64, whose own overflow is excluded
-beforehand in Python's integers. Nothing rounds; what cannot be computed so is refused.
+Arrays of integers on a common grid are added and multiplied in int64, after a check in Python's integers that
+nothing can overflow. No operation rounds; operations that would round are refused.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ WIDTHS = ((np.float32, 24), (np.float64, 53))  # floats that add integers of so 
 
 
 class TooWide(UserError):
-    """Numbers that int64 cannot hold: up to `bound` times 2^`exponent`.
+    """Numbers up to `bound` · 2^`exponent`, which int64 cannot hold.
 
     Attributes:
-        name: whose; set by who knows it.
-        unit: index of the output unit whose sum is the largest.
+        name: the array with these numbers, set where it is known.
+        unit: the index of the output unit with the largest sum.
     """
 
     def __init__(self, bound: int, exponent: int, unit: tuple[int, ...] = (), name: str = "a sum") -> None:
@@ -72,10 +72,10 @@ class Integers(Number):
         return np.abs(self.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
 
     def to_float(self, dtype: str = "float32") -> Array:
-        """The same numbers in `dtype`, exactly.
+        """The same numbers in `dtype`, without rounding.
 
         Raises:
-            UserError: one of them is not representable, or only as a subnormal.
+            UserError: a number is not representable, or only as a subnormal number.
         """
         limits, width = np.finfo(dtype), self.peak().bit_length()
         floats = self.units.astype(dtype)
@@ -193,11 +193,11 @@ class Integers(Number):
 
 
 def integers(x: Array | float, name: str = "input") -> Integers:
-    """Finite floats on the coarsest grid that holds them all; exponent 0 where all are zero.
+    """Finite floats as integers on the coarsest grid that contains all of them; exponent 0 if all are zero.
 
     Raises:
-        UserError: a NaN or an infinity; `name` says whose.
-        TooWide: their exponents lie further apart than int64 is wide.
+        UserError: there is a NaN or an infinity in the array `name`.
+        TooWide: the range of exponents is too wide for int64.
     """
     if not np.isfinite(x).all():
         raise UserError(f"{name}: a NaN or an infinity lies on no grid")
@@ -216,16 +216,16 @@ def integers(x: Array | float, name: str = "input") -> Integers:
 
 
 def common_grid(*terms: tuple[int, int]) -> tuple[int, list[int]]:
-    """For (peak, exponent) of each term: the finest exponent, and how far to shift each onto its grid."""
+    """For (peak, exponent) of each term: the finest exponent, and the shift of each term to its grid."""
     finest = min((exponent for peak, exponent in terms if peak), default=terms[0][1])
     return finest, [exponent - finest if peak else 0 for peak, exponent in terms]  # zeros are on any grid
 
 
 def on_one_grid(*arrays: Integers) -> tuple[int, list[Array]]:
-    """The finest exponent of all, and each array's units on its grid.
+    """The finest exponent of all, and the units of each array on its grid.
 
     Raises:
-        TooWide: one does not fit there.
+        TooWide: an array does not fit there.
     """
     exponent, lifts = common_grid(*((array.peak(), array.exponent) for array in arrays))
     for array, lift in zip(arrays, lifts, strict=True):

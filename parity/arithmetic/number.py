@@ -1,8 +1,8 @@
-"""What a formula is written in: arrays whose arithmetic can be exchanged.
+"""The interface of arrays with exchangeable arithmetic, in which operators write their formulas.
 
-An operator states its function once, in the operations below. Given `Bounded` arrays the formula returns
-the float64 value and the worst case of rounding; given `Looped` ones, what a plain loop in the candidate's
-format returns; given `Integers`, the exact value.
+An operator states its function once, with the operations below. With `Bounded` arrays the formula returns the
+float64 value and the worst case of rounding; with `Looped` arrays, the result of a plain loop in the
+candidate's format; with `Integers`, the exact value.
 """
 
 from abc import ABC, abstractmethod
@@ -21,18 +21,18 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Function:
-    """A function that no library rounds correctly, such as exp, or that rounds nothing, such as ⌊x⌋ or a > b.
+    """An elementwise function: inexact in every library (exp), or exact (⌊x⌋, a > b).
 
     Attributes:
-        name: as it is called.
-        f: evaluates it in float64, elementwise; an exact one keeps integers and booleans in their own dtype.
+        name: the name of the function.
+        f: its evaluation in float64; exact functions keep the dtype of integers and booleans.
         ulps: accuracy of implementations: |error| ≤ 2·ulps·u·|value|, for unit roundoff u.
-        floor: absolute error allowed beside that, in multiples of the unit roundoff of the format.
-        monotone: whether it rises everywhere, or falls everywhere, in each argument while the others stay.
-            Then errors of the arguments are carried by the values at both ends of their intervals.
-        slope: the largest |f'|, which carries them otherwise.
-        source: who states the accuracy, or how it was measured.
-        exact: f rounds nothing (|x|, ⌊x⌋, a > b), so that no accuracy is lost.
+        floor: an additional absolute error, in multiples of the unit roundoff of the format.
+        monotone: whether f is monotone in each argument. Then the values at both ends of the arguments'
+            intervals bound the error.
+        slope: the largest |f'|, which bounds the error otherwise.
+        source: the source of the accuracy, or how it was measured.
+        exact: whether f rounds nothing (|x|, ⌊x⌋, a > b).
     """
 
     name: str
@@ -46,11 +46,10 @@ class Function:
 
 
 class Number(ABC):
-    """An array of real numbers in one arithmetic. Operands of one formula share it.
+    """An array of real numbers in some arithmetic. All operands of a formula have the same arithmetic.
 
-    Operations that round nothing are `move`, `max`, `min`, `maximum`, `minimum`, negation and `abs`; all
-    others round once for each result, a `sum` or a `dot` once for each addition and product. Integers are
-    added and multiplied without rounding.
+    `move`, `max`, `min`, `maximum`, `minimum`, negation and `abs` round nothing. Other operations round once
+    per result, a `sum` or a `dot` once per addition and product. Sums and products of integers do not round.
     """
 
     @property
@@ -70,20 +69,20 @@ class Number(ABC):
     @property
     @abstractmethod
     def comparable(self) -> Array:
-        """The values as NumPy numbers, up to a positive factor, for decisions: which is the largest."""
+        """The values as NumPy numbers, up to a positive factor, for comparisons such as the largest value."""
 
     @property
     def doubtful(self) -> Array:
-        """Where rounding may put a value on either side of zero."""
+        """Where rounding may change the sign of a value."""
         return np.zeros(self.shape, bool)
 
     @abstractmethod
     def move(self, rearrange: Move) -> Self:
-        """Values moved, repeated, dropped or joined by zeros: `rearrange` is linear and rounds nothing."""
+        """Apply `rearrange`, which moves, repeats or drops values or adds zeros: it is linear and exact."""
 
     @abstractmethod
     def wide(self) -> Self:
-        """The same values, held as the arithmetic computes with them: a copy once, not in every operation."""
+        """The same values in the type of the computation: a single copy instead of a copy per operation."""
 
     @abstractmethod
     def join(self, others: Sequence[Self], axis: int) -> Self:
@@ -94,23 +93,23 @@ class Number(ABC):
         """A constant of the formula, in this arithmetic.
 
         Args:
-            value: in float64.
-            error: how far an implementation may be from it; None: it has this value, rounded to its format.
-            plain: what a plain loop has in its place; None: the value.
+            value: the float64 value.
+            error: the largest error of an implementation; None for its rounding to the format.
+            plain: the value in a plain loop; None for `value`.
         """
 
     @abstractmethod
     def either(self, other: Self) -> Self:
-        """This array, where a right implementation may return the other's value instead."""
+        """This array, if a right implementation may return the values of `other` instead."""
 
     @abstractmethod
     def dot(self, other: Self, bias: Self | None = None, products: int | None = None) -> Self:
-        """(..., m, n) · (..., n, p): sums of n products, and a bias that is one more term of each sum.
+        """(..., m, n) · (..., n, p): sums of n products, with a bias as an additional term of each sum.
 
         Args:
             other: the second factor.
-            bias: broadcasts to the result.
-            products: how many of the n are not zero by construction; by default all.
+            bias: an array that broadcasts to the result.
+            products: how many of the n products are not zero by construction; by default all.
         """
 
     @abstractmethod

@@ -1,8 +1,8 @@
-"""The plain loop: the least accurate thing that anybody calls a right implementation.
+"""The plain loop: the least accurate implementation that still counts as right.
 
-Products are rounded to the candidate's format and added up one after the other in it. The worst case grows
-with the number n of terms and lets a coarse format pass where n is large; the error of this loop on the same
-data does not. What a right library returns is about as accurate or better.
+Products are rounded to the candidate's format and added in this format, one after the other. The worst case
+grows with the number n of terms, so for large n it accepts a coarse format; the error of this loop on the
+same data does not. The results of a right library are about as accurate or better.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ class Looped(Number):
     """Values as a plain loop computes them.
 
     Attributes:
-        value: of any dtype; floats are rounded to the format where they are computed with.
-        format: in which the loop computes.
-        backwards: whether it adds up from the last term to the first.
+        value: an array of any dtype; floats are rounded to the format when they are used.
+        format: the format in which the loop computes.
+        backwards: whether it adds from the last term to the first.
     """
 
     value: Array
@@ -55,7 +55,7 @@ class Looped(Number):
         return self._made(self._in_format(np.asarray(value if plain is None else plain)))
 
     def either(self, other: "Looped") -> "Looped":
-        """The other: the least accurate of what is right."""
+        """The other array, which is the least accurate right result."""
         return other
 
     def dot(self, other: "Looped", bias: "Looped | None" = None, products: int | None = None) -> "Looped":
@@ -94,7 +94,7 @@ class Looped(Number):
             return self._made(np.add.accumulate(x, axis, dtype=x.dtype))
 
     def _reduced(self, operation: np.ufunc, axes: Axes) -> "Looped":
-        """Over all values of these axes, one after the other."""
+        """Reduce over these axes, one value after the other."""
         kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
         terms = self._computed().transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
@@ -113,9 +113,9 @@ class Looped(Number):
         return self._with(np.divide, float(n))
 
     def apply(self, function: Function, *others: "Looped | float") -> "Looped":
-        """The function, off by its stated accuracy in a random direction: that is what is called right.
+        """The function with an error of its stated accuracy in a random direction, which counts as right.
 
-        The accuracy holds half an ulp of the result for the last rounding, which is made here.
+        The accuracy includes half an ulp of the result for the last rounding, which is done here.
         """
         scalars = self.value.dtype if self.value.dtype.kind in "iu" else self.format.dtype
         rest = (one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in others)
@@ -156,11 +156,11 @@ class Looped(Number):
             return self._made(operation(self._in_format(self.value), self._in_format(y)))
 
     def _computed(self) -> Array:
-        """Floats in the candidate's format; integers stay what they are, since nothing rounds there."""
+        """Floats in the candidate's format; integers unchanged, because they do not round."""
         return self.value if self.value.dtype.kind in "biu" else self._in_format(self.value)
 
     def _kept(self, x: Array) -> Array:
-        """Floats in the format; integers, booleans and strings as they are."""
+        """Floats in the format; integers, booleans and strings unchanged."""
         return x if format_of(x) is None else self._in_format(x)
 
     def _in_format(self, x: Array) -> Array:
@@ -174,7 +174,7 @@ class Looped(Number):
 def _add_products(total: Array, a: Array, b: Array) -> Array:
     """total + Σ a[k]·b[k], one term after the other, in place.
 
-    NumPy adds up along any axis but the fastest in memory as this loop does; along that one, in pairs.
+    NumPy adds along the fastest axis in memory in pairs, and along any other axis as this loop does.
     """
     count = max(1, BLOCK // total.size) if total.size > 1 else 1
     terms = np.empty((count + 1, *total.shape), total.dtype)

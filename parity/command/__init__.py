@@ -1,1 +1,1 @@
-"""The `parity` command, and what it shows."""
+"""The `parity` command and its output."""

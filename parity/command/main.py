@@ -1,4 +1,4 @@
-"""The `parity` command. Loads NumPy and onnx where they are needed, so that `--help` answers at once."""
+"""The `parity` command. It imports NumPy and onnx only when needed, so that `--help` is fast."""
 
 import sys
 import warnings
@@ -36,7 +36,7 @@ class Size(click.ParamType):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lenet-migrations", prog_name="parity", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Are two implementations of a network the same function? Is a difference rounding, or a bug?"""
+    """Do two implementations of a network compute the same function? Is a difference rounding or a bug?"""
 
 
 @cli.command()
@@ -78,11 +78,11 @@ def judge(
 ) -> None:
     """Judge every tensor that an implementation of MODEL.onnx computes.
 
-    Without --values a runtime is judged: onnxruntime without optimisation by default, on --inputs or
-    on random inputs of the declared shapes.
+    Without --values it judges a runtime, by default onnxruntime without optimisation, on --inputs or on
+    random inputs of the declared shapes.
 
-    The exit code is 0 for the same function; 1 if a tensor is different or coarse, or the end undecided; 2 if
-    nothing could be judged.
+    The exit code is 0 for the same function; 1 if a tensor is different or coarse, or an output undecided;
+    2 if nothing could be judged.
     """
     if values_file is not None and (runtime or seed is not None):
         raise click.UsageError(
@@ -122,7 +122,7 @@ def _read(*files: Path | None) -> "Mapping[str, Array]":
     """The arrays of both files, read one at a time.
 
     Raises:
-        UserError: both hold one of the same name.
+        UserError: both files hold an array of the same name.
     """
     from collections import ChainMap
 
@@ -151,7 +151,7 @@ def _graph(model: Path, files: "Mapping[str, Array]", sizes: dict[str, int]) -> 
 def _run(
     model: Path, graph: "Graph", inputs: "Mapping[str, Array] | None", runtime: str, seed: int
 ) -> "tuple[Mapping[str, Array], str]":
-    """What a runtime computes, and a line that says on which inputs."""
+    """The tensors that a runtime computes, and a line about its inputs."""
     from parity.record.onnx_runtimes import record
     from parity.record.random_inputs import DRAWN, check_inputs, random_inputs
 

@@ -1,4 +1,4 @@
-"""A verdict for people: a headline in plain words, and a table with the worst tensors first."""
+"""Prints a verdict: a headline in plain words, and a table with the worst tensors first."""
 
 from collections.abc import Iterator
 from math import isfinite, isinf, isnan
@@ -10,8 +10,8 @@ from rich.text import Text
 from parity.command.terminal import shortened, shown
 from parity.judging.verdict import ORDER, Report, TensorReport
 
-FIGURES = 52  # columns that verdict and figures take
-ROWS = 12  # of the table, unless all are asked for
+FIGURES = 52  # columns for verdict and figures
+ROWS = 12  # rows of the table, without --all
 STYLES = {
     "equal": "green",
     "rounding": "green",
@@ -30,7 +30,7 @@ HEADLINES = {
 
 
 def rendered(report: Report, console: Console, every: bool = False) -> RenderableType:
-    """What `parity judge` prints: the table, then what it means."""
+    """The output of `parity judge`: the table, then its explanation."""
     parts: list[RenderableType] = []
     if report.tensors:
         parts.append(table(report, console.width, every))
@@ -49,7 +49,7 @@ def headline(report: Report) -> str:
 
 
 def worst_first(report: Report) -> list[TensorReport]:
-    """By verdict, then by how near to the limit; tensors that are alike stay in order of execution."""
+    """The tensors sorted by verdict, then by distance to the limit; equal tensors in order of execution."""
 
     def rank(one: TensorReport) -> tuple[float, float, float]:
         order = ORDER.index(one.verdict) if one.verdict in ORDER else -1  # nothing is known of the unjudged
@@ -115,7 +115,7 @@ def short(x: float) -> str:
 
 
 def hints(report: Report, every: bool) -> Iterator[str]:
-    """What the table leaves out."""
+    """Lines about the tensors that the table does not show."""
     hidden = 0 if every else len(report.tensors) - ROWS
     if hidden > 0:
         yield f"and {hidden} more, none of them worse: --all shows them"
@@ -124,7 +124,7 @@ def hints(report: Report, every: bool) -> Iterator[str]:
 
 
 def explained(report: Report) -> Iterator[str]:
-    """What the verdict rests on, one line for each thing."""
+    """Lines about the basis of the verdict."""
     yield f"{counted(report.judged, 'tensor')} judged{_counts(report)}."
     if report.first is not None:
         yield from first_wrong(report.first)
@@ -169,7 +169,7 @@ def counted(n: int, word: str) -> str:
 
 
 def first_wrong(one: TensorReport) -> Iterator[str]:
-    """The first tensor that is wrong: where, by how much, and from what it was judged."""
+    """Lines about the first wrong tensor: its place, its error, and the tensors from which it was judged."""
     yield f"First in order of execution: {shown(one.tensor)} ({shown(one.op)}), {one.verdict}."
     if one.worst is not None:
         at = "".join(f"[{', '.join(map(str, one.worst.index))}]")

@@ -1,4 +1,4 @@
-"""The terminal: how a command ends, what is printed, and a progress bar."""
+"""The terminal: errors of a command, printing, and a progress bar."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Failure(click.ClickException):
-    """Ends the command with one line on stderr and an exit code: 2, where a verdict of 1 is another thing."""
+    """Ends the command with a line on stderr and exit code 2; exit code 1 is a verdict."""
 
     exit_code = 2
 
@@ -33,11 +33,11 @@ class Interrupted(Failure):
 
 
 class Commands(click.Group):
-    """The commands in the order in which they are defined; what the user can mend ends in one line.
+    """Commands in the order of their definition; errors that the user can fix end in one line.
 
     Attributes:
-        failure: how a command ends that cannot do its work.
-        spare: what needs less memory.
+        failure: the exception for a command that cannot do its work.
+        spare: a hint how to use less memory.
     """
 
     failure: ClassVar[type[Failure]] = Failure
@@ -62,12 +62,12 @@ class Commands(click.Group):
 
 
 def shown(text: str) -> str:
-    """Text from a file, safe to print: what would move the cursor or change colours is written out."""
+    """Text from a file, safe to print: characters that move the cursor or change colours are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shortened(text: str, width: int) -> str:
-    """At most so many characters, of the end more than of the start: names differ at their end."""
+    """The text in at most `width` characters, with more of its end, because names differ at their end."""
     if len(text) <= width:
         return text
     tail = (width - 1) * 2 // 3
@@ -75,17 +75,17 @@ def shortened(text: str, width: int) -> str:
 
 
 def output() -> "Console":
-    """Standard output; nothing printed there is taken for markup."""
+    """Standard output, without interpretation of markup."""
     from rich.console import Console
 
     return Console(markup=False, highlight=False, emoji=False)
 
 
 def progress_bar(*fields: str) -> "Progress":
-    """A bar on standard error that is gone at the end; nothing where that is no terminal.
+    """A progress bar on standard error, removed at the end. Without a terminal, nothing is shown.
 
     Args:
-        fields: what to show beside the count, of a task's fields: "{task.fields[loss]}".
+        fields: fields of a task to show beside the count: "{task.fields[loss]}".
     """
     from rich.console import Console
     from rich.progress import (
@@ -99,7 +99,7 @@ def progress_bar(*fields: str) -> "Progress":
 
     if not sys.stderr.isatty():
         return Progress(disable=True)
-    # A copy: standard error itself is held back while a framework greets.
+    # A copy, because standard error itself is held back while a framework prints its greeting.
     copy = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
     return Progress(
         SpinnerColumn(),

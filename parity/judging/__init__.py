@@ -1,4 +1,4 @@
-"""Judges a candidate: the graph is followed, each recorded tensor held against two yardsticks."""
+"""Judges a candidate: follows the graph and compares each recorded tensor with two yardsticks."""
 
 from parity.judging.walk import judge
 

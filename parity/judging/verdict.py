@@ -1,17 +1,17 @@
-"""What is said of a candidate: of each tensor, and of all."""
+"""The verdicts on each tensor of a candidate, and on all of them."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# From the best to the worst; "unjudged" says nothing and so is no part of the order.
+# From the best to the worst; "unjudged" has no place in this order.
 ORDER = ("equal", "rounding", "undecided", "coarse", "different")
 
 
 @dataclass(frozen=True)
 class Worst:
-    """The value furthest outside, in units of its bound: where it is, what was found, what was expected."""
+    """The value with the largest ratio of error to bound: its index, the found and the expected value."""
 
     index: tuple[int, ...]
     found: float
@@ -24,16 +24,16 @@ class TensorReport:
 
     Attributes:
         tensor, node, op: their names in the graph.
-        sources: the recorded tensors, inputs of the graph among them, from which it was computed.
+        sources: the recorded tensors, including inputs of the graph, from which it was judged.
         verdict: one of `ORDER`, or "unjudged".
-        ratio: largest error over worst case; 0 where nothing is wrong, infinite where nothing may be.
-        loop_ratio: RMS error over that of the plain loop; NaN where there is no such loop.
-        values, equal: how many were judged; how many of them are the correctly rounded reference.
+        ratio: largest error over worst case; 0 without an error, infinite for an error where none is allowed.
+        loop_ratio: RMS error over that of the plain loop; NaN if there is no such loop.
+        values, equal: the number of judged values, and of those equal to the correctly rounded reference.
         max_abs_error: largest |candidate − reference|.
-        worst: where `ratio` is; None where nothing was compared.
-        blind_below: the smallest relative change of the weights that would have been seen at this tensor.
-        proven: whether the worst case is smaller than the values, so that it says something.
-        note: what else is worth knowing, one line: why it is unjudged, which form fits, what overflowed.
+        worst: the value with this ratio; None if nothing was compared.
+        blind_below: the smallest relative change of the weights that this tensor would have shown.
+        proven: whether the worst case is smaller than the values; otherwise it proves nothing.
+        note: a line with the reason for "unjudged", the form that fits, or an overflow.
         misshapen: whether its shape is wrong, so that no value was compared.
     """
 
@@ -54,7 +54,7 @@ class TensorReport:
     misshapen: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As in `parity judge --json`."""
+        """The form of `parity judge --json`."""
         worst = None
         if self.worst is not None:
             worst = {
@@ -86,10 +86,10 @@ class Report:
     """The verdict on a candidate.
 
     Attributes:
-        tensors: every recorded tensor that a node makes, in order of execution.
-        unjudged: operator → number of its nodes that could not be judged.
-        outputs: the graph's results.
-        sample: how many values of each tensor were judged at most; None: all.
+        tensors: the verdicts on all recorded tensors that nodes compute, in order of execution.
+        unjudged: {operator: number of its nodes that could not be judged}.
+        outputs: the names of the graph's results.
+        sample: the largest number of values judged per tensor; None for all.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -99,12 +99,12 @@ class Report:
 
     @property
     def judged(self) -> int:
-        """How many tensors were judged."""
+        """The number of judged tensors."""
         return sum(one.verdict != "unjudged" for one in self.tensors)
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of all; "undecided" where an output is, or where nothing could be judged."""
+        """The worst verdict of all; "undecided" if an output is undecided or nothing could be judged."""
         found = [one.verdict for one in self.tensors if one.verdict != "unjudged"]
         decided = [verdict for verdict in found if verdict != "undecided"]
         worst = max(decided, key=ORDER.index, default="undecided")
@@ -113,21 +113,21 @@ class Report:
 
     @property
     def same(self) -> bool:
-        """Whether the candidate is the reference's function, as far as it was judged."""
+        """Whether the candidate computes the reference's function, as far as it was judged."""
         return self.verdict in ("equal", "rounding")
 
     @property
     def first(self) -> TensorReport | None:
-        """The first tensor, in order of execution, that is not the reference's."""
+        """The first tensor, in order of execution, that is different or coarse."""
         return next((one for one in self.tensors if one.verdict in ("different", "coarse")), None)
 
     @property
     def missed_share(self) -> float:
-        """The share of wrong values in a tensor that is found with 99.9 % certainty: 0 if all were judged."""
+        """The share of wrong values in a tensor that is found with 99.9 % certainty; 0 if all were judged."""
         return 0.0 if self.sample is None else 1 - 0.001 ** (1 / self.sample)
 
     def to_json(self) -> dict[str, Any]:
-        """As in `parity judge --json`."""
+        """The form of `parity judge --json`."""
         return {
             "verdict": self.verdict,
             "first": self.first.tensor if self.first else None,
@@ -140,5 +140,5 @@ class Report:
 
 
 def finite(x: float) -> float | None:
-    """None for what JSON has no number for."""
+    """x, or None for NaN and infinity, which JSON does not have."""
     return float(x) if abs(x) < float("inf") else None

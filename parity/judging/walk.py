@@ -1,8 +1,8 @@
-"""Judges what a candidate returned against the graph that it should compute, tensor by tensor.
+"""Judges the values of a candidate against the graph that it should compute, tensor by tensor.
 
-Each recorded tensor is judged from the recorded tensors before it: the operators between are evaluated in
-float64 from the candidate's own values, so that an error made earlier is not held against a later tensor.
-Where nothing was recorded between, the bound is carried through the whole stretch.
+Each recorded tensor is judged from the recorded tensors before it: the operators between them are evaluated
+in float64 from the candidate's own values, so earlier errors do not count. If tensors between were not
+recorded, the bound is carried through all these operators.
 
 `parity.judging.yardsticks` judges each tensor.
 """
@@ -25,12 +25,12 @@ MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError)
 
 @dataclass(frozen=True)
 class _State:
-    """What is known of a tensor while the graph is followed.
+    """The state of a tensor while the graph is followed.
 
     Attributes:
-        bounded: its value and the candidate's possible distance from it; no error where it was recorded.
-        looped: what plain loops make of it.
-        sources: the recorded tensors that it was computed from.
+        bounded: its value and the bound on the candidate's error; zero if it was recorded.
+        looped: its values in plain loops.
+        sources: the recorded tensors from which it was computed.
     """
 
     bounded: Bounded
@@ -45,17 +45,17 @@ def judge(
     sample: int | None = None,
     progress: Callable[[str], None] = lambda tensor: None,
 ) -> Report:
-    """Whether a candidate computes the graph, and where it first does not.
+    """Judge whether a candidate computes the graph, and find the first tensor at which it does not.
 
     Args:
         graph: the reference.
-        values: what the candidate was given and what it returned, by the graph's names: all inputs, and any
-            other tensors. Read one at a time; may load lazily.
-        sample: judge so many values of each tensor, chosen at random by its name; None: all.
-        progress: called with each tensor's name when it has been judged.
+        values: {name in the graph: array} of the candidate: all inputs, and any other tensors. Arrays are
+            read one at a time, so the mapping may load lazily.
+        sample: the number of values to judge per tensor, chosen at random by its name; None for all.
+        progress: called with the name of each judged tensor.
 
     Raises:
-        UserError: a name that the graph has not, a missing input, a wrong dtype, a wrong shape of an input.
+        UserError: an unknown name, a missing input, a wrong dtype, or an input with a wrong shape.
     """
     check_names(graph, values)
     walk = _Walk(graph, values, sample)
@@ -70,10 +70,10 @@ def judge(
 
 
 def check_names(graph: Graph, values: Mapping[str, Array]) -> None:
-    """Refuse names that the graph has not.
+    """Refuse names that the graph does not have.
 
     Raises:
-        UserError: the first such name, with the nearest that there are.
+        UserError: the first such name, with the nearest known names.
     """
     known = {*graph.inputs, *graph.tensors, *graph.constants}
     for name in values:
@@ -84,29 +84,29 @@ def check_names(graph: Graph, values: Mapping[str, Array]) -> None:
 
 
 def same_weight(own: Array, recorded: Array) -> bool:
-    """Whether a recorded weight is the graph's own, to the bit."""
+    """Whether a recorded weight equals the graph's, to the bit."""
     alike = own.dtype == recorded.dtype and own.shape == recorded.shape
     return alike and bool(equal_bits(own, recorded).all())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message: which names are like one that is not known."""
+    """The end of a message about an unknown name: the known names like it."""
     near = get_close_matches(name, list(known), 3, 0.4)
     return f"; the nearest: {', '.join(near)}" if near else ""
 
 
 class _Walk:
-    """The state of `judge`: every tensor that is still needed."""
+    """The state of `judge`: all tensors that are still needed."""
 
     def __init__(self, graph: Graph, values: Mapping[str, Array], sample: int | None) -> None:
         self.graph, self.values, self.sample = graph, values, sample
         self.unjudged: Counter[str] = Counter()
-        self.states: dict[str, _State | str] = {}  # a string says why nothing is known
+        self.states: dict[str, _State | str] = {}  # a string is the reason why the tensor is unknown
         self.recorded = {name for name in graph.tensors if name in values}
         self.uses = _uses(graph, self.recorded)
 
     def visit(self, node: Node) -> list[TensorReport]:
-        """Judge what was recorded of a node's outputs, and keep what later nodes need."""
+        """Judge the recorded outputs of a node, and keep the tensors that later nodes need."""
         if not any(name in self.recorded or name in self.uses for name in node.outputs):
             return []
         reports = self._outputs(node)
@@ -154,9 +154,9 @@ class _Walk:
         return reports
 
     def _misshapen(self, blank: TensorReport, seen: Array) -> TensorReport | None:
-        """The verdict on a tensor that has not the shape declared, where only a sample of it is judged.
+        """The verdict on a tensor whose shape differs from the declared shape, if only a sample is judged.
 
-        Otherwise the operator itself says what shape its output has.
+        Without a sample, the operator itself determines the shape.
         """
         declared = self.graph.declared.get(blank.tensor, Declared())
         whole = self.sample is None or self.sample >= seen.size
@@ -174,7 +174,7 @@ class _Walk:
         looped: list[Looped | None],
         sources: tuple[str, ...],
     ) -> None:
-        """Keep what was not recorded, as computed from what was."""
+        """Keep outputs that were not recorded, computed from recorded tensors."""
         if not names:
             return
         both = zip(apply(node, list(bounded)), apply(node, list(looped)), strict=True)
@@ -217,15 +217,15 @@ class _Walk:
 
 
 def given(array: Array, *sources: str) -> _State:
-    """A tensor whose values the candidate has itself."""
+    """A recorded tensor, with the candidate's own values."""
     form = format_of(array) or FLOAT32
     return _State(Bounded(array, None, form), Looped(array, form), sources)
 
 
 def check_kind(name: str, array: Array, declared: Declared) -> None:
-    """Refuse an array that is of another kind than declared: no float for an integer, no object.
+    """Refuse an array of another kind than declared: a float for an integer, or objects.
 
-    Another float format is no mistake: the candidate is judged in the one that it has.
+    Another float format is allowed: the candidate is judged in its own format.
     """
     is_float = format_of(array) is not None
     text = declared.dtype in ("object", "str", "StringDType128") or array.dtype.kind == "T"
@@ -236,7 +236,7 @@ def check_kind(name: str, array: Array, declared: Declared) -> None:
 
 
 def _uses(graph: Graph, recorded: set[str]) -> dict[str, int]:
-    """How many nodes read each tensor on the way to one that was recorded."""
+    """{tensor: number of nodes that read it on the way to a recorded tensor}."""
     uses: Counter[str] = Counter()
     for node in reversed(graph.nodes):
         if any(name in recorded or name in uses for name in node.outputs):

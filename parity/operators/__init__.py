@@ -22,6 +22,7 @@ FAMILIES = (
     "dropout",
     "einsum",
     "elementwise",
+    "global_pooling",
     "grid_sample",
     "normalization",
     "pooling",

@@ -161,6 +161,12 @@ def at(x: Number, shape: Sequence[int], points: Points) -> Number:
     return x.move(lambda a: a[index] if index else np.broadcast_to(a, (count,)))
 
 
+def rows(x: Number, axes: Sequence[int], places: Sequence[Array]) -> Number:
+    """(M, n): all values along `axes`, in their order, at M places on the other axes of x."""
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    return x.move(lambda a: a.transpose(*kept, *axes)[tuple(places)].reshape(len(places[0]), -1))
+
+
 def summed_to(x: Number, shape: tuple[int, ...]) -> Number:
     """x, summed over the axes along which an array of this shape was broadcast to it."""
     own = (1,) * (x.ndim - len(shape)) + shape

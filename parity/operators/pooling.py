@@ -1,4 +1,4 @@
-"""Pooling: the maximum, the mean or the p-norm of what a window sees, or of a whole map.
+"""Pooling: the maximum, the mean or the p-norm of what a window sees.
 
 A window that sticks out of the input (padding, `ceil_mode`) sees the values that are there. A mean is divided
 by their number; with `count_include_pad` the padding counts too, but never what lies beyond it, where
@@ -348,58 +348,3 @@ class LpPool(_Pool):
     def _pooled(self, values: Number, seen: Seen) -> Number:
         values, axis = _inner(values, seen)
         return _dropped(self._over(values, (axis,)), axis)
-
-
-@dataclass(frozen=True)
-class _Global(Operator):
-    """What pooling over whole maps shares."""
-
-    def terms(self, x: Number) -> int:
-        return prod(x.shape[2:])
-
-    def evaluate(self, x: Number) -> Number:
-        return self._reduced(x, tuple(range(2, x.ndim)))
-
-    def sample(self, points: Points, x: Number) -> Number:
-        image, channel, *_ = points
-        rows = x.move(lambda a: a[image, channel].reshape(len(image), -1))
-        return _dropped(self._reduced(rows, (1,)), 1)
-
-    @abstractmethod
-    def _reduced(self, x: Number, axes: tuple[int, ...]) -> Number:
-        """Over these axes, which stay with length 1."""
-
-
-@register
-@dataclass(frozen=True)
-class GlobalMaxPool(_Global):
-    """The largest value of each map."""
-
-    TYPE: ClassVar[str] = "GlobalMaxPool"
-
-    def _reduced(self, x: Number, axes: tuple[int, ...]) -> Number:
-        return x.max(axes)
-
-
-@register
-@dataclass(frozen=True)
-class GlobalAveragePool(_Global):
-    """The mean of each map."""
-
-    TYPE: ClassVar[str] = "GlobalAveragePool"
-
-    def _reduced(self, x: Number, axes: tuple[int, ...]) -> Number:
-        return x.mean(axes)
-
-
-@register
-@dataclass(frozen=True)
-class GlobalLpPool(_Global):
-    """The p-norm of each map."""
-
-    TYPE: ClassVar[str] = "GlobalLpPool"
-
-    p: int = 2
-
-    def _reduced(self, x: Number, axes: tuple[int, ...]) -> Number:
-        return root(powers(x, self.p).sum(axes), self.p)

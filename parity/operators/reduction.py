@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from parity.arithmetic import Array, Bounded, Number
 from parity.errors import Unjudged
 from parity.operators import functions as known
 from parity.operators.cast import exactly
-from parity.operators.operator import Operator, Points, plain_values, register
+from parity.operators.operator import Operator, Points, plain_values, register, rows
 from parity.operators.shape import axes_of
 
 FLOATS_ONLY = "of integers, whose rounding the standard leaves open"
@@ -46,13 +46,10 @@ class Reduction(Operator):
     def sample(self, points: Points, x: Number, axes: Number | None = None) -> Number:
         over = self.over(x, axes)
         kept = [axis for axis in range(x.ndim) if axis not in over]
-        index: list[Any] = [slice(None)] * x.ndim
-        for place, axis in enumerate(kept):
-            index[axis] = points[axis if self.keepdims else place]
         if not kept:
             return self.reduce(x, over).move(lambda a: np.broadcast_to(a.reshape(1), len(points[0])))
-        seen = x.move(lambda a: a.transpose(*kept, *over)[tuple(index[axis] for axis in kept)])
-        return self.reduce(seen, tuple(range(1, seen.ndim))).reshape(-1)
+        places = [points[axis if self.keepdims else place] for place, axis in enumerate(kept)]
+        return self.reduce(rows(x, over, places), (1,)).reshape(-1)
 
 
 @register

@@ -17,7 +17,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Function, Number
 from parity.operators import functions as known
-from parity.operators.operator import Operator, Points, plain_values, register
+from parity.operators.operator import Operator, Points, plain_values, register, rows
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,17 @@ class _Rows(Operator):
         raise NotImplementedError
 
     def sample(self, points: Points, x: Number) -> Number:
-        axes = self._axes(x)
-        kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
+        axes, count = self._axes(x), len(points[0])
+        kept = [axis for axis in range(x.ndim) if axis not in axes]
+        if kept:
+            seen = rows(x, axes, [points[axis] for axis in kept])
+        else:
+            seen = x.move(lambda a: np.broadcast_to(a.ravel(), (count, a.size)))
         sizes = tuple(x.shape[axis] for axis in axes)
-
-        def rows(a: Array) -> Array:
-            chosen = a.transpose(*kept, *axes)[tuple(points[axis] for axis in kept)]
-            return chosen.reshape(-1, prod(sizes)) if kept else np.broadcast_to(a.ravel(), (count, a.size))
-
-        count = len(points[0])
         place = (
             np.ravel_multi_index(tuple(points[axis] for axis in axes), sizes) if axes else np.zeros(1, int)
         )
-        return self.of_rows(x.move(rows), (1,)).move(lambda a: a[np.arange(count), place])
+        return self.of_rows(seen, (1,)).move(lambda a: a[np.arange(count), place])
 
     def terms(self, x: Number) -> int:
         return prod(x.shape[axis] for axis in self._axes(x))

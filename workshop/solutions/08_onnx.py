@@ -38,10 +38,10 @@ WRONG = {
     ],
     "shared_fc1": [
         (lambda kernel: kernel.T.copy(), "still in H, W, C order"),
-        (lambda kernel: kernel.reshape(120, 400), "renumbers"),
+        (lambda kernel: kernel.reshape(120, 400), "does not move axes"),
         (
             lambda kernel: kernel.reshape(5, 5, 16, 120).transpose(3, 2, 1, 0).reshape(120, 400),
-            "out of place",
+            "in the wrong place",
         ),
         (lambda kernel: kernel, "shape"),
     ],

@@ -28,7 +28,7 @@ WRONG = {
     ],
     "score": [
         (_probability, "not better"),
-        (lambda logits: -score(logits), "upside down"),
+        (lambda logits: -score(logits), "the wrong way round"),
         (lambda logits: np.zeros(len(logits), np.float32), "not better"),
         (lambda logits: logits, "shape"),
     ],

@@ -391,12 +391,10 @@ def test_300_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path) -> No
         path.write_bytes(data)
         try:
             graph = read_onnx(path)
-            for name in graph.constants:
-                graph.constants[name]
+            assert all(graph.constants[name] is not None for name in graph.constants)
             judge(graph, {**inputs, **{name: normal(2, 4) for name in graph.tensors}})
             outcomes.append("judged")
         except UserError as error:
             outcomes.append("refused" if "\n" not in str(error) else str(error))
-    assert outcomes.count("refused") + outcomes.count("judged") == 300
-    assert outcomes.count("refused") > 50
-    assert outcomes.count("judged") > 50
+    assert set(outcomes) == {"refused", "judged"}
+    assert 50 < outcomes.count("refused") < 250

@@ -12,10 +12,10 @@ from parity.arithmetic import bounded as bounded_module
 from parity.floats import FLOAT32, Format
 from parity.operators import OPERATORS
 from parity.operators.affine import Conv, Gemm, MatMul
-from tests.parity import checks
 from tests.parity.examples import EXAMPLES, FAMILIES, Example
 from tests.parity.examples.affine import normal
-from tests.parity.shares import stated
+from tests.parity.operators import checks
+from tests.parity.operators.shares import stated
 
 
 def _large_bias(rng: np.random.Generator) -> list[np.ndarray | None]:
@@ -202,21 +202,21 @@ def test_dropped_rounding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dropped_carried_error_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_carried(PRODUCT, 0)
-    monkeypatch.setattr(bounded_module, "_carried", lambda *_: None)
+    monkeypatch.setattr(bounded_module, "carried_by", lambda *_: None)
     with pytest.raises(AssertionError, match="an error of inputs"):
         checks.check_carried(PRODUCT, 0)
 
 
 @pytest.mark.parametrize("dropped", ["a", "b", "both"])
 def test_dropped_part_of_the_carried_error_is_noticed(dropped: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = bounded_module._both
+    both = bounded_module.carried_by
 
     def part(product: Any, a: Any, a_error: Any, b: Any, b_error: Any) -> Any:
         if dropped == "both" and a_error is not None and b_error is not None:
             return product(np.abs(a), b_error) + product(a_error, np.abs(b))
         return both(product, a, None if dropped == "a" else a_error, b, None if dropped == "b" else b_error)
 
-    monkeypatch.setattr(bounded_module, "_both", part)
+    monkeypatch.setattr(bounded_module, "carried_by", part)
     with pytest.raises(AssertionError, match="an error of inputs"):
         carried(NUMBER if dropped == "both" else PRODUCT)
 

@@ -95,7 +95,7 @@ def test_one_weight_changed_is_named(exporter, judge, params, digits):
     assert (found.different, found.layer) == (True, "fc2")
     assert found.weights == {"fc2.weight": "1 of 10,080 values differ, by at most 0.001, first [3, 4]"}
     assert found.summary == "the same network with other weights, first fc2.weight"
-    assert "changed after the export" in found.header[0]
+    assert "changed after export" in found.header[0]
     report = compare([Mutated(model)], params, digits[:100]).ports[0]  # and by its values alone
     assert (report.verdict, report.first_different) == ("different", "fc2")
 

@@ -148,15 +148,6 @@ def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
     return model
 
 
-def with_batch(model: ModelProto, batch: int) -> ModelProto:
-    """A copy with a fixed batch, for runtimes that misread a symbolic batch."""
-    model = _copy(model)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = batch  # a oneof: this clears the symbol
-    del model.graph.value_info[:]  # stated for the symbolic batch
-    return model
-
-
 def one_line(error: Exception) -> str:
     """The first informative line of an error, because the libraries' messages have many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -25,7 +25,7 @@ AT_ONCE = 2**16  # values that are compared at once
 GATHERED = 2**22  # input values that a sample lays out at once
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
 # The logarithm of the ratio of two right implementations scatters by 1.4 to 1.9 over √N over N values,
-# measured (tests/parity/test_plain_loop.py): about three standard deviations.
+# measured (tests/parity/arithmetic/test_plain_loop.py): about three standard deviations.
 SCATTER = 5
 
 
@@ -248,7 +248,7 @@ def _by_plain_loop(
     if form is not FLOAT64 and good.any():
         yardstick = _yardstick([loop[good] for loop in question.loops(few)], true[good], form)
         loop_ratio = _rms(seen[good] - true[good]) / yardstick
-        limit = margin(int(good.sum()), question.operator.shared(*question.bounded))
+        limit = margin(independent(form.round(true[good])), question.operator.shared(*question.bounded))
         size = _rms(grown[good])
         blind = min(blind, limit * yardstick / size) if size else blind
     report = replace(report, loop_ratio=loop_ratio, blind_below=blind)
@@ -269,11 +269,22 @@ def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:
     return max(*(_rms(error) for error in errors), form.u * _rms(true), form.smallest)
 
 
-def margin(values: int, shared: int = 1) -> float:
+def independent(values: Array) -> float:
+    """How many values with errors of their own have the same scatter as these.
+
+    Equal values are most often sums of the same terms, as where a filter sees the same in many places: then
+    all their errors are one. The variance of a mean over classes of m equal values is that of (Σm)² / Σm²
+    values. A zero is a sum of zeros, and has no error.
+    """
+    _, counts = np.unique(values[values != 0], return_counts=True)
+    return float(counts.sum()) ** 2 / float((counts.astype(np.float64) ** 2).sum()) if counts.size else 1.0
+
+
+def margin(values: float, shared: int = 1) -> float:
     """The largest ratio to the plain loop that a right implementation has, over so many values.
 
     Args:
-        values: how many were compared.
+        values: how many independent ones were compared.
         shared: how many of them depend on one reduction, so that they count as one.
     """
     return ROOM * float(np.exp(SCATTER / np.sqrt(max(values / shared, 1))))
@@ -297,7 +308,7 @@ def distance(found: Array, right: Array, bound: Array, form: Format) -> Array:
 
 def over(error: Array, bound: Array) -> Array:
     """error / bound; 0 where there is no error, infinite where none may be."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = error / bound
     quotient = np.where(error == 0, 0.0, quotient)
     return np.where(np.isnan(quotient), np.where(np.isinf(bound), 0.0, np.inf), quotient)

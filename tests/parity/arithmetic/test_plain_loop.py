@@ -1,5 +1,6 @@
 """The second yardstick: right libraries are at most as far off as the plain loop, coarse formats further."""
 
+import warnings
 from collections.abc import Callable
 from math import exp, sqrt
 
@@ -13,7 +14,7 @@ from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.verdict import TensorReport
-from parity.judging.yardsticks import margin
+from parity.judging.yardsticks import independent, margin, over
 from parity.operators.affine import MatMul
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
@@ -163,6 +164,25 @@ def test_no_right_implementation_is_accused(values: int) -> None:
         report = verdict(x, w, AnyOrder(x, plan=Plan(rng)).dot(AnyOrder(w)).value)
         assert report.verdict in ("equal", "rounding", "undecided"), report
         assert report.loop_ratio <= limit(values), (n, report)
+
+
+def test_equal_values_count_as_one() -> None:
+    """A network that is given a constant image adds up the same terms at every place."""
+    x = np.repeat(data(25)[0][:1], 500, axis=0)
+    for seed in range(100):
+        w = np.random.default_rng(seed).standard_normal((25, 2)).astype(np.float32)
+        order = np.random.default_rng(seed).permutation(25)
+        report = verdict(x, w, Looped(x[:, order]).dot(Looped(w[order])).value)
+        assert report.verdict in ("equal", "rounding"), (seed, report)
+    assert independent(np.repeat([1.0, 2, 3, 0], 100)) == 3
+    assert independent(np.array([1.0, 1, 1, 2])) == 1.6
+    assert independent(np.zeros(5)) == 1
+
+
+def test_quotients_of_the_smallest_numbers_overflow_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(over(np.array([1e-3]), np.array([5e-324]))).all()
 
 
 def test_one_rounding_is_always_allowed() -> None:

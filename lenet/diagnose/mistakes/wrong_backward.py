@@ -94,7 +94,8 @@ def right_bias(call: BackCall) -> Bounded:
 def _gradient(call: BackCall, which: int) -> Bounded:
     """The cotangent of the layer's input (0), weights (1) or biases (2)."""
     x, d = in_format(call.x, call.dtype), in_format(call.d, call.dtype)
-    inputs = [x, x.like(call.w)] if call.layer.affine else [x]
+    parameters = (call.w, np.zeros(len(call.w))) if call.layer.affine else ()  # only the bias's shape is used
+    inputs = [x, *map(x.like, parameters)]
     y = x if call.layer.affine else evaluate(call.layer, {}, x)  # an affine layer's output is not used
     return layer_gradient(call.layer, which, inputs, y, d)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from onnx import ModelProto
 
-from export.graph import read_graph
+from export.find_layers import read_graph
 from export.onnx_file import checksum, with_outputs
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports

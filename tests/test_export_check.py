@@ -311,16 +311,16 @@ def that_is_missing(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (truncated, "a.onnx: not an ONNX file, or a truncated one ("),
-        (of_text, "a.onnx: not an ONNX file, or a truncated one ("),
-        (empty, "a.onnx: not an ONNX file: it holds no graph"),
+        (truncated, "a.onnx: not an ONNX file, or a damaged one"),
+        (of_text, "a.onnx: not an ONNX file, or a damaged one"),
+        (empty, "a.onnx: is empty"),
         (without_its_data, "a.onnx: cannot be read: "),
-        (of_a_coming_opset, "a.onnx: opset 999, newer than the "),
+        (of_a_coming_opset, "a.onnx: keeps to opset 999, but the onnx package here knows "),
         (with_a_nan, "a.onnx: fc2.weight holds a NaN or an infinity"),
         (of_an_unknown_operator, "a.onnx: not a valid ONNX model: "),
         (with_too_much_data, "a.onnx: not a valid ONNX model: "),
-        (that_is_a_folder, "no such ONNX file; `lenet export` writes some"),
-        (that_is_missing, "none.onnx: no such ONNX file; `lenet export` writes some"),
+        (that_is_a_folder, ": is a folder, not a file"),
+        (that_is_missing, "none.onnx: no such file"),
     ],
 )
 def test_file_that_cannot_be_judged_is_one_line(make, text, tmp_path, params, digits):

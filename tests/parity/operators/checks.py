@@ -312,8 +312,10 @@ def check_sampled(example: Example, arrays: Arrays, seed: int, errors: Arrays | 
         loop = sampled(operator, points, [None if a is None else Looped(a) for a in arrays])
         assert isinstance(loop, Looped)
         if errors is None:
-            worst = ratios(loop.value, Bounded(whole.value[index], whole.bound[index])).max(initial=0)
-            assert worst <= 1, f"{example}: a sampled loop has other values"
+            off = ratios(loop.value, Bounded(whole.value[index], whole.bound[index]))
+            if loop.value.dtype.kind == "f":
+                off = off[np.isfinite(loop.value)]  # what overflows on the way says nothing of sampling
+            assert off.max(initial=0) <= 1, f"{example}: a sampled loop has other values"
 
 
 def no_kernel(example: Example) -> str:

@@ -253,11 +253,18 @@ def _by_plain_loop(
         blind = min(blind, limit * yardstick / size) if size else blind
     report = replace(report, loop_ratio=loop_ratio, blind_below=blind)
     if report.verdict == "rounding" and loop_ratio > limit:
-        return replace(report, verdict="coarse")
+        return replace(report, verdict="coarse", worst=_furthest(seen, true, few))
     if report.verdict == "rounding" and not blind < 1:
         note = "record more tensors before it, or more values of it"
         return replace(report, verdict="undecided", note="; ".join(one for one in (report.note, note) if one))
     return report
+
+
+def _furthest(seen: Array, true: Array, points: Points) -> Worst:
+    """Where the error is the largest: what shows in a root mean square."""
+    place = int(np.nan_to_num(np.abs(seen - true), nan=np.inf).ravel().argmax())
+    index = tuple(int(axis[place]) for axis in points)
+    return Worst(index, float(seen.ravel()[place]), float(true.ravel()[place]))
 
 
 def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:

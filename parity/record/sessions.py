@@ -133,6 +133,7 @@ def in_opencv(model: ModelProto, names: Sequence[str], inputs: Fed | None = None
     def network(shapes: Shapes) -> tuple[Any, list[str]]:
         net = cv2.dnn.readNetFromONNX(np.frombuffer(_with_sizes(model, shapes, names), np.uint8))
         net.enableFusion(False)
+        net.enableWinograd(False)  # which is less accurate than a sum of products
         left = set(net.getUnconnectedOutLayersNames())
         return net, [name for name in names if name in left]
 

@@ -85,5 +85,8 @@ class Port(ports.ForwardPort):
     def _activations(self, images: np.ndarray) -> Arrays:
         return self._opened.activations(images)
 
+    def _outputs(self, inputs: np.ndarray) -> Arrays:
+        return self._activations(inputs)
+
     def _params(self) -> Arrays:
         return {name: array.copy() for name, array in self._opened.reading.params.items()}

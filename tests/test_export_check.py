@@ -76,6 +76,8 @@ class Mutated(ports.ForwardPort):
     def _activations(self, images):
         return self.opened.activations(images)
 
+    _outputs = _activations
+
     def _params(self):
         return self.opened.reading.params
 

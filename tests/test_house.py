@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import lenet
+import parity
 from lenet.commands.cli import cli
 from lenet.ports import FRAMEWORKS
 from parity.operators import FAMILIES
@@ -138,7 +140,7 @@ def against_the_order(root: Path) -> list[str]:
     for path in sources(root, "lenet"):
         where = path.relative_to(root / "lenet").with_suffix("").parts[0]
         own = "" if where == "__init__" else where
-        for name in sorted(imported(path)):
+        for name in sorted(imported(path, at_once=not own)):  # `lenet` itself imports what it is asked for
             package, other = name.partition(".")[0], part(name)
             if package == "lenet":
                 wrong = other != own and FLOORS.get(other, 99) >= FLOORS.get(own, -1)
@@ -228,6 +230,15 @@ def test_a_port_sees_the_network_alone():
     assert set(ports(ROOT)) >= {
         line.module.partition(".")[0] for line in FRAMEWORKS.values() if line.module.startswith("lenet_")
     }
+
+
+@pytest.mark.parametrize("package", [lenet, parity])
+def test_every_public_name_is_there(package):
+    for name in package.__all__:
+        assert getattr(package, name).__module__.partition(".")[0] in ("lenet", "parity"), name
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
 
 
 def test_the_network_is_facts():

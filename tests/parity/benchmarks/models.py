@@ -1,4 +1,4 @@
-"""Judge whole models, each in a process of its own, and print a table: verdicts, ratios, seconds, memory.
+"""Judge whole models, each in a process of its own: a table of verdicts, ratios, seconds and memory.
 
     python -m tests.parity.benchmarks.models                   the light models of the onnx package
     python -m tests.parity.benchmarks.models FOLDER ...        every *.onnx and */model.onnx in these folders
@@ -9,6 +9,8 @@ were recorded elsewhere (FOLDER/values/NAME.npz) are judged as they are; other m
 
 import argparse
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from tests.parity.benchmarks.light import LIGHT, write_light
 BAD = ("undecided", "coarse", "different")
 TITLES = (
     "model | nodes | floats | judged | equal | rounding | undecided | coarse | different | unjudged "
-    "| worst case | loop | read s | run s | judge s | MiB"
+    "| worst case | loop | read s | run s | judge s | of processor | MiB"
 )
 
 
@@ -43,7 +45,7 @@ class Result:
         unjudged: operator → nodes.
         bad: a line for every tensor that is undecided, coarse or different.
         ratio, loop_ratio: the largest of all tensors.
-        seconds: to read the model, to run it, to judge.
+        seconds: to read the model, to run it, to judge; and of processor time to judge.
         mebibytes: peak of the process, all of this included.
         problem: why nothing was judged.
     """
@@ -95,10 +97,11 @@ def judge_one(path: Path, name: str, sample: int | None, runtime: str) -> Result
         known = {*graph.tensors, *graph.inputs}
         seen = {tensor: a for tensor, a in record(path, fed, runtime).items() if tensor in known}
     marks.append(time.perf_counter())
+    busy = time.process_time()
     report = judge(graph, seen, sample=sample)
     marks.append(time.perf_counter())
     result = summary(name, report, seen)
-    result.seconds = tuple(b - a for a, b in pairwise(marks))
+    result.seconds = (*(b - a for a, b in pairwise(marks)), time.process_time() - busy)
     result.mebibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     return result
 
@@ -185,6 +188,7 @@ def main() -> None:
 
 def print_table(chosen: list[tuple[str, Path]], options: argparse.Namespace) -> None:
     """A row for each model as soon as it is there; then what is wrong or unjudged."""
+    print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
     print(f"| {TITLES} |")
     print("|" + " --- |" * len(TITLES.split("|")))
     results = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from export.graph import Reading, read_graph
+from export.find_layers import Reading, read_graph
 from export.onnx_file import BATCH, checksum, describe, inputs, interface, metadata, read_file, with_outputs
 from export.runtimes import Run, open_runtime
 from lenet.network import weights

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper, shape_inference
+from onnx.external_data_helper import load_external_data_for_model
 
 from lenet import __version__
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE, PARAM_SHAPES
 from parity.errors import UserError
+from parity.onnx.reading import load, opset_of
 
 # The newest opset that all three exporters write (tf2onnx ends at 18, PyTorch's exporter starts there), with
 # the IR version published with it (ONNX 1.13, 2022): all runtimes since then read the files.
@@ -99,20 +99,12 @@ def read_file(path: Path) -> ModelProto:
         UserError: the file is missing, not ONNX, truncated or invalid, its external data is missing, or its
             opset is newer than those of the installed `onnx`.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such ONNX file; `lenet export` writes some")
+    model = load(path)
+    opset_of(model, str(path))
     try:
-        model = onnx.load(path, format="protobuf")  # independent of the file's name
-    except DecodeError as error:
-        raise UserError(f"{path}: not an ONNX file, or a truncated one ({one_line(error)})") from error
-    except (OSError, checker.ValidationError, ValueError) as error:  # external data raises the latter two
+        load_external_data_for_model(model, str(path.parent))
+    except (OSError, checker.ValidationError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from error
-    if not model.graph.node:
-        raise UserError(f"{path}: not an ONNX file: it holds no graph")
-    newest = onnx.defs.onnx_opset_version()
-    for opset in model.opset_import:
-        if opset.domain in ("", "ai.onnx") and opset.version > newest:
-            raise UserError(f"{path}: opset {opset.version}, newer than the {newest} of the installed onnx")
     check(model, str(path))
     return model
 
@@ -145,15 +137,6 @@ def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
     model = _copy(model)
     present = {value.name for value in (*model.graph.input, *model.graph.output)}
     model.graph.output.extend(known[name] for name in dict.fromkeys(tensors) if name not in present)
-    return model
-
-
-def with_batch(model: ModelProto, batch: int) -> ModelProto:
-    """A copy with a fixed batch, for runtimes that misread a symbolic batch."""
-    model = _copy(model)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = batch  # a oneof: this clears the symbol
-    del model.graph.value_info[:]  # stated for the symbolic batch
     return model
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from onnx import ModelProto
 
-from export.graph import read_graph
+from export.find_layers import read_graph
 from export.onnx_file import checksum, with_outputs
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
@@ -84,6 +84,9 @@ class Port(ports.ForwardPort):
 
     def _activations(self, images: np.ndarray) -> Arrays:
         return self._opened.activations(images)
+
+    def _outputs(self, inputs: np.ndarray) -> Arrays:
+        return self._activations(inputs)
 
     def _params(self) -> Arrays:
         return {name: array.copy() for name, array in self._opened.reading.params.items()}

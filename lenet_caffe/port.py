@@ -5,8 +5,8 @@ import numpy as np
 
 from lenet import ports
 from lenet.ports import Arrays
+from lenet_caffe import weights
 from lenet_caffe.model import LeNet, activations
-from lenet_caffe.weights import activations_to_shared, images_to_framework, load_params, read_params
 from parity.errors import MissingFramework, install_line
 
 
@@ -22,22 +22,15 @@ def require_importer(name: str) -> None:
 class Port(ports.ForwardPort):
     """Caffe's files, run by OpenCV 4."""
 
+    layout = weights
+
     def _setup(self) -> None:
         require_importer(self.name)
         self.version = f"OpenCV {self.version}"
         self._model = LeNet(self.dtype)
 
-    def _load(self, params: Arrays) -> None:
-        load_params(self._model, params)
-
-    def _inputs(self, images: np.ndarray) -> np.ndarray:
-        return images_to_framework(images)
-
     def _forward(self, inputs: np.ndarray) -> np.ndarray:
         return self._model(inputs)
 
-    def _activations(self, images: np.ndarray) -> Arrays:
-        return activations_to_shared(activations(self._model, images_to_framework(images)))
-
-    def _params(self) -> Arrays:
-        return read_params(self._model)
+    def _outputs(self, inputs: np.ndarray) -> Arrays:
+        return activations(self._model, inputs)

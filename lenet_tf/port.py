@@ -20,21 +20,15 @@ with stderr_held():  # the runtime greets on the file descriptor, whatever the l
 
 from lenet import ports
 from lenet.network.recipe import Recipe
-from lenet.ports import Arrays
+from lenet_tf import weights
 from lenet_tf.model import LeNet, activations
 from lenet_tf.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
-from lenet_tf.weights import (
-    activations_to_shared,
-    images_to_framework,
-    load_params,
-    read_params,
-    to_framework,
-    to_shared,
-)
 
 
 class Port(ports.Port):
     """TensorFlow 2: eager (`tf`), traced into a graph (`tf:function`), or compiled (`tf:xla`)."""
+
+    layout = weights
 
     def _setup(self) -> None:
         self._model = LeNet(self.dtype)
@@ -46,47 +40,33 @@ class Port(ports.Port):
         self._wrap = wrap[self.mode]
         self._steps: dict[tuple[float, float], tuple[SGD, Callable]] = {}
 
-    def _load(self, params: Arrays) -> None:
-        load_params(self._model, params)
-
-    def _inputs(self, images: np.ndarray) -> tf.Tensor:
-        return images_to_framework(images)
-
-    def _targets(self, labels: np.ndarray) -> tf.Tensor:
-        return tf.constant(labels)
+    def _tensor(self, array: np.ndarray) -> tf.Tensor:
+        return tf.constant(array)
 
     def _forward(self, inputs: tf.Tensor) -> np.ndarray:
         return self._run_logits(inputs).numpy()
 
-    def _activations(self, images: np.ndarray) -> Arrays:
-        return activations_to_shared(self._run_activations(images_to_framework(images)))
+    def _outputs(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._run_activations(inputs)
 
-    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        loss, gradient = self._run_gradients(images_to_framework(images), tf.constant(labels))
-        return float(loss), self._shared(gradient)
+    def _differentiate(self, inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        return self._run_gradients(inputs, targets)
 
-    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
-        return self._shared(self._run_backward(images_to_framework(images), tf.constant(cotangent)))
+    def _pull_back(self, inputs: tf.Tensor, cotangent: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._run_backward(inputs, cotangent)
 
-    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
-        start = {name: to_framework(name, v) for name, v in velocity.items()}
+    def _make_optimizer(self, recipe: Recipe, velocity: dict[str, np.ndarray]) -> SGD:
         constants = recipe.momentum, recipe.weight_decay  # part of the traced graph: one graph for each
         if constants not in self._steps:
-            optimizer = make_optimizer(self._model, recipe, start)
+            optimizer = make_optimizer(self._model, recipe, velocity)
             self._steps[constants] = optimizer, self._wrap(partial(train_step, self._model, optimizer))
         optimizer, self._run_train_step = self._steps[constants]
-        for name, v in start.items():
+        for name, v in velocity.items():
             optimizer.velocity[name].assign(v)
         return optimizer
 
-    def _step(self, inputs: tf.Tensor, targets: tf.Tensor, rate: float) -> float:
-        return float(self._run_train_step(inputs, targets, tf.constant(rate, self.dtype)))
+    def _step(self, inputs: tf.Tensor, targets: tf.Tensor, rate: float) -> tf.Tensor:
+        return self._run_train_step(inputs, targets, tf.constant(rate, self.dtype))
 
-    def _params(self) -> Arrays:
-        return read_params(self._model)
-
-    def _velocity(self) -> Arrays:
-        return self._shared(get_velocity(self._model, self._optimizer))
-
-    def _shared(self, values: dict[str, tf.Tensor]) -> Arrays:
-        return {name: to_shared(name, value.numpy()) for name, value in values.items()}
+    def _velocity(self) -> dict[str, tf.Variable]:
+        return get_velocity(self._model, self._optimizer)

@@ -45,17 +45,16 @@ def to_framework(name: str, array: np.ndarray) -> np.ndarray:
             return array
 
 
-def to_shared(name: str, value: np.ndarray) -> np.ndarray:
+def to_shared(name: str, value: tf.Tensor | tf.Variable) -> np.ndarray:
     """Convert a parameter to the shared layout: the inverse of `to_framework`, as a copy."""
+    array = value.numpy()
     match name:
         case "conv1.weight" | "conv2.weight":
-            array = value.transpose(3, 2, 0, 1)
+            array = array.transpose(3, 2, 0, 1)
         case "fc1.weight":
-            array = value.T.reshape(-1, ROWS, COLUMNS, CHANNELS).transpose(0, 3, 1, 2).reshape(value.T.shape)
+            array = array.T.reshape(-1, ROWS, COLUMNS, CHANNELS).transpose(0, 3, 1, 2).reshape(array.T.shape)
         case "fc2.weight" | "logits.weight":
-            array = value.T
-        case _:
-            array = value
+            array = array.T
     return array.copy(order="C")
 
 
@@ -77,4 +76,4 @@ def load_params(model: LeNet, params: dict[str, np.ndarray]) -> None:
 
 def read_params(model: LeNet) -> dict[str, np.ndarray]:
     """A copy of the model's weights in the shared layout."""
-    return {name: to_shared(name, parameter.numpy()) for name, parameter in named_parameters(model).items()}
+    return {name: to_shared(name, parameter) for name, parameter in named_parameters(model).items()}

@@ -19,21 +19,15 @@ with stderr_held():  # the runtime greets on the file descriptor, whatever the l
 from lenet import ports
 from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
+from lenet_tf1 import weights
 from lenet_tf1.model import LeNet, activations
 from lenet_tf1.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
-from lenet_tf1.weights import (
-    activations_to_shared,
-    assign,
-    images_to_framework,
-    load_params,
-    read_params,
-    to_framework,
-    to_shared,
-)
 
 
 class Port(ports.Port):
     """TensorFlow 1: a graph, built once with placeholders for the data, and run in a session."""
+
+    layout = weights
 
     def _setup(self) -> None:
         self._model = LeNet(self.dtype)
@@ -47,55 +41,34 @@ class Port(ports.Port):
             self._pulled_back = backward(self._model, self._pixels, self._cotangent)
         self._steps: dict[tuple[float, float], tuple[SGD, tf.Tensor]] = {}
 
-    def _load(self, params: Arrays) -> None:
-        load_params(self._model, params)
-
-    def _inputs(self, images: np.ndarray) -> np.ndarray:
-        return images_to_framework(images)
-
-    def _targets(self, labels: np.ndarray) -> np.ndarray:
-        return labels
-
     def _forward(self, inputs: np.ndarray) -> np.ndarray:
         return self._run(self._all_outputs["logits"], inputs)
 
-    def _activations(self, images: np.ndarray) -> Arrays:
-        return activations_to_shared(self._run(self._all_outputs, images_to_framework(images)))
+    def _outputs(self, inputs: np.ndarray) -> Arrays:
+        return self._run(self._all_outputs, inputs)
 
-    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        loss, gradient = self._run(
-            self._loss_and_gradient, images_to_framework(images), {self._labelled: labels}
-        )
-        return float(loss), self._shared(gradient)
+    def _differentiate(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        return self._run(self._loss_and_gradient, inputs, {self._labelled: targets})
 
-    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
-        return self._shared(
-            self._run(self._pulled_back, images_to_framework(images), {self._cotangent: cotangent})
-        )
+    def _pull_back(self, inputs: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        return self._run(self._pulled_back, inputs, {self._cotangent: cotangent})
 
     def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
-        start = {name: to_framework(name, v) for name, v in velocity.items()}
         constants = recipe.momentum, recipe.weight_decay  # part of the graph: one training op for each
         if constants not in self._steps:
             with self._model.graph.as_default():
-                optimizer = make_optimizer(self._model, recipe, start)
+                optimizer = make_optimizer(self._model, recipe, velocity)
                 step = train_step(self._model, optimizer, self._pixels, self._labelled, self._rate)
             self._steps[constants] = optimizer, step
         optimizer, self._training_op = self._steps[constants]
-        assign(self._model, get_velocity(self._model, optimizer), start)
+        weights.assign(self._model, get_velocity(self._model, optimizer), velocity)
         return optimizer
 
     def _step(self, inputs: np.ndarray, targets: np.ndarray, rate: float) -> float:
-        return float(self._run(self._training_op, inputs, {self._labelled: targets, self._rate: rate}))
-
-    def _params(self) -> Arrays:
-        return read_params(self._model)
+        return self._run(self._training_op, inputs, {self._labelled: targets, self._rate: rate})
 
     def _velocity(self) -> Arrays:
-        return self._shared(self._model.session.run(get_velocity(self._model, self._optimizer)))
+        return self._model.session.run(get_velocity(self._model, self._optimizer))
 
     def _run(self, fetches: Any, inputs: np.ndarray, feed: dict[tf.Tensor, Any] | None = None) -> Any:
         return self._model.session.run(fetches, {self._pixels: inputs, **(feed or {})})
-
-    def _shared(self, values: Arrays) -> Arrays:
-        return {name: to_shared(name, value) for name, value in values.items()}

@@ -13,16 +13,9 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from lenet import ports
 from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
+from lenet_theano import weights
 from lenet_theano.model import LeNet, activations
 from lenet_theano.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
-from lenet_theano.weights import (
-    activations_to_shared,
-    images_to_framework,
-    load_params,
-    read_params,
-    to_framework,
-    to_shared,
-)
 
 
 class Port(ports.Port):
@@ -32,56 +25,42 @@ class Port(ports.Port):
     size it is as fast as compiled code, starts in a second instead of minutes, and needs no C compiler.
     """
 
+    layout = weights
+
     def _setup(self) -> None:
         self._model = LeNet(self.dtype)
         self._x = pt.tensor("images", dtype=self.dtype, shape=(None, 1, 28, 28))
         self._y = pt.lvector("labels")
         self._sgd: SGD | None = None
 
-    def _load(self, params: Arrays) -> None:
-        load_params(self._model, params)
-
-    def _inputs(self, images: np.ndarray) -> np.ndarray:
-        return images_to_framework(images)
-
-    def _targets(self, labels: np.ndarray) -> np.ndarray:
-        return labels
-
     def _forward(self, inputs: np.ndarray) -> np.ndarray:
         return self._run_logits(inputs)["logits"]
 
-    def _activations(self, images: np.ndarray) -> Arrays:
-        return activations_to_shared(self._run_activations(images_to_framework(images)))
+    def _outputs(self, inputs: np.ndarray) -> Arrays:
+        return self._run_activations(inputs)
 
-    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        gradient = self._run_gradients(images_to_framework(images), labels)
-        return float(gradient.pop("loss")), self._shared(gradient)
+    def _differentiate(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        gradient = self._run_gradients(inputs, targets)
+        return gradient.pop("loss"), gradient
 
-    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
-        return self._shared(self._run_backward(images_to_framework(images), cotangent))
+    def _pull_back(self, inputs: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        return self._run_backward(inputs, cotangent)
 
     def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
-        start = {name: to_framework(name, v) for name, v in velocity.items()}
         if self._sgd is None:  # made once: the compiled step is bound to its shared variables
-            self._sgd = make_optimizer(self._model, recipe, start)
+            self._sgd = make_optimizer(self._model, recipe, velocity)
         self._sgd.momentum.set_value(np.asarray(recipe.momentum, self.dtype))
         self._sgd.weight_decay.set_value(np.asarray(recipe.weight_decay, self.dtype))
-        for name, v in start.items():
+        for name, v in velocity.items():
             self._sgd.velocity[name].set_value(v)
         return self._sgd
 
-    def _step(self, inputs: np.ndarray, targets: np.ndarray, rate: float) -> float:
-        return float(self._run_train_step(inputs, targets, np.asarray(rate, self.dtype))["loss"])
-
-    def _params(self) -> Arrays:
-        return read_params(self._model)
+    def _step(self, inputs: np.ndarray, targets: np.ndarray, rate: float) -> np.ndarray:
+        return self._run_train_step(inputs, targets, np.asarray(rate, self.dtype))["loss"]
 
     def _velocity(self) -> Arrays:
         velocity = get_velocity(self._model, self._optimizer)
-        return self._shared({name: variable.get_value() for name, variable in velocity.items()})
-
-    def _shared(self, values: Arrays) -> Arrays:
-        return {name: to_shared(name, value) for name, value in values.items()}
+        return {name: variable.get_value() for name, variable in velocity.items()}
 
     @cached_property
     def _run_logits(self) -> Callable[..., Arrays]:

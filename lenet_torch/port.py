@@ -11,17 +11,9 @@ from torch import Tensor
 
 from lenet import ports
 from lenet.network.recipe import Recipe
-from lenet.ports import Arrays
+from lenet_torch import weights
 from lenet_torch.model import LeNet, activations
 from lenet_torch.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
-from lenet_torch.weights import (
-    activations_to_shared,
-    images_to_framework,
-    load_params,
-    read_params,
-    to_framework,
-    to_shared,
-)
 from parity.errors import MissingFramework
 
 
@@ -35,6 +27,8 @@ def require_compiler(name: str) -> None:
 class Port(ports.Port):
     """PyTorch: eager (`torch`), or compiled by TorchDynamo and Inductor (`torch:compile`)."""
 
+    layout = weights
+
     def _setup(self) -> None:
         self._model = LeNet(self.dtype)
         self._run_activations = activations
@@ -47,45 +41,32 @@ class Port(ports.Port):
             # Dynamo counts the graphs of Sequential.forward over all ports of a process, dtypes and shapes.
             torch._dynamo.config.recompile_limit = 64
             # Not `self._model.compile()`: Dynamo skips code of torch.nn, and Sequential's forward is that.
-            self._model.forward = compiled(self._model.forward)  # type: ignore[method-assign]
+            self._model.forward = compiled(self._model.forward)
             self._run_activations = compiled(activations)
 
-    def _load(self, params: Arrays) -> None:
-        load_params(self._model, params)
-
-    def _inputs(self, images: np.ndarray) -> Tensor:
-        return images_to_framework(images)
-
-    def _targets(self, labels: np.ndarray) -> Tensor:
-        return torch.tensor(labels)
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.tensor(array)
 
     @torch.inference_mode()
     def _forward(self, inputs: Tensor) -> np.ndarray:
         return self._model(inputs).numpy()
 
     @torch.inference_mode()
-    def _activations(self, images: np.ndarray) -> Arrays:
-        return activations_to_shared(self._run_activations(self._model, images_to_framework(images)))
+    def _outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        return self._run_activations(self._model, inputs)
 
-    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        loss, gradient = gradients(self._model, images_to_framework(images), torch.tensor(labels))
-        return loss.item(), self._shared(gradient)
+    def _differentiate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, gradient = gradients(self._model, inputs, targets)
+        return loss.detach(), gradient
 
-    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
-        return self._shared(backward(self._model, images_to_framework(images), torch.tensor(cotangent)))
+    def _pull_back(self, inputs: Tensor, cotangent: Tensor) -> dict[str, Tensor]:
+        return backward(self._model, inputs, cotangent)
 
-    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> SGD:
-        start = {name: to_framework(name, v) for name, v in velocity.items()}
-        return make_optimizer(self._model, recipe, start)
+    def _make_optimizer(self, recipe: Recipe, velocity: dict[str, Tensor]) -> SGD:
+        return make_optimizer(self._model, recipe, velocity)
 
-    def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> float:
-        return train_step(self._model, self._optimizer, inputs, targets, rate).item()
+    def _step(self, inputs: Tensor, targets: Tensor, rate: float) -> Tensor:
+        return train_step(self._model, self._optimizer, inputs, targets, rate).detach()
 
-    def _params(self) -> Arrays:
-        return read_params(self._model)
-
-    def _velocity(self) -> Arrays:
-        return self._shared(get_velocity(self._model, self._optimizer))
-
-    def _shared(self, values: dict[str, Tensor]) -> Arrays:
-        return {name: to_shared(name, value) for name, value in values.items()}
+    def _velocity(self) -> dict[str, Tensor]:
+        return get_velocity(self._model, self._optimizer)

@@ -11,12 +11,19 @@ from parity.errors import UserError
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` to a temporary file beside `path`, then rename it over `path`.
 
+    A device or a pipe is written to as it is, and of a link the target is replaced.
+
     Raises:
         UserError: the folder is missing or not writable; an existing file is left untouched.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = None
     try:
+        path = path.resolve()  # a link stays a link: its target is replaced
+        if path.exists() and not path.is_file():  # a device or a pipe is written to
+            with path.open("wb") as stream:
+                stream.write(data)
+            return
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
         ) as file:
@@ -43,6 +50,8 @@ def check_writable(path: Path | None) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder")
+        if path.exists() and not path.is_file():
+            return
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

@@ -18,7 +18,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
-from export.graph import pads_of
+from export.find_layers import pads_of
 from lenet_numpy import layers
 from parity.floats import FORMATS, gamma
 

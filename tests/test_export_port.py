@@ -5,8 +5,6 @@ import importlib.util
 import numpy as np
 import pytest
 
-from export.graph import read_graph
-from export.onnx_file import with_batch, with_outputs
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
 from lenet.compare import compare
@@ -141,15 +139,6 @@ def test_missing_package_takes_its_modes_alone(package, lost, install, monkeypat
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port(lost[0])
     assert one_line(refusal).endswith(f"needs {package}: pip install {install}")
-
-
-def test_fixed_batch_is_fixed_throughout():
-    model = model_of("tf")
-    tensors = [place.tensor for place in read_graph(model).places.values()]
-    fixed = with_batch(with_outputs(model, tensors), 7)
-    assert len(fixed.graph.output) == len(tensors)
-    for value in (*fixed.graph.input, *fixed.graph.output):
-        assert value.type.tensor_type.shape.dim[0].dim_value == 7
 
 
 def test_model_that_a_runtime_refuses_is_one_line(runtime):

@@ -10,29 +10,32 @@ from pathlib import Path
 
 import pytest
 
+import lenet
+import parity
 from lenet.commands.cli import cli
 from lenet.ports import FRAMEWORKS
+from parity.operators import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 # A part of `lenet` imports parts of a lower floor, and itself. `compare` and `diagnose` share a floor, so
 # neither imports the other.
 FLOORS = {
-    "": 0,  # `lenet` itself: its version
-    "errors": 0,
-    "files": 1,
-    "network": 2,
-    "reference": 3,
-    "ports": 4,
-    "compare": 5,
-    "diagnose": 5,
-    "show": 6,
-    "testing": 7,
-    "commands": 7,
-    "__main__": 8,
+    "": 0,  # `lenet` itself: its version, and the public names, which it imports when they are asked for
+    "network": 1,
+    "reference": 2,
+    "ports": 3,
+    "compare": 4,
+    "diagnose": 4,
+    "show": 5,
+    "testing": 6,
+    "commands": 6,
+    "__main__": 7,
 }
 WITH_EXPORT = {"commands"}  # the only part that imports `export`
 PARALLEL = ("model", "weights", "train", "port")  # the same files in every port
-FOR_PORTS = ("lenet.network", "parity.errors")  # all of `lenet` that a port's model, weights and train see
+FOR_PORTS = ("lenet.network", "parity.errors")  # all of this that a port's model, weights and train see
+ONNX = ("parity/onnx", "parity/record")  # who may need onnx to be imported at all
+RUNTIMES = ("parity/record",)  # whose functions import runtimes and frameworks, where somebody asks for one
 FRAMEWORK = {
     "torch",
     "tensorflow",
@@ -44,11 +47,16 @@ FRAMEWORK = {
     "cv2",
     "onnx",
     "onnxruntime",
+    "openvino",
 }
 TERMINAL = {"rich", "click"}
 # Why two modules have the same file name. Whoever adds a line should rather find a better name.
+OPERATORS = "a family of operators, and the known mistakes in layers of that kind"
 FAMILY = "a family of mistakes: its entries in the catalogue, and its planted ports in the gallery"
 SAME_NAME = {
+    "activation": OPERATORS,
+    "pooling": OPERATORS,
+    "reduction": OPERATORS,
     "data": FAMILY,
     "gradients": FAMILY,
     "loss": FAMILY,
@@ -57,19 +65,35 @@ SAME_NAME = {
     "forward": "the forward pass in float64, and the gallery's family of mistakes in it",
     "layers": "the layers of a port that writes them out: NumPy's and Theano's, side by side",
 }
-KEYED = {"lenet/commands", "lenet/diagnose/mistakes"}  # one file per subcommand or family, looked up by name
+# One file per subcommand or family, looked up by its name.
+KEYED = {"lenet/commands", "lenet/diagnose/mistakes", "parity/operators"}
 MOST = 10  # entries of a folder that a reader must choose from
 
 
-def imported(path: Path) -> set[str]:
-    """Every module, and every name of a module, that the file imports: `from a import b` gives `a.b`."""
+def imported(path: Path, *, at_once: bool = False) -> set[str]:
+    """Every module, and every name of a module, that the file imports: `from a import b` gives `a.b`.
+
+    Args:
+        at_once: those alone that are imported with the file, not later by a function of it.
+    """
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8")), at_once):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def statements(node: ast.AST, at_once: bool) -> Iterator[ast.AST]:
+    """Everything beneath a node; without the bodies of functions, and what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if at_once and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if at_once and isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from statements(child, at_once)
 
 
 def inside(module: str, packages: Iterable[str]) -> bool:
@@ -95,13 +119,28 @@ def ports(root: Path) -> list[str]:
 # --- the rules ---------------------------------------------------------------------------------
 
 
+def parity_beyond_itself(root: Path) -> list[str]:
+    """Imports of `parity` that reach above it, or load a framework where nobody has asked for one."""
+    found = []
+    above = ("lenet", "export", "workshop", "tests", *ports(root))
+    for path in sources(root, "parity"):
+        folder = str(path.relative_to(root).parent)
+        wrong = {name for name in imported(path) if inside(name, above)}
+        at_once = {name for name in imported(path, at_once=True) if inside(name, FRAMEWORK)}
+        wrong |= {name for name in at_once if not (inside(name, ["onnx"]) and folder in ONNX)}
+        if folder not in RUNTIMES:
+            wrong |= {name for name in imported(path) if inside(name, FRAMEWORK - {"onnx"})}
+        found += [f"{path.relative_to(root)}: {name}" for name in sorted(wrong)]
+    return found
+
+
 def against_the_order(root: Path) -> list[str]:
     """Imports of `lenet` that run upwards, or across a floor."""
     found = []
     for path in sources(root, "lenet"):
         where = path.relative_to(root / "lenet").with_suffix("").parts[0]
         own = "" if where == "__init__" else where
-        for name in sorted(imported(path)):
+        for name in sorted(imported(path, at_once=not own)):  # `lenet` itself imports what it is asked for
             package, other = name.partition(".")[0], part(name)
             if package == "lenet":
                 wrong = other != own and FLOORS.get(other, 99) >= FLOORS.get(own, -1)
@@ -115,14 +154,14 @@ def against_the_order(root: Path) -> list[str]:
 
 
 def ports_that_see_more(root: Path) -> list[str]:
-    """Imports of `lenet` in a port's model, weights or train beyond the network and its errors."""
+    """Imports in a port's model, weights or train beyond its framework, the network and errors."""
     return [
         f"{path.relative_to(root)}: {name}"
         for folder in ports(root)
         for path in sources(root, folder)
         if path.stem in ("model", "weights", "train")
         for name in sorted(imported(path))
-        if inside(name, ["lenet"]) and not inside(name, FOR_PORTS)
+        if inside(name, ["lenet", "parity"]) and not inside(name, FOR_PORTS)
     ]
 
 
@@ -139,7 +178,7 @@ def network_beyond_facts(root: Path) -> list[str]:
 def shared_names(root: Path, subcommands: Iterable[str] = ()) -> dict[str, list[str]]:
     """Modules with the same file name, by that name."""
     found: dict[str, list[str]] = {}
-    for path in sources(root, "lenet", *ports(root), "export", "workshop"):
+    for path in sources(root, "parity", "lenet", *ports(root), "export", "workshop"):
         folder = str(path.relative_to(root).parent)
         if path.stem in ("__init__", "__main__", "port"):
             continue
@@ -152,8 +191,9 @@ def shared_names(root: Path, subcommands: Iterable[str] = ()) -> dict[str, list[
 
 
 def crowded(root: Path) -> list[str]:
-    """Folders of `lenet` with more entries than a reader can choose from."""
-    folders = [root / "lenet", *(path for path in (root / "lenet").rglob("*") if path.is_dir())]
+    """Folders of `parity` and `lenet` with more entries than a reader can choose from."""
+    tops = [root / "parity", root / "lenet"]
+    folders = [*tops, *(path for top in tops for path in top.rglob("*") if path.is_dir())]
     found = []
     for folder in sorted(folders):
         name = str(folder.relative_to(root))
@@ -164,6 +204,17 @@ def crowded(root: Path) -> list[str]:
 
 
 # --- this house keeps them ---------------------------------------------------------------------
+
+
+def test_parity_stands_by_itself():
+    assert parity_beyond_itself(ROOT) == []
+
+
+def test_every_family_of_operators_is_known():
+    registering = {
+        path.stem for path in sources(ROOT, "parity/operators") if "\n@register\n" in path.read_text("utf-8")
+    }
+    assert registering == set(FAMILIES)
 
 
 def test_imports_run_one_way():
@@ -179,6 +230,15 @@ def test_a_port_sees_the_network_alone():
     assert set(ports(ROOT)) >= {
         line.module.partition(".")[0] for line in FRAMEWORKS.values() if line.module.startswith("lenet_")
     }
+
+
+@pytest.mark.parametrize("package", [lenet, parity])
+def test_every_public_name_is_there(package):
+    for name in package.__all__:
+        assert getattr(package, name).__module__.partition(".")[0] in ("lenet", "parity"), name
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
 
 
 def test_the_network_is_facts():
@@ -208,8 +268,11 @@ def test_no_folder_is_crowded():
 def house(tmp_path) -> Callable[[str, str], Path]:
     """A tree in which all is well, with one more file."""
     well = {
+        "parity/errors.py": "",
+        "parity/operators/cast.py": "import numpy\ndef f():\n    from onnx import numpy_helper\n",
+        "parity/onnx/reading.py": "import onnx\nfrom parity.errors import UserError\n",
+        "parity/record/sessions.py": "import onnx\ndef f():\n    import onnxruntime, cv2\n",
         "lenet/__init__.py": "__version__ = '1'\n",
-        "lenet/errors.py": "",
         "lenet/network/recipe.py": "import numpy\nfrom parity.errors import UserError\n",
         "lenet/compare/speed.py": "from lenet.network import recipe\n",
         "lenet/diagnose/findings.py": "from lenet import __version__\nfrom lenet.network import recipe\n",
@@ -231,8 +294,8 @@ def house(tmp_path) -> Callable[[str, str], Path]:
 
 
 def test_a_house_in_order_has_no_breach(house):
-    root = house("lenet/errors.py", "")
-    for rule in (against_the_order, ports_that_see_more, network_beyond_facts, crowded):
+    root = house("parity/errors.py", "")
+    for rule in (parity_beyond_itself, against_the_order, ports_that_see_more, network_beyond_facts, crowded):
         assert rule(root) == []
     assert shared_names(root) == {}
 
@@ -249,7 +312,7 @@ def test_a_house_in_order_has_no_breach(house):
         ("lenet/show/tables.py", "from export import write"),
         ("lenet/ports/registry.py", "import lenet_numpy.model"),
         ("lenet/commands/learn.py", "from workshop import checks"),
-        ("lenet/errors.py", "from parity.files import write"),
+        ("lenet/network/digits.py", "from lenet.ports import quiet"),
         ("lenet/attic.py", "from lenet.network import recipe"),
     ],
 )
@@ -258,9 +321,27 @@ def test_an_import_against_the_order_is_seen(house, file, text):
     assert [breach.partition(":")[0] for breach in breaches] == [file]
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("parity/files.py", "from lenet.network import recipe"),
+        ("parity/files.py", "def f():\n    import lenet_numpy.model"),
+        ("parity/record/npz.py", "from export import write"),
+        ("parity/record/npz.py", "import onnxruntime"),
+        ("parity/record/npz.py", "class A:\n    import torch"),
+        ("parity/operators/affine.py", "from onnx import helper"),
+        ("parity/graph.py", "def f():\n    import torch"),
+        ("parity/onnx/flatten.py", "def f():\n    import onnxruntime"),
+    ],
+)
+def test_parity_beyond_itself_is_seen(house, file, text):
+    breaches = parity_beyond_itself(house(file, text))
+    assert [breach.partition(":")[0] for breach in breaches] == [file]
+
+
 @pytest.mark.parametrize("file", ["model", "weights", "train"])
 @pytest.mark.parametrize(
-    "text", ["from lenet import ports", "import lenet.reference.forward", "import lenet"]
+    "text", ["from lenet import ports", "import lenet.reference.forward", "import lenet", "import parity"]
 )
 def test_a_port_that_sees_more_is_seen(house, file, text):
     root = house(f"lenet_torch/{file}.py", text)
@@ -274,7 +355,14 @@ def test_a_network_beyond_facts_is_seen(house, text):
 
 
 @pytest.mark.parametrize(
-    "file", ["workshop/speed.py", "export/recipe.py", "lenet_torch/checks.py", "export/model.py"]
+    "file",
+    [
+        "workshop/speed.py",
+        "export/recipe.py",
+        "lenet_torch/checks.py",
+        "export/model.py",
+        "lenet/show/reading.py",
+    ],
 )
 def test_a_shared_name_is_seen(house, file):
     root = house(file, "")

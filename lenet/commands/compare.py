@@ -38,7 +38,7 @@ def compare(
     Runs the ports on the same digits and judges every layer: rounding, or a different function. Then runs
     them with exact weights, with which the same function must return the same bits.
 
-    Without PORT, compares all installed ports and modes except those of ONNX; the name `onnx` adds these.
+    Without PORT, compares all installed ports and modes except those of ONNX, all of which `onnx` names.
     The exit code is 1 if any port is different.
     """
     share_cores(2)  # frameworks and the judge run at the same time

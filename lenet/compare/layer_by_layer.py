@@ -2,10 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -98,6 +99,15 @@ class PortReport:
     bits_equal: int | None = None
     layers: dict[str, LayerReport] = field(default_factory=dict)
 
+    def merge(self, other: "PortReport") -> None:
+        """Add what was seen on other digits."""
+        self.digits += other.digits
+        self.correct += other.correct
+        self.same_predictions += other.same_predictions
+        self.problem = self.problem or other.problem
+        for name, layer in other.layers.items():
+            self.layers.setdefault(name, LayerReport()).merge(layer)
+
     @property
     def accuracy(self) -> float:
         """Share of digits that the port classifies as labelled."""
@@ -144,6 +154,21 @@ class Comparison:
     certified: int
     ports: list[PortReport]
 
+    @classmethod
+    def of(cls, ports: Sequence[Port], problems: Iterable[str | None] = repeat(None)) -> "Comparison":
+        """Nothing seen yet of these ports, but for their problems."""
+        reports = [PortReport(port.name, port.version, port.dtype) for port in ports]
+        for report, problem in zip(reports, problems, strict=False):
+            report.problem = problem
+        return cls(0, 0, reports)
+
+    def merge(self, other: "Comparison") -> None:
+        """Add what was seen of the same ports on other digits."""
+        self.digits += other.digits
+        self.certified += other.certified
+        for own, theirs in zip(self.ports, other.ports, strict=True):
+            own.merge(theirs)
+
     @property
     def logits(self) -> int:
         """The number of logits that each port returned."""
@@ -185,9 +210,9 @@ def compare(
         raise UserError("nothing to compare: give at least one installed port and one digit")
     for port in ports:
         port.load(params)
-    result = Comparison(0, 0, [PortReport(p.name, p.version, p.dtype) for p in ports])
+    result = Comparison.of(ports)
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[Future[_Judged]] = deque()
+        waiting: deque[Future[Comparison]] = deque()
         for start in range(0, len(digits), RUN):
             run = slice(start, start + RUN)
             for job in _run(ports, params, digits[run], start):
@@ -198,7 +223,7 @@ def compare(
                     port.load(params)
             while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
                 judged = waiting.popleft().result()
-                _merge(result, judged)
+                result.merge(judged)
                 progress(judged.digits)
     return result
 
@@ -212,7 +237,7 @@ def _count_bits(ports: list[Port], right: Right, run: slice, result: Comparison)
 
 def _run(
     ports: list[Port], params: Mapping[str, np.ndarray], digits: Digits, start: int
-) -> Iterator[Callable[[], "_Judged"]]:
+) -> Iterator[Callable[[], Comparison]]:
     """Run the ports on these digits; yields the judging that remains to be done, chunk by chunk."""
     dtype = ports[0].dtype
     outputs = [(port.activations(digits.images), port.logits(digits.images)) for port in ports]
@@ -223,7 +248,8 @@ def _run(
             None if problem else ({name: y[part] for name, y in activations.items()}, logits[part])
             for (activations, logits), problem in zip(outputs, problems, strict=True)
         ]
-        yield partial(_judge, params, digits[part], chunks, problems, dtype, start + first)
+        result = Comparison.of(ports, problems)
+        yield partial(_judge, params, digits[part], chunks, result, start + first)
 
 
 def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: str) -> str | None:
@@ -244,39 +270,25 @@ def outputs_problem(activations: Arrays, logits: np.ndarray, count: int, dtype: 
     return None
 
 
-@dataclass
-class _Judged:
-    """The results of a chunk: digits, certified digits, and the contribution to each `PortReport`."""
-
-    digits: int
-    certified: int
-    correct: list[int]
-    same: list[int]
-    problems: list[str | None]
-    layers: list[dict[str, LayerReport]]
-
-
 def _judge(
     params: Mapping[str, np.ndarray],
     chunk: Digits,
     outputs: list[tuple[Arrays, np.ndarray] | None],
-    problems: list[str | None],
-    dtype: str,
+    result: Comparison,
     start: int,
-) -> _Judged:
-    expected = forward.reference(params, chunk.images, dtype)
+) -> Comparison:
+    """`result`, which is empty, for the digits of a chunk."""
+    expected = forward.reference(params, chunk.images, result.ports[0].dtype)
     best = expected["logits"].value.argmax(axis=1)
-    judged = _Judged(len(chunk), int(forward.certified(expected["logits"]).sum()), [], [], problems, [])
-    for output in outputs:
-        predictions, layers = np.full(len(chunk), -1), {}
+    result.digits, result.certified = len(chunk), int(forward.certified(expected["logits"]).sum())
+    for report, output in zip(result.ports, outputs, strict=True):
+        report.digits = len(chunk)
         if output:
-            activations, logits = output
-            predictions = logits.argmax(axis=1)
-            layers = judge_layers(params, chunk.images, activations, logits, expected, dtype, start)
-        judged.correct.append(int((predictions == chunk.labels).sum()))
-        judged.same.append(int((predictions == best).sum()))
-        judged.layers.append(layers)
-    return judged
+            predictions = output[1].argmax(axis=1)
+            report.correct = int((predictions == chunk.labels).sum())
+            report.same_predictions = int((predictions == best).sum())
+            report.layers = judge_layers(params, chunk.images, *output, expected, report.dtype, start)
+    return result
 
 
 def judge_layers(
@@ -329,15 +341,3 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
         equal_values=int(np.count_nonzero(y == end_to_end.value.astype(y.dtype))),
         worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
     )
-
-
-def _merge(result: Comparison, judged: _Judged) -> None:
-    result.digits += judged.digits
-    result.certified += judged.certified
-    for i, report in enumerate(result.ports):
-        report.digits += judged.digits
-        report.correct += judged.correct[i]
-        report.same_predictions += judged.same[i]
-        report.problem = report.problem or judged.problems[i]
-        for name, layer in judged.layers[i].items():
-            report.layers.setdefault(name, LayerReport()).merge(layer)

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,9 +28,14 @@ class Port(ABC):
     The public methods take and return NumPy arrays in the shared layout: images (N, 1, 28, 28) in [0, 1],
     labels (N,) integers, parameters as in `lenet.network.architecture.PARAM_SHAPES`. They check their
     arguments and raise UserError for anything else. An adapter (`lenet_*/port.py`) implements the methods
-    that begin with an underscore.
+    that begin with an underscore, in the framework's own layout and memory; what lies between is here.
+
+    Attributes:
+        layout: the framework's `weights` module: shared layout ↔ framework layout.
     """
 
+    layout: ModuleType
+    _model: Any = None
     _optimizer: Any = None
 
     def __init__(self, name: str, dtype: str = "float32") -> None:
@@ -39,7 +46,8 @@ class Port(ABC):
         if dtype not in line.dtypes:
             raise Unsupported(f"port {name!r} computes in {' and '.join(line.dtypes)} alone, not {dtype}")
         self.version = line.version
-        self._setup()
+        with self._scope():
+            self._setup()
 
     def load(
         self, params: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray] | None = None
@@ -49,34 +57,42 @@ class Port(ABC):
         at_rest = {name: np.zeros_like(array) for name, array in checked.items()}
         self._start = at_rest if velocity is None else self._checked(velocity)
         self._optimizer = None
-        self._load(checked)
+        with self._scope():
+            self._load(checked)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The forward pass as a user runs it: (N, 10)."""
-        return self._logits(self._images(images))
+        with self._scope():
+            return self._logits(self._images(images))
 
     def activations(self, images: np.ndarray) -> Arrays:
         """The output of every layer: {name: array}, as in `lenet.network.architecture.ACTIVATION_SHAPES`."""
-        return self._activations(self._images(images))
+        with self._scope():
+            return self._activations(self._images(images))
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
         """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
         checked = self._images(images)
-        return self._gradients(checked, self._labels(labels, len(images)))
+        with self._scope():
+            return self._gradients(checked, self._labels(labels, len(images)))
 
     def backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
         """d(sum(cotangent · logits)) / d(parameter), for a cotangent (N, 10)."""
         checked = self._images(images)
         if cotangent.shape != (len(images), CLASSES):
             raise UserError(f"cotangent has shape {cotangent.shape}, expected ({len(images)}, {CLASSES})")
-        return self._backward(checked, cotangent.astype(self.dtype))
+        with self._scope():
+            return self._backward(checked, cotangent.astype(self.dtype))
 
     def train(self, batches: Iterable[Batch], recipe: Recipe) -> Iterator[float]:
         """An SGD step for each batch, from the current weights and velocity; yields each loss."""
-        self._optimizer = self._make_optimizer(recipe, self.velocity())
+        with self._scope():
+            self._optimizer = self._make_optimizer(recipe, self._framework(self.velocity()))
         for batch in batches:
             images = self._images(batch.images)
-            yield self._train_step(images, self._labels(batch.labels, len(images)), batch.rate)
+            with self._scope():
+                loss = self._train_step(images, self._labels(batch.labels, len(images)), batch.rate)
+            yield loss
 
     def params(self) -> Arrays:
         """A copy of the current parameters in the shared layout."""
@@ -86,31 +102,53 @@ class Port(ABC):
         """A copy of the current momentum buffers in the shared layout; zeros before the first step."""
         if self._optimizer is None:
             return {name: array.copy() for name, array in self._start.items()}
-        return self._velocity()
+        return self._shared(self._velocity())
 
     # For timing: batches are already in the framework's layout and memory, and arguments are not checked.
 
     def inputs(self, images: np.ndarray) -> Any:
         """Images for `forward` and `one_step`, in the framework's own layout and memory."""
-        return self._inputs(self._images(images))
+        with self._scope():
+            return self._inputs(self._images(images))
 
     def targets(self, labels: np.ndarray) -> Any:
         """Labels for `one_step`, in the framework's own memory."""
-        return self._targets(self._labels(labels, len(labels)))
+        with self._scope():
+            return self._tensor(self._labels(labels, len(labels)))
 
     def forward(self, inputs: Any) -> np.ndarray:
         """The logits (N, 10) of a batch from `inputs`; the computation is finished when it returns."""
-        return self._forward(inputs)
+        with self._scope():
+            return self._forward(inputs)
 
     def one_step(self, inputs: Any, targets: Any, rate: float) -> float:
         """An SGD step on a batch from `inputs` and `targets`, after `train` has set up the optimizer."""
-        return self._step(inputs, targets, rate)
+        with self._scope():
+            return float(self._step(inputs, targets, rate))
+
+    # Between the public methods and an adapter's: the shared layout on this side, the framework's on that.
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         return self._forward(self._inputs(images))
 
+    def _activations(self, images: np.ndarray) -> Arrays:
+        return self.layout.activations_to_shared(self._outputs(self._inputs(images)))
+
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
+        loss, gradient = self._differentiate(self._inputs(images), self._tensor(labels))
+        return float(loss), self._shared(gradient)
+
+    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
+        return self._shared(self._pull_back(self._inputs(images), self._tensor(cotangent)))
+
     def _train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> float:
-        return self._step(self._inputs(images), self._targets(labels), rate)
+        return float(self._step(self._inputs(images), self._tensor(labels), rate))
+
+    def _framework(self, values: Arrays) -> dict[str, Any]:
+        return {name: self.layout.to_framework(name, value) for name, value in values.items()}
+
+    def _shared(self, values: Mapping[str, Any]) -> Arrays:
+        return {name: self.layout.to_shared(name, value) for name, value in values.items()}
 
     def _checked(self, params: Mapping[str, np.ndarray]) -> Arrays:
         dtypes = {str(array.dtype) for array in params.values()}
@@ -125,48 +163,54 @@ class Port(ABC):
         check_labels(labels, count)
         return labels.astype(np.int64, copy=False)  # the only integer type that all frameworks accept
 
+    # What most adapters have in common; the others say it in their own way.
+
+    def _scope(self) -> AbstractContextManager[Any]:
+        """Held whenever the framework works."""
+        return nullcontext()
+
+    def _load(self, params: Arrays) -> None:
+        self.layout.load_params(self._model, params)
+
+    def _params(self) -> Arrays:
+        return self.layout.read_params(self._model)
+
+    def _inputs(self, images: np.ndarray) -> Any:
+        return self.layout.images_to_framework(images)
+
+    def _tensor(self, array: np.ndarray) -> Any:
+        """Labels or a cotangent in the framework's own memory."""
+        return array
+
+    # What every adapter says. Losses, gradients and velocities are the framework's own.
+
     @abstractmethod
     def _setup(self) -> None: ...
-
-    @abstractmethod
-    def _load(self, params: Arrays) -> None: ...
-
-    @abstractmethod
-    def _inputs(self, images: np.ndarray) -> Any: ...
-
-    @abstractmethod
-    def _targets(self, labels: np.ndarray) -> Any: ...
 
     @abstractmethod
     def _forward(self, inputs: Any) -> np.ndarray: ...
 
     @abstractmethod
-    def _activations(self, images: np.ndarray) -> Arrays: ...
+    def _outputs(self, inputs: Any) -> Mapping[str, Any]: ...
 
     @abstractmethod
-    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]: ...
+    def _differentiate(self, inputs: Any, targets: Any) -> tuple[Any, Mapping[str, Any]]: ...
 
     @abstractmethod
-    def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays: ...
+    def _pull_back(self, inputs: Any, cotangent: Any) -> Mapping[str, Any]: ...
 
     @abstractmethod
-    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any: ...
+    def _make_optimizer(self, recipe: Recipe, velocity: dict[str, Any]) -> Any: ...
 
     @abstractmethod
-    def _step(self, inputs: Any, targets: Any, rate: float) -> float: ...
+    def _step(self, inputs: Any, targets: Any, rate: float) -> Any: ...
 
     @abstractmethod
-    def _params(self) -> Arrays: ...
-
-    @abstractmethod
-    def _velocity(self) -> Arrays: ...
+    def _velocity(self) -> Mapping[str, Any]: ...
 
 
 class ForwardPort(Port):
     """A port that runs the network but cannot differentiate it; its line in the registry gives the reason."""
-
-    def _targets(self, labels: np.ndarray) -> Any:
-        self._refuse("training")
 
     def _gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
         self._refuse("gradients")
@@ -174,13 +218,25 @@ class ForwardPort(Port):
     def _backward(self, images: np.ndarray, cotangent: np.ndarray) -> Arrays:
         self._refuse("gradients")
 
-    def _make_optimizer(self, recipe: Recipe, velocity: Arrays) -> Any:
+    def _tensor(self, array: np.ndarray) -> Any:
         self._refuse("training")
 
-    def _step(self, inputs: Any, targets: Any, rate: float) -> float:
+    def _framework(self, values: Arrays) -> dict[str, Any]:
         self._refuse("training")
 
-    def _velocity(self) -> Arrays:
+    def _differentiate(self, inputs: Any, targets: Any) -> tuple[Any, Mapping[str, Any]]:
+        self._refuse("gradients")
+
+    def _pull_back(self, inputs: Any, cotangent: Any) -> Mapping[str, Any]:
+        self._refuse("gradients")
+
+    def _make_optimizer(self, recipe: Recipe, velocity: dict[str, Any]) -> Any:
+        self._refuse("training")
+
+    def _step(self, inputs: Any, targets: Any, rate: float) -> Any:
+        self._refuse("training")
+
+    def _velocity(self) -> Mapping[str, Any]:
         self._refuse("training")
 
     def _refuse(self, what: str) -> NoReturn:

@@ -111,7 +111,7 @@ def _bits(result: Comparison) -> dict[str, str]:
     """A sentence on the bits that the ports within rounding return with exact weights, if these were run."""
     asked = [r for r in result.ports if r.verdict == "rounding" and r.bits_equal is not None]
     others = [r for r in asked if r.bits_equal != result.logits]
-    where = f"with exact weights, with which no {result.ports[0].dtype} sum can round,"
+    where = f"with exact weights, which make every {result.ports[0].dtype} sum exact,"
     if not asked:
         return {}
     if not others:

@@ -153,8 +153,15 @@ class Bounded(Number):
         return size
 
     def max(self, axes: Axes) -> "Bounded":
-        error = None if self.error is None else largest(self.error, axes)
-        return Bounded(largest(self.value, axes), error, self.format)
+        """Of the errors only those count whose values may be the largest."""
+        value = largest(self.value, axes)
+        if self.error is None:
+            return Bounded(value, None, self.format)
+        x = wide(self.value)
+        with np.errstate(invalid="ignore"):
+            lowest, highest = largest(x - self.error, axes), largest(x + self.error, axes)
+        most = largest(self.error, axes)
+        return Bounded(value, reach(lowest, wide(value), highest, most), self.format)
 
     def min(self, axes: Axes) -> "Bounded":
         error = None if self.error is None else self.error.max(axes, keepdims=True)

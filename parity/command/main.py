@@ -96,6 +96,8 @@ def judge(
     from parity.files import check_writable, write_atomically
 
     check_writable(None if to_stdout else json_file)
+    if json_file is not None and any(_same_file(json_file, one) for one in (model, inputs_file, values_file)):
+        raise click.UsageError(f"--json {shown(str(json_file))} would overwrite what is judged.")
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
         files = _read(inputs_file, values_file)
@@ -115,7 +117,11 @@ def judge(
         _show(report, what, every)
         if json_file is not None:
             write_atomically(json_file, text)
-    ctx.exit(0 if report.same else 1)
+    ctx.exit(2 if not report.judged else 0 if report.same else 1)
+
+
+def _same_file(a: Path, b: Path | None) -> bool:
+    return b is not None and a.exists() and b.exists() and a.samefile(b)
 
 
 def _read(*files: Path | None) -> "Mapping[str, Array]":

@@ -148,8 +148,8 @@ def explained(report: Report) -> Iterator[str]:
         yield f"Of the outputs, {', '.join(map(shown, missing[:5]))} not judged."
     if report.sample is not None:
         yield (
-            f"{report.sample:,} values of each tensor were judged: "
-            f"{100 * report.missed_share:.2g}% wrong values in a tensor are found with 99.9% certainty."
+            f"At most {counted(report.sample, 'value')} of each tensor judged: if {report.missed_share:.2%} "
+            "of a larger tensor's values are wrong, this is found with 99.9% certainty."
         )
 
 

@@ -11,7 +11,7 @@ ORDER = ("equal", "rounding", "undecided", "coarse", "different")
 
 @dataclass(frozen=True)
 class Worst:
-    """The value with the largest ratio of error to bound: its index, the found and the expected value."""
+    """The value with the largest error over its bound, or in a coarse tensor with the largest error."""
 
     index: tuple[int, ...]
     found: float
@@ -30,7 +30,7 @@ class TensorReport:
         loop_ratio: RMS error over that of the plain loop; NaN if there is no such loop.
         values, equal: the number of judged values, and of those equal to the correctly rounded reference.
         max_abs_error: largest |candidate − reference|.
-        worst: the value with this ratio; None if nothing was compared.
+        worst: the worst value; None if nothing was compared.
         blind_below: the smallest relative change of the weights that this tensor would have shown.
         proven: whether the worst case is smaller than the values; otherwise it proves nothing.
         note: a line with the reason for "unjudged", the form that fits, or an overflow.

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+import numpy as np
+
 from parity.arithmetic import Array, Bounded, Looped
 from parity.errors import Unjudged, UserError
 from parity.floats import FLOAT32, FORMATS, equal_bits, format_of
@@ -198,14 +200,14 @@ class _Walk:
         declared = self.graph.inputs[name]
         if name not in self.values:
             raise UserError(f"{self.graph.name} needs the input {name!r} ({declared}), which is not given")
-        array = self.values[name]
+        array = as_array(name, self.values[name])
         check_kind(name, array, declared)
         if not fits_shape(array.shape, declared.shape):
             raise UserError(f"{name} has shape {list(array.shape)}, but the graph declares {declared}")
         return array
 
     def _recorded(self, name: str) -> Array:
-        array = self.values[name]
+        array = as_array(name, self.values[name])
         check_kind(name, array, self.graph.declared.get(name, Declared()))
         return array
 
@@ -220,6 +222,18 @@ def given(array: Array, *sources: str) -> _State:
     """A recorded tensor, with the candidate's own values."""
     form = format_of(array) or FLOAT32
     return _State(Bounded(array, None, form), Looped(array, form), sources)
+
+
+def as_array(name: str, values: object) -> Array:
+    """A recorded tensor as NumPy has it; tensors of frameworks are converted where NumPy can.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} is no array: {error}") from error
 
 
 def check_kind(name: str, array: Array, declared: Declared) -> None:

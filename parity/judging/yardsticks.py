@@ -25,7 +25,7 @@ AT_ONCE = 2**16  # values that are compared at once
 GATHERED = 2**22  # input values that a sample lays out at once
 ROOM = 1.25  # beside the plain loop, for libraries that do add up like it
 # The logarithm of the ratio of two right implementations scatters by 1.4 to 1.9 over √N over N values,
-# measured (tests/parity/test_plain_loop.py): about three standard deviations.
+# measured (tests/parity/arithmetic/test_plain_loop.py): about three standard deviations.
 SCATTER = 5
 
 
@@ -253,11 +253,18 @@ def _by_plain_loop(
         blind = min(blind, limit * yardstick / size) if size else blind
     report = replace(report, loop_ratio=loop_ratio, blind_below=blind)
     if report.verdict == "rounding" and loop_ratio > limit:
-        return replace(report, verdict="coarse")
+        return replace(report, verdict="coarse", worst=_furthest(seen, true, few))
     if report.verdict == "rounding" and not blind < 1:
         note = "record more tensors before it, or more values of it"
         return replace(report, verdict="undecided", note="; ".join(one for one in (report.note, note) if one))
     return report
+
+
+def _furthest(seen: Array, true: Array, points: Points) -> Worst:
+    """Where the error is the largest: what shows in a root mean square."""
+    place = int(np.nan_to_num(np.abs(seen - true), nan=np.inf).ravel().argmax())
+    index = tuple(int(axis[place]) for axis in points)
+    return Worst(index, float(seen.ravel()[place]), float(true.ravel()[place]))
 
 
 def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:

@@ -75,10 +75,7 @@ def load(path: Path) -> ModelProto:
 
 def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, sizes: Sizes) -> Graph:
     _check_text(model, name)
-    opset = max((one.version for one in model.opset_import if standard(one.domain) == ""), default=1)
-    if opset > defs.onnx_opset_version():
-        newest = f"the onnx package here knows {defs.onnx_opset_version()} at most"
-        raise UserError(f"{name}: keeps to opset {opset}, but {newest}: pip install -U onnx")
+    opset = opset_of(model, name)
     stored: dict[str, Stored] = {one.name: one for one in model.graph.initializer}
     stored |= {one.values.name: one for one in model.graph.sparse_initializer}
     frame = inlined(_frame(model, stored), name)
@@ -101,6 +98,19 @@ def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, si
         _inferred(frame, ordered, inputs, stored),
         name,
     )
+
+
+def opset_of(model: ModelProto, name: str) -> int:
+    """The version of the standard that a model keeps to.
+
+    Raises:
+        UserError: the installed onnx does not know it yet.
+    """
+    opset = max((one.version for one in model.opset_import if standard(one.domain) == ""), default=1)
+    if opset > defs.onnx_opset_version():
+        newest = f"the onnx package here knows {defs.onnx_opset_version()} at most"
+        raise UserError(f"{name}: keeps to opset {opset}, but {newest}: pip install -U onnx")
+    return opset
 
 
 def _check_text(model: ModelProto, name: str) -> None:

@@ -6,6 +6,7 @@ FAMILIES = {
     "affine": "sums of products",
     "einsum": "Einstein summation",
     "pooling": "pooling",
+    "global_pooling": "pooling of whole maps",
     "normalization": "normalization",
     "activation": "activations",
     "softmax": "rows that add up to 1",

@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Number
 from parity.errors import Unjudged
-from parity.floats import FLOAT64
+from parity.floats import FLOAT64, U64
 from parity.operators.interpolation import LINEAR, Places, cubic, gathered, own, taps
 from parity.operators.operator import Operator, Points, plain_values, register
 
@@ -118,8 +118,9 @@ class GridSample(Operator):
         middle = (size - 1) / 2
         exact = at * half + middle
         plain = np.multiply(few + 1, half, dtype=form) - np.asarray(half - middle, form)
-        # Either of g·h + m and (g + 1)·h − (h − m); each operation rounds.
-        error = u * (np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact))
+        # Either of g·h + m and (g + 1)·h − (h − m), and the distance to a neighbour; each operation rounds.
+        error = u * (np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact) + 1)
+        error = error + U64 * (np.abs(at) * half + 2 * np.abs(exact) + 1)  # and so did ours
         if isinstance(g, Bounded) and g.error is not None:
             error = error + g.error * half
         if not np.isfinite(exact).all():

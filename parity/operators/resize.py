@@ -15,7 +15,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.floats import FLOAT64, format_of
+from parity.floats import FLOAT64, U64, format_of
 from parity.operators.interpolation import (
     LINEAR,
     Places,
@@ -286,7 +286,9 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
         return ways, Places(exact, np.zeros(m), exact)
     off = np.abs(ways - exact)
     worst = int((off**2).sum(1).argmax())
-    return ways, Places(exact, np.maximum(error * (1 + 8 * u), off.max(0)), ways[worst])
+    # The distances to neighbours are rounded, too, and so is all of ours.
+    more = u + 4 * U64 * (np.abs(exact) + (n if transform == "half_pixel_symmetric" else 1))
+    return ways, Places(exact, np.maximum(error * (1 + 8 * u), off.max(0)) + more, ways[worst])
 
 
 def _scaled(

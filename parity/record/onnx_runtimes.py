@@ -1,31 +1,27 @@
 """Records what runtimes of ONNX files compute: the same graph, other code each time."""
 
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from shutil import copyfileobj
-from typing import Any
 
-import numpy as np
-from onnx import ModelProto, TensorProto, helper
-from onnx import TensorShapeProto as TensorShape
+from onnx import ModelProto, helper
 
 from parity.arithmetic import Array
 from parity.errors import MissingFramework, UserError, install_line
 from parity.floats import equal_bits
 from parity.onnx.flatten import standard
 from parity.onnx.reading import load
-
-Arrays = dict[str, Array]
-Fed = Mapping[str, Array]
-# Element types that onnxruntime hands out as NumPy arrays.
-READABLE = (
-    *("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bool)", "tensor(string)"),
-    *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+from parity.record.sessions import (
+    Arrays,
+    Fed,
+    in_onnxruntime,
+    in_opencv,
+    in_openvino,
+    in_reference,
+    refusing,
 )
 
 
@@ -84,23 +80,12 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
     source = Source(None, model) if isinstance(model, ModelProto) else Source(Path(model))
     run, module = RUNTIMES[runtime]
     try:
-        with _refusing(runtime):
+        with refusing(f"{runtime} cannot run the model"):
             return {**inputs, **run(source, dict(inputs))}
     except ImportError as error:
         gone = isinstance(error, ModuleNotFoundError)
         what = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
         raise MissingFramework(f"{runtime} {what}: {install_line(module)}") from error
-
-
-@contextmanager
-def _refusing(runtime: str) -> Iterator[None]:
-    try:
-        yield
-    except (ImportError, UserError):
-        raise
-    except Exception as error:  # the runtimes have no base class of their own in common
-        line = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{runtime} cannot run the model: {line[:300]}") from error
 
 
 def visible(model: ModelProto) -> list[str]:
@@ -109,37 +94,12 @@ def visible(model: ModelProto) -> list[str]:
     return list(dict.fromkeys(name for one in nodes for name in one.output if name))
 
 
-# --- onnxruntime -------------------------------------------------------------------------------
-
-
-def _session(model: bytes | str, folder: Path | None, optimise: bool = False, save: str = "") -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while it is imported
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").partition(",")[0] or 0)
-    options.log_severity_level = 4  # errors come as exceptions; not on the terminal as well
-    if folder is not None and isinstance(model, bytes):
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    if save:
-        options.optimized_model_filepath = save
-        weights = "session.optimized_model_external_initializers_"
-        options.add_session_config_entry(weights + "file_name", Path(save).name + ".weights")
-        options.add_session_config_entry(weights + "min_size_in_bytes", "1024")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: Any, inputs: Fed) -> Arrays:
-    names = [one.name for one in session.get_outputs() if one.type in READABLE]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+# --- what each makes visible -----------------------------------------------------------------
 
 
 def _onnxruntime(source: Source, inputs: Fed) -> Arrays:
     """Every operator by itself, as the graph says: optimisation off."""
-    return _run(_session(source.exposed(source.names()), source.folder), inputs)
+    return in_onnxruntime(source.exposed(source.names()), source.folder)(inputs)
 
 
 def _onnxruntime_all(source: Source, inputs: Fed) -> Arrays:
@@ -151,19 +111,16 @@ def _onnxruntime_all(source: Source, inputs: Fed) -> Arrays:
     with tempfile.TemporaryDirectory() as place:
         saved = Path(place) / "optimised.onnx"
         file = str(source.path) if source.path else source.read().SerializeToString()
-        direct = _run(_session(file, None, optimise=True, save=str(saved)), inputs)
+        direct = in_onnxruntime(file, optimise=True, save=str(saved))(inputs)
         known, optimised = set(source.names()), Source(saved)
         left = [name for name in optimised.names() if name in known]
-        seen = _run(_session(optimised.exposed(left), Path(place)), inputs)
+        seen = in_onnxruntime(optimised.exposed(left), Path(place))(inputs)
     same = all(name in seen and _alike(array, seen[name]) for name, array in direct.items())
     return {**seen, **direct} if same else direct
 
 
 def _alike(a: Array, b: Array) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and bool(equal_bits(a, b).all())
-
-
-# --- others ------------------------------------------------------------------------------------
 
 
 def _with_weights(source: Source) -> ModelProto:
@@ -178,55 +135,20 @@ def _with_weights(source: Source) -> ModelProto:
 
 
 def _reference(source: Source, inputs: Fed) -> Arrays:
-    """The standard's own evaluator: one NumPy function for each operator."""
-    from onnx.reference import ReferenceEvaluator
-
-    one = Source(None, _with_weights(source))
-    whole = ModelProto.FromString(one.exposed(one.names()))
-    found = ReferenceEvaluator(whole).run(None, dict(inputs))
-    pairs = zip((one.name for one in whole.graph.output), found, strict=True)
-    return {name: np.asarray(array) for name, array in pairs if isinstance(array, np.ndarray | np.generic)}
+    """The standard's own evaluator."""
+    whole = Source(None, _with_weights(source))
+    return in_reference(ModelProto.FromString(whole.exposed(whole.names())))(inputs)
 
 
 def _openvino(source: Source, inputs: Fed) -> Arrays:
-    """Intel's runtime; every tensor that keeps its name is an output.
-
-    In float32: left alone, it computes in bfloat16 where the processor can.
-    """
-    import openvino
-
-    core = openvino.Core()
-    read = core.read_model(str(source.path) if source.path else source.read().SerializeToString())
-    wanted = set(source.names())
-    kept = {name for op in read.get_ops() for port in op.outputs() for name in port.get_names()} & wanted
-    done = {name for port in read.outputs for name in port.get_names()}
-    if more := sorted(kept - done):
-        read.add_outputs(more)
-    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled(dict(inputs))
-    return {
-        name: np.array(array) for port, array in found.items() for name in port.get_names() if name in wanted
-    }
+    """Every tensor that keeps its name."""
+    model = str(source.path) if source.path else source.read().SerializeToString()
+    return in_openvino(model, source.names())(inputs)
 
 
 def _opencv(source: Source, inputs: Fed) -> Arrays:
-    """OpenCV's dnn module, fusion off. It takes a symbolic size for 1, so that it is given fixed ones."""
-    import cv2
-
-    whole = _with_weights(source)
-    for one in whole.graph.input:
-        if one.name in inputs:
-            sizes = [TensorShape.Dimension(dim_value=size) for size in inputs[one.name].shape]
-            one.type.tensor_type.shape.CopyFrom(TensorShape(dim=sizes))
-    names = source.names()
-    del whole.graph.output[:]
-    whole.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in names)
-    net = cv2.dnn.readNetFromONNX(np.frombuffer(whole.SerializeToString(), np.uint8))
-    net.enableFusion(False)
-    for name, array in inputs.items():
-        net.setInput(array, name)
-    outputs = [name for name in names if name in set(net.getUnconnectedOutLayersNames())]
-    return {name: np.array(array) for name, array in zip(outputs, net.forward(outputs), strict=True)}
+    """Every tensor that keeps its name."""
+    return in_opencv(_with_weights(source), source.names(), inputs)(inputs)
 
 
 Run = Callable[[Source, Fed], Arrays]

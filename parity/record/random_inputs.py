@@ -34,11 +34,11 @@ def _draw(name: str, declared: Declared, rng: np.random.Generator) -> Array:
     if prod(shape) * max(dtype.itemsize, 8) > 2**34:
         raise UserError(f"the input {name!r} ({declared}) is too large to be drawn at random: {give}")
     if dtype.kind == "b":
-        return rng.random(shape) < 0.5
+        return np.asarray(rng.random(shape) < 0.5)
     if dtype.kind in "iu":
         whole = np.iinfo(dtype) if dtype.itemsize == 1 else None
         low, high = (whole.min, whole.max) if whole else (0, 1)
-        return rng.integers(low, high, shape, dtype, endpoint=True)
+        return np.asarray(rng.integers(low, high, shape, dtype, endpoint=True))
     return np.asarray(rng.standard_normal(shape)).astype(dtype)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from workshop.bugs.gallery import bug, issue
 
-NUMPY = "lenet_numpy.port.images_to_framework"
-TORCH = "lenet_torch.port.images_to_framework"
+NUMPY = "lenet_numpy.weights.images_to_framework"
+TORCH = "lenet_torch.weights.images_to_framework"
 
 
 @bug(
@@ -63,7 +63,7 @@ def integer_division(right, images):
 @bug(
     "EMNIST's orientation",
     "tf",
-    "lenet_tf.port.images_to_framework",
+    "lenet_tf.weights.images_to_framework",
     story="EMNIST stores digits transposed; a loader written for EMNIST transposes those of MNIST.",
     where="image",
     named="image transposed",

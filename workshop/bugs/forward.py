@@ -285,7 +285,7 @@ def dense_reshaped(right, name, array):
 @bug(
     "kernels loaded, biases not",
     "tf",
-    "lenet_tf.port.load_params",
+    "lenet_tf.weights.load_params",
     story="A loop over `layer.kernel` loads all weights, but leaves the biases at Keras' initial zero.",
     where="conv1",
     named="bias missing",
@@ -323,7 +323,7 @@ def one_bias_for_all(right, x, w, b, **geometry):
 @bug(
     "paired by order",
     "numpy",
-    "lenet_numpy.port.load_params",
+    "lenet_numpy.weights.load_params",
     story="Two lists of parameters are paired by order; the last layer gets the bias before it, cut to size.",
     where="logits",
     named="bias of fc2",

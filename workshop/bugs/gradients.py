@@ -202,12 +202,15 @@ def zero_grad_forgotten(right, model, images, labels):
 @bug(
     "gradient reshaped",
     "tf",
-    "lenet_tf.port.to_shared",
+    "lenet_tf.port.gradients",
     story="Weights are converted back by a transpose, gradients by a reshape, which only fits the shape.",
     where="gradient of conv2.weight",
     named="weight gradient reshaped from HWIO",
     case=issue("Selen-Suyue/DensePolicy2D", 3),
 )
-def gradient_reshaped(right, name, value):
-    shared = right(name, value)
-    return value.reshape(shared.shape) if name == "conv2.weight" else shared
+def gradient_reshaped(right, model, images, labels):
+    import tensorflow as tf
+
+    loss, gradient = right(model, images, labels)
+    as_if_shared = tf.reshape(gradient["conv2.weight"], (16, 6, 5, 5))
+    return loss, gradient | {"conv2.weight": tf.transpose(as_if_shared, (2, 3, 1, 0))}

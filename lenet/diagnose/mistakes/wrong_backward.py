@@ -94,8 +94,9 @@ def right_bias(call: BackCall) -> Bounded:
 def _gradient(call: BackCall, which: int) -> Bounded:
     """The cotangent of the layer's input (0), weights (1) or biases (2)."""
     x, d = in_format(call.x, call.dtype), in_format(call.d, call.dtype)
-    inputs = [x, x.like(call.w)] if call.layer.affine else [x]
-    y = x if call.layer.affine else evaluate(call.layer, {}, x)  # an affine layer's output is not used
+    # The output of an affine layer, and its biases' values, are not used.
+    inputs = [x, x.like(call.w), x.like(np.zeros(len(call.w)))] if call.layer.affine else [x]
+    y = x if call.layer.affine else evaluate(call.layer, {}, x)
     return layer_gradient(call.layer, which, inputs, y, d)
 
 

@@ -1,4 +1,6 @@
-"""Prints the tables of `lenet migrations`, and writes them as a page of Markdown."""
+"""The tables of `lenet migrations`: made once, then shown in the terminal, as Markdown, and on a page."""
+
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -9,10 +11,11 @@ from lenet.show.tables import BAD, FAINT, GOOD, new_table
 
 MISSING = "not installed"
 COUNTED = (*FILES, "beside")  # NumPy's layers, Caffe's text files
-Rows = list[list[str]]
+CHANGED, UNCHANGED = "What changed", "What did not"
 
 # {heading: {column: field of Migration, Layouts or History}}
-SECTIONS: dict[str, dict[str, str]] = {
+FACTS: dict[str, dict[str, str]] = {
+    "Frameworks": {"framework": "framework", "since": "released", "by": "by", "main idea": "stood_for"},
     "Layout of the arrays": {
         "images": "images",
         "kernels": "kernels",
@@ -28,36 +31,59 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 
 
-def rows(found: list[Migration], columns: dict[str, str]) -> Rows:
-    """A row for each port: its name, then the values of the columns."""
-    return [[one.name, *(_value(one, field) for field in columns.values())] for one in found]
+@dataclass(frozen=True)
+class Section:
+    """A table: a row for each port, its name first.
+
+    Attributes:
+        part: CHANGED or UNCHANGED.
+        numbers: whether all columns but the first are numbers.
+    """
+
+    part: str
+    heading: str
+    columns: list[str]
+    rows: list[list[str]]
+    numbers: bool = False
+
+
+def sections(found: list[Migration]) -> list[Section]:
+    """All tables, in order."""
+    facts = [
+        Section(
+            CHANGED,
+            heading,
+            ["port", *columns],
+            [[one.name, *(_value(one, field) for field in columns.values())] for one in found],
+        )
+        for heading, columns in FACTS.items()
+    ]
+    sizes = [
+        [one.name, *(str(one.lines[file]) for file in COUNTED), str(sum(one.lines.values()))] for one in found
+    ]
+    invariant = [
+        [one.name, f"{one.parameters:,}", f"{FLOPS:,}", one.fingerprint[:16]]
+        if one.parameters and one.fingerprint
+        else [one.name, MISSING, "", ""]
+        for one in found
+    ]
+    counted, columns = ["port", *COUNTED, "total"], ["port", "parameters", "operations per digit"]
+    return [
+        *facts,
+        Section(CHANGED, "Lines of code, without comments and docstrings", counted, sizes, numbers=True),
+        Section(
+            UNCHANGED,
+            "With the same exact weights, on 100 digits",
+            [*columns, "SHA-256 of 1,000 logits"],
+            invariant,
+        ),
+    ]
 
 
 def _value(one: Migration, field: str) -> str:
     if field in History.__dataclass_fields__:
         return str(getattr(one.history, field))
     return getattr(one.layouts, field) if one.layouts else MISSING
-
-
-def size_rows(found: list[Migration]) -> Rows:
-    """Lines of code in each file, and in total."""
-    return [
-        [one.name, *(str(one.lines[file]) for file in COUNTED), str(sum(one.lines.values()))] for one in found
-    ]
-
-
-def invariant_rows(found: list[Migration]) -> Rows:
-    """Values that must be the same in all ports: parameters, operations, logits."""
-    return [
-        [one.name, f"{one.parameters:,}", f"{FLOPS:,}", one.fingerprint[:16]]
-        if one.parameters and one.fingerprint
-        else [one.name, MISSING, "", ""]
-        for one in found
-    ]
-
-
-SIZES = ["port", *COUNTED, "total"]
-INVARIANT = ["port", "parameters", "operations per digit", "SHA-256 of 1,000 logits"]
 
 
 def same(found: list[Migration]) -> bool:
@@ -75,25 +101,30 @@ def verdict(found: list[Migration]) -> str:
 
 def render(found: list[Migration]) -> RenderableType:
     """The tables, for the terminal."""
-    parts: list[RenderableType] = [Text("What changed", "bold underline"), ""]
-    for heading, columns in SECTIONS.items():
-        parts += [_rich(heading, ["port", *columns], rows(found, columns)), ""]
-    parts += [_rich("Lines of code", SIZES, size_rows(found), numbers=True), ""]
-    parts += [Text("What did not", "bold underline"), ""]
-    parts += [_rich("With the same exact weights, on 100 digits", INVARIANT, invariant_rows(found)), ""]
+    parts: list[RenderableType] = []
+    for part, tables in _in_parts(found):
+        parts += [Text(part, "bold underline"), ""]
+        for one in tables:
+            parts += [_rich(one), ""]
     return Group(*parts, Text(verdict(found), GOOD if same(found) else BAD))
 
 
-def _rich(title: str, headings: list[str], body: Rows, *, numbers: bool = False) -> RenderableType:
-    made = new_table(title, headings[0], *(f">{name}" if numbers else name for name in headings[1:]))
-    for row in body:
+def _in_parts(found: list[Migration]) -> list[tuple[str, list[Section]]]:
+    tables = sections(found)
+    return [(part, [one for one in tables if one.part == part]) for part in (CHANGED, UNCHANGED)]
+
+
+def _rich(one: Section) -> RenderableType:
+    first, *others = one.columns
+    made = new_table(one.heading, first, *(f">{name}" if one.numbers else name for name in others))
+    for row in one.rows:
         made.add_row(*(Text(cell.replace("`", ""), FAINT if cell == MISSING else "") for cell in row))
     return made
 
 
 def markdown(found: list[Migration]) -> str:
     """The page `docs/migrations.md`."""
-    parts = [
+    lines = [
         "# The migration, measured",
         "",
         "Written by `lenet migrations --markdown docs/migrations.md`. Layouts are measured by sending",
@@ -103,22 +134,10 @@ def markdown(found: list[Migration]) -> str:
         "",
         "![a timeline from 1998 to today](timeline.svg)",
         "",
-        "## What changed",
-        "",
-        *_md("Frameworks", ["port", "framework", "since", "by", "main idea"], _who(found)),
     ]
-    for heading, columns in SECTIONS.items():
-        parts += _md(heading, ["port", *columns], rows(found, columns))
-    parts += _md("Lines of code, without comments and docstrings", SIZES, size_rows(found))
-    parts += ["## What did not", ""]
-    parts += _md("With the same exact weights, on 100 digits", INVARIANT, invariant_rows(found))
-    return "\n".join([*parts, verdict(found).capitalize(), ""])
-
-
-def _who(found: list[Migration]) -> Rows:
-    return rows(found, {name: name for name in ("framework", "released", "by", "stood_for")})
-
-
-def _md(title: str, headings: list[str], body: Rows) -> list[str]:
-    lines = [f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *body)]
-    return [f"### {title}", "", *lines, ""]
+    for part, tables in _in_parts(found):
+        lines += [f"## {part}", ""]
+        for one in tables:
+            rows = (one.columns, ["---"] * len(one.columns), *one.rows)
+            lines += [f"### {one.heading}", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return "\n".join([*lines, verdict(found).capitalize(), ""])

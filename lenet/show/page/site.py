@@ -71,16 +71,7 @@ def make_folder(path: Path) -> None:
 
 
 def _migrations(found: list[Migration]) -> str:
-    who = [
-        [one.name, one.history.framework, str(one.history.released), one.history.by, one.history.stood_for]
-        for one in found
-    ]
-    parts = [("Frameworks", ["port", "framework", "since", "by", "main idea"], who)]
-    parts += [
-        (title, ["port", *columns], tables.rows(found, columns)) for title, columns in tables.SECTIONS.items()
-    ]
-    parts.append(("Lines of code, without comments and docstrings", tables.SIZES, tables.size_rows(found)))
-    parts.append(("What did not change", tables.INVARIANT, tables.invariant_rows(found)))
+    parts = [(one.heading, one.columns, one.rows) for one in tables.sections(found)]
     return _page("The migration, measured", tables.verdict(found).capitalize(), parts)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from parity.arithmetic import Array, Function, Looped
 from parity.arithmetic.number import Axes, Number
 from parity.floats import format_of
-from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors
+from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Adversary(Wrapped):
         return self._new(self._off(value.astype(np.float64), np.asarray(error)))
 
     def place(self, value: Array, error: Array) -> Array:
-        return self._off(value, error)
+        return moved(value, self._direction(value) * error, error)
 
     def either(self, other: Looped) -> Self:
         """The one that lies further in this adversary's direction."""

@@ -12,7 +12,7 @@ import numpy as np
 from parity.arithmetic import Array, Function, Looped
 from parity.arithmetic.number import Axes, Number
 from parity.floats import FLOAT64
-from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors
+from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors, moved
 
 
 @dataclass
@@ -89,7 +89,7 @@ class AnyOrder(Wrapped):
 
     def place(self, value: Array, error: Array) -> Array:
         self.plan.rounded.add("place")
-        return value + self.plan.rng.uniform(-1, 1, value.shape) * error
+        return moved(value, self.plan.rng.uniform(-1, 1, value.shape) * error, error)
 
     def either(self, other: Looped) -> Self:
         return self._new(np.where(self.plan.rng.random(self.shape) < 0.5, self.value, other.value))

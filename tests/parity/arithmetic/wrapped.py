@@ -123,3 +123,12 @@ def factors(a: Array, b: Array) -> tuple[Array, Array]:
     ndim = max(a.ndim, b.ndim)
     a, b = (one.reshape((1,) * (ndim - one.ndim) + one.shape) for one in (a, b))
     return np.moveaxis(a, -1, 0)[..., None], np.moveaxis(b, -2, 0)[..., None, :]
+
+
+def moved(x: Array, by: Array, error: Array) -> Array:
+    """x + by in float64, no further from x than `error`, though the sum is rounded."""
+    with np.errstate(invalid="ignore"):
+        found = x + by
+        for _ in range(2):
+            found = np.where(np.abs(found - x) > error, np.nextafter(found, x), found)
+    return found

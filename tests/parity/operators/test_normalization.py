@@ -15,10 +15,9 @@ from parity.onnx import read_onnx
 from parity.operators import OPERATORS
 from parity.operators.moments import Way
 from parity.operators.normalization import LRN, BatchNormalization, LayerNormalization
-from tests.parity import checks
 from tests.parity.examples.example import Example
 from tests.parity.examples.normalization import EXAMPLES, IMAGE, normal
-from tests.parity.operators import one_node
+from tests.parity.operators import checks, one_node
 from tests.parity.operators.plain_normalization import plain
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)

@@ -142,7 +142,7 @@ def test_a_long_sequence_is_judged_step_by_step(kind: type[Recurrent]) -> None:
 
 
 def test_reset_after_for_before_is_different() -> None:
-    arrays, found = _from_pytorch(GRU, 200, 32)
+    arrays, found = _from_pytorch(GRU, 60, 32)
     assert _judged(GRU, {"linear_before_reset": 1}, arrays, found).verdict == "rounding"
     judged = _judged(GRU, {"linear_before_reset": 0}, arrays, found)
     assert judged.first is not None
@@ -151,12 +151,12 @@ def test_reset_after_for_before_is_different() -> None:
 
 
 def test_one_wrong_step_is_found_in_a_long_sequence() -> None:
-    arrays, found = _from_pytorch(LSTM, 200, 32)
-    found[0][150, 0, 1, 7] += 1e-4
+    arrays, found = _from_pytorch(LSTM, 100, 32)
+    found[0][75, 0, 1, 7] += 1e-4
     judged = _judged(LSTM, {}, arrays, found)
     assert judged.first is not None
     assert judged.first.worst is not None
-    assert judged.first.worst.index == (150, 0, 1, 7)
+    assert judged.first.worst.index == (75, 0, 1, 7)
 
 
 def test_a_bound_that_overflows_says_nothing() -> None:

@@ -20,7 +20,7 @@ from parity.operators import Operator
 from parity.operators.interpolation import Places
 from tests.parity.arithmetic.adversary import Adversary
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
-from tests.parity.arithmetic.wrapped import Wrapped
+from tests.parity.arithmetic.wrapped import Wrapped, moved
 from tests.parity.examples import Example
 from tests.parity.operators import one_node
 from tests.parity.operators.one_node import ratios
@@ -248,10 +248,10 @@ def _check_carried(
         except Unjudged:
             return False
         for corner in (True, False):
-            moved = [_moved(a, e, corner, rng) for a, e in zip(arrays, errors, strict=True)]
-            near = [_inside(m, a, e) for m, a, e in zip(moved, arrays, errors, strict=True)]
+            at = [_moved(a, e, corner, rng) for a, e in zip(arrays, errors, strict=True)]
+            near = [_inside(m, a, e) for m, a, e in zip(at, arrays, errors, strict=True)]
             plan = Plan(rng)
-            exact = operator.evaluate(*bounded(moved, FLOAT64))
+            exact = operator.evaluate(*bounded(at, FLOAT64))
             computed = operator.evaluate(
                 *(None if a is None else AnyOrder(a, FLOAT32, plan=plan) for a in near)
             )
@@ -275,18 +275,14 @@ def _moved(x: Array | None, error: Array | None, corner: bool, rng: np.random.Ge
     if x is None or error is None:
         return x
     by = rng.choice([-1.0, 1.0], x.shape) if corner else rng.uniform(-1, 1, x.shape)
-    wide = x.astype(np.float64)
-    moved = wide + by * error
-    for _ in range(2):  # the sum is rounded to float64, perhaps to the outside
-        moved = np.where(np.abs(moved - wide) > error, np.nextafter(moved, wide), moved)
-    return moved
+    return moved(x.astype(np.float64), by * error, error)
 
 
-def _inside(moved: Array | None, x: Array | None, error: Array | None) -> Array | None:
+def _inside(at: Array | None, x: Array | None, error: Array | None) -> Array | None:
     """The moved values in the format of x, where that stays inside the interval."""
-    if moved is None or x is None or error is None:
+    if at is None or x is None or error is None:
         return x
-    rounded = moved.astype(x.dtype)
+    rounded = at.astype(x.dtype)
     return np.where(np.abs(rounded.astype(np.float64) - x) <= error, rounded, x)
 
 
@@ -316,8 +312,10 @@ def check_sampled(example: Example, arrays: Arrays, seed: int, errors: Arrays | 
         loop = sampled(operator, points, [None if a is None else Looped(a) for a in arrays])
         assert isinstance(loop, Looped)
         if errors is None:
-            worst = ratios(loop.value, Bounded(whole.value[index], whole.bound[index])).max(initial=0)
-            assert worst <= 1, f"{example}: a sampled loop has other values"
+            off = ratios(loop.value, Bounded(whole.value[index], whole.bound[index]))
+            if loop.value.dtype.kind == "f":
+                off = off[np.isfinite(loop.value)]  # what overflows on the way says nothing of sampling
+            assert off.max(initial=0) <= 1, f"{example}: a sampled loop has other values"
 
 
 def no_kernel(example: Example) -> str:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph import pads_of, read_graph
+from export.find_layers import pads_of, read_graph
 from lenet.network import architecture
 from tests.exported import EXPORTERS, model_of, needs
 

@@ -14,7 +14,7 @@ from parity.graph import Declared, Graph, Node
 from parity.judging.verdict import TensorReport
 from parity.judging.walk import _Walk, judge
 from parity.operators.affine import Gemm, MatMul
-from tests.parity.chains import ONE, Array, Arrays, chain, cut, run
+from tests.parity.judging.chains import ONE, Array, Arrays, chain, cut, run
 
 # --- samples -----------------------------------------------------------------------------------
 

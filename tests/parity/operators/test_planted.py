@@ -12,10 +12,10 @@ from parity.arithmetic import bounded as bounded_module
 from parity.floats import FLOAT32, Format
 from parity.operators import OPERATORS
 from parity.operators.affine import Conv, Gemm, MatMul
-from tests.parity import checks
 from tests.parity.examples import EXAMPLES, FAMILIES, Example
 from tests.parity.examples.affine import normal
-from tests.parity.shares import stated
+from tests.parity.operators import checks
+from tests.parity.operators.shares import stated
 
 
 def _large_bias(rng: np.random.Generator) -> list[np.ndarray | None]:

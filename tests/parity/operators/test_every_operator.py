@@ -1,7 +1,7 @@
 """Every use of every operator in `examples`: its bound holds, is tight and carries errors.
 
-A new operator needs examples alone to be tested here. `tests.parity.test_planted` breaks bounds and formulas
-and sees these checks fail.
+A new operator needs examples alone to be tested here. `test_planted` breaks bounds and formulas and sees them
+fail.
 """
 
 import numpy as np
@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from parity import onnx as reader
 from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from parity.operators import OPERATORS
-from tests.parity import checks
 from tests.parity.examples import EXAMPLES, Example
-from tests.parity.operators import one_node
-from tests.parity.shares import STATED, stated
+from tests.parity.operators import checks, one_node
+from tests.parity.operators.shares import STATED, stated
 
 BY_TYPE: dict[str, list[Example]] = {}
 for _one in EXAMPLES:

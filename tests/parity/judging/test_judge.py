@@ -11,7 +11,7 @@ from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.verdict import Report
 from parity.operators.affine import MatMul
-from tests.parity.chains import ONE, Array, chain, cut, run
+from tests.parity.judging.chains import ONE, Array, chain, cut, run
 
 WIDE = chain(1, 2304)
 

@@ -1,0 +1,208 @@
+"""Opens a model in a runtime: what each must be told, and how it is run, stated once.
+
+A session is a function: inputs by name in, outputs by name out.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper
+from onnx import TensorShapeProto as TensorShape
+
+from parity.arithmetic import Array
+from parity.errors import UserError
+
+Arrays = dict[str, Array]
+Fed = Mapping[str, Array]
+Session = Callable[[Fed], Arrays]
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+# Element types that onnxruntime hands out as NumPy arrays.
+READABLE = (
+    *("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bool)", "tensor(string)"),
+    *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn what a runtime raises into one line; the runtimes have no base class of their own in common."""
+    try:
+        yield
+    except (ImportError, UserError):
+        raise
+    except Exception as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{what}: {line[:300]}") from error
+
+
+def in_onnxruntime(
+    model: bytes | str,
+    folder: Path | None = None,
+    *,
+    optimise: bool = False,
+    save: str = "",
+    threads: int | None = None,
+) -> Session:
+    """Microsoft's runtime. Its optimisation fuses, folds and reorders nodes before they run.
+
+    Args:
+        model: the bytes of a file, or its path.
+        folder: where its external data lie.
+        optimise: whether it may.
+        save: where to write the optimised model.
+        threads: how many; None: as OMP_NUM_THREADS says, else as it likes.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while it is imported
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    options.intra_op_num_threads = int(told or threads or 0)
+    options.log_severity_level = 4  # errors come as exceptions; not on the terminal as well
+    if folder is not None and isinstance(model, bytes):
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    if save:
+        options.optimized_model_filepath = save
+        weights = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(weights + "file_name", Path(save).name + ".weights")
+        options.add_session_config_entry(weights + "min_size_in_bytes", "1024")
+    opened = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in opened.get_outputs() if one.type in READABLE]
+    return lambda inputs: dict(zip(names, opened.run(names, dict(inputs)), strict=True))
+
+
+def in_reference(model: ModelProto) -> Session:
+    """The standard's own evaluator: one NumPy function for each operator, read rather than raced."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(model)
+    names = [one.name for one in model.graph.output]
+
+    def run(inputs: Fed) -> Arrays:
+        found = zip(names, evaluator.run(names, dict(inputs)), strict=True)
+        return {name: np.asarray(one) for name, one in found if isinstance(one, np.ndarray | np.generic)}
+
+    return run
+
+
+def in_openvino(model: bytes | str, names: Sequence[str]) -> Session:
+    """Intel's runtime; every tensor of these names that it keeps is an output.
+
+    In float32: left alone, it computes in bfloat16 where the processor can.
+    """
+    import openvino
+
+    core = openvino.Core()
+    read = core.read_model(model)
+    wanted = set(names)
+    kept = {name for op in read.get_ops() for port in op.outputs() for name in port.get_names()} & wanted
+    done = {name for port in read.outputs for name in port.get_names()}
+    if more := sorted(kept - done):
+        read.add_outputs(more)
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(inputs: Fed) -> Arrays:
+        found = compiled(dict(inputs)).items()
+        return {name: np.array(array) for port, array in found for name in port.get_names() if name in wanted}
+
+    return run
+
+
+def in_opencv(model: ModelProto, names: Sequence[str], inputs: Fed | None = None) -> Session:
+    """OpenCV's dnn module, which has its own importer and its own layers; those names that it keeps.
+
+    Its importer takes a symbolic size for 1 and says nothing: a shape computed in the graph is then folded
+    with that 1, and a batch of 50 comes out as (50, 1, 10) and wrong. So it is given fixed sizes, one network
+    for each. Fusion is off, so that named values are those of single layers.
+
+    Args:
+        inputs: of the first run, so that a model which cannot be loaded is refused now; otherwise symbolic
+            sizes are tried as 1.
+    """
+    import cv2
+
+    @lru_cache(maxsize=4)
+    def network(shapes: Shapes) -> tuple[Any, list[str]]:
+        net = cv2.dnn.readNetFromONNX(np.frombuffer(_with_sizes(model, shapes, names), np.uint8))
+        net.enableFusion(False)
+        net.enableWinograd(False)  # which is less accurate than a sum of products
+        left = set(net.getUnconnectedOutLayersNames())
+        return net, [name for name in names if name in left]
+
+    def run(inputs: Fed) -> Arrays:
+        net, outputs = network(tuple((name, array.shape) for name, array in inputs.items()))
+        for name, array in inputs.items():
+            net.setInput(array, name)
+        return {name: np.array(array) for name, array in zip(outputs, net.forward(outputs), strict=True)}
+
+    network(_smallest(model) if inputs is None else tuple((name, one.shape) for name, one in inputs.items()))
+    return run
+
+
+def _smallest(model: ModelProto) -> Shapes:
+    """The shapes of the inputs, with 1 for each symbolic size."""
+    stored = {one.name for one in model.graph.initializer}
+    return tuple(
+        (one.name, tuple(dim.dim_value or 1 for dim in one.type.tensor_type.shape.dim))
+        for one in model.graph.input
+        if one.name not in stored
+    )
+
+
+def _with_sizes(model: ModelProto, shapes: Shapes, names: Sequence[str]) -> bytes:
+    """The model as a file with inputs of these shapes and these outputs."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    wanted = dict(shapes)
+    for one in fixed.graph.input:
+        if one.name in wanted:
+            sizes = [TensorShape.Dimension(dim_value=size) for size in wanted[one.name]]
+            one.type.tensor_type.shape.CopyFrom(TensorShape(dim=sizes))
+    del fixed.graph.value_info[:]  # stated for the symbolic sizes
+    del fixed.graph.output[:]
+    fixed.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in names)
+    return fixed.SerializeToString()
+
+
+def open_model(runtime: str, model: ModelProto, threads: int | None = None) -> Session:
+    """A model in memory, loaded once and run as often as wanted; every output of the graph is returned.
+
+    Args:
+        runtime: one of `OPENED`.
+        threads: of onnxruntime, unless OMP_NUM_THREADS says otherwise.
+
+    Raises:
+        UserError: the runtime refuses the model; and the session, if it cannot run it.
+    """
+    with refusing(f"{runtime} cannot load the model"):
+        session = OPENED[runtime](model, threads)
+    names = [one.name for one in model.graph.output]
+
+    def run(inputs: Fed) -> Arrays:
+        with refusing(f"{runtime} cannot run the model"):
+            found = session(inputs)
+        if lost := [name for name in names if name not in found]:
+            raise UserError(f"{runtime} cannot run the model: it returns no {', '.join(lost)}")
+        return {name: found[name] for name in names}
+
+    return run
+
+
+def _opened_by_onnxruntime(model: ModelProto, threads: int | None, optimise: bool) -> Session:
+    return in_onnxruntime(model.SerializeToString(), optimise=optimise, threads=threads)
+
+
+OPENED: dict[str, Callable[[ModelProto, int | None], Session]] = {
+    "onnxruntime": partial(_opened_by_onnxruntime, optimise=False),
+    "onnxruntime-all": partial(_opened_by_onnxruntime, optimise=True),
+    "reference": lambda model, threads: in_reference(model),
+    "opencv": lambda model, threads: in_opencv(model, [one.name for one in model.graph.output]),
+}

@@ -254,7 +254,8 @@ class Bounded(Number):
         if format_of(self.value) is None:
             return self
         size = np.abs(self.value)
-        small = (size < self.format.flush) & (size > 0)
+        with np.errstate(invalid="ignore"):  # NaN in bfloat16
+            small = (size < self.format.flush) & (size > 0)
         if not small.any():
             return self
         return Bounded(self.value, np.where(small, np.maximum(size, self.bound), self.bound), self.format)

@@ -64,10 +64,11 @@ def judge(
     if not walk.recorded:
         raise UserError(f"nothing to judge: no value is recorded of a tensor that {graph.name} computes")
     reports = []
-    for node in graph.nodes:
-        for report in walk.visit(node):
-            reports.append(report)
-            progress(report.tensor)
+    with np.errstate(all="ignore"):  # NaN, infinity and overflow are judged, not warned of
+        for node in graph.nodes:
+            for report in walk.visit(node):
+                reports.append(report)
+                progress(report.tensor)
     return Report(tuple(reports), dict(walk.unjudged), graph.outputs, sample)
 
 

@@ -270,10 +270,11 @@ def _furthest(seen: Array, true: Array, points: Points) -> Worst:
 def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:
     """The RMS error of the least accurate loop.
 
-    It counts as no more accurate than one rounding of each value, which every implementation makes.
+    It counts as no more accurate than one rounding of each value, which every implementation makes, and than
+    taking subnormal numbers for zero, which some do.
     """
     errors = [np.where(np.isfinite(loop), np.abs(loop - true), np.abs(true)) for loop in loops]
-    return max(*(_rms(error) for error in errors), form.u * _rms(true), form.smallest)
+    return max(*(_rms(error) for error in errors), form.u * _rms(true), form.smallest, form.flush)
 
 
 def independent(values: Array) -> float:

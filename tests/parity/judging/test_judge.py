@@ -1,12 +1,13 @@
 """For every verdict a planted candidate; stretches, numbers that are none, and what is refused."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from parity.errors import UserError
-from parity.floats import BFLOAT16, FLOAT16, FLOAT64, TF32, Format
+from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.verdict import Report
@@ -283,3 +284,26 @@ def test_empty_output() -> None:
     values = {"x": np.zeros((0, 64), np.float32), "y0": np.zeros((0, 64), np.float32)}
     (one,) = judge(ONE, values).tensors
     assert (one.verdict, one.values) == ("equal", 0)
+
+
+def test_subnormal_numbers_that_are_taken_for_zero_are_not_coarse() -> None:
+    """PyTorch with set_flush_denormal, TensorFlow and XLA return zeros here."""
+    weights = ONE.constants["w0"] * np.float32(2.0**-70)
+    graph = replace(ONE, constants={"w0": weights})
+    x = (run(ONE)["x"] * np.float32(2.0**-62)).astype(np.float32)
+    y = x.astype(np.float64) @ weights.astype(np.float64)
+    y = np.where(np.abs(y) < 2.0**-126, 0.0, y).astype(np.float32)
+    (one,) = judge(graph, {"x": x, "y0": y}).tensors
+    assert (y == 0).any()
+    assert one.verdict in ("equal", "rounding", "undecided")
+
+
+@pytest.mark.parametrize("form", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda form: form.name)
+def test_nan_infinity_and_overflow_are_judged_in_silence(form: Format) -> None:
+    x = run(ONE)["x"].astype(form.dtype)
+    x[0, :2], x[1] = (np.nan, np.inf), form.dtype.type(form.largest)
+    with np.errstate(all="ignore"):
+        y = (x.astype(np.float64) @ ONE.constants["w0"].astype(np.float64)).astype(form.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert judge(ONE, {"x": x, "y0": y}).judged == 1

@@ -7,8 +7,8 @@ a format of unit roundoff u satisfies
     |ŝ − Σ a_i b_i| ≤ γ_n Σ |a_i||b_i|,    γ_n = n·u / (1 − n·u)
 
 (N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 and 3.4), plus at most half
-a smallest subnormal for each product that underflows; or the smallest normal number where subnormal ones are
-taken for zero, as TensorFlow and XLA do.
+a smallest subnormal for each product that underflows; or the smallest normal number for each operand, product
+and partial sum where subnormal ones are taken for zero, as TensorFlow and XLA do.
 
 The reference is itself computed, in float64. Every bound is on |candidate − computed reference|, so that it
 holds the reference's own share (u = 2^-53) as well; and since the bound is computed too, it is inflated by
@@ -17,7 +17,7 @@ holds the reference's own share (u = 2^-53) as well; and since the bound is comp
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import isfinite, prod
 
 import numpy as np
 
@@ -36,12 +36,14 @@ class Bounded(Number):
         error: float64, of the same shape; None where the candidate has these very values.
         format: in which the candidate computes.
         positive: whether no value is negative; None where nobody has looked.
+        peak: no finite value has a larger magnitude, nor may a candidate's have; None where nobody has looked.
     """
 
     value: Array
     error: Array | None = None
     format: Format = FLOAT32
-    positive: bool | None = field(default=None, init=False)  # `replace` forgets it
+    positive: bool | None = field(default=None, init=False)  # `replace` forgets these two
+    peak: float | None = field(default=None, init=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,17 +64,29 @@ class Bounded(Number):
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
-        return Bounded(rearrange(self.value), error, self.format)._known(self.positive)
+        return Bounded(rearrange(self.value), error, self.format)._known(self.positive, self.peak)
 
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
-        # Looked at here, before a convolution repeats the values.
-        positive = bool(self.value.min(initial=0) >= 0) if self.positive is None else self.positive
-        return Bounded(wide(self.value), self.error, self.format)._known(positive)
+        looked = self._looked()  # before a convolution repeats the values
+        return Bounded(wide(self.value), self.error, self.format)._known(looked.positive, looked.peak)
 
-    def _known(self, positive: bool | None) -> "Bounded":
+    def _looked(self) -> "Bounded":
+        """With what is to be known of all values."""
+        if self.peak is not None:
+            return self
+        lowest, highest = float(self.value.min(initial=0)), float(self.value.max(initial=0))
+        peak = max(-lowest, highest)
+        if not isfinite(peak):
+            peak = float(np.abs(self.value).max(initial=0, where=np.isfinite(self.value)))
+        if self.error is not None:
+            peak += float(self.error.max(initial=0, where=np.isfinite(self.error)))
+        return self._known(lowest >= 0, peak)
+
+    def _known(self, positive: bool | None, peak: float | None) -> "Bounded":
         object.__setattr__(self, "positive", positive)
+        object.__setattr__(self, "peak", peak)
         return self
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
@@ -101,19 +115,22 @@ class Bounded(Number):
         if self._is_integer() and other._is_integer():
             return self._integer_dot(other, bias)
         terms = (self.shape[-1] if products is None else products) + (bias is not None)
-        value, size = products_of(self.value, other.value, self.positive, other.positive)
+        a, b = self._looked(), other._looked()
+        value, size = products_of(a.value, b.value, a.positive, b.positive)
         carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
         nothing = size == 0  # zeros and a bias add up to the bias, in any order
         if carried is not None:
             nothing &= carried == 0
         if bias is not None:
+            bias = bias._flushed()
             value += bias.value
             size += np.abs(bias.value)
             if bias.error is not None:
                 carried = bias.error if carried is None else carried + bias.error
                 nothing &= bias.error == 0
         error = self._rounded_sum(value, size, carried, terms)
-        error += terms * (self.format.smallest + self.format.flush)  # products that underflow
+        # Products that underflow, and operands, products and partial sums that are taken for zero.
+        error += terms * (self.format.smallest + self.format.flush * (2 + a.peak + b.peak))
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
 
@@ -133,8 +150,9 @@ class Bounded(Number):
         carried = None if self.error is None else self.error.sum(axes, keepdims=True)
         value = x.sum(axes, keepdims=True)
         if terms == 1:
-            return Bounded(value, self.error, self.format)
-        return Bounded(value, self._rounded_sum(value, size, carried, terms - 1), self.format)
+            return Bounded(value, self.error, self.format)._flushed()
+        flushed = np.where(size == 0, 0.0, (2 * terms - 1) * self.format.flush)
+        return Bounded(value, self._rounded_sum(value, size, carried, terms - 1) + flushed, self.format)
 
     def _rounded_sum(self, value: Array, size: Array, carried: Array | None, roundings: int) -> Array:
         """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`.
@@ -156,16 +174,16 @@ class Bounded(Number):
         """Of the errors only those count whose values may be the largest."""
         value = largest(self.value, axes)
         if self.error is None:
-            return Bounded(value, None, self.format)
+            return Bounded(value, None, self.format)._flushed()
         x = wide(self.value)
         with np.errstate(invalid="ignore"):
             lowest, highest = largest(x - self.error, axes), largest(x + self.error, axes)
         most = largest(self.error, axes)
-        return Bounded(value, reach(lowest, wide(value), highest, most), self.format)
+        return Bounded(value, reach(lowest, wide(value), highest, most), self.format)._flushed()
 
     def min(self, axes: Axes) -> "Bounded":
         error = None if self.error is None else self.error.max(axes, keepdims=True)
-        return Bounded(self.value.min(axes, keepdims=True), error, self.format)
+        return Bounded(self.value.min(axes, keepdims=True), error, self.format)._flushed()
 
     def prod(self, axes: Axes) -> "Bounded":
         """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
@@ -181,11 +199,12 @@ class Bounded(Number):
                 size = size + self.error
                 carried = size.prod(axes, keepdims=True) * (1 + terms * 4 * U64) - np.abs(value)
             if terms <= 1:
-                return Bounded(value, self.error, self.format)
+                return Bounded(value, self.error, self.format)._flushed()
             zero = (size == 0).any(axes, keepdims=True)
             g = gamma(terms - 1, self.format.u) + gamma(terms - 1, U64)
             reach = np.maximum(size, 1).prod(axes, keepdims=True)
-            error = carried + g * (np.abs(value) + carried) + terms * self.format.smallest * reach
+            lost = self.format.smallest + 2 * self.format.flush
+            error = carried + g * (np.abs(value) + carried) + terms * lost * reach
             error = np.where(reach > self.format.largest, np.inf, error * cover(terms))
         # A zero factor makes every order return zero, unless the others overflow to infinity before.
         error = np.where(zero & (reach <= self.format.largest), 0.0, error)
@@ -199,7 +218,9 @@ class Bounded(Number):
         along = tuple(-1 if k == axis % self.ndim else 1 for k in range(self.ndim))
         g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
         g64 = np.array([gamma(k, U64) for k in range(n)]).reshape(along)
-        error = np.abs(x).cumsum(axis) * ((g + g64) * cover(n))
+        size = np.abs(x).cumsum(axis)
+        lost = np.array([(2 * k + 1) * self.format.flush for k in range(n)]).reshape(along)
+        error = size * ((g + g64) * cover(n)) + np.where(size == 0, 0.0, lost)
         if off is not None:
             error += off * ((1 + g) * cover(n))
         return Bounded(x.cumsum(axis), error, self.format)
@@ -209,7 +230,7 @@ class Bounded(Number):
         y = self._operand(other)
         value = np.maximum(self.value, y.value)
         if self.error is None and y.error is None:
-            return Bounded(value, None, self.format)
+            return Bounded(value, None, self.format)._flushed()
         if self.error is None or y.error is None:
             x, c = (self, y) if y.error is None else (y, self)
             alive = np.asarray(x.value + x.bound)
@@ -219,10 +240,12 @@ class Bounded(Number):
             alive *= 1 + 4 * U64
             if c.value.any():
                 alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
-            return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)
+            return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)._flushed()
         highest = np.maximum(self.value + self.bound, y.value + y.bound)
         lowest = np.maximum(self.value - self.bound, y.value - y.bound)
-        return Bounded(value, reach(lowest, value, highest, np.maximum(self.bound, y.bound)), self.format)
+        return Bounded(
+            value, reach(lowest, value, highest, np.maximum(self.bound, y.bound)), self.format
+        )._flushed()
 
     def divided(self, n: int) -> "Bounded":
         if n == 1:
@@ -265,6 +288,7 @@ class Bounded(Number):
 
         What the products, and the difference from `shift`, round is put on x, center and shift beforehand.
         """
+        scale = scale._flushed()
         x, c, s = (wide(one.value) for one in (self, center, scale))
         one, two = (gamma(k, self.format.u) + gamma(k + 2, U64) for k in (1, 2))
         apart = x - c
@@ -272,7 +296,8 @@ class Bounded(Number):
         carried = carried_by(np.multiply, apart, off, s, scale.error)
         carried = np.zeros(apart.shape) if carried is None else carried
         nothing = ((apart == 0) & (off == 0)) | ((s == 0) & (scale.bound == 0))
-        lost = self.format.smallest + self.format.flush  # of products that underflow
+        # Products that underflow; x, center, products and a difference that are taken for zero.
+        lost = 2 * self.format.smallest + self.format.flush * (3 + 2 * np.abs(s))
         error = np.where(nothing, 0.0, carried + lost)
         return Bounded(apart * s, error, self.format) + (0.0 if shift is None else shift * 1.0)
 
@@ -285,11 +310,11 @@ class Bounded(Number):
         return self._rounded(value, self.bound + y.bound, 1, 2 * self.format.flush)
 
     def __mul__(self, other: "Bounded | float") -> "Bounded":
-        y = self._operand(other)
-        a, b = wide(self.value), wide(y.value)
-        carried = carried_by(np.multiply, a, self.error, b, y.error)
-        if self._is_integer() and y._is_integer():
-            return Bounded(self.value * y.value, carried, self.format)
+        x, y = self._flushed(), self._operand(other)._flushed()
+        a, b = wide(x.value), wide(y.value)
+        carried = carried_by(np.multiply, a, x.error, b, y.error)
+        if x._is_integer() and y._is_integer():
+            return Bounded(x.value * y.value, carried, self.format)
         value = a * b
         carried = np.zeros(value.shape) if carried is None else carried
         if self.format is FLOAT64:  # whose products underflow here, too
@@ -298,14 +323,14 @@ class Bounded(Number):
 
     def __truediv__(self, other: "Bounded | float") -> "Bounded":
         """A quotient, or the product with the rounded reciprocal, which XLA makes of a constant divisor."""
-        y = self._operand(other)._flushed()
+        x, y = self._flushed(), self._operand(other)._flushed()
         with np.errstate(all="ignore"):
-            a, b = wide(self.value), wide(y.value)
+            a, b = wide(x.value), wide(y.value)
             value = a / b
             carried = np.zeros(value.shape)
-            if self.error is not None or y.error is not None:
+            if x.error is not None or y.error is not None:
                 safe = np.abs(b) - y.bound  # 0 or less: the divisor may be zero
-                carried = self.bound + np.where(y.bound == 0, 0.0, np.abs(value) * y.bound)
+                carried = x.bound + np.where(y.bound == 0, 0.0, np.abs(value) * y.bound)
                 nothing = (carried == 0) & ((y.bound == 0) | (safe > 0))
                 carried = np.where(nothing, 0.0, np.where(safe > 0, carried / safe, np.inf))
             lost = (self.format.smallest + self.format.flush) * (1 + np.where(np.isinf(a), 0.0, np.abs(a)))

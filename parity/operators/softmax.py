@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from parity.arithmetic import Array, Function, Number
+from parity.arithmetic import Array, Number
 from parity.operators import functions as known
+from parity.operators.cast import exactly
 from parity.operators.operator import Operator, Points, plain_values, register, rows
 
 
@@ -101,12 +102,9 @@ class Hardmax(_Rows):
     TYPE: ClassVar[str] = "Hardmax"
 
     def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
-        plain_values(x, "Hardmax of a tensor")
-
-        def first(a: Array) -> Array:
-            rows = np.moveaxis(a, axes, range(-len(axes), 0))
-            flat = rows.reshape(*rows.shape[: a.ndim - len(axes)], -1)
-            ones = np.arange(flat.shape[-1]) == flat.argmax(-1)[..., None]
-            return np.moveaxis(ones.reshape(rows.shape), range(-len(axes), 0), axes).astype(a.dtype)
-
-        return x.apply(Function("hardmax", first, exact=True))
+        a = plain_values(x, "Hardmax of a tensor")
+        rows = np.moveaxis(a, axes, range(-len(axes), 0))
+        flat = rows.reshape(*rows.shape[: a.ndim - len(axes)], -1)
+        ones = np.arange(flat.shape[-1]) == flat.argmax(-1)[..., None]
+        ones = np.moveaxis(ones.reshape(rows.shape), range(-len(axes), 0), axes)
+        return exactly(ones.astype(a.dtype), x)

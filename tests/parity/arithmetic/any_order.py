@@ -3,6 +3,7 @@
 Every sum and product is computed in the format, in an order, blocking and fusion drawn at random.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Self
@@ -11,8 +12,11 @@ import numpy as np
 
 from parity.arithmetic import Array, Function, Looped
 from parity.arithmetic.number import Axes, Number
-from parity.floats import FLOAT64
+from parity.floats import FLOAT64, format_of
 from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors, moved
+
+
+Operation = Callable[[Array, Array], Array]
 
 
 @dataclass
@@ -23,17 +27,22 @@ class Plan:
         rng: draws the order of each sum.
         rounded: names of operations, beside sums and products, that may round even small integers.
         overflowed: whether some step left the format. The standard model of rounding ends there.
+        flushes: whether it takes subnormal numbers for zero, before and after each operation.
     """
 
     rng: np.random.Generator
     rounded: set[str] = field(default_factory=set)
     overflowed: bool = False
+    flushes: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.flushes = self.heads()
 
     def heads(self) -> bool:
         """A coin."""
         return bool(self.rng.random() < 0.5)
 
-    def total(self, terms: Terms, add: np.ufunc = np.add) -> Array:
+    def total(self, terms: Terms, add: Operation = np.add) -> Array:
         """Σ terms, each addition rounded as their dtype does it: a random tree over random blocks."""
         if len(terms) <= 2:
             return reduce(add, terms)
@@ -49,7 +58,7 @@ class Plan:
         return self.total(np.stack([self.total(block, add) for block in np.split(terms, cuts)]), add)
 
 
-def _pairwise(terms: Terms, add: np.ufunc) -> Array:
+def _pairwise(terms: Terms, add: Operation) -> Array:
     while len(terms) > 1:
         half = len(terms) // 2
         terms = np.concatenate([add(terms[:half], terms[half : 2 * half]), terms[2 * half :]])
@@ -65,7 +74,27 @@ class AnyOrder(Wrapped):
     def _inexact(self, value: Array, *operands: Array) -> Self:
         if not np.isfinite(value).all() and all(np.isfinite(one).all() for one in operands):
             self.plan.overflowed = True
-        return self._new(value)
+        return self._new(self._flushed(value))
+
+    def _flushed(self, x: Array) -> Array:
+        if not self.plan.flushes or format_of(x) is None:
+            return x
+        return np.where(np.abs(x) < self.format.flush, np.zeros_like(x), x)
+
+    def _in_format(self, x: Array) -> Array:
+        return self._flushed(super()._in_format(x))
+
+    def wide(self) -> Self:
+        return self if self._are_integers() else self._new(super()._in_format(self.value))
+
+    def _total(self, terms: Terms, operation: np.ufunc = np.add) -> Array:
+        return self.plan.total(terms, lambda a, b: self._flushed(operation(a, b)))
+
+    def max(self, axes: Axes) -> Self:
+        return self._new(self._flushed(super().max(axes).value))
+
+    def min(self, axes: Axes) -> Self:
+        return self._new(self._flushed(super().min(axes).value))
 
     def _constant(self, x: float | Array) -> Array:
         rounded = self._in_format(np.asarray(x))
@@ -96,14 +125,14 @@ class AnyOrder(Wrapped):
 
     def _added(self, terms: Terms) -> Array:
         with np.errstate(all="ignore"):
-            return self.plan.total(terms[self.plan.rng.permutation(len(terms))])
+            return self._total(terms[self.plan.rng.permutation(len(terms))])
 
     def prod(self, axes: Axes) -> Self:
         if self._are_integers():
             return self._new(self.value.prod(axes, keepdims=True, dtype=self.value.dtype))
         terms = self._terms(axes)
         with np.errstate(all="ignore"):
-            total = self.plan.total(terms[self.plan.rng.permutation(len(terms))], np.multiply)
+            total = self._total(terms[self.plan.rng.permutation(len(terms))], np.multiply)
         return self._inexact(np.expand_dims(total, axes), terms)
 
     def cumsum(self, axis: int) -> Self:
@@ -128,7 +157,7 @@ class AnyOrder(Wrapped):
             if self.format is not FLOAT64 and self.plan.heads():
                 total = self._fused(a.astype(np.float64) * b.astype(np.float64), start, self.plan.heads())
             else:
-                total = self._separate(a * b, start)
+                total = self._separate(self._flushed(a * b), start)
         return self._inexact(total, left, right, *(() if start is None else (start,)))
 
     def _separate(self, terms: Terms, bias: Array | None) -> Array:
@@ -138,7 +167,7 @@ class AnyOrder(Wrapped):
             place = places[self.plan.rng.integers(3)]
             extra = np.broadcast_to(bias, terms.shape[1:])[None]
             terms = np.concatenate([terms[:place], extra, terms[place:]])
-        return self.plan.total(terms) if len(terms) else np.zeros(terms.shape[1:], terms.dtype)
+        return self._total(terms) if len(terms) else np.zeros(terms.shape[1:], terms.dtype)
 
     def _fused(self, exact: Terms, bias: Array | None, first: bool) -> Array:
         """Fused multiply-add over several lanes: only the sums are rounded."""
@@ -148,12 +177,12 @@ class AnyOrder(Wrapped):
             totals[0] = bias
         for k, term in enumerate(exact):
             totals[k % lanes] = self._rounded_once(totals[k % lanes], term)
-        total = self.plan.total(totals)
+        total = self._total(totals)
         return total if bias is None or first else total + bias
 
     def _rounded_once(self, a: Array, exact: Array) -> Array:
         """a plus an exact product."""
-        return self.format.round(_odd_sum(a.astype(np.float64), exact))
+        return self._flushed(self.format.round(_odd_sum(a.astype(np.float64), exact)))
 
     def affine(self, center: Looped, scale: Looped, shift: Looped | None) -> Self:
         """Either way of computing it, with and without fused multiply-add."""

@@ -36,7 +36,7 @@ class Bounded(Number):
         error: float64, of the same shape; None where the candidate has these very values.
         format: in which the candidate computes.
         positive: whether no value is negative; None where nobody has looked.
-        peak: no finite value has a larger magnitude, nor may a candidate's have; None where nobody has looked.
+        peak: the largest magnitude of a finite value here or in a candidate; None where nobody has looked.
     """
 
     value: Array
@@ -130,7 +130,7 @@ class Bounded(Number):
                 nothing &= bias.error == 0
         error = self._rounded_sum(value, size, carried, terms)
         # Products that underflow, and operands, products and partial sums that are taken for zero.
-        error += terms * (self.format.smallest + self.format.flush * (2 + a.peak + b.peak))
+        error += terms * (self.format.smallest + self.format.flush * (2 + (a.peak or 0) + (b.peak or 0)))
         np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
 
@@ -157,11 +157,12 @@ class Bounded(Number):
     def _rounded_sum(self, value: Array, size: Array, carried: Array | None, roundings: int) -> Array:
         """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`.
 
-        Where the magnitudes leave the format and the sum does not, some order may overflow on the way.
+        Where the magnitudes leave the format and the signs differ, some order may overflow on the way.
         """
         overflows = None
         if size.max(initial=0) > self.format.largest:
-            overflows = (size > self.format.largest) & (np.abs(value) <= self.format.largest)
+            cancelled = np.abs(value) < size * (1 - 2 * gamma(roundings, U64))
+            overflows = (size > self.format.largest) & cancelled
         g, g64 = gamma(roundings, self.format.u), gamma(roundings, U64)
         size *= (g + g64) * cover(roundings)
         if carried is not None:

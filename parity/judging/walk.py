@@ -18,8 +18,9 @@ from parity.arithmetic import Array, Bounded, Looped
 from parity.errors import Unjudged, UserError
 from parity.floats import FLOAT32, FORMATS, equal_bits, format_of
 from parity.graph import Declared, Graph, Node, apply, fits_shape
+from parity.judging.question import Question
 from parity.judging.verdict import Report, TensorReport
-from parity.judging.yardsticks import Question, judge_tensor, wrong_shape
+from parity.judging.yardsticks import judge_tensor, wrong_shape
 
 # What NumPy raises where inputs do not fit an operator: in a damaged file, or behind a wrong shape.
 MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError)

@@ -14,7 +14,7 @@ import numpy as np
 from parity.arithmetic import Array, Function, Number
 from parity.errors import Unjudged
 from parity.operators import functions as known
-from parity.operators.operator import Elementwise, Inputs, register
+from parity.operators.operator import Elementwise, Inputs, register, unsure_of
 
 HIGHER = Function("larger of two", np.maximum, monotone=True, exact=True)
 LOWER = Function("smaller of two", np.minimum, monotone=True, exact=True)
@@ -177,8 +177,8 @@ class Clip(Elementwise):
     """x between two limits: attributes before opset 11, inputs after.
 
     Attributes:
-        min, max: None for no limit. Before opset 11 ONNX then means the largest numbers of float32: no
-            difference but for infinite values.
+        min, max: None for no limit. ONNX then means the largest numbers of the format, which makes a
+            difference for infinite values alone.
     """
 
     TYPE: ClassVar[str] = "Clip"
@@ -195,8 +195,12 @@ class Clip(Elementwise):
     def evaluate(self, x: Number, low: Number | None = None, high: Number | None = None) -> Number:
         lowest = low if low is not None or self.min is None else single(self.min)
         highest = high if high is not None or self.max is None else single(self.max)
-        x = x if lowest is None else x.apply(HIGHER, lowest)
-        return x if highest is None else x.apply(LOWER, highest)
+        y = x if lowest is None else x.apply(HIGHER, lowest)
+        y = y if highest is None else y.apply(LOWER, highest)
+        given = x.comparable
+        if (lowest is not None and highest is not None) or given.dtype.kind in "iu":
+            return y
+        return unsure_of(np.isinf(given) & np.isinf(y.comparable), y)
 
 
 @register
@@ -272,7 +276,8 @@ class Gelu(Elementwise):
         return gelu
 
     def evaluate(self, x: Number) -> Number:
-        return x * x.apply(known.GAUSS_TANH if self.approximate == "tanh" else known.GAUSS)
+        y = x * x.apply(known.GAUSS_TANH if self.approximate == "tanh" else known.GAUSS)
+        return unsure_of(np.isneginf(x.comparable), y)
 
 
 @register
@@ -337,7 +342,7 @@ class Softsign(Elementwise):
     TYPE: ClassVar[str] = "Softsign"
 
     def evaluate(self, x: Number) -> Number:
-        return x.apply(known.SOFTSIGN)
+        return unsure_of(np.isinf(x.comparable), x.apply(known.SOFTSIGN))
 
 
 @register

@@ -152,6 +152,7 @@ class ConvTranspose(Operator):
     """
 
     TYPE: ClassVar[str] = "ConvTranspose"
+    LOSES_NAN: ClassVar[bool] = True
 
     auto_pad: str = "NOTSET"
     dilations: tuple[int, ...] = ()

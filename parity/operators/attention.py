@@ -14,7 +14,7 @@ from parity.errors import Unjudged
 from parity.floats import FLOAT32
 from parity.operators import functions as known
 from parity.operators.interpolation import choose, own
-from parity.operators.operator import Operator, plain_values, register
+from parity.operators.operator import Operator, finite, plain_values, register
 
 # ONNX's numbers for softmax_precision that are no coarser than the inputs: float32 and float64.
 FINE = (0, 1, 11)
@@ -52,6 +52,10 @@ class Attention(Operator):
     def shared(self, q: Number, k: Number, v: Number, *rest: Number | None) -> int:
         """The weights of one query are the same for all values of a head."""
         return max(1, v.shape[-1] // (self.kv_num_heads or 1) if v.ndim == 3 else v.shape[-1])
+
+    def tells_nan(self, q: Number, k: Number, v: Number, *rest: Number | None) -> bool:
+        """The mask may be infinite."""
+        return finite(q, k, v)
 
     def evaluate(self, q: Number, k: Number, v: Number, *rest: Number | None) -> tuple[Number, ...]:
         more: list[Number | None] = [*rest, None, None, None, None]

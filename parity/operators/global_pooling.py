@@ -36,6 +36,7 @@ class GlobalMaxPool(_Global):
     """The largest value of each map."""
 
     TYPE: ClassVar[str] = "GlobalMaxPool"
+    LOSES_NAN: ClassVar[bool] = True
 
     def _reduced(self, x: Number, axes: tuple[int, ...]) -> Number:
         return x.max(axes)

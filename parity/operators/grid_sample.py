@@ -27,6 +27,7 @@ class GridSample(Operator):
     """
 
     TYPE: ClassVar[str] = "GridSample"
+    LOSES_NAN: ClassVar[bool] = True
 
     align_corners: int = 0
     mode: str = "linear"

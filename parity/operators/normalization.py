@@ -144,7 +144,9 @@ class MeanVarianceNormalization(Formed):
 
     def _inverse(self, x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool) -> Number:
         deviation = variance(x, mean, axes, one_pass).apply(NORM)
-        return (deviation + stated(x, LEAST)).apply(reciprocal(0.0 if one_pass else LEAST))
+        least = np.full((1,) * x.ndim, LEAST)
+        added = x.like(least, least)  # as uncertain as it is large: onnxruntime leaves it out
+        return (deviation + added).apply(reciprocal(0.0 if one_pass else LEAST))
 
 
 @register

@@ -23,6 +23,8 @@ class Operator(ABC):
     # For attributes that change no value (a hint for training): name and why they may be ignored.
     IGNORED: ClassVar[Mapping[str, str]] = {}
     OWN: ClassVar[tuple[str, ...]] = ()  # fields that are no attributes of the standard
+    # Whether some implementation loses a NaN: in a comparison, or where it leaves out a product with zero.
+    LOSES_NAN: ClassVar[bool] = False
 
     @classmethod
     def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
@@ -86,6 +88,10 @@ class Operator(ABC):
     def shared(self, *inputs: Any) -> int:
         """How many output values share one reduction (a mean, say): their errors are not independent."""
         return 1
+
+    def tells_nan(self, *inputs: Any) -> bool:
+        """Whether every implementation returns NaN where the formula does."""
+        return not self.LOSES_NAN or finite(*inputs)
 
     def forms(self) -> tuple["Operator", ...]:
         """All right ways to evaluate it whose bounds differ, from the tightest to the widest.
@@ -172,6 +178,17 @@ def summed_to(x: Number, shape: tuple[int, ...]) -> Number:
     own = (1,) * (x.ndim - len(shape)) + shape
     axes = tuple(axis for axis, size in enumerate(own) if size == 1 and x.shape[axis] != 1)
     return (x.sum(axes) if axes else x).reshape(*shape)
+
+
+def finite(*inputs: Number | None) -> bool:
+    """Whether they hold neither NaN nor infinity."""
+    known = (x.comparable for x in inputs if x is not None)
+    return all(a.dtype.kind in "biuSUO" or bool(np.isfinite(a).all()) for a in known)
+
+
+def unsure_of(infinite: Array, y: Number) -> Number:
+    """y, of which nothing is known where an infinity was put in: some make ∞ − ∞ or 0 · ∞ of it."""
+    return y.either(y.move(lambda a: np.where(infinite, np.nan, a))) if infinite.any() else y
 
 
 def plain_values(x: Number, what: str) -> Array:

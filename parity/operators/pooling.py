@@ -16,7 +16,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.errors import Unjudged
-from parity.operators.operator import Inputs, Operator, Points, register
+from parity.operators.operator import Inputs, Operator, Points, register, unsure_of
 from parity.operators.powers import powers, root
 from parity.operators.windows import LARGEST, Window, window
 
@@ -166,6 +166,7 @@ class MaxPool(_Pool):
     """The largest value of each window, and where it lies: the first of several in row order."""
 
     TYPE: ClassVar[str] = "MaxPool"
+    LOSES_NAN: ClassVar[bool] = True
     OWN: ClassVar[tuple[str, ...]] = ("indices",)
 
     storage_order: int = 0  # 1: the second output counts places down the columns
@@ -178,11 +179,12 @@ class MaxPool(_Pool):
         return (self._values(x), self._indices(x)) if self.indices else self._values(x)
 
     def _over(self, values: Number, axes: tuple[int, ...]) -> Number:
-        return values.max(axes)
+        y = values.max(axes)
+        return unsure_of(np.isneginf(y.comparable), y)  # some start from the lowest number
 
     def _pooled(self, values: Number, seen: Seen) -> Number:
         axis = values.ndim - seen.inside.ndim
-        return _dropped(values.max((axis,)), axis)
+        return _dropped(self._over(values, (axis,)), axis)
 
     def _indices(self, x: Number) -> Number:
         """Where each window's largest value lies in the flattened tensor; off as far as another may be it."""

@@ -257,6 +257,7 @@ class RNN(Recurrent):
     """h = f(W·x + R·h + Wb + Rb)."""
 
     TYPE: ClassVar[str] = "RNN"
+    LOSES_NAN: ClassVar[bool] = True
     GATES: ClassVar[int] = 1
     DEFAULT: ClassVar[tuple[str, ...]] = ("Tanh",)
     SPECIAL: ClassVar[Mapping[str, Described]] = {
@@ -278,6 +279,7 @@ class GRU(Recurrent):
     """h = (1 - z)·c + z·h with gates z and r; the candidate c sees R·(r·h), or r·(R·h) where told so."""
 
     TYPE: ClassVar[str] = "GRU"
+    LOSES_NAN: ClassVar[bool] = True
     GATES: ClassVar[int] = 3
     DEFAULT: ClassVar[tuple[str, ...]] = ("Sigmoid", "Tanh")
 
@@ -305,6 +307,7 @@ class LSTM(Recurrent):
     """
 
     TYPE: ClassVar[str] = "LSTM"
+    LOSES_NAN: ClassVar[bool] = True
     GATES: ClassVar[int] = 4
     DEFAULT: ClassVar[tuple[str, ...]] = ("Sigmoid", "Tanh", "Tanh")
 

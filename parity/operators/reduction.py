@@ -82,6 +82,7 @@ class ReduceMax(Reduction):
     """The largest value; of none, the lowest that the type has."""
 
     TYPE: ClassVar[str] = "ReduceMax"
+    LOSES_NAN: ClassVar[bool] = True
 
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
         return x.max(axes) if _any(x, axes) else _extreme(x, axes, -np.inf)
@@ -93,6 +94,7 @@ class ReduceMin(Reduction):
     """The smallest value; of none, the highest that the type has."""
 
     TYPE: ClassVar[str] = "ReduceMin"
+    LOSES_NAN: ClassVar[bool] = True
 
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
         return x.min(axes) if _any(x, axes) else _extreme(x, axes, np.inf)
@@ -258,6 +260,8 @@ class _Place(Operator):
 
     def evaluate(self, x: Number) -> Number:
         values, off = self.ordered(x)
+        if values.dtype.kind not in "biu" and np.isnan(values).any():
+            raise Unjudged(f"{self.TYPE} of NaNs")
         place = self._first(values)
         where = exactly(place, x)
         if off.any() and isinstance(x, Bounded):

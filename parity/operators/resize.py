@@ -86,6 +86,7 @@ class Resize(Operator):
     """
 
     TYPE: ClassVar[str] = "Resize"
+    LOSES_NAN: ClassVar[bool] = True
 
     antialias: int = 0
     axes: tuple[int, ...] = ()
@@ -326,6 +327,7 @@ class Upsample(Operator):
     """Resize before version 10 of the standard: output i lies at i / scale."""
 
     TYPE: ClassVar[str] = "Upsample"
+    LOSES_NAN: ClassVar[bool] = True
 
     mode: str = "nearest"
     scales: tuple[float, ...] = ()  # an input from version 9 on

@@ -134,6 +134,7 @@ class ScatterElements(_Scatter):
     """Single values of x replaced by updates, whose indices count along an axis."""
 
     TYPE: ClassVar[str] = "ScatterElements"
+    LOSES_NAN: ClassVar[bool] = True
 
     axis: int = 0
     reduction: str = "none"
@@ -157,6 +158,7 @@ class ScatterND(_Scatter):
     """Slices of x replaced by updates, by tuples of indices, which are the last axis of the second input."""
 
     TYPE: ClassVar[str] = "ScatterND"
+    LOSES_NAN: ClassVar[bool] = True
 
     reduction: str = "none"
 

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from parity.arithmetic import Array, Number
+from parity.arithmetic import Number
+from parity.errors import Unjudged
 from parity.operators import functions as known
 from parity.operators.cast import exactly
 from parity.operators.operator import Operator, Points, plain_values, register, rows
@@ -103,6 +104,8 @@ class Hardmax(_Rows):
 
     def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
         a = plain_values(x, "Hardmax of a tensor")
+        if np.isnan(a.astype(np.float64)).any():
+            raise Unjudged("Hardmax of NaNs")
         rows = np.moveaxis(a, axes, range(-len(axes), 0))
         flat = rows.reshape(*rows.shape[: a.ndim - len(axes)], -1)
         ones = np.arange(flat.shape[-1]) == flat.argmax(-1)[..., None]

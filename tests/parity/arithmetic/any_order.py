@@ -15,7 +15,6 @@ from parity.arithmetic.number import Axes, Number
 from parity.floats import FLOAT64, format_of
 from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors, moved
 
-
 Operation = Callable[[Array, Array], Array]
 
 

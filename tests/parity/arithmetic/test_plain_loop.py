@@ -13,8 +13,9 @@ from parity.arithmetic import Bounded, Looped
 from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
+from parity.judging.beyond_the_bound import over
 from parity.judging.verdict import TensorReport
-from parity.judging.yardsticks import independent, margin, over
+from parity.judging.yardsticks import independent, margin
 from parity.operators.affine import MatMul
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example

@@ -15,7 +15,7 @@ import pytest
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.errors import Unjudged
 from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
-from parity.judging.yardsticks import sampled
+from parity.judging.question import sampled
 from parity.operators import Operator
 from parity.operators.interpolation import Places
 from tests.parity.arithmetic.adversary import Adversary

@@ -21,7 +21,7 @@ from math import isfinite, prod
 
 import numpy as np
 
-from parity.arithmetic.intervals import carried_by, held, reach, through, wide
+from parity.arithmetic.intervals import carried_by, held, rise, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.arithmetic.products import integer_product, products_of
 from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
@@ -176,11 +176,8 @@ class Bounded(Number):
         value = largest(self.value, axes)
         if self.error is None:
             return Bounded(value, None, self.format)._flushed()
-        x = wide(self.value)
-        with np.errstate(invalid="ignore"):
-            lowest, highest = largest(x - self.error, axes), largest(x + self.error, axes)
-        most = largest(self.error, axes)
-        return Bounded(value, reach(lowest, wide(value), highest, most), self.format)._flushed()
+        highest = largest(self.value + self.error, axes)
+        return Bounded(value, rise(value, highest, largest(self.error, axes)), self.format)._flushed()
 
     def min(self, axes: Axes) -> "Bounded":
         error = None if self.error is None else self.error.max(axes, keepdims=True)
@@ -232,21 +229,12 @@ class Bounded(Number):
         value = np.maximum(self.value, y.value)
         if self.error is None and y.error is None:
             return Bounded(value, None, self.format)._flushed()
-        if self.error is None or y.error is None:
-            x, c = (self, y) if y.error is None else (y, self)
-            alive = np.asarray(x.value + x.bound)
-            if c.value.any():
-                alive = np.asarray(alive - c.value)
-            np.maximum(alive, 0, out=alive)
-            alive *= 1 + 4 * U64
-            if c.value.any():
-                alive += 4 * U64 * np.abs(c.value)  # the rounding of the difference
-            return Bounded(value, np.minimum(x.bound, alive, out=alive), self.format)._flushed()
-        highest = np.maximum(self.value + self.bound, y.value + y.bound)
-        lowest = np.maximum(self.value - self.bound, y.value - y.bound)
-        return Bounded(
-            value, reach(lowest, value, highest, np.maximum(self.bound, y.bound)), self.format
-        )._flushed()
+        highest = np.asarray(np.maximum(self.value + self.bound, y.value + y.bound))
+        if y.error is None and not y.value.any():  # beside zero, no more survives than `highest`
+            highest *= 1 + 4 * U64
+            return Bounded(value, np.minimum(self.bound, highest, out=highest), self.format)._flushed()
+        most = np.maximum(self.bound, y.bound)
+        return Bounded(value, rise(value, highest, most), self.format)._flushed()
 
     def divided(self, n: int) -> "Bounded":
         if n == 1:
@@ -277,11 +265,12 @@ class Bounded(Number):
         """With zero inside the interval of each value so small that it may be taken for zero."""
         if format_of(self.value) is None:
             return self
-        size = np.abs(self.value)
         with np.errstate(invalid="ignore"):  # NaN in bfloat16
-            small = (size < self.format.flush) & (size > 0)
-        if not small.any():
+            small = (self.value < self.format.flush) & (self.value > -self.format.flush)
+        zeros = self.size - np.count_nonzero(self.value)
+        if np.count_nonzero(small) == zeros:
             return self
+        size = np.abs(wide(self.value))
         return Bounded(self.value, np.where(small, np.maximum(size, self.bound), self.bound), self.format)
 
     def affine(self, center: "Bounded", scale: "Bounded", shift: "Bounded | None") -> "Bounded":

@@ -85,3 +85,15 @@ def reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> 
         far = far + 4 * U64 * np.maximum(np.abs(highest), np.abs(lowest))
     far = np.where(np.isnan(far), np.where(highest == lowest, 0.0, np.inf), far)  # NaN where infinite
     return far if widest is None else np.minimum(far, widest)
+
+
+def rise(value: Array, highest: Array, most: Array) -> Array:
+    """How far the largest of some values may be off, whose intervals end at `highest` and errors at `most`.
+
+    No further down than up: the interval of the largest value reaches as far to both sides.
+    """
+    with np.errstate(invalid="ignore"):
+        far = np.asarray(highest - value)
+        far += 4 * U64 * np.abs(highest)
+        np.minimum(far, most, out=far)
+    return np.where(np.isnan(far), np.inf, far) if np.isnan(far.max(initial=0)) else far

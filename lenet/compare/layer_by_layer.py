@@ -328,7 +328,7 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
     whole = over(error, end_to_end.bound, largest)
     if own is end_to_end:
         local = np.fmax(whole, 0, out=whole)
-    elif not own.bound.any() and np.array_equal(y, own.value):
+    elif (own.error is None or not own.error.any()) and np.array_equal(y, own.value):
         local = np.zeros((1,) * y.ndim)  # nothing rounds here, and the values are nearly always right
     else:
         local = ratio(y, own)

@@ -77,11 +77,10 @@ class Bounded(Number):
         if self.peak is not None:
             return self
         lowest, highest = float(self.value.min(initial=0)), float(self.value.max(initial=0))
-        peak = max(-lowest, highest)
-        if not isfinite(peak):
-            peak = float(np.abs(self.value).max(initial=0, where=np.isfinite(self.value)))
+        peak = max(-lowest, highest) if isfinite(lowest) and isfinite(highest) else _finite_peak(self.value)
         if self.error is not None:
-            peak += float(self.error.max(initial=0, where=np.isfinite(self.error)))
+            off = float(self.error.max(initial=0))
+            peak += off if isfinite(off) else _finite_peak(self.error)
         return self._known(lowest >= 0, peak)
 
     def _known(self, positive: bool | None, peak: float | None) -> "Bounded":
@@ -94,7 +93,7 @@ class Bounded(Number):
         value = np.concatenate([part.value for part in parts], axis)
         if all(part.error is None for part in parts):
             return Bounded(value, None, self.format)
-        return Bounded(value, np.concatenate([part.bound for part in parts], axis), self.format)
+        return Bounded(value, np.concatenate([part._flushed().bound for part in parts], axis), self.format)
 
     def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> "Bounded":
         value = np.asarray(value)
@@ -118,20 +117,22 @@ class Bounded(Number):
         a, b = self._looked(), other._looked()
         value, size = products_of(a.value, b.value, a.positive, b.positive)
         carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
-        nothing = size == 0  # zeros and a bias add up to the bias, in any order
-        if carried is not None:
+        # Zeros and a bias add up to the bias, in any order.
+        nothing = None if size.min(initial=1) > 0 else size == 0
+        if nothing is not None and carried is not None:
             nothing &= carried == 0
         if bias is not None:
             bias = bias._flushed()
             value += bias.value
             size += np.abs(bias.value)
             if bias.error is not None:
-                carried = bias.error if carried is None else carried + bias.error
-                nothing &= bias.error == 0
+                carried = bias.error + (0.0 if carried is None else carried)
+                nothing = None if nothing is None else nothing & (bias.error == 0)
         error = self._rounded_sum(value, size, carried, terms)
         # Products that underflow, and operands, products and partial sums that are taken for zero.
         error += terms * (self.format.smallest + self.format.flush * (2 + (a.peak or 0) + (b.peak or 0)))
-        np.copyto(error, 0.0, where=nothing)
+        if nothing is not None:
+            np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
 
     def _integer_dot(self, other: "Bounded", bias: "Bounded | None") -> "Bounded":
@@ -155,7 +156,7 @@ class Bounded(Number):
         return Bounded(value, self._rounded_sum(value, size, carried, terms - 1) + flushed, self.format)
 
     def _rounded_sum(self, value: Array, size: Array, carried: Array | None, roundings: int) -> Array:
-        """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils `size`.
+        """The bound of a sum whose magnitudes add up to `size`, whose errors to `carried`; spoils both.
 
         Where the magnitudes leave the format and the signs differ, some order may overflow on the way.
         """
@@ -166,7 +167,8 @@ class Bounded(Number):
         g, g64 = gamma(roundings, self.format.u), gamma(roundings, U64)
         size *= (g + g64) * cover(roundings)
         if carried is not None:
-            size += carried * ((1 + g) * cover(roundings))
+            carried *= (1 + g) * cover(roundings)
+            size += carried
         if overflows is not None:
             size[overflows] = np.inf
         return size
@@ -176,8 +178,9 @@ class Bounded(Number):
         value = largest(self.value, axes)
         if self.error is None:
             return Bounded(value, None, self.format)._flushed()
-        highest = largest(self.value + self.error, axes)
-        return Bounded(value, rise(value, highest, largest(self.error, axes)), self.format)._flushed()
+        errors = self.error
+        highest = largest(self.value + errors, axes)
+        return Bounded(value, rise(value, highest, lambda: largest(errors, axes)), self.format)
 
     def min(self, axes: Axes) -> "Bounded":
         error = None if self.error is None else self.error.max(axes, keepdims=True)
@@ -225,16 +228,16 @@ class Bounded(Number):
 
     def maximum(self, other: "Bounded | float") -> "Bounded":
         """Of an error only that part survives which can end above the other operand."""
-        y = self._operand(other)
-        value = np.maximum(self.value, y.value)
-        if self.error is None and y.error is None:
-            return Bounded(value, None, self.format)._flushed()
-        highest = np.asarray(np.maximum(self.value + self.bound, y.value + y.bound))
+        x, y = self._flushed(), self._operand(other)._flushed()
+        value = np.maximum(x.value, y.value)
+        if x.error is None and y.error is None:
+            return Bounded(value, None, self.format)
+        highest = np.asarray(np.maximum(x.value + x.bound, y.value + y.bound))
         if y.error is None and not y.value.any():  # beside zero, no more survives than `highest`
             highest *= 1 + 4 * U64
-            return Bounded(value, np.minimum(self.bound, highest, out=highest), self.format)._flushed()
-        most = np.maximum(self.bound, y.bound)
-        return Bounded(value, rise(value, highest, most), self.format)._flushed()
+            return Bounded(value, np.minimum(x.bound, highest, out=highest), self.format)
+        error = rise(value, highest, lambda: np.maximum(x.bound, y.bound))
+        return Bounded(value, error, self.format)
 
     def divided(self, n: int) -> "Bounded":
         if n == 1:
@@ -262,16 +265,17 @@ class Bounded(Number):
         return Bounded(value, error, self.format)
 
     def _flushed(self) -> "Bounded":
-        """With zero inside the interval of each value so small that it may be taken for zero."""
-        if format_of(self.value) is None:
+        """With zero inside the interval of each value so small that it may be taken for zero.
+
+        The error of a computed value includes that already.
+        """
+        if self.error is not None or format_of(self.value) is None:
             return self
         with np.errstate(invalid="ignore"):  # NaN in bfloat16
             small = (self.value < self.format.flush) & (self.value > -self.format.flush)
-        zeros = self.size - np.count_nonzero(self.value)
-        if np.count_nonzero(small) == zeros:
+        if np.count_nonzero(small) == np.count_nonzero(self.value == 0):
             return self
-        size = np.abs(wide(self.value))
-        return Bounded(self.value, np.where(small, np.maximum(size, self.bound), self.bound), self.format)
+        return Bounded(self.value, np.where(small, np.abs(wide(self.value)), 0.0), self.format)
 
     def affine(self, center: "Bounded", scale: "Bounded", shift: "Bounded | None") -> "Bounded":
         """An error of `scale` is the same in both of its products, so that it acts on x − center alone.
@@ -354,12 +358,18 @@ class Bounded(Number):
             return other
         value = np.asarray(other, self.value.dtype if self.value.dtype.kind in "iu" else None)
         if value.dtype.kind != "f" or self.format.round(value) == value:
+            if value == 0 and self.value.dtype.kind == "f":
+                value = value.astype(self.value.dtype)  # float64 beside float32 would widen it
             return Bounded(value, None, self.format)
         return Bounded(value, np.abs(value) * self.format.u, self.format)
 
     def _is_integer(self) -> bool:
         """Whether adding and multiplying these rounds nothing, whatever they are off by."""
         return self.value.dtype.kind in "biu"
+
+
+def _finite_peak(x: Array) -> float:
+    return float(np.abs(x).max(initial=0, where=np.isfinite(x)))
 
 
 def counted(x: Array) -> np.dtype:

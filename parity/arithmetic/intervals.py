@@ -1,6 +1,6 @@
 """What errors of its operands make of a result: intervals that are carried through an operation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import product
 
@@ -87,13 +87,15 @@ def reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> 
     return far if widest is None else np.minimum(far, widest)
 
 
-def rise(value: Array, highest: Array, most: Array) -> Array:
+def rise(value: Array, highest: Array, most: Callable[[], Array]) -> Array:
     """How far the largest of some values may be off, whose intervals end at `highest` and errors at `most`.
 
     No further down than up: the interval of the largest value reaches as far to both sides.
     """
     with np.errstate(invalid="ignore"):
         far = np.asarray(highest - value)
+        same = far == 0
         far += 4 * U64 * np.abs(highest)
-        np.minimum(far, most, out=far)
+    if (same & (far > 0)).any():  # no error, or one that the rounding of its end hides
+        far = np.minimum(far, most())
     return np.where(np.isnan(far), np.inf, far) if np.isnan(far.max(initial=0)) else far

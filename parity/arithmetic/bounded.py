@@ -17,7 +17,7 @@ holds the reference's own share (u = 2^-53) as well; and since the bound is comp
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite, prod
+from math import prod
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from parity.arithmetic.intervals import carried_by, held, rise, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.arithmetic.products import integer_product, products_of
 from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
+
+LOOKED_AT = 2**20  # values that are looked at at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +38,14 @@ class Bounded(Number):
         error: float64, of the same shape; None where the candidate has these very values.
         format: in which the candidate computes.
         positive: whether no value is negative; None where nobody has looked.
-        peak: the largest magnitude of a finite value here or in a candidate; None where nobody has looked.
+        settled: whether no value is so small that it may be taken for zero, or its error includes that.
     """
 
     value: Array
     error: Array | None = None
     format: Format = FLOAT32
     positive: bool | None = field(default=None, init=False)  # `replace` forgets these two
-    peak: float | None = field(default=None, init=False)
+    settled: bool = field(default=False, init=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,28 +66,19 @@ class Bounded(Number):
 
     def move(self, rearrange: Move) -> "Bounded":
         error = None if self.error is None else rearrange(self.error)
-        return Bounded(rearrange(self.value), error, self.format)._known(self.positive, self.peak)
+        return Bounded(rearrange(self.value), error, self.format)._known(self.positive, self.settled)
 
     def wide(self) -> "Bounded":
         if self._is_integer():
             return self
-        looked = self._looked()  # before a convolution repeats the values
-        return Bounded(wide(self.value), self.error, self.format)._known(looked.positive, looked.peak)
+        # Looked at here, before a convolution repeats the values.
+        x = self._flushed()
+        positive = bool(x.value.min(initial=0) >= 0) if x.positive is None else x.positive
+        return Bounded(wide(x.value), x.error, x.format)._known(positive, True)
 
-    def _looked(self) -> "Bounded":
-        """With what is to be known of all values."""
-        if self.peak is not None:
-            return self
-        lowest, highest = float(self.value.min(initial=0)), float(self.value.max(initial=0))
-        peak = max(-lowest, highest) if isfinite(lowest) and isfinite(highest) else _finite_peak(self.value)
-        if self.error is not None:
-            off = float(self.error.max(initial=0))
-            peak += off if isfinite(off) else _finite_peak(self.error)
-        return self._known(lowest >= 0, peak)
-
-    def _known(self, positive: bool | None, peak: float | None) -> "Bounded":
+    def _known(self, positive: bool | None, settled: bool) -> "Bounded":
         object.__setattr__(self, "positive", positive)
-        object.__setattr__(self, "peak", peak)
+        object.__setattr__(self, "settled", settled)
         return self
 
     def join(self, others: Sequence["Bounded"], axis: int) -> "Bounded":
@@ -114,9 +107,9 @@ class Bounded(Number):
         if self._is_integer() and other._is_integer():
             return self._integer_dot(other, bias)
         terms = (self.shape[-1] if products is None else products) + (bias is not None)
-        a, b = self._looked(), other._looked()
+        a, b = self._flushed(), other._flushed()
         value, size = products_of(a.value, b.value, a.positive, b.positive)
-        carried = carried_by(np.matmul, self.value, self.error, other.value, other.error)
+        carried = carried_by(np.matmul, a.value, a.error, b.value, b.error)
         # Zeros and a bias add up to the bias, in any order.
         nothing = None if size.min(initial=1) > 0 else size == 0
         if nothing is not None and carried is not None:
@@ -129,8 +122,8 @@ class Bounded(Number):
                 carried = bias.error + (0.0 if carried is None else carried)
                 nothing = None if nothing is None else nothing & (bias.error == 0)
         error = self._rounded_sum(value, size, carried, terms)
-        # Products that underflow, and operands, products and partial sums that are taken for zero.
-        error += terms * (self.format.smallest + self.format.flush * (2 + (a.peak or 0) + (b.peak or 0)))
+        # Products that underflow, and products and partial sums that are taken for zero.
+        error += terms * (self.format.smallest + 2 * self.format.flush)
         if nothing is not None:
             np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
@@ -162,8 +155,9 @@ class Bounded(Number):
         """
         overflows = None
         if size.max(initial=0) > self.format.largest:
-            cancelled = np.abs(value) < size * (1 - 2 * gamma(roundings, U64))
-            overflows = (size > self.format.largest) & cancelled
+            both_signs = np.abs(value) < size * (1 - 2 * gamma(roundings, U64))
+            # The terms of one sign add up to half of this: the largest that a partial sum can be.
+            overflows = (size + np.abs(value) > 2 * self.format.largest) & both_signs
         g, g64 = gamma(roundings, self.format.u), gamma(roundings, U64)
         size *= (g + g64) * cover(roundings)
         if carried is not None:
@@ -177,14 +171,14 @@ class Bounded(Number):
         """Of the errors only those count whose values may be the largest."""
         value = largest(self.value, axes)
         if self.error is None:
-            return Bounded(value, None, self.format)._flushed()
+            return Bounded(value, None, self.format)._selected()
         errors = self.error
         highest = largest(self.value + errors, axes)
         return Bounded(value, rise(value, highest, lambda: largest(errors, axes)), self.format)
 
     def min(self, axes: Axes) -> "Bounded":
         error = None if self.error is None else self.error.max(axes, keepdims=True)
-        return Bounded(self.value.min(axes, keepdims=True), error, self.format)._flushed()
+        return Bounded(self.value.min(axes, keepdims=True), error, self.format)._selected()
 
     def prod(self, axes: Axes) -> "Bounded":
         """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
@@ -228,10 +222,11 @@ class Bounded(Number):
 
     def maximum(self, other: "Bounded | float") -> "Bounded":
         """Of an error only that part survives which can end above the other operand."""
-        x, y = self._flushed(), self._operand(other)._flushed()
+        x, y = self, self._operand(other)
         value = np.maximum(x.value, y.value)
         if x.error is None and y.error is None:
-            return Bounded(value, None, self.format)
+            return Bounded(value, None, self.format)._selected()
+        x, y = x._flushed(), y._flushed()
         highest = np.asarray(np.maximum(x.value + x.bound, y.value + y.bound))
         if y.error is None and not y.value.any():  # beside zero, no more survives than `highest`
             highest *= 1 + 4 * U64
@@ -269,13 +264,24 @@ class Bounded(Number):
 
         The error of a computed value includes that already.
         """
-        if self.error is not None or format_of(self.value) is None:
+        if self.settled or self.error is not None or format_of(self.value) is None:
             return self
-        with np.errstate(invalid="ignore"):  # NaN in bfloat16
-            small = (self.value < self.format.flush) & (self.value > -self.format.flush)
-        if np.count_nonzero(small) == np.count_nonzero(self.value == 0):
+        if not _any_below(self.value, self.format.flush):
+            return self._known(self.positive, True)
+        size = np.abs(wide(self.value))
+        return Bounded(self.value, np.where(size < self.format.flush, size, 0.0), self.format)
+
+    def _selected(self) -> "Bounded":
+        """The largest of some values, if each that is so small may be taken for another one or for zero."""
+        if (
+            self.error is not None
+            or format_of(self.value) is None
+            or not _any_below(self.value, self.format.flush)
+        ):
             return self
-        return Bounded(self.value, np.where(small, np.abs(wide(self.value)), 0.0), self.format)
+        size = np.abs(wide(self.value))
+        error = np.where(size < self.format.flush, size + self.format.flush, 0.0)
+        return Bounded(self.value, error, self.format)
 
     def affine(self, center: "Bounded", scale: "Bounded", shift: "Bounded | None") -> "Bounded":
         """An error of `scale` is the same in both of its products, so that it acts on x − center alone.
@@ -368,8 +374,15 @@ class Bounded(Number):
         return self.value.dtype.kind in "biu"
 
 
-def _finite_peak(x: Array) -> float:
-    return float(np.abs(x).max(initial=0, where=np.isfinite(x)))
+def _any_below(x: Array, least: float) -> bool:
+    """Whether a value other than zero is smaller than this; looked for in parts, to save memory."""
+    if x.ndim and x.shape[0] > 1 and x.size > LOOKED_AT:
+        return any(
+            _any_below(part, least) for part in np.array_split(x, min(x.shape[0], x.size // LOOKED_AT + 1))
+        )
+    with np.errstate(invalid="ignore"):  # NaN in bfloat16
+        small = (x < least) & (x > -least)
+    return np.count_nonzero(small) != np.count_nonzero(x == 0)
 
 
 def counted(x: Array) -> np.dtype:

@@ -5,7 +5,9 @@ grows with the number n of terms, so for large n it accepts a coarse format; the
 same data does not. The results of a right library are about as accurate or better.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
@@ -15,7 +17,7 @@ import numpy as np
 from parity.arithmetic.bounded import counted
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.arithmetic.products import integer_product
-from parity.floats import FLOAT32, Format, format_of
+from parity.floats import FLOAT32, FORMATS, Format, format_of
 
 BLOCK = 2**16  # products that are held at once
 
@@ -168,7 +170,24 @@ class Looped(Number):
             return x.astype(self.format.dtype, copy=False)
 
     def _made(self, value: Array) -> "Looped":
+        watch = _WATCH.get()
+        if watch is not None and not watch and value.dtype.name in FORMATS and not np.isfinite(value).all():
+            watch.append(True)
         return replace(self, value=value)
+
+
+_WATCH: ContextVar[list[bool] | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[bool]]:
+    """A list that is not empty as soon as a loop inside has met infinity or NaN: an overflow, most often."""
+    met: list[bool] = []
+    token = _WATCH.set(met)
+    try:
+        yield met
+    finally:
+        _WATCH.reset(token)
 
 
 def _add_products(total: Array, a: Array, b: Array) -> Array:

@@ -43,6 +43,8 @@ def rendered(report: Report, console: Console, every: bool = False) -> Renderabl
 def headline(report: Report) -> str:
     """The verdict in plain words."""
     words = HEADLINES[report.verdict]
+    if report.verdict == "coarse" and all(one.ratio > 1 for one in report.tensors if one.verdict == "coarse"):
+        words = "An overflow on the way: what comes after it is wrong."
     if report.same and report.unjudged:
         return words.replace("Same function:", "Same function, as far as it was judged:")
     return words
@@ -182,6 +184,8 @@ def first_wrong(one: TensorReport) -> Iterator[str]:
 
 
 def _size(one: TensorReport) -> str:
+    if one.verdict == "coarse" and isnan(one.loop_ratio):
+        return ""
     if one.verdict == "coarse":
         return f" The error of the whole tensor is {short(one.loop_ratio)} times that of a plain loop."
     if not isfinite(one.ratio):

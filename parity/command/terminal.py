@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -23,7 +24,8 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         color = False if os.environ.get("NO_COLOR") else None
-        click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
+        with suppress(OSError, ValueError, AttributeError):  # standard error may be full or closed
+            click.secho(f"error: {self.message}", file=file, err=True, fg="red", color=color)
 
 
 class Interrupted(Failure):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.arithmetic import Array, Bounded
+from parity.arithmetic.plain_loop import watched
 from parity.floats import Format
 from parity.judging.question import Question, all_points
 from parity.judging.verdict import TensorReport
@@ -23,7 +24,10 @@ def distance(found: Array, right: Array, bound: Array, form: Format) -> Array:
         alike = (found == right) | (np.isnan(found) & np.isnan(right))
         beyond = np.abs(right) + bound > form.largest
         overflowed = np.isinf(found) & beyond & (np.sign(found) == np.sign(right))
-    error = np.where(alike | overflowed, 0.0, error)
+    open_ = ~np.isfinite(right) & np.isinf(
+        bound
+    )  # an infinity was put in: nothing is known of what comes of it
+    error = np.where(alike | overflowed | open_, 0.0, error)
     return np.where(np.isnan(error), np.inf, error)
 
 
@@ -32,7 +36,7 @@ def over(error: Array, bound: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = error / bound
     quotient = np.where(error == 0, 0.0, quotient)
-    return np.where(np.isnan(quotient), np.where(np.isinf(bound), 0.0, np.inf), quotient)
+    return np.where(np.isnan(quotient), np.inf, quotient)
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,33 @@ class Excuse:
     Attributes:
         nan: how many are NaN in the reference, behind a NaN or an infinity among the inputs.
         beyond: how many leave the format in the reference.
-        overflowed: how many a plain loop gets wrong as well, behind an overflow.
+        overflowed: how many more there are. A plain loop goes as wrong, or some order of summation does.
+        tried: of how many of these that is known.
         form: in which they overflow.
     """
 
     nan: int
     beyond: int
     overflowed: int
+    tried: int
     form: Format
 
     def put_on(self, report: TensorReport) -> TensorReport:
         """The report with the verdict that is left: coarse for an overflow that a finer format avoids."""
+        some = "" if self.tried == self.overflowed else f" ({self.tried} of them were tried)"
         said = {
-            f"{self.nan} values are NaN by the formula, which implementations lose": self.nan,
-            f"{self.beyond} values have no place in {self.form.name}": self.beyond,
-            f"{self.overflowed} values are wrong behind an overflow in {self.form.name}, "
-            "as in a plain loop": self.overflowed,
+            f"{_values(self.nan)} NaN by the formula, which implementations lose": self.nan,
+            f"{_values(self.beyond)} too large for {self.form.name}": self.beyond,
+            f"{_values(self.overflowed)} wrong behind an overflow in {self.form.name}, or a division by zero"
+            + some: self.overflowed,
         }
         note = "; ".join([*([report.note] if report.note else []), *(text for text, n in said.items() if n)])
-        return replace(report, verdict="coarse" if self.overflowed else "rounding", note=note)
+        verdict = "coarse" if self.overflowed else "undecided" if self.nan else "rounding"
+        return replace(report, verdict=verdict, note=note)
+
+
+def _values(n: int) -> str:
+    return f"{n:,} value is" if n == 1 else f"{n:,} values are"
 
 
 def excused(
@@ -81,18 +93,47 @@ def excused(
     lost = np.isnan(right[outside])
     if lost.any() and question.tells_nan():
         return None
-    beyond = (np.abs(right[outside]) > form.largest) & ~np.isfinite(seen[outside])
-    wrong = outside[~lost]
-    tried = wrong[:: max(1, -(-wrong.size // TRIED))]
+    wrong = np.random.default_rng(0).permutation(outside[~lost])
+    wrong = wrong[np.argsort(~np.isfinite(seen[wrong]), kind="stable")]  # a finite value looks right: first
+    tried = wrong[:TRIED]
     where = tuple(axis[tried] for axis in points or all_points(found.shape))
-    if tried.size and not _loops_fail(question, where, form):
+    if (
+        tried.size
+        and not (
+            _loops_fail(question, where, seen[tried], form) | _may_overflow(question, where, seen[tried])
+        ).all()
+    ):
         return None
-    return Excuse(int(lost.sum()), int(beyond.sum()), int((~lost & ~beyond).sum()), form)
+    beyond = int((np.abs(right[wrong]) > form.largest).sum())
+    more = wrong.size - beyond
+    return Excuse(int(lost.sum()), beyond, more, min(more, tried.size), form)
 
 
-def _loops_fail(question: Question, where: Points, form: Format) -> bool:
-    """Whether at each of these points one of the plain loops is outside of the bound, too."""
+def _loops_fail(question: Question, where: Points, seen: Array, form: Format) -> Array:
+    """At which of these points plain loops that overflow go as wrong as the candidate.
+
+    A finite value of the candidate must be nearer to the loop's than to the right one, eight times.
+    """
     expected = question.at(where)
-    right, bound = expected.value.astype(np.float64), expected.bound
-    off = [over(distance(loop, right, bound, form), bound) > 1 for loop in question.loops(where)]
-    return bool(np.logical_or.reduce(off).all())
+    right = expected.value.astype(np.float64)
+    fails = np.zeros(seen.shape, bool)
+    with watched() as overflow:
+        loops = question.loops(where)
+    for loop in loops if overflow else ():
+        off = distance(loop, right, expected.bound, form)
+        with np.errstate(invalid="ignore"):
+            alike = ~np.isfinite(seen) | (8 * np.abs(seen - loop) <= np.abs(seen - right))
+        fails |= (over(off, expected.bound) > 1) & alike
+    return fails
+
+
+def _may_overflow(question: Question, where: Points, seen: Array) -> Array:
+    """At which of these points the candidate is not finite, and some order of summation overflows.
+
+    Then the bound is infinite even if each rounding is as small as float64's. Where the inputs were not
+    recorded, it may be infinite because it has grown.
+    """
+    if any(x is not None and x.error is not None for x in question.bounded):
+        return np.zeros(seen.shape, bool)
+    exact = [None if x is None else replace(x, format=replace(x.format, digits=53)) for x in question.bounded]
+    return ~np.isfinite(seen) & np.isinf(replace(question, bounded=exact).at(where).bound)

@@ -74,7 +74,7 @@ def _by_form(blank: TensorReport, question: Question, seen: Array, sample: int |
     if report.verdict == "different":
         excuse = excused(found, expected, form, question, points)
         report = excuse.put_on(report) if excuse else report
-    if not found.size or report.verdict == "coarse":
+    if not found.size or report.verdict in ("coarse", "undecided"):
         return report
     few = _few_points(rng, question, seen.shape, found.size)
     right = question.at(few) if some else expected.move(lambda a: a[few].ravel())
@@ -145,7 +145,7 @@ def _by_worst_case(
         ratio=worst.ratio,
         max_abs_error=max(part.off for part in parts),
         worst=_at(worst.place, found, expected.value, points),
-        note=_not_finite(found, expected.value, form),
+        note=_not_finite(found, expected.value, form) or _too_short(found, form, verdict),
         proven=2 * sum(part.narrow for part in parts) > flat.size,
     )
 
@@ -237,6 +237,13 @@ def _at(place: int, found: Array, right: Array, points: Points) -> Worst:
     inside = np.unravel_index(place, found.shape)
     index = tuple(int(axis[place]) for axis in points) if points else tuple(int(i) for i in inside)
     return Worst(index, float(found[inside]), float(right[inside]))
+
+
+def _too_short(found: Array, form: Format, verdict: str) -> str:
+    """A hint if float64 holds nothing but numbers of float32."""
+    if form is not FLOAT64 or verdict != "different" or not np.array_equal(found.astype(np.float32), found):
+        return ""
+    return "all values are float32 numbers: record them as float32 if they were computed in it"
 
 
 def _not_finite(found: Array, right: Array, form: Format) -> str:

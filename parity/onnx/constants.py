@@ -1,7 +1,7 @@
-"""Weights and other constants of an ONNX graph, read at each access and let go afterwards.
+"""Weights and other constants of an ONNX graph, read at each access and not kept.
 
 Weights in a file of their own ("external data") are mapped into memory, so that a model larger than memory
-can be judged: pages are read where they are needed, and given back when the array is dropped.
+can be judged: pages are read when they are needed, and freed when the array is dropped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,14 @@ from parity.arithmetic import Array
 from parity.errors import UserError
 from parity.files import check_readable
 
-LARGEST = 2**40  # bytes of one constant: what is larger is damage, not a weight
+LARGEST = 2**40  # bytes of one constant; a larger size means that the file is damaged
 Stored = TensorProto | SparseTensorProto | Array
 PACKED = ("INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2")  # several values share a byte
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where external data lie: a file, the first byte, and their number."""
+    """Where external data lie: the file, the first byte, and the number of bytes."""
 
     path: Path
     offset: int
@@ -36,7 +36,7 @@ class Constants(Mapping[str, Array]):
 
     Args:
         stored: tensors by name.
-        folder: of the model, in which external data lie; None where the model is no file.
+        folder: the model's folder, which holds external data; None if the model is not a file.
 
     Raises:
         UserError: a tensor is damaged, or its external data are missing, too short or outside of `folder`.
@@ -72,10 +72,10 @@ class Constants(Mapping[str, Array]):
 
 
 def constant(name: str, stored: Stored) -> Array:
-    """One tensor that lies within the model.
+    """The array of a tensor that is stored within the model.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the tensor is damaged.
     """
     return Constants({name: stored}, None)[name]
 
@@ -93,7 +93,7 @@ def dtype_of(name: str, data_type: int) -> np.dtype:
 
 
 def named_dtype(name: str) -> np.dtype:
-    """The NumPy type of this name, those of ml_dtypes (bfloat16, int4) and strings among them."""
+    """The NumPy type with this name, which may be one of ml_dtypes (bfloat16, int4) or a type of strings."""
     if name in ("object", "str", "StringDType128"):
         return np.dtype(object)
     return np.dtype(getattr(ml_dtypes, name, name))
@@ -127,7 +127,7 @@ def _place(name: str, tensor: TensorProto, folder: Path | None) -> Place:
     """Where a tensor's external data lie.
 
     Raises:
-        UserError: outside of the model's folder, or not all of them there.
+        UserError: they are outside of the model's folder, or incomplete.
     """
     said = {entry.key: entry.value for entry in tensor.external_data}
     location, dtype = said.get("location", ""), dtype_of(name, tensor.data_type)
@@ -135,7 +135,7 @@ def _place(name: str, tensor: TensorProto, folder: Path | None) -> Place:
         raise UserError(f"{name}: a damaged ONNX file: the place of its external data is no text")
     if folder is None:
         raise UserError(
-            f"{name} is stored in the file {location!r}: give the path of the model, not the model"
+            f"{name} is stored in the file {location!r}: pass the path of the model instead of the model"
         )
     if dtype.kind in "OSUT":
         raise UserError(f"{name} is stored as external data, which strings cannot be")
@@ -154,10 +154,10 @@ def _place(name: str, tensor: TensorProto, folder: Path | None) -> Place:
 
 
 def _inside(name: str, folder: Path, location: str) -> Path:
-    """The path of external data. A model may not reach for the files around it.
+    """The path of external data. A model may not read files outside of its folder.
 
     Raises:
-        UserError: it leaves the model's folder.
+        UserError: the path leaves the model's folder.
     """
     outside = f"{name} is stored in {location!r}, outside of the model's folder"
     if not location or Path(location).is_absolute() or ".." in Path(location).parts or "\\" in location:
@@ -180,7 +180,7 @@ def _mapped(tensor: TensorProto, place: Place) -> Array:
         if TensorProto.DataType.Name(tensor.data_type) not in PACKED:
             return np.memmap(place.path, dtype, "r", place.offset, tuple(tensor.dims)).view(np.ndarray)
         raw = np.memmap(place.path, np.uint8, "r", place.offset, (place.length,)).tobytes()
-    except (OSError, ValueError) as error:  # taken away since
+    except (OSError, ValueError) as error:  # the file was removed after the model was opened
         raise UserError(f"{place.path}: cannot be read any more") from error
     whole = TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw)
     return numpy_helper.to_array(whole)

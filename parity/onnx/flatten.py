@@ -1,7 +1,7 @@
-"""One flat list of nodes, in an order in which they can be evaluated.
+"""Turns a model into one flat list of nodes, in an order in which they can be evaluated.
 
-Functions of the model are written out, an If whose condition is a constant is replaced by the branch that is
-taken, and nodes are sorted.
+The model's functions are written out, an If with a constant condition is replaced by the branch that it
+takes, and nodes are sorted.
 """
 
 from collections import Counter
@@ -13,17 +13,17 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensor
 
 from parity.errors import UserError
 
-MOST = 2**20  # nodes after functions are written out; more is an attack, or damage
+MOST = 2**20  # nodes after functions are written out; more nodes mean an attack or a damaged file
 Key = tuple[str, str, str]  # domain, type, overload
 
 
 def standard(domain: str) -> str:
-    """The standard's domain has two names."""
+    """The name of a domain. The standard's domain has two names, of which this returns the empty one."""
     return "" if domain == "ai.onnx" else domain
 
 
 def key(node: NodeProto) -> Key:
-    """By which a node calls a function."""
+    """The domain, type and overload of a node, which identify the function that it calls."""
     return standard(node.domain), node.op_type, node.overload
 
 
@@ -31,7 +31,7 @@ def inlined(model: ModelProto, name: str) -> ModelProto:
     """The model with its functions written out where they are called, as far as `onnx.inliner` can.
 
     Raises:
-        UserError: a function calls itself, or they are too many nodes.
+        UserError: a function calls itself, or there are too many nodes.
     """
     if not model.functions:
         return model
@@ -58,12 +58,12 @@ def inlined(model: ModelProto, name: str) -> ModelProto:
         raise UserError(f"{name}: has more than {MOST:,} nodes after its functions are written out")
     try:
         return inliner.inline_local_functions(model)
-    except Exception as error:  # its C++ code has no exception of its own
+    except Exception as error:  # its C++ code has no exception type of its own
         raise UserError(f"{name}: its functions cannot be written out: {error}") from error
 
 
 def every(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
-    """All nodes, those of subgraphs as well."""
+    """All nodes, including those of subgraphs."""
     for node in nodes:
         yield node
         for graph in subgraphs(node):
@@ -71,13 +71,13 @@ def every(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
 
 
 def subgraphs(node: NodeProto) -> list[GraphProto]:
-    """The branches of an If, the body of a Loop."""
+    """The graphs within a node: the branches of an If, the body of a Loop."""
     graphs = [one.g for one in node.attribute if one.type == AttributeProto.GRAPH]
     return graphs + [graph for one in node.attribute for graph in one.graphs]
 
 
 def reads(node: NodeProto) -> set[str]:
-    """Names of all tensors that a node needs, those that its subgraphs take from around it as well."""
+    """Names of all tensors that a node needs, including those that its subgraphs use from the outer graph."""
     names = set(node.input)
     for graph in subgraphs(node):
         inside = {one.name for one in (*graph.input, *graph.initializer)}
@@ -88,10 +88,10 @@ def reads(node: NodeProto) -> set[str]:
 
 
 def in_order(nodes: Sequence[NodeProto], given: set[str], name: str) -> list[NodeProto]:
-    """Nodes, each after those that make its inputs; as in the file where that is such an order.
+    """Nodes, each after the nodes that make its inputs; the order of the file is kept if it is right.
 
     Raises:
-        UserError: two nodes make one tensor, nobody makes it, or nodes wait for each other in a circle.
+        UserError: two nodes make one tensor, no node makes it, or nodes need each other in a circle.
     """
     makers = Counter(output for node in nodes for output in node.output if output)
     for tensor, count in makers.items():
@@ -105,7 +105,7 @@ def in_order(nodes: Sequence[NodeProto], given: set[str], name: str) -> list[Nod
 
 
 def _sorted(nodes: Sequence[NodeProto], name: str) -> list[NodeProto]:
-    """Of all nodes that are ready, the first in the file comes next."""
+    """Sort nodes: of all nodes whose inputs are ready, the first in the file comes next."""
     maker = {output: place for place, node in enumerate(nodes) for output in node.output if output}
     before = [{maker[tensor] for tensor in reads(node) if tensor in maker} for node in nodes]
     behind: list[list[int]] = [[] for _ in nodes]
@@ -133,15 +133,15 @@ def _sorted(nodes: Sequence[NodeProto], name: str) -> list[NodeProto]:
 def without_ifs(
     nodes: Sequence[NodeProto], condition: Callable[[str], bool | None], taken: set[str]
 ) -> tuple[list[NodeProto], list[TensorProto | tuple[str, SparseTensorProto]]]:
-    """Nodes with the branch that is taken in place of each If whose condition is known.
+    """Replace each If whose condition is known by the branch that it takes.
 
     Args:
-        nodes: of one graph.
-        condition: the value of a tensor, where it is a constant.
-        taken: names that are in use; inner tensors of the same name get a new one.
+        nodes: those of one graph.
+        condition: a function that returns the value of a tensor, or None if it is not a constant.
+        taken: names that are in use; an inner tensor with one of these names gets a new name.
 
     Returns:
-        nodes, and constants of the branches.
+        the nodes, and the constants of the branches.
     """
     flat: list[NodeProto] = []
     constants: list = []
@@ -172,7 +172,7 @@ def _with(
 
 
 def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[NodeProto], list]:
-    """The nodes and constants of a branch, its outputs named as those of the If."""
+    """The nodes and constants of a branch, whose outputs get the names of the outputs of the If."""
     made = [name for inner in branch.node for name in inner.output if name]
     made += [one.name for one in branch.initializer] + [one.values.name for one in branch.sparse_initializer]
     names = {name: _fresh(name, node.name or next(iter(node.output), "If"), taken) for name in made}
@@ -184,7 +184,7 @@ def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[
     nodes = [_renamed(inner, names) for inner in branch.node]
     for output, wanted in zip(branch.output, node.output, strict=False):
         source = names.get(output.name, output.name)
-        if source != wanted:  # a tensor from around the If, or one that is two of its outputs
+        if source != wanted:  # a tensor of the outer graph, or one that is returned twice
             nodes.append(NodeProto(op_type="Identity", input=[source], output=[wanted], name=f"{wanted}/If"))
     weights: list = []
     for one in branch.initializer:
@@ -197,7 +197,7 @@ def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[
 
 
 def _fresh(name: str, prefix: str, taken: set[str]) -> str:
-    """The name, or one like it that nobody has; taken from then on."""
+    """The name, or a similar name that is not taken yet; it is added to `taken`."""
     found = name
     while found in taken:
         found = f"{prefix}/{found}"

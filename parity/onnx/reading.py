@@ -28,8 +28,8 @@ from parity.onnx.constants import Constants, Stored, constant, dtype_of, named_d
 from parity.onnx.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.operators import OPERATORS, Operator
 
-OLDEST, NEWEST = 7, 28  # opsets whose meaning the operators know
-SMALL = 1024  # values of a weight that shape inference may look at; it copies what it is given
+OLDEST, NEWEST = 7, 28  # the range of opsets that the operators implement
+SMALL = 1024  # shape inference sees only weights with at most this many values, because it copies them
 Shapes = Mapping[str, tuple[int, ...]]
 Sizes = Mapping[str, int]
 
@@ -41,11 +41,11 @@ def read_onnx(
 
     Args:
         source: a path, or a model in memory.
-        shapes: of inputs, where they are known, so that the shapes of other tensors follow from them.
-        sizes: of symbolic dimensions, by name.
+        shapes: known shapes of inputs, from which the shapes of other tensors follow.
+        sizes: sizes of symbolic dimensions, by name.
 
     Raises:
-        UserError: there is no such file, it is no valid ONNX model, or a size is of no dimension.
+        UserError: there is no such file, it is not a valid ONNX model, or `sizes` names an unknown dimension.
     """
     if isinstance(source, ModelProto):
         return _graph(source, source.graph.name or "model", None, shapes or {}, sizes or {})
@@ -54,16 +54,18 @@ def read_onnx(
 
 
 def load(path: Path) -> ModelProto:
-    """The protobuf of an ONNX file; external data stay where they are.
+    """The protobuf of an ONNX file; external data are not read.
 
     Raises:
-        UserError: there is no such file, or it is no ONNX model.
+        UserError: there is no such file, or it is not an ONNX model.
     """
     size = check_readable(path)
     if size == 0:
         raise UserError(f"{path}: is empty")
     if size >= 2**31:
-        raise UserError(f"{path}: larger than 2 GB, which no ONNX file can be: store its weights apart")
+        raise UserError(
+            f"{path}: larger than 2 GB, which no ONNX file can be: store weights as external data"
+        )
     try:
         model = ModelProto.FromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
@@ -101,10 +103,10 @@ def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, si
 
 
 def opset_of(model: ModelProto, name: str) -> int:
-    """The version of the standard that a model keeps to.
+    """The version of the standard that a model uses.
 
     Raises:
-        UserError: the installed onnx does not know it yet.
+        UserError: the installed onnx does not know this version yet.
     """
     opset = max((one.version for one in model.opset_import if standard(one.domain) == ""), default=1)
     if opset > defs.onnx_opset_version():
@@ -114,10 +116,10 @@ def opset_of(model: ModelProto, name: str) -> int:
 
 
 def _check_text(model: ModelProto, name: str) -> None:
-    """Refuse names that are no text: protobuf hands them out as bytes.
+    """Refuse names that are not text: protobuf returns them as bytes.
 
     Raises:
-        UserError: there is one.
+        UserError: a name is not text.
     """
     graph = model.graph
     texts = [one.domain for one in model.opset_import]
@@ -136,7 +138,7 @@ def _check_text(model: ModelProto, name: str) -> None:
 
 
 def _frame(model: ModelProto, stored: Mapping[str, Stored]) -> ModelProto:
-    """The model without its large weights: what functions and shapes are worked out on, cheap to copy."""
+    """The model without its weights, so that it is cheap to copy: used for functions and for shapes."""
     frame = ModelProto(ir_version=model.ir_version)
     frame.opset_import.extend(model.opset_import)
     frame.functions.extend(model.functions)
@@ -148,7 +150,7 @@ def _frame(model: ModelProto, stored: Mapping[str, Stored]) -> ModelProto:
 
 
 def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeProto]:
-    """The nodes that compute; those that are constants are added to what is stored."""
+    """The nodes that compute something; nodes that are constants are added to `stored` instead."""
     produced = {output for node in frame.graph.node for output in node.output}
     nodes = _constants_apart(frame.graph.node, stored, name)
     taken = {*stored, *produced, *(one.name for one in frame.graph.input)}
@@ -160,7 +162,7 @@ def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeP
             return None
         return bool(constant(tensor, one).all())
 
-    while True:  # a branch may make the condition of an If after it
+    while True:  # a branch may hold the condition of a later If
         before = len(nodes)
         nodes, more = without_ifs(nodes, condition, taken)
         for one in more:
@@ -184,7 +186,7 @@ def _constants_apart(nodes: Iterable[NodeProto], stored: dict[str, Stored], name
 
 
 def _constant(node: NodeProto, name: str) -> Stored:
-    """What a Constant node holds, in whichever of its attributes."""
+    """The value of a Constant node, from the one attribute that holds it."""
     if len(node.attribute) != 1 or node.attribute[0].ref_attr_name or len(node.output) != 1:
         raise UserError(
             f"{name}: the Constant {node.name or next(iter(node.output), '')!r} has no single value"
@@ -197,14 +199,14 @@ def _constant(node: NodeProto, name: str) -> Stored:
     kinds = {"value_int": np.int64, "value_float": np.float32, "value_string": object}
     kind = attribute.name.removesuffix("s")
     if kind not in kinds:
-        raise UserError(f"{name}: a Constant with attribute {attribute.name}, which it does not have")
+        raise UserError(f"{name}: a Constant with attribute {attribute.name}, which a Constant does not have")
     return np.array(attribute_value(attribute), kinds[kind])
 
 
 def _sized(name: str, one: Declared, shapes: Shapes, sizes: Sizes) -> Declared:
-    """With what is known of its shape filled in, where that does not contradict what is declared.
+    """An input's declaration with its known shape filled in, unless that contradicts the declared shape.
 
-    A dimension without size or name is called after the input and its axis: "image:2".
+    A dimension without size or name is named after the input and its axis: "image:2".
     """
     if one.shape is None:
         return Declared(one.dtype, shapes.get(name))
@@ -228,7 +230,7 @@ def _inferred(
     inputs: Mapping[str, Declared],
     stored: Mapping[str, Stored],
 ) -> dict[str, Declared]:
-    """What follows of all tensors from the inputs' shapes. What the file says of them is not trusted."""
+    """Types and shapes of all tensors, inferred from the inputs. What the file declares is not trusted."""
     model = ModelProto(ir_version=max(frame.ir_version, 4))
     model.opset_import.extend(frame.opset_import)
     model.functions.extend(frame.functions)
@@ -253,7 +255,7 @@ def _inferred(
     graph.output.extend(helper.make_empty_tensor_value_info(one.name) for one in frame.graph.output)
     try:
         found = shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception:  # C++: several kinds. Nothing is known then, and nothing needs to be.
+    except Exception:  # its C++ code raises several kinds; nothing is known then, which is allowed
         return {}
     return {one.name: declared(one) for one in (*found.value_info, *found.output)}
 
@@ -265,10 +267,10 @@ def _value_info(name: str, dtype: str, shape: tuple[int | str | None, ...] | Non
 
 
 def declared(value: ValueInfoProto) -> Declared:
-    """What a graph says of an input, an output or a value between.
+    """The type and shape that a graph declares for an input, an output or a tensor in between.
 
     Raises:
-        UserError: its element type is none that ONNX has.
+        UserError: ONNX has no such element type.
     """
     tensor = value.type.tensor_type
     dtype = dtype_of(value.name, tensor.elem_type).name if tensor.elem_type else ""
@@ -311,10 +313,10 @@ def _operator(kind: str, domain: str, proto: NodeProto, opset: int) -> Operator:
 
 
 def _check_version(proto: NodeProto, opset: int) -> None:
-    """Whether the operator means in this opset what it means in one that is known; and its attributes' types.
+    """Check that the operator is known in this opset, and that the standard allows its inputs and attributes.
 
     Raises:
-        Unjudged: it does not, or may not.
+        Unjudged: the operator is not known, or the standard does not allow them.
     """
     kind = proto.op_type
     try:
@@ -327,7 +329,7 @@ def _check_version(proto: NodeProto, opset: int) -> None:
         raise Unjudged(f"{kind} of opset {opset}: known from {OLDEST} on")
     needed = [place for place, one in enumerate(schema.inputs) if one.option == one.option.Single]
     if len(proto.input) > schema.max_input or any(not "".join(proto.input[i : i + 1]) for i in needed):
-        raise Unjudged(f"{kind} of {len(proto.input)} inputs, of which it cannot have so many or so few")
+        raise Unjudged(f"{kind} with {len(proto.input)} inputs, which the standard does not allow")
     for one in proto.attribute:
         wanted = schema.attributes.get(one.name)
         if wanted is not None and wanted.type != getattr(
@@ -340,7 +342,7 @@ def attribute_value(attribute: AttributeProto) -> Any:
     """An attribute as a Python value.
 
     Raises:
-        Unjudged: it is a graph, or of a type that is not known, or refers to an attribute of a function.
+        Unjudged: it is a graph, has an unknown type, or refers to an attribute of a function.
     """
     if attribute.ref_attr_name:
         raise Unjudged(f"attribute {attribute.name} that refers to another")

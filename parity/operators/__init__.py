@@ -1,6 +1,6 @@
-"""Every operator that can be judged: one class each, a file for each family.
+"""All operators that can be judged: one class for each operator, and one file for each family.
 
-Whoever names an operator imports its family alone; `OPERATORS`, by which a file is read, imports them all.
+To use one operator, import it from its family. `OPERATORS`, which reading a file needs, imports all families.
 """
 
 from importlib import import_module

@@ -1,8 +1,8 @@
 """Activations: functions of one value, with parameters.
 
-Where libraries write a function in several ways, the formula here is the one whose bound holds for all
-of them; what is rounded in another order is named at the class. Attributes are float32 numbers, as in
-ONNX files.
+If libraries write a function in several ways, the formula here is the one whose bound holds for all of
+them; a class that covers another order of rounding says so. Attributes are float32 numbers, as in ONNX
+files.
 """
 
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ CHOICE = Function("a where c, else b", _chosen, monotone=True, exact=True)
 
 
 def choose(condition: Number, a: Number | float, b: Number | float) -> Number:
-    """a where the condition holds, b elsewhere: |a − b| and the larger error where it could go either way."""
+    """a where the condition holds, b elsewhere. Where both are possible, the error covers both a and b."""
     return condition.apply(CHOICE, a, b)
 
 
 def single(value: float) -> float:
-    """An attribute as ONNX stores it."""
+    """An attribute as ONNX stores it: in float32."""
     return float(np.float32(value))
 
 
@@ -50,7 +50,7 @@ class Relu(Elementwise):
         return x.maximum(0)
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
-        """The cotangent where x is positive, and perhaps where rounding leaves that open."""
+        """The cotangent where x is positive; the cotangent or zero where rounding leaves the sign open."""
         x = inputs[0]
         assert x is not None
         gate, doubt = x.comparable > 0, x.doubtful
@@ -61,7 +61,7 @@ class Relu(Elementwise):
 @register
 @dataclass(frozen=True)
 class LeakyRelu(Elementwise):
-    """x where it is not negative, alpha·x elsewhere; 0.01 in PyTorch and ONNX, 0.3 in Keras 2 by default."""
+    """x where it is not negative, alpha·x elsewhere; default 0.01 in PyTorch and ONNX, 0.3 in Keras 2."""
 
     TYPE: ClassVar[str] = "LeakyRelu"
 
@@ -98,7 +98,10 @@ class ThresholdedRelu(Elementwise):
 @register
 @dataclass(frozen=True)
 class Elu(Elementwise):
-    """x where it is positive, alpha·(e^x − 1) elsewhere. Many compute e^x first: its error stays."""
+    """x where it is positive, alpha·(e^x − 1) elsewhere.
+
+    Many libraries compute e^x first, so that the error of e^x remains.
+    """
 
     TYPE: ClassVar[str] = "Elu"
 
@@ -141,9 +144,9 @@ class Celu(Elementwise):
 @register
 @dataclass(frozen=True)
 class HardSigmoid(Elementwise):
-    """alpha·x + beta between 0 and 1: 0.2 x + 0.5 in ONNX and Keras 2, x/6 + 0.5 in PyTorch and Keras 3.
+    """alpha·x + beta, clipped to [0, 1]: 0.2 x + 0.5 in ONNX and Keras 2, x/6 + 0.5 in PyTorch and Keras 3.
 
-    Also written min(max(x + 3, 0), 6)/6, with two roundings more.
+    Some libraries compute min(max(x + 3, 0), 6)/6, which rounds two more times.
     """
 
     TYPE: ClassVar[str] = "HardSigmoid"
@@ -159,9 +162,9 @@ class HardSigmoid(Elementwise):
 @register
 @dataclass(frozen=True)
 class HardSwish(Elementwise):
-    """x times (x/6 + 0.5 between 0 and 1).
+    """x·g, where g is x/6 + 0.5 clipped to [0, 1].
 
-    Also written x·min(max(x + 3, 0), 6)/6, where the two last operations round once more each.
+    Some libraries compute x·min(max(x + 3, 0), 6)/6, whose last two operations each round once more.
     """
 
     TYPE: ClassVar[str] = "HardSwish"
@@ -174,11 +177,11 @@ class HardSwish(Elementwise):
 @register
 @dataclass(frozen=True)
 class Clip(Elementwise):
-    """x between two limits: attributes before opset 11, inputs after.
+    """x clipped to two limits, which are attributes before opset 11 and inputs since.
 
     Attributes:
-        min, max: None for no limit. ONNX then means the largest numbers of the format, which makes a
-            difference for infinite values alone.
+        min, max: None for no limit. ONNX then uses the lowest and the largest number of the format, which
+            makes a difference only for infinite values.
     """
 
     TYPE: ClassVar[str] = "Clip"
@@ -258,10 +261,10 @@ class QuickGelu(Swish):
 @register
 @dataclass(frozen=True)
 class Gelu(Elementwise):
-    """x·Φ(x), with the normal distribution Φ by the error function or by a tanh; they differ by up to 5e-4.
+    """x·Φ(x), where the normal distribution Φ is computed with erf or with tanh; these differ by up to 5e-4.
 
-    Where x is negative 1 + erf cancels: the error is a multiple of |x|·u, not of the value. It bounds
-    0.5·x·(1 + erf), x·(0.5 + 0.5·erf) and x·erfc(−x/√2)/2 alike, and for the tanh x·sigmoid as well.
+    Where x is negative, 1 + erf cancels: the error is a multiple of |x|·u, not of the value. The bound
+    holds for 0.5·x·(1 + erf), x·(0.5 + 0.5·erf) and x·erfc(−x/√2)/2, and with tanh for x·sigmoid as well.
     """
 
     TYPE: ClassVar[str] = "Gelu"
@@ -283,7 +286,7 @@ class Gelu(Elementwise):
 @register
 @dataclass(frozen=True)
 class BiasGelu(Gelu):
-    """Gelu(x + bias), by the error function."""
+    """Gelu(x + bias), with the error function."""
 
     TYPE: ClassVar[str] = "com.microsoft.BiasGelu"
 
@@ -294,7 +297,7 @@ class BiasGelu(Gelu):
 @register
 @dataclass(frozen=True)
 class MicrosoftGelu(Gelu):
-    """Gelu by the error function, in onnxruntime's domain."""
+    """Gelu with the error function, in onnxruntime's domain."""
 
     TYPE: ClassVar[str] = "com.microsoft.Gelu"
 
@@ -302,7 +305,7 @@ class MicrosoftGelu(Gelu):
 @register
 @dataclass(frozen=True)
 class FastGelu(Gelu):
-    """Gelu(x + bias) by a tanh; the bias is optional."""
+    """Gelu(x + bias) with tanh; the bias is optional."""
 
     TYPE: ClassVar[str] = "com.microsoft.FastGelu"
 
@@ -348,7 +351,7 @@ class Softsign(Elementwise):
 @register
 @dataclass(frozen=True)
 class Shrink(Elementwise):
-    """x + bias below −lambd, x − bias above lambd, 0 between."""
+    """x + bias below −lambd, x − bias above lambd, 0 in between."""
 
     TYPE: ClassVar[str] = "Shrink"
 

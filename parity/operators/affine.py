@@ -32,7 +32,7 @@ class Conv(Operator):
     strides: tuple[int, ...] = ()
 
     def window(self, x: Number, w: Number) -> Window:
-        """The kernel over this input."""
+        """The kernel as a window that slides over this input."""
         return window(w.shape[2:], self.strides, self.dilations, self.pads, self.auto_pad, x.shape[2:])
 
     def terms(self, x: Number, w: Number, b: Number | None = None) -> int:
@@ -46,7 +46,7 @@ class Conv(Operator):
         sliding = self.window(x, w)
         padded = x.wide().move(sliding.pad)
         positions = sliding.out_shape(x.shape[2:])
-        # A band of positions along the first spatial axis at a time, so that its patches stay small.
+        # One band of positions along the first spatial axis is computed at a time: its patches stay small.
         row = x.shape[0] * self.group * self.terms(x, w) * prod(positions[1:])
         rows = max(1, LARGEST // max(row, 1))
         weights = w.wide().reshape(1, self.group, w.shape[0] // self.group, -1)
@@ -61,7 +61,7 @@ class Conv(Operator):
         return bands[0].join(bands[1:], 2) if len(bands) > 1 else bands[0]
 
     def gathered(self, *inputs: Any) -> int:
-        return 1  # `sums_at` lays out few at a time
+        return 1  # `sums_at` copies only a few rows and columns at a time
 
     def sample(self, points: Points, x: Number, w: Number, b: Number | None = None) -> Number:
         image, unit, *places = points
@@ -107,7 +107,7 @@ class Conv(Operator):
         if which == 2:
             return cotangent.sum((0, *range(2, cotangent.ndim))).reshape(-1)
         sliding = self.window(x, w)
-        # Over the batch and all positions at once: (G, O/G, N·P) · (G, N·P, n)
+        # Sum over the batch and all positions at once: (G, O/G, N·P) · (G, N·P, n)
         spread = cotangent.reshape(x.shape[0], self.group, w.shape[0] // self.group, -1)
         rows = spread.move(lambda a: a.transpose(1, 2, 0, 3).reshape(a.shape[1], a.shape[2], -1))
         columns = x.wide().move(lambda a: _columns(sliding.pad(a), sliding, self.group))
@@ -116,7 +116,7 @@ class Conv(Operator):
 
 
 def _band(padded: Array, sliding: Window, start: int, stop: int) -> Array:
-    """The part of a padded input that positions `start` to `stop` of the first spatial axis see."""
+    """The part of a padded input that windows `start` to `stop` of the first spatial axis see."""
     stride = sliding.strides[0]
     return padded[:, :, start * stride : (stop - 1) * stride + sliding.reach[0]]
 
@@ -134,7 +134,7 @@ def _columns(padded: Array, sliding: Window, group: int) -> Array:
 
 @dataclass(frozen=True)
 class _Spread(Conv):
-    """A convolution over an input with zeros between its values, by `spacing`."""
+    """A convolution of an input with one value every `spacing` places on each axis, and zeros in between."""
 
     spacing: tuple[int, ...] = ()
 
@@ -148,7 +148,7 @@ class _Spread(Conv):
 class ConvTranspose(Operator):
     """The transpose of a convolution: x (N, C, ...), W (C, O/group, kernel...), b (O,).
 
-    Computed as a convolution: x spread out by the stride with zeros between, and the kernel turned.
+    It is computed as a convolution of x, with stride − 1 zeros between its values, and the turned kernel.
     """
 
     TYPE: ClassVar[str] = "ConvTranspose"
@@ -165,7 +165,7 @@ class ConvTranspose(Operator):
 
     @classmethod
     def undoing(cls, conv: Conv, x: Number, w: Number) -> "ConvTranspose":
-        """What takes a convolution's cotangent back to its input."""
+        """The operator that computes the cotangent of a convolution's input from that of its output."""
         sliding = conv.window(x, w)
         return cls(
             dilations=conv.dilations,
@@ -202,7 +202,7 @@ class ConvTranspose(Operator):
         )
 
         def spread(a: Array) -> Array:
-            """Zeros between, before and after, so that a window stands on every output; or the part of it."""
+            """Put zeros between and around the values, or cut some off, so that each output has a window."""
             wide = np.zeros((*a.shape[:2], *spread_size), a.dtype)
             wide[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))] = a
             for axis in range(d):
@@ -216,7 +216,7 @@ class ConvTranspose(Operator):
             return wide
 
         def turn(a: Array) -> Array:
-            """(C, O/group, ...) to (O, C/group, ...), the kernel turned by 180 degrees."""
+            """(C, O/group, ...) to (O, C/group, ...), with the kernel turned by 180 degrees."""
             a = a[(slice(None), slice(None), *(slice(None, None, -1),) * d)]
             grouped = a.reshape(self.group, a.shape[0] // self.group, *a.shape[1:]).swapaxes(1, 2)
             return grouped.reshape(-1, *grouped.shape[2:])
@@ -227,7 +227,7 @@ class ConvTranspose(Operator):
     def _place(
         self, shape: tuple[int, ...], reach: tuple[int, ...], strides: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of the full output, where the wanted part begins, and how long it is, on each axis."""
+        """Where the wanted part of the full output begins, and how long it is, on each axis."""
         d = len(shape)
         extra = self.output_padding or (0,) * d
         full = [(size - 1) * stride + span for size, stride, span in zip(shape, strides, reach, strict=True)]
@@ -249,7 +249,7 @@ class ConvTranspose(Operator):
 @register
 @dataclass(frozen=True)
 class Gemm(Operator):
-    """alpha · A·B + beta · C, A and B transposed where told so: the dense layer."""
+    """The dense layer: alpha · A·B + beta · C, where transA and transB transpose A and B."""
 
     TYPE: ClassVar[str] = "Gemm"
 
@@ -271,7 +271,7 @@ class Gemm(Operator):
         )
 
     def gathered(self, *inputs: Any) -> int:
-        return 1  # `sums_at` lays out few at a time
+        return 1  # `sums_at` copies only a few rows and columns at a time
 
     def sample(self, points: Points, a: Number, b: Number, c: Number | None = None) -> Number:
         def rows(keys: Array) -> Number:
@@ -336,7 +336,7 @@ class MatMul(Operator):
         return y.move(lambda m: m.squeeze(dropped)) if dropped else y
 
     def gathered(self, *inputs: Any) -> int:
-        return 1  # `sums_at` lays out few at a time
+        return 1  # `sums_at` copies only a few rows and columns at a time
 
     def sample(self, points: Points, a: Number, b: Number) -> Number:
         *batch, row, column = self._points(points, a, b)
@@ -360,7 +360,7 @@ class MatMul(Operator):
         return grid_points(rng, shape, count, len(shape) - 1)
 
     def _points(self, points: Points, a: Number, b: Number) -> Points:
-        """With an index for the axis that a vector lacks."""
+        """The points with an index added for each axis that a vector operand lacks."""
         none = np.zeros(len(points[0]) if points else 1, np.int64)
         row = () if a.ndim > 1 else (none,)
         column = () if b.ndim > 1 else (none,)
@@ -369,11 +369,11 @@ class MatMul(Operator):
 
 
 def _matrix(x: Number, axis: int) -> Number:
-    """A vector as a row (axis 0) or a column (axis 1)."""
+    """A vector made into a row (axis 0) or a column (axis 1); other arrays stay as they are."""
     return x.move(lambda m: np.expand_dims(m, axis)) if x.ndim == 1 else x
 
 
 def _within(batch: list[Array], m: Number) -> list[Array]:
-    """Indices of the batch axes that this operand has, where it is not broadcast."""
+    """Indices on the batch axes of this operand; 0 on axes along which it is broadcast."""
     own = batch[len(batch) - (m.ndim - 2) :]
     return [0 * axis if size == 1 else axis for axis, size in zip(own, m.shape, strict=False)]

@@ -1,7 +1,7 @@
-"""Attention: scaled products of queries and keys, softmax, sums of values; and their rotation by position.
+"""Attention: scaled products of queries and keys, softmax, weighted sums of values; and rotary embedding.
 
-Softmax does not change when all its arguments move, so that whatever an implementation subtracts before exp
-(the maximum of a row, or of a block of it) adds one rounding and no error of its own.
+Softmax does not change when the same number is subtracted from all its arguments. So whichever number an
+implementation subtracts before exp (the maximum of a row, or of a block of it), it adds only one rounding.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from parity.operators import functions as known
 from parity.operators.interpolation import choose, own
 from parity.operators.operator import Operator, finite, plain_values, register
 
-# ONNX's numbers for softmax_precision that are no coarser than the inputs: float32 and float64.
+# Values of softmax_precision that are not coarser than the inputs: not given (0), float32 (1), float64 (11).
 FINE = (0, 1, 11)
 
 
@@ -31,7 +31,7 @@ class _Mask:
 @register
 @dataclass(frozen=True)
 class Attention(Operator):
-    """softmax(Q·K' · scale + mask)·V by heads. Outputs Y, keys and values with those of the past, and scores.
+    """softmax(Q·K' · scale + mask)·V for each head. Returns Y, past and new keys and values, and scores.
 
     A query that sees no key gets zeros, as the standard and ONNX's reference evaluator say; implementations
     that divide zero by zero there return NaN.
@@ -50,11 +50,11 @@ class Attention(Operator):
     softmax_precision: int = 0
 
     def shared(self, q: Number, k: Number, v: Number, *rest: Number | None) -> int:
-        """The weights of one query are the same for all values of a head."""
+        """The softmax weights of one query are the same for all values of a head."""
         return max(1, v.shape[-1] // (self.kv_num_heads or 1) if v.ndim == 3 else v.shape[-1])
 
     def tells_nan(self, q: Number, k: Number, v: Number, *rest: Number | None) -> bool:
-        """The mask may be infinite."""
+        """Only queries, keys and values must be finite; the mask may be infinite."""
         return finite(q, k, v)
 
     def evaluate(self, q: Number, k: Number, v: Number, *rest: Number | None) -> tuple[Number, ...]:
@@ -87,7 +87,7 @@ class Attention(Operator):
         if shown is None:
             raise Unjudged(f"qk_matmul_output_mode {self.qk_matmul_output_mode}")
         if self.qk_matmul_output_mode == 2:
-            # Implementations add -inf there, or a number that is as good as that.
+            # Implementations add -inf there, or a very low finite number.
             hidden = shown.like(np.full(shown.shape, -np.inf), np.full(shown.shape, np.inf))
             shown = choose(np.broadcast_to(~seen.allowed, shown.shape).astype(np.int64), shown, hidden)
         return y, k, v, shown
@@ -98,7 +98,7 @@ class Attention(Operator):
         return x.reshape(batch, length, heads, -1).transpose(0, 2, 1, 3)
 
     def _scores(self, q: Number, k: Number) -> Number:
-        """Q·K' · scale; each factor may be multiplied by the scale's root, or one of them by the scale."""
+        """Q·K' · scale. An implementation may multiply both factors by √scale, or one of them by scale."""
         root = float(self.scale or 1 / np.sqrt(q.shape[-1])) ** 0.5
         form = getattr(q, "format", FLOAT32)
         factor = q.like(np.array(root), np.array(root * form.u))
@@ -136,12 +136,12 @@ class Attention(Operator):
 
 
 def _four(a: Array) -> Array:
-    """With four axes, by new ones in front."""
+    """The array with new axes in front, so that it has four."""
     return a.reshape((1,) * (4 - a.ndim) + a.shape)
 
 
 def softmax(scores: Number, allowed: Array) -> Number:
-    """Over the last axis, of what is allowed; zeros where nothing is."""
+    """Softmax of the allowed scores along the last axis; zeros where none is allowed."""
     values = np.where(allowed, own(scores), -np.inf)
     shift = values.max(-1, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(shift), shift, 0.0)
@@ -155,7 +155,7 @@ def softmax(scores: Number, allowed: Array) -> Number:
 @register
 @dataclass(frozen=True)
 class RotaryEmbedding(Operator):
-    """Pairs of values of each head, turned by an angle for their position; its cosine and sine are given."""
+    """Rotate pairs of values of each head by an angle for their position; its cosine and sine are inputs."""
 
     TYPE: ClassVar[str] = "RotaryEmbedding"
 

@@ -1,4 +1,4 @@
-"""Changes of type: Cast, CastLike, and what other operators need of them."""
+"""Changes of type: Cast, CastLike, and functions with which other operators change types."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -25,14 +25,14 @@ SMALL_INTEGERS = ("int2", "uint2", "int4", "uint4")
 
 
 def exactly(array: Array, like: Number) -> Number:
-    """An array that every candidate has to the bit, in the arithmetic of `like`."""
+    """An array without error, in the arithmetic of `like`: every candidate must have the same bits."""
     if isinstance(like, Bounded):
         return replace(like, value=array, error=None)
     return replace(like, value=array) if isinstance(like, Looped) else integers(array)
 
 
 def type_of(x: Number) -> np.dtype:
-    """The type of the candidate's own values, which a computed reference only stands for."""
+    """The type of the candidate's own values; a computed reference is in float64 whatever that type is."""
     if isinstance(x, Bounded):
         computed = x.error is not None and x.value.dtype.kind == "f"
         return x.format.dtype if computed else x.value.dtype
@@ -41,12 +41,13 @@ def type_of(x: Number) -> np.dtype:
 
 
 def cast(x: Number, to: np.dtype, whole: np.ufunc = np.trunc) -> Number:
-    """x in another type of integers, of truth values, or of floats that have a `Format`.
+    """x in another type: integers, booleans, or floats that have a `Format`.
 
-    Floats are rounded to the nearest, ties to even; on their way to integers by `whole`, which is monotone.
+    A cast to floats rounds to the nearest, ties to even. A cast of floats to integers rounds with `whole`,
+    which must be monotone.
 
     Raises:
-        Unjudged: no such type.
+        Unjudged: the type is none of these.
     """
     if isinstance(x, Integers):
         if to.name not in FORMATS:
@@ -73,7 +74,7 @@ def cast(x: Number, to: np.dtype, whole: np.ufunc = np.trunc) -> Number:
 
 
 def _opened(value: Array) -> Array:
-    """Numbers of a type without arithmetic (float8, int4) in one that has it, and that holds them all."""
+    """Numbers of a type without arithmetic (float8, int4), in a type with arithmetic that holds them all."""
     if value.dtype.kind in TEXT:
         raise Unjudged("Cast of text")
     if value.dtype.name in SMALL_INTEGERS:
@@ -82,7 +83,7 @@ def _opened(value: Array) -> Array:
 
 
 def _to_float(x: Bounded, value: Array, form: Format) -> Bounded:
-    """One rounding, unless the candidate's numbers all have that format; infinite where they overflow."""
+    """Round once, unless `form` holds every number of the candidate's format. Overflow gives infinity."""
     wide = value.astype(np.float64)
     if x.error is not None and value.dtype.kind == "f" and _holds(form, x.format):
         return Bounded(wide, x.error, form)
@@ -97,12 +98,12 @@ def _to_float(x: Bounded, value: Array, form: Format) -> Bounded:
 
 
 def _holds(one: Format, other: Format) -> bool:
-    """Whether every number of the other format is one of this."""
+    """Whether format `one` holds every number of format `other`."""
     return one.digits >= other.digits and one.lowest <= other.lowest
 
 
 def _to_integer(x: Bounded, value: Array, cut: Array, whole: np.ufunc) -> Bounded:
-    """An error may carry a value over a step. Out of range nothing is defined, and anything is right."""
+    """An error may move a value to another integer. Out of range, any result is right: none is defined."""
     if value.dtype.kind in "biu":
         return Bounded(cut, x.error, x.format)  # high bits are dropped, in the standard and in NumPy
     limits = np.iinfo(cut.dtype)
@@ -117,7 +118,7 @@ def _to_integer(x: Bounded, value: Array, cut: Array, whole: np.ufunc) -> Bounde
 @register
 @dataclass(frozen=True)
 class Cast(Elementwise):
-    """x in the type `to`. Types of 8 bits and fewer are judged where the input was recorded."""
+    """x in the type `to`. Types of 8 bits or fewer are judged only if the input was recorded."""
 
     TYPE: ClassVar[str] = "Cast"
 
@@ -136,10 +137,10 @@ class Cast(Elementwise):
         return Bounded(self.to_small(_opened(x.value), to), None, x.format)
 
     def to_small(self, value: Array, to: np.dtype) -> Array:
-        """The nearest number of a type of 8 bits or fewer; for integers the low bits."""
+        """The nearest number of a float type of 8 bits or fewer; for an integer type, the low bits."""
         if to.name in SMALL_INTEGERS and value.dtype.kind == "f":
             value = np.trunc(value).astype(np.int64)
-        from onnx import numpy_helper  # here, since nothing else in the operators needs it
+        from onnx import numpy_helper  # imported here, because no other operator needs it
 
         if self.to == FLOAT8E8M0:
             return numpy_helper.to_float8e8m0(value, bool(self.saturate), self.round_mode).astype(to)

@@ -1,4 +1,4 @@
-"""Tensors made of sizes, counts and comparisons."""
+"""Tensors made from sizes, counts and comparisons."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -16,7 +16,7 @@ from parity.operators.operator import Operator, plain_values, register
 @register
 @dataclass(frozen=True)
 class ConstantOfShape(Operator):
-    """One value in a shape given as input."""
+    """A tensor filled with one value; its shape is the input."""
 
     TYPE: ClassVar[str] = "ConstantOfShape"
 
@@ -48,7 +48,7 @@ class EyeLike(Operator):
 class Range(Operator):
     """start, start + delta, ... below limit.
 
-    Floats are added up or multiplied out, as a runtime likes: the bound is that of a sum of all steps.
+    For floats a runtime may add up the steps or multiply: the bound is that of a sum of all steps.
     """
 
     TYPE: ClassVar[str] = "Range"
@@ -67,7 +67,7 @@ class Range(Operator):
 @register
 @dataclass(frozen=True)
 class NonZero(Operator):
-    """Where values are not zero: an index for each axis, (axes, found)."""
+    """The positions of values that are not zero: one index for each axis, (axes, found)."""
 
     TYPE: ClassVar[str] = "NonZero"
 
@@ -79,7 +79,10 @@ class NonZero(Operator):
 @register
 @dataclass(frozen=True)
 class Unique(Operator):
-    """The values that occur, each once; where each occurs first, which each value is, and how often it is."""
+    """The distinct values of x, and the index at which each occurs first.
+
+    Further outputs: for each value of x its index among the distinct values, and how often each occurs.
+    """
 
     TYPE: ClassVar[str] = "Unique"
 

@@ -18,10 +18,10 @@ DROPPED = Function("false", lambda a: np.zeros(a.shape, bool), monotone=True, ex
 @register
 @dataclass(frozen=True)
 class Dropout(Elementwise):
-    """x as it is, and a mask that is true everywhere: inference.
+    """Dropout in inference: x unchanged, and a mask that is true everywhere.
 
     Attributes:
-        masks: what the mask may be. Until opset 12 the standard leaves it open (onnxruntime: false).
+        masks: what the mask may be. Before opset 12 the standard leaves it open; onnxruntime returns false.
     """
 
     TYPE: ClassVar[str] = "Dropout"

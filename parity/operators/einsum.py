@@ -1,4 +1,4 @@
-"""Einstein summation, brought into the form of a matrix product."""
+"""Einstein summation, computed as a matrix product."""
 
 from dataclasses import dataclass
 from math import prod
@@ -14,7 +14,7 @@ from parity.operators.operator import Operator, register
 @register
 @dataclass(frozen=True)
 class Einsum(Operator):
-    """Einstein summation over two operands, brought into the form of a matrix product."""
+    """Einstein summation over two operands, computed as a matrix product."""
 
     TYPE: ClassVar[str] = "Einsum"
 
@@ -50,7 +50,7 @@ class Einsum(Operator):
         return y.transpose(*order)
 
     def _labels(self, a: Number, b: Number) -> tuple[list[str], list[str], list[str]]:
-        """Labels of both operands' axes and of the result's; an ellipsis becomes labels of its own."""
+        """The labels of the axes of both operands and of the result; new labels replace an ellipsis."""
         equation = self.equation.replace(" ", "")
         inputs, arrow, out = equation.partition("->")
         left, right = inputs.split(",")
@@ -73,7 +73,7 @@ class Einsum(Operator):
 
 
 def _sum_alone(x: Number, labels: list[str], others: list[str]) -> tuple[Number, list[str]]:
-    """Sum over the axes whose label stands nowhere else."""
+    """Sum over the axes whose label occurs neither in the other operand nor in the result."""
     axes = tuple(k for k, label in enumerate(labels) if label not in others)
     if not axes:
         return x, labels
@@ -81,7 +81,7 @@ def _sum_alone(x: Number, labels: list[str], others: list[str]) -> tuple[Number,
 
 
 def _arranged(x: Number, labels: list[str], groups: tuple[list[str], ...], sizes: dict[str, int]) -> Number:
-    """Axes in the order of three groups, each group one axis."""
+    """x with its axes in the order of three groups, each group merged into one axis."""
     order = [labels.index(label) for group in groups for label in group]
     full = [sizes[label] for group in groups for label in group]
     shape = [prod(sizes[label] for label in group) for group in groups]

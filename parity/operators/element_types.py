@@ -1,4 +1,4 @@
-"""Types of a tensor's values, by their numbers in the ONNX standard (`TensorProto.DataType`)."""
+"""The types of a tensor's values, by their numbers in the ONNX standard (`TensorProto.DataType`)."""
 
 import ml_dtypes
 import numpy as np
@@ -43,10 +43,10 @@ NUMBERS = {kind: number for number, kind in ELEMENT_TYPES.items()}
 
 
 def element_type(number: int) -> np.dtype:
-    """The NumPy type of that number.
+    """The NumPy type with this number.
 
     Raises:
-        Unjudged: it is none that is known.
+        Unjudged: the number is not known.
     """
     if number not in ELEMENT_TYPES:
         raise Unjudged(f"values of type {number}")

@@ -1,8 +1,8 @@
 """Arithmetic, comparisons, logic and mathematical functions, value by value.
 
 Integers and booleans are computed exactly in their own dtype, with NumPy's wrap-around. A comparison, a
-floor or a sign of values that the candidate may have differently is carried by the values at both ends
-of their intervals: if it could fall either way, its error is the step.
+floor or a sign of uncertain values is computed at both ends of their intervals: if the two results
+differ, its error is the difference.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def _integers(*arrays: Number) -> bool:
 
 @dataclass(frozen=True)
 class Unary(Elementwise):
-    """One function of one value, to its stated accuracy."""
+    """A function of one value, with the accuracy that `functions` states."""
 
     FUNCTION: ClassVar[Function]
 
@@ -87,7 +87,7 @@ for _name, _function in UNARY.items():
 @register
 @dataclass(frozen=True)
 class Reciprocal(Elementwise):
-    """1 / x, with two roundings more for an estimate that Newton's step refines (Eigen: 1.4 ulps)."""
+    """1 / x, plus two roundings: some libraries refine an estimate by a Newton step (Eigen: 1.4 ulps)."""
 
     TYPE: ClassVar[str] = "Reciprocal"
 
@@ -109,7 +109,7 @@ class Abs(Elementwise):
 @register
 @dataclass(frozen=True)
 class IsInf(Elementwise):
-    """Whether x is infinite, of the signs that are asked for."""
+    """Whether x is infinite and has one of the signs to detect."""
 
     TYPE: ClassVar[str] = "IsInf"
 
@@ -181,7 +181,7 @@ class Mul(Elementwise):
 @register
 @dataclass(frozen=True)
 class Div(Elementwise):
-    """a / b, rounded towards zero for integers. Floats may be multiplied by the rounded reciprocal."""
+    """a / b, rounded towards zero for integers. A library may multiply floats by the rounded reciprocal."""
 
     TYPE: ClassVar[str] = "Div"
 
@@ -194,9 +194,9 @@ class Div(Elementwise):
 @register
 @dataclass(frozen=True)
 class Mod(Elementwise):
-    """The remainder of a / b: of the dividend's sign (fmod), which rounds nothing, or of the divisor's.
+    """The remainder of a / b, with the sign of a (fmod, which rounds nothing) or with the sign of b.
 
-    The latter is fmod, plus b where the signs differ. Made as a − b·⌊a/b⌋ it is not accurate.
+    The second is fmod, plus b where the signs differ. The formula a − b·⌊a/b⌋ is not accurate.
     """
 
     TYPE: ClassVar[str] = "Mod"
@@ -212,10 +212,10 @@ class Mod(Elementwise):
 @register
 @dataclass(frozen=True)
 class Pow(Elementwise):
-    """a^b, of a's type.
+    """a^b, in the type of a.
 
-    A library may multiply for an integer exponent (JAX does), which rounds |b| times at most, or evaluate any
-    power by one function.
+    If the exponent is an integer, a library may multiply (as JAX does), which rounds at most |b| times; or it
+    may compute every power with one function.
     """
 
     TYPE: ClassVar[str] = "Pow"
@@ -336,7 +336,7 @@ for _name, _function in BINARY.items():
 @register
 @dataclass(frozen=True)
 class Equal(Elementwise):
-    """a = b, as a ≥ b and a ≤ b: uncertain where the intervals of both meet."""
+    """a = b, computed as a ≥ b and a ≤ b: uncertain where the intervals of a and b overlap."""
 
     TYPE: ClassVar[str] = "Equal"
 

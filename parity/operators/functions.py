@@ -1,21 +1,22 @@
-"""How accurately libraries evaluate the functions that nobody rounds correctly.
+"""How accurately libraries evaluate functions that no library rounds correctly.
 
 A function's accuracy is stated as |ŷ − y| ≤ 2·ulps·u·|y| + floor·u: a number of units in the last
-place, and an absolute floor for what loses its relative accuracy where it is small (a logistic function
-made of a tanh, or e^x − 1). u is the unit roundoff of the format.
+place, and an absolute floor for a function that loses relative accuracy where its value is small (a
+logistic function computed from a tanh, or e^x − 1). u is the unit roundoff of the format.
 
-Each statement holds for every library that was measured, and is at most four times what the worst of
-them needs: tests/parity/operators/test_functions.py measures again. `source` names that worst one, in
-the same units (ulps, or u where it says so), in float32, over millions of arguments from the smallest to
-the largest: onnxruntime 1.32 (MLAS), PyTorch 2.13 (SLEEF), TensorFlow 2.21 (Eigen), JAX 0.10 (XLA) and
-NumPy 2.4, on a processor with AVX-512. What vendors publish lies inside: the largest errors of the CUDA
-C++ Programming Guide (appendix on mathematical functions, single precision), of HIP's "Math API" and of
-the GNU C library's manual ("Errors in Math Functions": 2 at most). They count from the correctly
-rounded result, so that half an ulp is to be added.
+Each stated accuracy holds for every library that was measured, and is at most four times the error of
+the worst: tests/parity/operators/test_functions.py measures it again. `source` names the worst library
+and its error in the same units (ulps, or u where it says so), in float32, over millions of arguments from
+the smallest to the largest. The measured libraries are onnxruntime 1.32 (MLAS), PyTorch 2.13 (SLEEF),
+TensorFlow 2.21 (Eigen), JAX 0.10 (XLA) and NumPy 2.4, on a processor with AVX-512. The largest errors
+that vendors publish are within the stated accuracies: in the CUDA C++ Programming Guide (appendix on
+mathematical functions, single precision), in HIP's "Math API" and in the GNU C library's manual ("Errors
+in Math Functions": 2 at most). Vendors count from the correctly rounded result, so add half an ulp.
 
-Known to be worse, and not covered: XLA's atanh in float64 (73 ulps near 0.4); PyTorch's Softplus in
-float64, which returns x from x = 20 on, 2e-9 too little; PyTorch's sinh and cosh, which overflow where e^x
-does, at half of the largest number, its Gelu where 2x does, and its HardSwish where 6x does.
+These functions are known to be worse and are not covered: XLA's atanh in float64 (73 ulps near 0.4);
+PyTorch's Softplus in float64, which returns x from x = 20 on and so is 2e-9 too small; PyTorch's sinh and
+cosh, which overflow where e^x does, at half of the largest number; PyTorch's Gelu, which overflows where
+2x does, and its HardSwish, which overflows where 6x does.
 """
 
 import math
@@ -42,18 +43,18 @@ def erfc(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^−x), accurate and without overflow on both sides."""
+    """1 / (1 + e^−x), accurate and without overflow for both signs of x."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, small) / (1 + small)
 
 
 def softplus(x: Array) -> Array:
-    """log(1 + e^x), accurate and without overflow on both sides."""
+    """log(1 + e^x), accurate and without overflow for both signs of x."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 def _mish(x: Array) -> Array:
-    """tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2), divided by e^2x where that is large."""
+    """tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2), both divided by e^2x where x is positive."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, (1 + 2 * small) / (1 + 2 * small * (1 + small)), 1.0) * np.where(
         x >= 0, 1.0, small * (small + 2) / (small * (small + 2) + 2)
@@ -66,7 +67,7 @@ def _tanh_form(x: Array) -> Array:
 
 
 def power(a: Array, b: Array) -> Array:
-    """a^b, evaluated in one way whether b is one number or an array."""
+    """a^b, evaluated in the same way whether b is one number or an array."""
     return np.power(a, np.broadcast_to(b, np.broadcast_shapes(a.shape, b.shape)) + 0.0)
 
 
@@ -80,17 +81,17 @@ ROUNDED = Function(
 
 
 def _not_negative(function: Function) -> Function:
-    """Of what is known not to be negative: an interval that rounding carries below zero ends at zero."""
+    """The function for values that cannot be negative: intervals that reach below zero are cut off there."""
     return replace(function, f=lambda x: function.f(np.maximum(x, 0)))
 
 
 NORM = _not_negative(SQRT)  # of a sum of squares
 LOG_OF_SUM = _not_negative(LOG)  # of a sum of terms that are not negative
-ABOVE = 1 - 2.0**-7  # a lower limit that is rounded to any format is above this part of it
+ABOVE = 1 - 2.0**-7  # a lower limit that is rounded to any format stays above this fraction of it
 
 
 def inverse_root(least: float = 0.0) -> Function:
-    """1/sqrt(x), where x is known to be no less than `least`, up to rounding."""
+    """1/sqrt(x), where x is known to be at least `least`, up to rounding."""
     return Function(
         "1/sqrt",
         lambda x: 1 / np.sqrt(np.maximum(x, least * ABOVE)),
@@ -101,7 +102,7 @@ def inverse_root(least: float = 0.0) -> Function:
 
 
 def reciprocal(least: float = 0.0) -> Function:
-    """1/x, where x is known to be no less than `least`, up to rounding."""
+    """1/x, where x is known to be at least `least`, up to rounding."""
     return Function(
         "1/x",
         lambda x: 1 / np.maximum(x, least * ABOVE),
@@ -112,7 +113,7 @@ def reciprocal(least: float = 0.0) -> Function:
 
 
 def fixed_power(exponent: float) -> Function:
-    """x^exponent of what is not negative."""
+    """x^exponent, where x is known not to be negative."""
     return Function(
         f"x^{exponent:g}",
         lambda x: np.maximum(x, 0) ** exponent,
@@ -123,7 +124,7 @@ def fixed_power(exponent: float) -> Function:
 
 
 def inverse_norm(p: int) -> Function:
-    """1 / total^(1/p) for the sum of powers of a p-norm; 0 for 0."""
+    """1 / total^(1/p), where `total` is the sum of powers of a p-norm; 0 where the sum is 0."""
     return Function(
         f"1/total^(1/{p})",
         lambda total: np.where(total == 0, 0.0, 1 / np.maximum(total, 0) ** (1 / p)),

@@ -12,7 +12,7 @@ from parity.operators.powers import powers, root
 
 @dataclass(frozen=True)
 class _Global(Operator):
-    """What pooling over whole maps shares."""
+    """The base class of pooling over whole maps."""
 
     def terms(self, x: Number) -> int:
         return prod(x.shape[2:])
@@ -27,7 +27,7 @@ class _Global(Operator):
 
     @abstractmethod
     def _reduced(self, x: Number, axes: tuple[int, ...]) -> Number:
-        """Over these axes, which stay with length 1."""
+        """x reduced over these axes, which stay with length 1."""
 
 
 @register

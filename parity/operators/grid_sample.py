@@ -1,4 +1,4 @@
-"""Sampling at places that are themselves computed: GridSample, and AffineGrid, which computes them."""
+"""Sampling at computed places: GridSample, and AffineGrid, which computes the places."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ MODES = {"bilinear": "linear", "bicubic": "cubic"}
 @register
 @dataclass(frozen=True)
 class GridSample(Operator):
-    """x (N, C, ...) at places that a grid (N, out..., d) names: from -1 to 1, the last axis of x first.
+    """x (N, C, ...), sampled at the places of a grid (N, out..., d): from -1 to 1, the last axis of x first.
 
-    Outside x there is zero, its border, or its mirror image. In mode cubic each neighbour is looked up
-    there, as PyTorch and onnxruntime do; ONNX's reference evaluator moves the place itself, which differs
-    at a border.
+    Outside x the values are zero, those of the border, or a mirror image. In mode cubic this applies to
+    each neighbour, as in PyTorch and onnxruntime; ONNX's reference evaluator moves the place itself, which
+    gives other results at a border.
     """
 
     TYPE: ClassVar[str] = "GridSample"
@@ -58,7 +58,7 @@ class GridSample(Operator):
         return self._at(image, tuple(out), channel[:, None], x, grid).reshape(-1)
 
     def _at(self, image: Array, out: Points, channel: Array | None, x: Number, grid: Number) -> Number:
-        """(M, C): these output places in these channels, or all of them."""
+        """(M, C): the output at these places, in these channels or in all of them."""
         if self.mode not in ("nearest", "linear", "cubic"):
             raise Unjudged(f"GridSample in mode {self.mode}")
         if self.padding_mode not in ("zeros", "border", "reflection"):
@@ -84,7 +84,7 @@ class GridSample(Operator):
         return y
 
     def _nearest(self, x: Number, lead: tuple[Array, Array], places: list[Places]) -> Number:
-        """The nearest neighbour, or another one where the place may be closer to that."""
+        """The nearest neighbour; or another one, if the uncertain place may be closer to it."""
         pairs = []
         for one in places:
             index = np.rint(one.of(x))
@@ -96,7 +96,7 @@ class GridSample(Operator):
         return y
 
     def _seen(self, x: Number, lead: tuple[Array, Array], index: list[Array]) -> Number:
-        """(M, C, T...): x at these neighbours, (M, T) on each axis; the padding where they are outside."""
+        """(M, C, T...): x at these neighbours, (M, T) for each axis; padding where a neighbour is outside."""
         d = len(index)
         inside, where = np.ones((1,) * (d + 2), bool), []
         for k, one in enumerate(index):
@@ -119,9 +119,9 @@ class GridSample(Operator):
         middle = (size - 1) / 2
         exact = at * half + middle
         plain = np.multiply(few + 1, half, dtype=form) - np.asarray(half - middle, form)
-        # Either of g·h + m and (g + 1)·h − (h − m), and the distance to a neighbour; each operation rounds.
+        # Either g·h + m or (g + 1)·h − (h − m), and then the distance to a neighbour: each operation rounds.
         error = u * (np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact) + 1)
-        error = error + U64 * (np.abs(at) * half + 2 * np.abs(exact) + 1)  # and so did ours
+        error = error + U64 * (np.abs(at) * half + 2 * np.abs(exact) + 1)  # `exact` is rounded too
         if isinstance(g, Bounded) and g.error is not None:
             error = error + g.error * half
         if not np.isfinite(exact).all():
@@ -137,7 +137,7 @@ class GridSample(Operator):
         return Places(exact, error, plain)
 
     def _reflected(self, place: Array, size: int) -> Array:
-        """Mirrored at both ends as often as needed."""
+        """The place, mirrored at both ends until it lies inside."""
         low, high = (0.0, size - 1.0) if self.align_corners else (-0.5, size - 0.5)
         span = high - low
         if span == 0:

@@ -1,9 +1,9 @@
 """Interpolation between the neighbours of a place on an axis: what Resize and GridSample have in common.
 
-Implementations compute the place c of each output value in float32, so that it is off by some δ, which
-grows with c. A weight is then off by δ too, but not on its own: all weights move together, and the value
-moves by δ times the slope there, which is small where neighbours are alike. The formulas here therefore
-take the weights at the exact place and add the slope times δ.
+Implementations compute the place c of each output value in float32, so it has an error δ, which grows
+with c. Each weight then has an error of δ too, but these errors depend on each other: all weights change
+together, and the value changes by δ times its slope, which is small where neighbours have similar values.
+The formulas here therefore use the weights at the exact place and add the slope times δ.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from parity.arithmetic import Array, Integers, Looped, Number
 from parity.arithmetic.number import Move
 
-BLOCK = 64  # output places for which one dense matrix of weights is laid out
+BLOCK = 64  # output places that share one dense matrix of weights
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Places:
     """Where M output values lie on one axis of the input, counted from its first value.
 
     Attributes:
-        value: (M,), in float64.
-        error: (M,), how far an implementation's place may be from it.
-        plain: (M,), as a plain loop computes it.
+        value: (M,), the exact places in float64.
+        error: (M,), how far an implementation's place may be from the exact one.
+        plain: (M,), the places that a plain loop computes.
     """
 
     value: Array
@@ -37,18 +37,18 @@ class Places:
         return self.plain.astype(np.float64) if isinstance(x, Looped) else self.value
 
     def uncertainty(self, x: Number) -> Array | None:
-        """The errors, where x's arithmetic counts them and there are any."""
+        """The errors; None if all are zero, or if x's arithmetic does not count errors."""
         return None if isinstance(x, Looped) or not self.error.any() else self.error
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """How much a neighbour counts, by its distance.
+    """The weight of a neighbour as a function of its distance.
 
     Attributes:
-        reach: the distance from which on it does not.
-        weight: the function, as a formula of the distance; and how far that may be off, None: not at all.
-        slope: its derivative.
+        reach: the distance from which on the weight is zero.
+        weight: the function. Its arguments are the distance and the error of the distance, if any.
+        slope: the derivative of the weight.
         curvature: the largest |second derivative|, apart from kinks.
         jump: by how much the derivative falls at distance 0; at distance 1 it rises by half of that.
     """
@@ -65,7 +65,7 @@ def _triangle(distance: Number, off: Array | None) -> Number:
 
 
 def _triangle_slope(s: Array) -> Array:
-    """At a kink the mean of both sides, from which either is as far as the other."""
+    """The slope; at a kink, the mean of the slopes on both sides, which is equally far from both."""
     return -np.sign(s) * np.where(abs(s) < 1, 1.0, np.where(abs(s) == 1, 0.5, 0.0))
 
 
@@ -76,7 +76,7 @@ def cubic(a: float) -> Kernel:
     """Keys' cubic convolution (R. Keys, 1981, equation 4); a is -0.75 in PyTorch, -0.5 in Pillow."""
 
     def weight(distance: Number, off: Array | None) -> Number:
-        """Where the distance may lie on either side of 1 or 2, the pieces agree, but round differently."""
+        """The weight. At distances 1 and 2 the pieces agree, but round differently: the bound covers both."""
         s = abs(distance)
         near = (s * (a + 2) - (a + 3)) * s * s + 1
         far = ((s * a - 5 * a) * s + 8 * a) * s - 4 * a
@@ -96,21 +96,21 @@ def cubic(a: float) -> Kernel:
 
 
 def _piece(size: Array) -> Array:
-    """Of the cubic kernel at this distance."""
+    """The number of the piece of the cubic kernel that applies at this distance."""
     return np.where(size <= 1, 0, np.where(size < 2, 1, 2))
 
 
 @dataclass(frozen=True)
 class Taps:
-    """Which neighbours each of M output values is made of, and how much each counts.
+    """The neighbours that each of M output values is computed from, and their weights.
 
     Attributes:
-        index: (M, T), their positions; some lie outside the axis.
+        index: (M, T), positions of the neighbours; some lie outside the axis.
         weights: (M, T).
-        slopes: (M, T), derivatives of the weights by the place.
-        error: (M,), how far the place is uncertain; None where it is not.
-        turns: (M, T), how the slopes change where a place may lie beyond a kink; None: nowhere.
-        products: roundings that a sum over them stands for.
+        slopes: (M, T), derivatives of the weights with respect to the place.
+        error: (M,), the error of the place; None if there is none.
+        turns: (M, T), how the slopes change if a place may lie beyond a kink; None if no place may.
+        products: number of products that the bound of a sum over the neighbours counts.
     """
 
     index: Array
@@ -121,20 +121,20 @@ class Taps:
     products: int
 
     def at(self, rows: Array) -> "Taps":
-        """Of some of the output values."""
+        """The neighbours of some of the output values."""
         error = None if self.error is None else self.error[rows]
         weights = self.weights.move(lambda a: a[rows])
         turns = None if self.turns is None else self.turns[rows]
         return Taps(self.index[rows], weights, self.slopes[rows], error, turns, self.products)
 
     def contract(self, seen: Number) -> Number:
-        """(M, K, T), K sets of neighbours of each output value, to (M, K)."""
+        """Interpolate (M, K, T), K sets of neighbours of each output value, to (M, K)."""
         column = self.weights.move(lambda a: a[:, :, None])
         error = None if self.error is None else self.error[:, None, None]
         return self._sum(seen, column, lambda a: a[:, :, None], error).move(lambda a: a[:, :, 0])
 
     def along(self, x: Number) -> Number:
-        """(..., n), along the last axis, to (..., M); beyond its ends the first and the last value go on."""
+        """Interpolate (..., n) along the last axis to (..., M); beyond its ends, the end values repeat."""
         size, lead = x.shape[-1], x.shape[:-1]
         before, after = max(0, -int(self.index.min())), max(0, int(self.index.max()) - size + 1)
         rows = x.wide().move(lambda a: np.pad(a.reshape(-1, size), ((0, 0), (before, after)), "edge"))
@@ -179,12 +179,12 @@ def taps(
     """The neighbours of these places, weighted by a kernel.
 
     Args:
-        x: what is interpolated; says which arithmetic the weights are in.
-        places: of the output values.
-        kernel: by which neighbours count.
-        stretch: makes the kernel wider, so that downscaling averages over what it skips.
-        products: roundings that a sum stands for; by default those of a sum over the kernel.
-        whole: whether all weights stay, so that they turn together at a kink.
+        x: the values to interpolate; the weights are in the same arithmetic.
+        places: where the output values lie.
+        kernel: gives the weight of each neighbour.
+        stretch: factor that makes the kernel wider, so that downscaling averages over values in between.
+        products: number of products that the bound of a sum counts; by default those of the kernel.
+        whole: whether the weights are used as they are, so that they change together at a kink.
     """
     reach = ceil(kernel.reach * stretch)
     place, error, turns = places.of(x), places.uncertainty(x), None
@@ -211,7 +211,7 @@ def taps(
 
 
 def normalised(taps: Taps, size: int, exclude_outside: bool) -> Taps:
-    """Weights divided by their sum; those outside an axis of this size can be left out before.
+    """The taps with weights divided by their sum; weights outside an axis of this size can be left out first.
 
     The taps must come from `taps` with `whole` false.
     """
@@ -225,14 +225,14 @@ def normalised(taps: Taps, size: int, exclude_outside: bool) -> Taps:
 
 
 def choose(which: Array, *options: Number) -> Number:
-    """Each value from the option of this number; all have the shape of `which`."""
+    """Each value from the option with the number in `which`; all options have the shape of `which`."""
     stacked = [one.move(lambda a: a[None]) for one in options]
     joined = stacked[0].join(stacked[1:], 0)
     return joined.move(lambda a: np.take_along_axis(a, which[None], 0)[0])
 
 
 def own(x: Number) -> Array:
-    """The values that an arithmetic has computed, by which a formula decides between cases."""
+    """The computed values of x, with which a formula decides between cases."""
     if isinstance(x, Integers):
         return np.ldexp(x.units.astype(np.float64), x.exponent)
     return x.value  # type: ignore[attr-defined]

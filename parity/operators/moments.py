@@ -1,9 +1,9 @@
-"""What normalizations share: moments of rows, each computed once, and the ways in which they are computed.
+"""What normalizations share: the moments of rows, and the ways in which libraries compute them.
 
 A variance is computed as the mean of squared deviations, or as E[x²] − E[x]², which is less accurate by the
-factor 1 + mean²/variance; Welford's updates lie between both, inside the bound of the first. What follows is
-(x − mean)·s + b or x·s + (b − mean·s). All of these are in use, and each is a form of an operator. As it is
-read from a file, an operator is computed in any of these ways: its bound is the largest of theirs.
+factor 1 + mean²/variance; Welford's updates lie between both, inside the bound of the first. The result is
+then (x − mean)·s + b or x·s + (b − mean·s). Libraries use all of these, and each is a form of an operator. An
+operator that is read from a file may be computed in any of these ways: its bound is the largest of theirs.
 """
 
 from abc import abstractmethod
@@ -18,17 +18,17 @@ from parity.arithmetic import Array, Number
 from parity.operators.functions import inverse_root
 from parity.operators.operator import Operator, Points, at
 
-LARGEST = 2**20  # values that are normalized at once
+LARGEST = 2**20  # number of values that are normalized at once
 Moments = tuple[Number, ...]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a variance and a standardized value are computed; None: in any way.
+    """How a variance and a standardized value are computed; None means in any way.
 
     Attributes:
-        one_pass: the variance as E[x²] − E[x]².
-        shifted: the value as x·s + (b − mean·s).
+        one_pass: whether the variance is computed as E[x²] − E[x]².
+        shifted: whether the value is computed as x·s + (b − mean·s).
     """
 
     one_pass: bool | None = None
@@ -50,7 +50,7 @@ WAYS = (Way(False, False), Way(False, True), Way(True, False), Way(True, True))
 def stated(x: Number, value: float) -> Number | float:
     """An attribute, in the arithmetic of x. A file holds it in float32, a framework perhaps in float64.
 
-    Few digits (1, 0.75) are the same in every format; others are rounded once.
+    A number with few digits (1, 0.75) is the same in every format; other numbers are rounded once.
     """
     mantissa, _ = frexp(value)
     if (mantissa * 2**8).is_integer():
@@ -59,12 +59,12 @@ def stated(x: Number, value: float) -> Number | float:
 
 
 def either(one: Number, other: Number) -> Number:
-    """A value that is computed in one of two ways: the larger bound of both."""
+    """A value that is computed in one of two ways, with the larger of the two bounds."""
     return one.maximum(other)
 
 
 def variance(x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool | None) -> Number:
-    """Of all values over these axes, divided by their number; never negative."""
+    """The variance over these axes: the sum is divided by the number of values; never negative."""
     if one_pass is None:
         return either(variance(x, mean, axes, False), variance(x, mean, axes, True))
     if one_pass:
@@ -78,8 +78,8 @@ def inverse_deviation(
 ) -> Number:
     """1 / sqrt(variance + ε).
 
-    It is no more than 1 / sqrt(ε), except where the variance is E[x²] − E[x]²: not all libraries clip that at
-    zero, so that where it may come out negative every result is possible.
+    It is at most 1 / sqrt(ε), except where the variance is computed as E[x²] − E[x]²: not all libraries clip
+    this difference at zero, so any result is possible where the difference may be negative.
     """
     if one_pass is None:
         ways = (inverse_deviation(x, mean, axes, epsilon, way) for way in (False, True))
@@ -102,9 +102,9 @@ def standardized(
 
 @dataclass(frozen=True)
 class Rowwise(Operator):
-    """Each value is brought on by moments of the row that it lies in: of all values over some axes.
+    """An operator that normalizes each value with the moments of its row: of all values over some axes.
 
-    Axes are those of a view of the input. Scale and bias are brought to a shape that broadcasts to it.
+    The axes are those of a view of the input. Scale and bias get a shape that broadcasts to this view.
     """
 
     def view(self, x: Number) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ class Rowwise(Operator):
 
     @abstractmethod
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
-        """Of each row: the axes stay, with length 1."""
+        """The moments of each row: the axes stay, with length 1."""
 
     @abstractmethod
     def result(self, x: Number, moments: Moments, scale: Number | None, bias: Number | None) -> Number:
@@ -135,7 +135,7 @@ class Rowwise(Operator):
         return Rowwise.terms(self, x)
 
     def gathered(self, *inputs: Any) -> int:
-        return 1  # a sample lays out each row once, and few rows at a time
+        return 1  # a sample copies each row once, and only a few rows at a time
 
     def evaluate(self, *inputs: Any) -> Number | tuple[Number, ...]:
         return self.outputs(*inputs)[0]
@@ -172,7 +172,7 @@ class Rowwise(Operator):
         return self.result(x.move(lambda a: a[points]), self._moments_at(inner, x), scale, bias)
 
     def _moments_at(self, points: Points, x: Number) -> Moments:
-        """(M,) each: at points of the view, from the rows that they lie in."""
+        """(M,) each: the moments of the rows in which these points of the view lie."""
         view, axes = self.view(x), self.row_axes(x)
         outer = [axis for axis in range(len(view)) if axis not in axes]
         sizes = [view[axis] for axis in outer]
@@ -190,12 +190,12 @@ class Rowwise(Operator):
 
 
 def _rows(a: Array, view: tuple[int, ...], order: tuple[int, ...], index: Any, length: int) -> Array:
-    """(rows, length): of an array's view, those rows that `index` names on the first axes of `order`."""
+    """(rows, length): the rows of an array's view at `index` on the first axes of `order`."""
     return a.reshape(view).transpose(order)[index].reshape(-1, length)
 
 
 def _cut(x: Number | None, axis: int, ndim: int, start: int, stop: int) -> Number | None:
-    """A part of x along an axis of the shape that it broadcasts to, which has `ndim` axes."""
+    """A part of x along an axis, which is counted in the shape that x broadcasts to, with `ndim` axes."""
     if x is None:
         return None
     own = axis - (ndim - x.ndim)
@@ -206,10 +206,10 @@ def _cut(x: Number | None, axis: int, ndim: int, start: int, stop: int) -> Numbe
 
 @dataclass(frozen=True)
 class Formed(Rowwise):
-    """What standardizes in one of several ways.
+    """An operator that standardizes values in one of several ways.
 
     Attributes:
-        form: in which.
+        form: which way; by default any.
     """
 
     OWN: ClassVar[tuple[str, ...]] = ("form",)

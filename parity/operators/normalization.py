@@ -27,14 +27,14 @@ LEAST = 1e-9  # what MeanVarianceNormalization adds to a standard deviation
 
 
 def _by_channel(parameter: Number, ndim: int) -> Number:
-    """(C,) as axis 1 of so many axes."""
+    """(C,) reshaped to lie on axis 1 of `ndim` axes."""
     return parameter.reshape(-1, *(1,) * (ndim - 2))
 
 
 @register
 @dataclass(frozen=True)
 class InstanceNormalization(Standardization):
-    """Over each map of each image. Scale and bias are one for each channel."""
+    """Normalization over each map of each image, with one scale and one bias for each channel."""
 
     TYPE: ClassVar[str] = "InstanceNormalization"
 
@@ -48,12 +48,15 @@ class InstanceNormalization(Standardization):
 @register
 @dataclass(frozen=True)
 class GroupNormalization(Standardization):
-    """Over all maps of a group of channels. Scale and bias: one a channel, before opset 21 one a group."""
+    """Normalization over all maps of a group of channels.
+
+    There is one scale and one bias for each channel; before opset 21, for each group.
+    """
 
     TYPE: ClassVar[str] = "GroupNormalization"
 
     num_groups: int = 1
-    stash_type: int = 1  # the format in which moments are computed: never a shorter one than the input's
+    stash_type: int = 1  # the format of the moments, which is never shorter than the input's
 
     def view(self, x: Number) -> tuple[int, ...]:
         return (x.shape[0], self.num_groups, x.shape[1] // self.num_groups, *x.shape[2:])
@@ -68,7 +71,7 @@ class GroupNormalization(Standardization):
 @register
 @dataclass(frozen=True)
 class LayerNormalization(Standardization):
-    """Over all axes from `axis` on. Also returns the mean and 1 / sqrt(variance + ε)."""
+    """Normalization over all axes from `axis` on. Also returns the mean and 1 / sqrt(variance + ε)."""
 
     TYPE: ClassVar[str] = "LayerNormalization"
 
@@ -107,7 +110,7 @@ class RMSNormalization(Rowwise):
 @register
 @dataclass(frozen=True)
 class LpNormalization(Rowwise):
-    """x divided by its p-norm along one axis; 0 where that is 0."""
+    """x divided by its p-norm along one axis; 0 where the norm is 0."""
 
     TYPE: ClassVar[str] = "LpNormalization"
 
@@ -145,23 +148,23 @@ class MeanVarianceNormalization(Formed):
     def _inverse(self, x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool) -> Number:
         deviation = variance(x, mean, axes, one_pass).apply(NORM)
         least = np.full((1,) * x.ndim, LEAST)
-        added = x.like(least, least)  # as uncertain as it is large: onnxruntime leaves it out
+        added = x.like(least, least)  # its error equals its value, because onnxruntime leaves it out
         return (deviation + added).apply(reciprocal(0.0 if one_pass else LEAST))
 
 
 @register
 @dataclass(frozen=True)
 class BatchNormalization(Standardization):
-    """Over batch and maps of each channel; without `training_mode` by a mean and a variance that are given.
+    """Normalization of each channel over batch and maps. Mean and variance are inputs, except in training.
 
-    With it, the running mean and variance are returned too: momentum · old + (1 − momentum) · new. The new
-    variance is divided by the number of values, not by one less.
+    With `training_mode`, the running mean and variance are returned too: momentum · old + (1 − momentum) ·
+    new. The new variance is a sum that is divided by the number of values n, not by n − 1.
     """
 
     TYPE: ClassVar[str] = "BatchNormalization"
 
     momentum: float = 0.9
-    spatial: int = 1  # until opset 8; 0: a mean, variance, scale and bias for each value of an image
+    spatial: int = 1  # until opset 8; 0 means a mean, variance, scale and bias for each value of an image
     training_mode: int = 0
 
     def with_outputs(self, count: int) -> Operator:
@@ -214,12 +217,12 @@ class BatchNormalization(Standardization):
 class LRN(Operator):
     """x / (bias + alpha/size · Σx²)^beta, the sum over `size` neighbouring channels.
 
-    The kernels of Caffe and onnxruntime keep a running sum, to which one channel is added and from which
-    another is taken at each step: its error grows with the number of channels. TensorFlow's takes the
-    power by exponential and logarithm, whose error grows with the sum; all others stay inside that bound.
+    The kernels of Caffe and onnxruntime keep a running sum: each step adds one channel and subtracts
+    another, so the error grows with the number of channels. TensorFlow's kernel computes the power with exp
+    and log, whose error grows with the sum; all other kernels stay within that bound.
 
     Attributes:
-        form: "window" where each window is summed up by itself, "running" for a running sum; "": any.
+        form: "window" if each window is summed by itself, "running" for a running sum, "" for either.
     """
 
     TYPE: ClassVar[str] = "LRN"

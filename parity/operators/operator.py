@@ -1,4 +1,4 @@
-"""What an operator is: its function stated once, for every arithmetic, and all else that is known of it."""
+"""The base class of operators: a function written once for every arithmetic, and what is known about it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.errors import Unjudged
 
-Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index makes them
+Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index returns them
 Inputs = Sequence[Number | None]  # None: an optional input that is not given
 
 
 @dataclass(frozen=True)
 class Operator(ABC):
-    """One operator. Its fields are its attributes, named and defaulting as in the ONNX standard."""
+    """One operator. Its fields are its attributes, with the names and defaults of the ONNX standard."""
 
     TYPE: ClassVar[str]  # "Conv"
-    # For attributes that change no value (a hint for training): name and why they may be ignored.
+    # Attributes that change no value (a hint for training, say): the name, and why it may be ignored.
     IGNORED: ClassVar[Mapping[str, str]] = {}
-    OWN: ClassVar[tuple[str, ...]] = ()  # fields that are no attributes of the standard
-    # Whether some implementation loses a NaN: in a comparison, or where it leaves out a product with zero.
+    OWN: ClassVar[tuple[str, ...]] = ()  # fields that are not attributes in the standard
+    # Whether some implementations lose a NaN: in a comparison, or because they skip products with zero.
     LOSES_NAN: ClassVar[bool] = False
 
     @classmethod
@@ -31,12 +31,12 @@ class Operator(ABC):
         """The operator of an ONNX node.
 
         Args:
-            attributes: those given, as Python values: numbers, strings, tuples, arrays.
-            opset: version of the standard that the graph keeps to.
-            inputs: how many the node has.
+            attributes: those of the node, as Python values: numbers, strings, tuples, arrays.
+            opset: version of the standard that the graph uses.
+            inputs: number of the node's inputs.
 
         Raises:
-            Unjudged: an attribute is none of this operator's.
+            Unjudged: the operator has no attribute of this name.
         """
         known = {field.name for field in fields(cls)} - set(cls.OWN)
         given = {name: value for name, value in attributes.items() if name not in cls.IGNORED}
@@ -45,10 +45,10 @@ class Operator(ABC):
         return cls(**given)
 
     def with_outputs(self, count: int) -> "Operator":
-        """The operator of a node with so many outputs.
+        """The operator of a node with this number of outputs.
 
         Raises:
-            Unjudged: their number changes what it means, in a way that is not known here.
+            Unjudged: the number changes the operator's meaning, and that meaning is not known here.
         """
         return self
 
@@ -61,23 +61,23 @@ class Operator(ABC):
         """
 
     def sample(self, points: Points, *inputs: Any) -> Number:
-        """(M,): the first output at M points, if possible at a cost that does not grow with its size."""
+        """(M,): the first output at M points; if possible, the cost does not grow with the output's size."""
         first = self.evaluate(*inputs)
         whole = first[0] if isinstance(first, tuple) else first
         return whole.move(lambda a: a[points])
 
     def terms(self, *inputs: Any) -> int:
-        """How many input values one output value is made of, about: what a sample of one value costs."""
+        """About how many input values one output value is computed from: the cost of sampling one value."""
         return 1
 
     def gathered(self, *inputs: Any) -> int:
-        """How many input values a sample of one value lays out: its terms, unless points share them."""
+        """How many input values a sample copies for one value: its terms, unless the points share them."""
         return self.terms(*inputs)
 
     def few_points(self, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
         """At most `count` random points of an output of this shape, for comparing the errors of a tensor.
 
-        They may be chosen so that `sample` is cheap there: rows and columns of a product are laid out once.
+        An operator may choose points at which `sample` is cheap because they share rows and columns.
         """
         return random_points(rng, shape, count)
 
@@ -94,26 +94,26 @@ class Operator(ABC):
         return not self.LOSES_NAN or finite(*inputs)
 
     def forms(self) -> tuple["Operator", ...]:
-        """All right ways to evaluate it whose bounds differ, from the tightest to the widest.
+        """All correct ways to evaluate the operator that have different bounds, the tightest bound first.
 
-        An operator as it is read from a file is the widest, so that its bound holds where no form is tried.
+        An operator that is read from a file has the widest bound, which holds for every form.
         """
         return (self,)
 
     @property
     def form_name(self) -> str:
-        """What distinguishes this form from others; "" where there is only one."""
+        """What distinguishes this form from the others; "" if there is only one."""
         return ""
 
     def beside(self, recorded: Mapping[int, Array]) -> "Operator":
-        """The operator, where a candidate recorded these of its outputs, by position.
+        """The operator for a candidate that recorded these of its outputs, by position.
 
-        An operator that computes values from its own earlier ones takes those from the record.
+        An operator that computes values from its own earlier values takes the earlier ones from the record.
         """
         return self
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
-        """The cotangent of input number `which`, for that of the first output.
+        """The cotangent of input number `which`, computed from the cotangent of the first output.
 
         Raises:
             Unjudged: no backward pass is known.
@@ -132,7 +132,7 @@ def register(cls: type[Kind]) -> type[Kind]:
 
 
 class Elementwise(Operator):
-    """Each output value depends on one value of each input, which are broadcast against one another."""
+    """Each output value depends on one value of each input; the inputs are broadcast against one another."""
 
     def sample(self, points: Points, *inputs: Any) -> Number:
         shape = np.broadcast_shapes(*(x.shape for x in inputs if x is not None))
@@ -141,14 +141,14 @@ class Elementwise(Operator):
 
 
 def random_points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:
-    """So many points of an array of this shape, each independent of the others."""
+    """`count` points of an array of this shape, drawn independently of each other."""
     return tuple(rng.integers(0, size, count) for size in shape)
 
 
 def grid_points(rng: np.random.Generator, shape: tuple[int, ...], count: int, axis: int) -> Points:
-    """At most `count` points of an array: some places along an axis, each with the same places on the others.
+    """At most `count` points: random places on `axis`, each combined with the same places on the other axes.
 
-    Errors at these points are as independent as at any others: no two are sums of the same products.
+    Errors at these points are as independent as at other points: no two values sum the same products.
     """
     others = prod(shape) // max(shape[axis], 1)
     along = min(shape[axis], max(round(count**0.5), count // max(others, 1)))
@@ -174,28 +174,28 @@ def rows(x: Number, axes: Sequence[int], places: Sequence[Array]) -> Number:
 
 
 def summed_to(x: Number, shape: tuple[int, ...]) -> Number:
-    """x, summed over the axes along which an array of this shape was broadcast to it."""
+    """x, summed over the axes along which an array of this shape was broadcast to the shape of x."""
     own = (1,) * (x.ndim - len(shape)) + shape
     axes = tuple(axis for axis, size in enumerate(own) if size == 1 and x.shape[axis] != 1)
     return (x.sum(axes) if axes else x).reshape(*shape)
 
 
 def finite(*inputs: Number | None) -> bool:
-    """Whether they hold neither NaN nor infinity."""
+    """Whether the inputs hold neither NaN nor infinity."""
     known = (x.comparable for x in inputs if x is not None)
     return all(a.dtype.kind in "biuSUO" or bool(np.isfinite(a).all()) for a in known)
 
 
 def unsure_of(infinite: Array, y: Number) -> Number:
-    """y, of which nothing is known where an infinity was put in: some make ∞ − ∞ or 0 · ∞ of it."""
+    """y, but any value is right where the input is `infinite`: some libraries compute ∞ − ∞ or 0 · ∞."""
     return y.either(y.move(lambda a: np.where(infinite, np.nan, a))) if infinite.any() else y
 
 
 def plain_values(x: Number, what: str) -> Array:
-    """The values of an input that decides about positions (indices, shapes), which must be known exactly.
+    """The values of an input that states positions (indices, shapes) and so must be known exactly.
 
     Raises:
-        Unjudged: the candidate's own values of it are not known.
+        Unjudged: the candidate's own values of this input are not known.
     """
     if isinstance(x, Bounded) and x.error is not None and x.error.any():
         raise Unjudged(f"{what} that was not recorded")

@@ -1,8 +1,8 @@
-"""Pooling: the maximum, the mean or the p-norm of what a window sees.
+"""Pooling: the maximum, the mean or the p-norm of the values in a window.
 
-A window that sticks out of the input (padding, `ceil_mode`) sees the values that are there. A mean is divided
-by their number; with `count_include_pad` the padding counts too, but never what lies beyond it, where
-`ceil_mode` lets a window end.
+A window that sticks out of the input (padding, `ceil_mode`) sees only the values inside. A mean is divided by
+their number. With `count_include_pad` the padding counts too, but never the places beyond the padding, which
+a window may reach with `ceil_mode`.
 """
 
 from abc import abstractmethod
@@ -26,9 +26,9 @@ class Seen:
     """What windows see of a map: three arrays (K, ...), for each of a window's K values and each window.
 
     Attributes:
-        places: in the flattened map; outside of it, that of a value inside that the window also sees.
-        inside: false where the window sticks out.
-        counted: in the map or its padding, not beyond.
+        places: indices in the flattened map; for a value outside, that of a value inside in the same window.
+        inside: false where the window sticks out of the map.
+        counted: true in the map and its padding, false beyond.
     """
 
     places: Array
@@ -36,7 +36,7 @@ class Seen:
     counted: Array
 
     def count(self, padding: bool) -> Array:
-        """How many values of each window there are, or with those of the padding."""
+        """How many values of each window lie in the map; with `padding`, in the map or its padding."""
         return (self.counted if padding else self.inside).sum(axis=0)
 
 
@@ -45,8 +45,8 @@ def seen(sliding: Window, shape: tuple[int, ...], positions: Points) -> Seen:
 
     Args:
         sliding: the window.
-        shape: (H, W), for each spatial axis.
-        positions: of the windows on each axis: arrays that broadcast against one another.
+        shape: the size of each spatial axis: (H, W), say.
+        positions: those of the windows on each axis: arrays that broadcast against one another.
 
     Raises:
         Unjudged: a window sees nothing of the map.
@@ -88,7 +88,7 @@ def _windows(a: Array, seen: Seen) -> Array:
 
 @dataclass(frozen=True)
 class _Pool(Operator):
-    """What every pooling with a window shares."""
+    """The base class of pooling with a window."""
 
     auto_pad: str = "NOTSET"
     ceil_mode: int = 0
@@ -112,7 +112,7 @@ class _Pool(Operator):
         return self._values(x)
 
     def _values(self, x: Number) -> Number:
-        """The first output, in bands along the first spatial axis: what their windows see stays small."""
+        """The first output, computed in bands along the first spatial axis to limit the memory of windows."""
         sliding, d = self.window(x), x.ndim - 2
         if self.positions(x) == sliding.out_shape(x.shape[2:]) and not any(sliding.before + sliding.after):
             views = x.move(sliding.patches)  # no window sticks out: nothing is copied
@@ -137,15 +137,15 @@ class _Pool(Operator):
 
     @abstractmethod
     def _over(self, values: Number, axes: tuple[int, ...]) -> Number:
-        """One value for each window, over the axes that hold what it sees, which stay with length 1."""
+        """One value for each window: `axes` hold the window's values, and stay with length 1."""
 
     @abstractmethod
     def _pooled(self, values: Number, seen: Seen) -> Number:
         """One value for each window.
 
         Args:
-            values: (..., K, windows...), what they see.
-            seen: (K, windows...), where it lies.
+            values: (..., K, windows...), the values that the windows see.
+            seen: (K, windows...), where these values lie.
         """
 
 
@@ -163,7 +163,7 @@ def _dropped(x: Number, axis: int) -> Number:
 @register
 @dataclass(frozen=True)
 class MaxPool(_Pool):
-    """The largest value of each window, and where it lies: the first of several in row order."""
+    """The largest value of each window, and its index: of equal values, the first in row order."""
 
     TYPE: ClassVar[str] = "MaxPool"
     LOSES_NAN: ClassVar[bool] = True
@@ -182,14 +182,17 @@ class MaxPool(_Pool):
         y = values.max(axes)
         if y.comparable.min(initial=0) > -np.inf:
             return y
-        return unsure_of(np.isneginf(y.comparable), y)  # some start from the lowest number
+        return unsure_of(np.isneginf(y.comparable), y)  # some libraries start from the lowest finite number
 
     def _pooled(self, values: Number, seen: Seen) -> Number:
         axis = values.ndim - seen.inside.ndim
         return _dropped(self._over(values, (axis,)), axis)
 
     def _indices(self, x: Number) -> Number:
-        """Where each window's largest value lies in the flattened tensor; off as far as another may be it."""
+        """The index of each window's largest value in the flattened tensor.
+
+        Its error is the distance to the farthest value that may be the largest, too.
+        """
         maps = np.arange(prod(x.shape[:2])).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)) * prod(x.shape[2:])
         parts, errors = [], []
         for those in self._bands(x):
@@ -214,10 +217,10 @@ class MaxPool(_Pool):
         return np.ravel_multi_index(np.unravel_index(places, shape), shape, order="F")
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
-        """Each window's cotangent goes to its largest value, the first of several in row order.
+        """Each window's cotangent goes to its largest value: of equal values, to the first in row order.
 
-        Where the input has errors, its winners are those of its values: whether they are decided is another
-        question.
+        If the input has errors, the largest computed value is taken; this method does not check whether
+        another value may be the largest.
         """
         (x,) = inputs
         assert x is not None
@@ -241,13 +244,13 @@ class MaxPool(_Pool):
 
 
 def _winner(values: Array, seen: Seen) -> Array:
-    """(N, C, windows...): which of the K values (N, C, K, windows...) is the first largest one inside."""
+    """(N, C, windows...): which of the K values (N, C, K, windows...) is the first largest value inside."""
     largest = (values == values.max(axis=2, keepdims=True)) | np.isnan(values)
     return (largest & seen.inside).argmax(axis=2)
 
 
 def _possible(x: Bounded, seen: Seen) -> Array:
-    """Which of the K values may be the largest, given how far each can be off."""
+    """Which of the K values may be the largest, given their errors."""
     value, error = (_windows(one, seen) for one in (x.value, x.bound))
     with np.errstate(invalid="ignore"):
         lowest = (value - error).max(axis=2, keepdims=True)
@@ -259,10 +262,10 @@ def _all_seen(pool: _Pool, x: Number) -> Seen:
 
 
 def apart(sliding: Window) -> list[Array]:
-    """Numbers of a window's K values, in groups of which no two windows' values meet in one place.
+    """The numbers of a window's K values, in groups within which no two windows have a place in common.
 
-    Taps i and k of two windows meet only where (i − k)·dilation is a multiple of the stride, so only where i
-    and k are a multiple of stride / gcd(stride, dilation) apart.
+    Value i of a window and value k of another can lie in the same place only if (i − k)·dilation is a
+    multiple of the stride, so only if i − k is a multiple of stride / gcd(stride, dilation).
     """
     steps = [s // gcd(s, e) for s, e in zip(sliding.strides, sliding.dilations, strict=True)]
     near = np.ix_(*(np.arange(k) // step for k, step in zip(sliding.kernel, steps, strict=True)))
@@ -338,7 +341,7 @@ class LpPool(_Pool):
     """The p-norm of each window: (Σ|x|^p)^(1/p).
 
     PyTorch takes the mean of the powers and multiplies it by the size of the window, which rounds more often.
-    So does this formula.
+    This formula does the same.
     """
 
     TYPE: ClassVar[str] = "LpPool"

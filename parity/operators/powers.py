@@ -1,6 +1,6 @@
 """Powers, roots and norms of values that are not negative.
 
-An interval that rounding carries below zero ends at zero: no sum of squares is negative.
+An interval that reaches below zero through rounding is cut off at zero: no sum of squares is negative.
 """
 
 from parity.arithmetic import Number
@@ -9,7 +9,7 @@ from parity.operators.functions import EXP, LOG_OF_SUM, NORM, fixed_power
 
 
 def power_by_logarithm(x: Number, exponent: Number | float) -> Number:
-    """x^exponent as exp(exponent · log x), whose error grows with the logarithm; Eigen computes it so."""
+    """x^exponent as exp(exponent · log x), as Eigen computes it; the error grows with the logarithm."""
     return (x.apply(LOG_OF_SUM) * exponent).apply(EXP)
 
 
@@ -17,7 +17,7 @@ def powers(x: Number, p: int) -> Number:
     """|x|^p, the terms of a p-norm.
 
     Raises:
-        Unjudged: p is below 1, so that this makes no norm.
+        Unjudged: p is below 1, which gives no norm.
     """
     if p < 1:
         raise Unjudged(f"a norm of order {p}")

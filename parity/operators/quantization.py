@@ -1,7 +1,7 @@
-"""Floats as small integers: sums of integers are exact, and one rescaling with its roundings follows.
+"""Floats as small integers: sums of integers are exact, and are then scaled, which rounds.
 
-What is rounded to an integer after that may fall on either side of a tie: where its error reaches over one,
-the integer may be off by 1. No right runtime is accused, and any other value is.
+The scaled value is rounded to an integer. If its error reaches across a tie, the integer may be off by 1.
+So every value that a correct runtime can return is accepted, and no other value.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,18 +18,18 @@ from parity.operators.element_types import UINT8, element_type
 from parity.operators.operator import Operator, Points, at, register
 
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
-ACCUMULATED = FLOAT32.dtype  # of sums, rounded to it above 2^24, whatever the format of the scales
+ACCUMULATED = FLOAT32.dtype  # the format of sums, which rounds above 2^24, whatever the format of the scales
 
 
 def quantized(x: Number, zero: Number | None, to: np.dtype) -> Number:
-    """x rounded to an integer, ties to even, moved by the zero point and cut off at the type's ends."""
+    """x rounded to an integer, ties to even, plus the zero point, and clipped to the type's range."""
     lowest, highest = _range(to)
-    # Cut off at what fits into int64, so that an infinity is an integer too.
+    # Clip to what fits into int64, so that an infinity becomes an integer too.
     steps = cast(x.maximum(-(2.0**40)).minimum(2.0**40), INT64, np.rint)
     moved = steps if zero is None else steps + cast(zero, INT64)
     ends = moved.maximum(float(lowest)).minimum(float(highest))
     if isinstance(ends, Bounded):
-        off = None if ends.error is None else np.rint(ends.error)  # what integers are off by is an integer
+        off = None if ends.error is None else np.rint(ends.error)  # the error of an integer is an integer
         return Bounded(ends.value.astype(to), off if off is not None and off.any() else None, ends.format)
     assert isinstance(ends, Looped)
     return replace(ends, value=ends.value.astype(to))
@@ -55,7 +55,7 @@ class _Linear(Operator):
     output_dtype: int = 0
 
     def spread(self, scale: Number, x: Number) -> Number:
-        """A scale or zero point so that it broadcasts to x."""
+        """A scale or zero point, reshaped so that it broadcasts to x."""
         axis = self.axis % max(x.ndim, 1)
         if self.block_size:
             size = x.shape[axis]
@@ -69,7 +69,7 @@ class _Linear(Operator):
         raise NotImplementedError
 
     def kind(self, scale: Number, zero: Number | None) -> np.dtype | None:
-        """The type of the result; None where the inputs say it themselves."""
+        """The type of the result; None if the inputs determine it."""
         raise NotImplementedError
 
     def evaluate(self, x: Number, scale: Number, zero: Number | None = None) -> Number:
@@ -85,7 +85,7 @@ class _Linear(Operator):
 @register
 @dataclass(frozen=True)
 class QuantizeLinear(_Linear):
-    """x / scale, rounded, plus the zero point. Floats of 8 bits and fewer are not judged."""
+    """x / scale, rounded, plus the zero point. Floats of 8 bits or fewer are not judged."""
 
     TYPE: ClassVar[str] = "QuantizeLinear"
 
@@ -127,7 +127,7 @@ class DequantizeLinear(_Linear):
 @register
 @dataclass(frozen=True)
 class DynamicQuantizeLinear(Operator):
-    """Quantized to uint8 by the range of the values and zero; with the scale and the zero point found."""
+    """x quantized to uint8, with a range that holds zero and all values; also its scale and zero point."""
 
     TYPE: ClassVar[str] = "DynamicQuantizeLinear"
 
@@ -153,7 +153,7 @@ def _shifted(x: Number, zero: Number | None, axis: int | None = None) -> Number:
 
 
 def _lined_up(one: Number, ndim: int, axis: int | None) -> Number:
-    """A vector along an axis; a single value, or an array of all axes, as it is."""
+    """A vector reshaped to lie along an axis. A single value broadcasts; other arrays have all axes."""
     if one.size == 1:
         return one.reshape(*(1,) * ndim)
     if one.ndim > 1 or axis is None:
@@ -180,7 +180,7 @@ class MatMulInteger(Operator):
 @register
 @dataclass(frozen=True)
 class QLinearMatMul(Operator):
-    """(A − a) · (B − b), exact, times the scales of both over that of the result; rounded and moved."""
+    """The exact (A − a) · (B − b), times scale A · scale B / scale Y, rounded, plus the zero point of Y."""
 
     TYPE: ClassVar[str] = "QLinearMatMul"
 
@@ -214,7 +214,7 @@ class ConvInteger(Conv):
         return self.convolution().evaluate(_shifted(x, x_zero), _shifted(w, w_zero, 0))
 
     def convolution(self) -> Conv:
-        """The same windows over integers that are moved already."""
+        """The same convolution, for integers from which the zero point is already subtracted."""
         return Conv(**{field.name: getattr(self, field.name) for field in fields(Conv)})
 
     def sample(
@@ -229,7 +229,7 @@ class ConvInteger(Conv):
 @register
 @dataclass(frozen=True)
 class QLinearConv(ConvInteger):
-    """A convolution of integers, times the scales of both over that of the result; rounded and moved."""
+    """A convolution of integers, times scale x · scale w / scale y, rounded, plus the zero point of y."""
 
     TYPE: ClassVar[str] = "QLinearConv"
 

@@ -1,9 +1,9 @@
 """Layers that step through a sequence: LSTM, GRU, RNN.
 
-Where a candidate recorded Y, each step is judged from the recorded value of the step before, so that its
-bound does not grow with the length of the sequence. Where it recorded the last state alone, the bound is
-carried from step to step; it grows faster than errors do, and where it has outgrown the values only the
-plain loop decides.
+If a candidate recorded Y, each step is judged from the recorded value of the step before, so that its
+bound does not grow with the length of the sequence. If it recorded only the last state, the bound grows
+from step to step, faster than errors do; if it becomes larger than the values, only the plain loop
+decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ Activation = Callable[[Number], Number]
 
 NONE = float("nan")  # a parameter for which implementations have different defaults
 
-# The defaults of alpha and beta, None where an activation has no such parameter; the formula.
+# The defaults of alpha and beta (None if an activation has no such parameter), and the formula.
 Described = tuple[float | None, float | None, Callable[[Number, float, float], Number]]
 ACTIVATIONS: dict[str, Described] = {
     "sigmoid": (None, None, lambda x, a, b: x.apply(known.SIGMOID)),
@@ -39,14 +39,14 @@ ACTIVATIONS: dict[str, Described] = {
 
 @dataclass(frozen=True)
 class _Layer:
-    """One direction of a layer: what it multiplies with, and its sequence in the order of the steps."""
+    """One direction of a layer: its weights, and its sequence in the order of the steps."""
 
     into: Number  # (T, B, G·H), W·x + Wb at every step
     r: Number  # (H, G·H)
     bias: Number | None  # (G·H), Rb
     lengths: Array | None  # (B,)
     reverse: bool
-    products: int  # of one gate: a sum over inputs and hidden values, with two biases
+    products: int  # in one gate: a sum over inputs and hidden values, with two biases
 
     @property
     def hidden(self) -> int:
@@ -59,7 +59,7 @@ class _Layer:
         return h.dot(self.r.move(lambda a: a[:, part]), bias, self.products)
 
     def gates(self, step: int, first: int, last: int) -> Number:
-        """(B, ...): the same gates of the input's product at a step."""
+        """(B, ...): the same gates of the input's product W·x + Wb at a step."""
         return self.into.move(lambda a: a[step, :, first * self.hidden : last * self.hidden])
 
     def kept(self, step: int, new: Number, old: Number) -> Number:
@@ -79,11 +79,11 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Recurrent(Operator):
-    """What the three layers share. x is (T, B, I); with layout 1 it is (B, T, I)."""
+    """The base class of the three layers. x is (T, B, I); with layout 1 it is (B, T, I)."""
 
     GATES: ClassVar[int]
     DEFAULT: ClassVar[tuple[str, ...]]  # activations
-    SPECIAL: ClassVar[Mapping[str, Described]] = {}  # those of which a kernel has its own
+    SPECIAL: ClassVar[Mapping[str, Described]] = {}  # activations with another accuracy in this layer
 
     activation_alpha: tuple[float, ...] = ()
     activation_beta: tuple[float, ...] = ()
@@ -92,7 +92,7 @@ class Recurrent(Operator):
     direction: str = "forward"
     hidden_size: int = 0
     layout: int = 0
-    recorded: "Recorded | None" = None  # Y, by the candidate
+    recorded: "Recorded | None" = None  # Y as the candidate returned it
 
     @classmethod
     def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
@@ -104,7 +104,7 @@ class Recurrent(Operator):
         return replace(self, recorded=Recorded(recorded[0])) if 0 in recorded else self
 
     def shared(self, *inputs: Number | None) -> int:
-        """Errors of one step reach all later ones."""
+        """The number of steps, because errors of one step reach all later steps."""
         x = inputs[0]
         assert x is not None
         return x.shape[1 if self.layout else 0]
@@ -113,7 +113,7 @@ class Recurrent(Operator):
         """Y and the last value of each state.
 
         Args:
-            inputs: x, W, R, B, sequence lengths, initial states, and whatever `step` knows of.
+            inputs: x, W, R, B, sequence lengths, initial states, and an input that only `step` uses.
             states: how many states there are.
             step: computes the next states.
         """
@@ -215,7 +215,7 @@ class Recurrent(Operator):
         return one
 
     def _chosen(self, k: int, directions: int) -> list[Activation]:
-        """The activations of a direction, with their parameters, which are listed for those that have any."""
+        """The activations of a direction. Parameters are listed only for activations that have any."""
         names = self.activations or self.DEFAULT * directions
         alphas, betas = iter(self.activation_alpha), iter(self.activation_beta)
         found: list[Activation] = []
@@ -232,7 +232,7 @@ class Recurrent(Operator):
         return found[k * count : (k + 1) * count]
 
     def _clipped(self, x: Number) -> Number:
-        """What an activation sees of its argument."""
+        """The argument of an activation, clipped if the attribute `clip` is set."""
         return x.maximum(-self.clip).minimum(self.clip) if self.clip else x
 
 
@@ -240,7 +240,7 @@ _Step = Callable[[_Layer, int, list[Number], list[Activation], int], list[Number
 
 
 def _backwards(steps: int, batch: int, lengths: Array | None) -> Array:
-    """(T, B): the steps of each sequence from its end to its beginning; what is behind its end stays."""
+    """(T, B): the steps of each sequence from its end to its beginning; steps after its end stay in place."""
     order = np.broadcast_to(np.arange(steps)[:, None], (steps, batch))
     ends = np.full(batch, steps) if lengths is None else lengths
     return np.where(order < ends, ends - 1 - order, order)
@@ -276,7 +276,7 @@ class RNN(Recurrent):
 @register
 @dataclass(frozen=True)
 class GRU(Recurrent):
-    """h = (1 - z)·c + z·h with gates z and r; the candidate c sees R·(r·h), or r·(R·h) where told so."""
+    """h = (1 - z)·c + z·h with gates z and r. c uses R·(r·h) or, with `linear_before_reset`, r·(R·h)."""
 
     TYPE: ClassVar[str] = "GRU"
     LOSES_NAN: ClassVar[bool] = True
@@ -301,9 +301,9 @@ class GRU(Recurrent):
 @register
 @dataclass(frozen=True)
 class LSTM(Recurrent):
-    """c = f·c + i·g, h = o·tanh(c), with gates i, o, f and a candidate g; peepholes let the gates see c.
+    """c = f·c + i·g, h = o·tanh(c), with gates i, o, f and new values g. With peepholes, the gates use c too.
 
-    `clip` cuts what the gates and the candidate see, not c, as in onnxruntime.
+    `clip` limits the arguments of the gates and of g, but not c, as in onnxruntime.
     """
 
     TYPE: ClassVar[str] = "LSTM"

@@ -1,4 +1,4 @@
-"""Sums, products, extremes and norms over axes; running sums; where the largest values are."""
+"""Sums, products, extremes and norms over axes; running sums; positions of the largest values."""
 
 from dataclasses import dataclass
 from math import prod
@@ -18,14 +18,14 @@ FLOATS_ONLY = "of integers, whose rounding the standard leaves open"
 
 @dataclass(frozen=True)
 class Reduction(Operator):
-    """One value for all values along some axes; along all of them if none are named."""
+    """One value computed from all values along some axes; along all axes if none are named."""
 
-    axes: tuple[int, ...] | None = None  # an input since opset 18, of ReduceSum since 13
+    axes: tuple[int, ...] | None = None  # an input since opset 18, for ReduceSum since 13
     keepdims: int = 1
     noop_with_empty_axes: int = 0
 
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
-        """Over these axes, which stay with length 1."""
+        """x reduced over these axes, which stay with length 1."""
         raise NotImplementedError
 
     def over(self, x: Number, axes: Number | None) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ class ReduceMean(Reduction):
 @register
 @dataclass(frozen=True)
 class ReduceMax(Reduction):
-    """The largest value; of none, the lowest that the type has."""
+    """The largest value; if there is no value, the lowest of the type."""
 
     TYPE: ClassVar[str] = "ReduceMax"
     LOSES_NAN: ClassVar[bool] = True
@@ -91,7 +91,7 @@ class ReduceMax(Reduction):
 @register
 @dataclass(frozen=True)
 class ReduceMin(Reduction):
-    """The smallest value; of none, the highest that the type has."""
+    """The smallest value; if there is no value, the highest of the type."""
 
     TYPE: ClassVar[str] = "ReduceMin"
     LOSES_NAN: ClassVar[bool] = True
@@ -177,7 +177,7 @@ class ReduceLogSum(Reduction):
 @register
 @dataclass(frozen=True)
 class ReduceLogSumExp(Reduction):
-    """log Σ exp x, by way of the differences to the largest, or directly."""
+    """log Σ exp x, computed from the differences to the largest value, or directly."""
 
     TYPE: ClassVar[str] = "ReduceLogSumExp"
 
@@ -187,7 +187,7 @@ class ReduceLogSumExp(Reduction):
         largest = x.max(axes)
         if not np.isfinite(largest.comparable).all():
             raise Unjudged("ReduceLogSumExp of an infinity or a NaN")
-        # The largest is subtracted and added again: what it is off by itself cancels.
+        # The largest value is subtracted and added again, so that its own error cancels.
         pivot = exactly(largest.comparable, x)
         return (x - pivot).apply(known.EXP).sum(axes).apply(known.LOG) + pivot
 
@@ -197,7 +197,7 @@ class ReduceLogSumExp(Reduction):
 
 @dataclass(frozen=True)
 class _Direct(ReduceLogSumExp):
-    """Without subtracting the largest: it overflows early, and the logarithm rounds more."""
+    """log Σ exp x without the largest value subtracted: it overflows early, and the logarithm rounds more."""
 
     def reduce(self, x: Number, axes: tuple[int, ...]) -> Number:
         return x.apply(known.EXP).sum(axes).apply(known.LOG)
@@ -206,7 +206,7 @@ class _Direct(ReduceLogSumExp):
 @register
 @dataclass(frozen=True)
 class CumSum(Operator):
-    """Running sums along an axis: with each value or without it (exclusive), from the end (reverse)."""
+    """Running sums along an axis; `exclusive` leaves out the value itself, `reverse` starts from the end."""
 
     TYPE: ClassVar[str] = "CumSum"
 
@@ -239,7 +239,7 @@ class CumSum(Operator):
 
 
 def _shifted(a: Array, axis: int) -> Array:
-    """One place later along an axis, a zero in the first."""
+    """The values moved one place later along an axis, with zero in the first place."""
     later = np.zeros_like(a)
     np.moveaxis(later, axis, 0)[1:] = np.moveaxis(a, axis, 0)[:-1]
     return later
@@ -247,14 +247,14 @@ def _shifted(a: Array, axis: int) -> Array:
 
 @dataclass(frozen=True)
 class _Place(Operator):
-    """Where the largest value along an axis is. Values that rounding may swap leave it open which."""
+    """The index of the largest value along an axis; uncertain if rounding may make another value larger."""
 
     axis: int = 0
     keepdims: int = 1
     select_last_index: int = 0
 
     def ordered(self, x: Number) -> tuple[Array, Array]:
-        """Numbers of which the largest is sought, and how far each may be off."""
+        """The numbers to find the largest of, and the error of each."""
         off = x.bound if isinstance(x, Bounded) else np.zeros(x.shape)
         return x.comparable, off
 
@@ -305,7 +305,10 @@ class ArgMin(_Place):
 @register
 @dataclass(frozen=True)
 class TopK(Operator):
-    """The k largest or smallest values along an axis, in order, and their indices; of equals the first."""
+    """The k largest or smallest values along an axis, in order, and their indices.
+
+    Equal values are taken in the order of their indices.
+    """
 
     TYPE: ClassVar[str] = "TopK"
 
@@ -327,5 +330,5 @@ class TopK(Operator):
 
 
 def _reversed(values: Array) -> Array:
-    """Numbers in the opposite order; negation would not do for integers without a sign."""
+    """Numbers whose order is reversed; negation would be wrong for unsigned integers."""
     return np.invert(values) if values.dtype.kind in "biu" else -values

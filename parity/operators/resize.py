@@ -1,9 +1,9 @@
-"""Images and other arrays in another size: Resize, Upsample.
+"""Changes of the size of images and other arrays: Resize, Upsample.
 
 Interpolation is a product with a matrix of weights along each axis. Its bound is that of sums of
-products, beside what an uncertain place adds (`parity.operators.interpolation`). For nearest neighbours
-nothing is rounded, but the place may be: where the usual ways to compute it in float32 end at different
-neighbours, each is right.
+products, plus what an uncertain place adds (`parity.operators.interpolation`). A nearest neighbour is
+copied without rounding, but its place is rounded: if the usual ways to compute it in float32 lead to
+different neighbours, each of them is right.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ HALF = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
 
 @dataclass(frozen=True)
 class _Size:
-    """What happens to one axis: its length before and after, the factor, and the part of it that is kept."""
+    """What happens to one axis: its length before and after, the factor, and the part of it that is used."""
 
     axis: int
     before: int
@@ -47,7 +47,7 @@ class _Size:
 
 @dataclass(frozen=True)
 class _Nearest:
-    """One neighbour for each output value, and the one that another order of rounding ends at."""
+    """One neighbour for each output value, and the one that another order of rounding leads to."""
 
     index: Array  # (M, 2)
 
@@ -65,9 +65,9 @@ class _Nearest:
 
 @dataclass(frozen=True)
 class _Along:
-    """One axis: its neighbours, and which places lie outside what tf_crop_and_resize may see.
+    """How one axis is resized: its neighbours, and which places tf_crop_and_resize takes as outside of x.
 
-    `outside` is (M, 2): for the exact place, and for the one that a computed place may fall to.
+    `outside` is (M, 2): for the exact place, and for the place that an implementation may compute.
     """
 
     axis: int
@@ -78,9 +78,9 @@ class _Along:
 @register
 @dataclass(frozen=True)
 class Resize(Operator):
-    """x in another size, by interpolation between neighbours along each axis.
+    """x in another size, interpolated between neighbours along each axis.
 
-    The size that `scales` asks for is the integer part of a float32 product, as in onnxruntime and in ONNX's
+    With `scales`, the new size is the integer part of a float32 product, as in onnxruntime and in ONNX's
     shape inference. `align_corners` and `tf_crop_and_resize` use that integer, as onnxruntime does and the
     standard says; ONNX's reference evaluator uses the product.
     """
@@ -97,7 +97,7 @@ class Resize(Operator):
     keep_aspect_ratio_policy: str = "stretch"
     mode: str = "nearest"
     nearest_mode: str = "round_prefer_floor"
-    inputs: tuple[str, ...] = ("roi", "scales", "sizes")  # those after x
+    inputs: tuple[str, ...] = ("roi", "scales", "sizes")  # names of the inputs after x
 
     @classmethod
     def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> "Resize":
@@ -109,7 +109,7 @@ class Resize(Operator):
 
     @classmethod
     def old(cls, mode: str) -> "Resize":
-        """Before version 11: output i is at i / scale; the nearest is below, or above where x shrinks."""
+        """Before opset 11: output i is at i / scale; the nearest value is below, or above if x shrinks."""
         kind = "linear" if mode in ("bilinear", "trilinear") else mode
         return cls(
             mode=kind, coordinate_transformation_mode="asymmetric", nearest_mode="old", inputs=("scales",)
@@ -141,7 +141,7 @@ class Resize(Operator):
         return self._filled(y, plan, list(points))
 
     def _filled(self, y: Number, plan: Sequence[_Along], index: Sequence[Array]) -> Number:
-        """With the extrapolation value where a place on any axis is outside."""
+        """y, but with the extrapolation value where a place on any axis is outside."""
         if not any(one.outside.any() for one in plan):
             return y
         fill = y.like(np.full(y.shape, self.extrapolation_value, np.float32))
@@ -154,7 +154,7 @@ class Resize(Operator):
         return kinds[0].either(kinds[1])
 
     def _plan(self, x: Number, rest: Sequence[Number | None]) -> list[_Along]:
-        """The axes that change."""
+        """How to resize each axis that changes."""
         sizes = [one for one in self._sizes(x, rest) if self._changes(one)]
         if self.mode != "nearest" and sizes and format_of(own(x)) is None:
             raise Unjudged(f"Resize of integers in mode {self.mode}")
@@ -165,8 +165,8 @@ class Resize(Operator):
         plan = [self._along(one, x) for one in sizes]
         blends = [one.how for one in plan if isinstance(one.how, Taps)]
         if len(blends) > 1:
-            # Axes one after the other, in any order, or all at once with products of weights: the first axis
-            # stands for the roundings of them all.
+            # Libraries resize the axes one after the other, in any order, or all at once with products of
+            # weights: the bound of the first axis counts the roundings of all axes.
             at_once = (
                 2 ** len(blends) - 1 + len(blends) if self.mode == "linear" and not self.antialias else 0
             )
@@ -250,7 +250,7 @@ class Resize(Operator):
 
 
 def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array, Places]:
-    """(K, M) places in the input by K usual orders of rounding, and the exact ones with their uncertainty."""
+    """(K, M) places in the input, by K usual orders of rounding; and the exact places with their errors."""
     j = np.arange(one.after, dtype=np.float64)
     n, m = one.before, one.after
     u = float(np.finfo(form).eps) / 2
@@ -287,7 +287,7 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
         return ways, Places(exact, np.zeros(m), exact)
     off = np.abs(ways - exact)
     worst = int((off**2).sum(1).argmax())
-    # The distances to neighbours are rounded, too, and so is all of ours.
+    # The distances to neighbours are rounded too, and so are the float64 values computed here.
     more = u + 4 * U64 * (np.abs(exact) + (n if transform == "half_pixel_symmetric" else 1))
     return ways, Places(exact, np.maximum(error * (1 + 8 * u), off.max(0)) + more, ways[worst])
 
@@ -295,7 +295,7 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
 def _scaled(
     transform: str, one: _Size, j: Array, form: type[np.floating]
 ) -> tuple[Array, list[Array], Array]:
-    """Places where output i lies at about i / scale: exact, by the usual orders, and their worst error."""
+    """The places if output i lies at about i / scale: exact, by the usual orders, and their largest error."""
     n, m, s = one.before, one.after, one.scale
     u = float(np.finfo(form).eps) / 2
     at = j if transform == "asymmetric" else j + 0.5

@@ -1,7 +1,7 @@
 """Values picked by position: gathered, scattered, padded, reversed, masked.
 
-Most of these are stated as an array of positions into the inputs' values, laid end to end behind one zero.
-Then one line serves every arithmetic, and what is filled in has no error.
+Most operators here compute an array of positions in one list: a zero, and then all values of the inputs.
+So one line serves every arithmetic, and a zero that is filled in has no error.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from parity.operators.cast import exactly, type_of
 from parity.operators.operator import Operator, Points, plain_values, register
 from parity.operators.shape import axes_of
 
-LARGEST = 2**26  # values that a scatter lays out to reduce them
+LARGEST = 2**26  # number of values that a scatter may copy to reduce them
 
 
 def numbered(x: Number, first: int = 1) -> Array:
-    """The position of each value of x, in its shape; by default that of the first of the inputs."""
+    """The position of each value of x in the list, in the shape of x; by default x is the first input."""
     return np.arange(first, first + x.size).reshape(x.shape)
 
 
 def picked(positions: Array, *parts: Number) -> Number:
-    """The parts' values at these positions; 0 is a zero."""
+    """The values at these positions in the list of a zero and all values of the parts."""
     zero = parts[0].move(lambda a: np.zeros(1, a.dtype))
     return zero.join([part.reshape(-1) for part in parts], 0).move(lambda a: a[positions])
 
@@ -54,7 +54,7 @@ class Gather(Operator):
 @register
 @dataclass(frozen=True)
 class GatherElements(Operator):
-    """Single values of x by their indices along an axis; elsewhere at the place of the index."""
+    """Single values of x by their indices along one axis; on the other axes, an index's own place counts."""
 
     TYPE: ClassVar[str] = "GatherElements"
 
@@ -95,14 +95,14 @@ class _Scatter(Operator):
     reduction: str
 
     def place(self, x: Number, updates: Number, targets: Array) -> Number:
-        """targets: for each update, which value of x, counted from 0, it lands on."""
+        """x with the updates; `targets` says which value of x, counted from 0, each update goes to."""
         if self.reduction not in ("none", "add", "mul", "max", "min"):
             raise Unjudged(f"{self.TYPE} with reduction {self.reduction}")
         flat = targets.reshape(-1)
         positions = np.arange(1, x.size + 1)
         if self.reduction == "none":
             if len(np.unique(flat)) < len(flat):
-                raise Unjudged(f"{self.TYPE} of two values to one place, whose order is left open")
+                raise Unjudged(f"{self.TYPE} with two updates of one value, whose order is left open")
             positions[flat] = np.arange(x.size + 1, x.size + 1 + len(flat))
             return picked(positions.reshape(x.shape), x, updates)
         order = np.argsort(flat, kind="stable")
@@ -111,7 +111,7 @@ class _Scatter(Operator):
         for count in np.unique(counts):  # places with equally many updates at once: (count + 1, places)
             mine = counts == count
             if (count + 1) * mine.sum() > LARGEST:
-                raise Unjudged(f"{self.TYPE} with so many updates of one place")
+                raise Unjudged(f"{self.TYPE} with too many updates of one value")
             own = order[starts[mine] + np.arange(count)[:, None]] + x.size + 1
             terms = picked(np.concatenate([touched[mine][None] + 1, own]), x, updates)
             positions[touched[mine]] = np.arange(mine.sum()) + x.size + 1 + sum(one.size for one in reduced)
@@ -131,7 +131,7 @@ class _Scatter(Operator):
 @register
 @dataclass(frozen=True)
 class ScatterElements(_Scatter):
-    """Single values of x replaced by updates, whose indices count along an axis."""
+    """Single values of x replaced by updates, at indices along an axis."""
 
     TYPE: ClassVar[str] = "ScatterElements"
     LOSES_NAN: ClassVar[bool] = True
@@ -155,7 +155,7 @@ class Scatter(ScatterElements):
 @register
 @dataclass(frozen=True)
 class ScatterND(_Scatter):
-    """Slices of x replaced by updates, by tuples of indices, which are the last axis of the second input."""
+    """Slices of x replaced by updates, at tuples of indices, which are the last axis of the second input."""
 
     TYPE: ClassVar[str] = "ScatterND"
     LOSES_NAN: ClassVar[bool] = True
@@ -170,7 +170,7 @@ class ScatterND(_Scatter):
 @register
 @dataclass(frozen=True)
 class Pad(Operator):
-    """Borders of a constant, of reflected, of repeated or of wrapped values; a negative width cuts off."""
+    """x with borders of constant, reflected, repeated or wrapped values; a negative width cuts values off."""
 
     TYPE: ClassVar[str] = "Pad"
 
@@ -199,7 +199,7 @@ class Pad(Operator):
         return picked(np.pad(kept, more, constant_values=x.size + 1), x, constant)
 
     def _widths(self, pads: Sequence[int], ndim: int, axes: Number | None) -> list[tuple[int, int]]:
-        """Before and after, for each axis."""
+        """The widths before and after x, for each axis."""
         padded = axes_of(axes, tuple(range(ndim)), "axes") or ()
         widths = [(0, 0)] * ndim
         for k, axis in enumerate(padded):
@@ -210,7 +210,7 @@ class Pad(Operator):
 @register
 @dataclass(frozen=True)
 class CenterCropPad(Operator):
-    """Cut, or filled up with zeros, to given lengths, the middle staying in the middle."""
+    """x cut, or padded with zeros, to given lengths; its middle stays in the middle."""
 
     TYPE: ClassVar[str] = "CenterCropPad"
 
@@ -232,7 +232,7 @@ class CenterCropPad(Operator):
 @register
 @dataclass(frozen=True)
 class ReverseSequence(Operator):
-    """The first values along the time axis in reverse, so many as the length of each sequence says."""
+    """Each sequence reversed along the time axis, up to its length; later values stay in place."""
 
     TYPE: ClassVar[str] = "ReverseSequence"
 
@@ -264,7 +264,7 @@ class Trilu(Operator):
 @register
 @dataclass(frozen=True)
 class Compress(Operator):
-    """What a mask selects along an axis, or of all values."""
+    """The values that a mask selects along an axis, or from all values."""
 
     TYPE: ClassVar[str] = "Compress"
 
@@ -278,7 +278,7 @@ class Compress(Operator):
 @register
 @dataclass(frozen=True)
 class OneHot(Operator):
-    """The second of two values where the new axis has an index's number, the first elsewhere."""
+    """A new axis, with the second of two values at the position of each index, and the first elsewhere."""
 
     TYPE: ClassVar[str] = "OneHot"
 

@@ -1,4 +1,4 @@
-"""Other shapes of the same values: nothing is computed, and most results are views that copy nothing."""
+"""Changes of shape and order: no value is computed, and most results are views that copy nothing."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -12,7 +12,7 @@ from parity.operators.operator import Inputs, Operator, Points, plain_values, re
 
 
 def axes_of(given: Number | None, attribute: tuple[int, ...] | None, what: str) -> tuple[int, ...] | None:
-    """Axes as an input, as in later versions of the standard, or as an attribute; None if none are named."""
+    """The axes: an input in later versions of the standard, or an attribute; None if none are named."""
     if given is None:
         return attribute
     return tuple(int(axis) for axis in plain_values(given, what).reshape(-1))
@@ -49,7 +49,7 @@ def _same_values(inputs: Inputs, cotangent: Number) -> Number:
 @register
 @dataclass(frozen=True)
 class Flatten(Operator):
-    """All axes before `axis` as one, all from there on as another."""
+    """All axes before `axis` merged into one axis, and all from `axis` on into another."""
 
     TYPE: ClassVar[str] = "Flatten"
 
@@ -66,7 +66,7 @@ class Flatten(Operator):
 @register
 @dataclass(frozen=True)
 class Transpose(Operator):
-    """Axes in another order; by default the reverse."""
+    """x with its axes in another order; by default in reverse order."""
 
     TYPE: ClassVar[str] = "Transpose"
 
@@ -83,7 +83,7 @@ class Transpose(Operator):
 @register
 @dataclass(frozen=True)
 class Squeeze(Operator):
-    """Without these axes of length 1; by default without all of them."""
+    """x without these axes of length 1; by default without any axis of length 1."""
 
     TYPE: ClassVar[str] = "Squeeze"
 
@@ -100,7 +100,7 @@ class Squeeze(Operator):
 @register
 @dataclass(frozen=True)
 class Unsqueeze(Operator):
-    """With new axes of length 1 at these places of the result."""
+    """x with new axes of length 1 at these positions of the result."""
 
     TYPE: ClassVar[str] = "Unsqueeze"
 
@@ -117,7 +117,7 @@ class Unsqueeze(Operator):
 @register
 @dataclass(frozen=True)
 class Expand(Operator):
-    """Repeated along axes of length 1, as in broadcasting."""
+    """x repeated along axes of length 1, as in broadcasting."""
 
     TYPE: ClassVar[str] = "Expand"
 
@@ -151,7 +151,7 @@ class Slice(Operator):
 
 
 def _cut(start: int, end: int, step: int, size: int) -> slice:
-    """Both bounds count from the end where negative, and are then brought into the array."""
+    """The slice, with its bounds clipped to the array; a negative bound counts from the end."""
     start, end = (n + size if n < 0 else n for n in (start, end))
     if step > 0:
         return slice(min(max(start, 0), size), min(max(end, 0), size), step)
@@ -192,7 +192,7 @@ class Concat(Operator):
 @register
 @dataclass(frozen=True)
 class Split(Operator):
-    """Pieces along an axis, of given lengths or as many as there are outputs, the last perhaps shorter."""
+    """Pieces along an axis: of given lengths, or one for each output, of which the last may be shorter."""
 
     TYPE: ClassVar[str] = "Split"
 
@@ -201,7 +201,7 @@ class Split(Operator):
     split: tuple[int, ...] | None = None
 
     def with_outputs(self, count: int) -> "Split":
-        """Before opset 18 nothing but its outputs says into how many pieces."""
+        """Before opset 18, only the number of outputs says how many pieces there are."""
         return self if self.num_outputs or self.split else replace(self, num_outputs=count)
 
     def evaluate(self, x: Number, split: Number | None = None) -> tuple[Number, ...]:
@@ -218,7 +218,7 @@ class Split(Operator):
 @register
 @dataclass(frozen=True)
 class Tile(Operator):
-    """Repeated so many times along each axis."""
+    """x repeated a given number of times along each axis."""
 
     TYPE: ClassVar[str] = "Tile"
 

@@ -2,10 +2,10 @@
 
 Before opset 13 a row is everything from `axis` on, as if the tensor were flattened to two axes; since
 then it is the values along `axis` alone. The formula subtracts the row's maximum and divides by the
-sum; with the reciprocal of the sum, or without the maximum, an implementation rounds no more than that.
-LogSoftmax subtracts the maximum first and the logarithm last. To subtract both at once, as log Σ e^x,
-loses the digits of rows whose values are large and lie close together, and is known as a bug (PyTorch,
-issue 11752).
+sum; an implementation that multiplies by the reciprocal of the sum, or leaves out the maximum, rounds no
+more than that. LogSoftmax subtracts the maximum first and the logarithm last. A known bug is to subtract
+both at once, as log Σ e^x: it loses the digits of rows whose values are large and lie close together
+(PyTorch, issue 11752).
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class _Rows(Operator):
     """A function of rows.
 
     Attributes:
-        axis: where a row lies, or begins.
+        axis: the axis of a row, or the first of its axes.
         to_the_end: whether a row is everything from `axis` on (before opset 13).
     """
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 
-LARGEST = 2**22  # values that are laid out at once
-SHARED = 24  # sums of products by one matrix product that cost as much as one sum of scattered values
+LARGEST = 2**22  # number of values that are copied at once
+SHARED = 24  # this many sums by one matrix product cost as much as one sum of scattered values
 Keys = Callable[[Array], Number]
 
 
@@ -19,16 +19,16 @@ def sums_at(
     bias: Callable[[Array, Array], Number] | None = None,
     products: int | None = None,
 ) -> Number:
-    """(M,): each the sum of products of one row and one column.
+    """(M,): for each point, the sum of products of one row and one column.
 
-    Every row and column is laid out once. If the points share them, all products of these rows and columns
-    are computed, although not all are asked for: a matrix product is fast.
+    Every row and column is copied once. If points share rows and columns, all products of these rows and
+    columns are computed, although not all are needed, because one matrix product is fast.
 
     Args:
-        row_of, column_of: (M,) numbers of a row and of a column for each point.
-        rows: (K,) numbers to (K, n).
-        columns: (K,) numbers to (n, K).
-        bias: numbers of rows and of columns, which broadcast, to one more term of each sum.
+        row_of, column_of: (M,), the numbers of the row and of the column of each point.
+        rows: a function of (K,) row numbers that returns these rows, (K, n).
+        columns: a function of (K,) column numbers that returns these columns, (n, K).
+        bias: a function of row and column numbers, which broadcast, that returns one more term of each sum.
         products: how many of the n products are not zero by construction; by default all.
     """
     some_rows, row = np.unique(row_of, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Windows that slide over the spatial axes of an input: of convolutions and of pooling."""
+"""The windows of convolutions and pooling, which slide over the spatial axes of an input."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -10,7 +10,7 @@ from parity.arithmetic import Array
 from parity.errors import Unjudged
 from parity.operators.operator import Points
 
-LARGEST = 2**22  # values of windows that are laid out at once
+LARGEST = 2**22  # number of values in windows that are copied at once
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Window:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
     def out_shape(self, shape: tuple[int, ...], ceil_mode: bool = False) -> tuple[int, ...]:
-        """Positions of the window on each axis of an input of these spatial sizes."""
+        """The number of positions of the window on each axis of an input of these spatial sizes."""
         sizes = []
         for size, reach, stride, before, after in zip(
             shape, self.reach, self.strides, self.before, self.after, strict=True
@@ -42,7 +42,7 @@ class Window:
         return tuple(sizes)
 
     def pad(self, a: Array, fill: float = 0.0, more: tuple[int, ...] | None = None) -> Array:
-        """Spatial axes of (N, C, ...) padded, and by `more` at the end."""
+        """(N, C, ...) with padded spatial axes, and with `more` padding at their ends."""
         if not any(self.before) and not any(self.after) and not (more and any(more)):
             return a
         extra = more or (0,) * len(self.after)
@@ -62,8 +62,8 @@ class Window:
         """Where the window at each of M positions looks in an unpadded input of these spatial sizes.
 
         Returns:
-            an index array for each axis, broadcasting to (M, kernel...), cut off at the borders; and a mask
-            of that shape, false in the padding.
+            an index array for each axis, which broadcasts to (M, kernel...) and is clipped at the borders;
+            and a mask of that shape, false in the padding.
         """
         indices, inside = [], np.ones((1,) * (1 + len(self.kernel)), bool)
         for axis, (position, size) in enumerate(zip(positions, shape, strict=True)):
@@ -83,7 +83,7 @@ def window(
     auto_pad: str = "NOTSET",
     shape: tuple[int, ...] = (),
 ) -> Window:
-    """The window that ONNX's attributes describe over an input of these spatial sizes; () is a default.
+    """The window that ONNX's attributes describe over an input of these spatial sizes; () means the default.
 
     Raises:
         Unjudged: `auto_pad` has no known meaning.

@@ -15,7 +15,7 @@ from parity.arithmetic import Array
 from parity.errors import UserError
 from parity.files import check_readable
 
-# A bfloat16 array comes out of np.savez as two bytes without meaning: np.load knows no type of that name.
+# np.savez writes bfloat16 as values of two bytes without a type, because NumPy does not know bfloat16.
 BFLOAT16 = np.dtype("V2")
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
 
@@ -33,7 +33,7 @@ class Recorded(Mapping[str, Array]):
     """Arrays by name; each is read when it is asked for.
 
     Attributes:
-        path: of the npz file.
+        path: the npz file.
     """
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, entries: Mapping[str, _Entry]) -> None:
@@ -41,7 +41,7 @@ class Recorded(Mapping[str, Array]):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of every array, without reading any."""
+        """The shape of every array, without reading the arrays."""
         return {name: entry.shape for name, entry in self._entries.items()}
 
     def __getitem__(self, name: str) -> Array:
@@ -69,21 +69,21 @@ def read_npz(path: Path) -> Recorded:
     """The arrays of an npz file by name, as np.savez writes it.
 
     Raises:
-        UserError: there is no such file, it is none, or it holds something else than arrays of numbers.
+        UserError: the file is missing, is not an npz file, or holds anything but arrays of numbers.
     """
     check_readable(path)
     entries: dict[str, _Entry] = {}
     try:
-        archive = zipfile.ZipFile(path)  # stays open: its list of members is long to read
+        archive = zipfile.ZipFile(path)  # stays open, because reading its list of members takes long
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name == member.filename:
-                raise UserError(f"{path}: holds {name!r}, which is no array: np.savez makes such files")
+                raise UserError(f"{path}: holds {name!r}, which is no array: write the file with np.savez")
             if name in entries:
                 raise UserError(f"{path}: holds {name!r} twice")
             entries[name] = _entry(path, name, archive, member)
     except DAMAGED as error:
-        raise UserError(f"{path}: not an npz file, or a damaged one: np.savez makes one") from error
+        raise UserError(f"{path}: not an npz file, or a damaged one: write it with np.savez") from error
     return Recorded(path, archive, entries)
 
 
@@ -104,7 +104,7 @@ def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipI
 
 
 def _header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, type, and where the values begin."""
+    """The shape and the type of an array, and the byte at which its values begin."""
     try:
         version = np.lib.format.read_magic(file)
         read = (

@@ -1,4 +1,4 @@
-"""Records what runtimes of ONNX files compute: the same graph, other code each time."""
+"""Records what several runtimes compute for the same ONNX graph, each with its own code."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,24 +27,24 @@ from parity.record.sessions import (
 
 @dataclass(frozen=True)
 class Source:
-    """A model: a file, which is read when it is asked for, or one in memory."""
+    """A model: a file, which is read at each use, or a model in memory."""
 
     path: Path | None
     model: ModelProto | None = None
 
     def read(self) -> ModelProto:
-        """The model; the weights that it stores in files of their own stay there."""
+        """The model; weights in files of their own are not read."""
         return load(self.path) if self.path is not None else self.model  # type: ignore[return-value]
 
     def names(self) -> list[str]:
-        """Every tensor that a node of the main graph makes, but for constants."""
+        """Names of all tensors that nodes of the main graph make, except constants."""
         return visible(self.read())
 
     def exposed(self, names: Sequence[str]) -> bytes:
-        """The model as a file in which these tensors are outputs as well, held in memory once."""
+        """The bytes of the model in which these tensors are outputs too; memory holds only one copy."""
         model = self.read()
         known = {one.name for one in model.graph.output}
-        more = ModelProto()  # protobufs are merged where their bytes are joined: no weight is touched
+        more = ModelProto()  # joining the bytes of two protobufs merges them: no weight is read
         unknown = (name for name in names if name not in known)
         more.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in unknown)
         joined = BytesIO()
@@ -64,7 +64,7 @@ class Source:
 
 
 def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxruntime") -> Arrays:
-    """What a runtime makes of a model: its inputs, its outputs, and those tensors between that can be seen.
+    """The tensors that a runtime computes for a model: inputs, outputs, and all others that it can show.
 
     Args:
         model: a path, or a model in memory.
@@ -72,7 +72,7 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
         runtime: one of `RUNTIMES`.
 
     Raises:
-        MissingFramework: it is not installed.
+        MissingFramework: the runtime is not installed.
         UserError: there is no such runtime, or it refuses the model or the inputs.
     """
     if runtime not in RUNTIMES:
@@ -89,24 +89,24 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
 
 
 def visible(model: ModelProto) -> list[str]:
-    """Every tensor that a node of the main graph makes, but for constants."""
+    """Names of all tensors that nodes of the main graph make, except constants."""
     nodes = [one for one in model.graph.node if one.op_type != "Constant" or standard(one.domain)]
     return list(dict.fromkeys(name for one in nodes for name in one.output if name))
 
 
-# --- what each makes visible -----------------------------------------------------------------
+# --- one function for each runtime -----------------------------------------------------------
 
 
 def _onnxruntime(source: Source, inputs: Fed) -> Arrays:
-    """Every operator by itself, as the graph says: optimisation off."""
+    """Run every operator of the graph by itself, with optimisation off; record every tensor."""
     return in_onnxruntime(source.exposed(source.names()), source.folder)(inputs)
 
 
 def _onnxruntime_all(source: Source, inputs: Fed) -> Arrays:
-    """What users run: nodes fused, folded and reordered; and those tensors that still exist then.
+    """Run the optimised graph, as users do: nodes are fused, folded and reordered. Record what remains.
 
-    The optimised graph is saved, its tensors made outputs, and run as it is. That it is still the same
-    program is checked: the outputs must have the bits of the first run, else they alone are returned.
+    The optimised graph is saved, its tensors are made outputs, and it is run again as it is. This must be the
+    same program: if the outputs differ in any bit, only the outputs of the first run are returned.
     """
     with tempfile.TemporaryDirectory() as place:
         saved = Path(place) / "optimised.onnx"
@@ -124,7 +124,7 @@ def _alike(a: Array, b: Array) -> bool:
 
 
 def _with_weights(source: Source) -> ModelProto:
-    """A copy that holds its external data itself."""
+    """A copy of the model that contains its external data."""
     from onnx.external_data_helper import load_external_data_for_model
 
     copy = ModelProto()
@@ -135,24 +135,24 @@ def _with_weights(source: Source) -> ModelProto:
 
 
 def _reference(source: Source, inputs: Fed) -> Arrays:
-    """The standard's own evaluator."""
+    """Run ONNX's reference evaluator; record every tensor."""
     whole = Source(None, _with_weights(source))
     return in_reference(ModelProto.FromString(whole.exposed(whole.names())))(inputs)
 
 
 def _openvino(source: Source, inputs: Fed) -> Arrays:
-    """Every tensor that keeps its name."""
+    """Run OpenVINO; record every tensor that keeps its name."""
     model = str(source.path) if source.path else source.read().SerializeToString()
     return in_openvino(model, source.names())(inputs)
 
 
 def _opencv(source: Source, inputs: Fed) -> Arrays:
-    """Every tensor that keeps its name."""
+    """Run OpenCV; record every tensor that keeps its name."""
     return in_opencv(_with_weights(source), source.names(), inputs)(inputs)
 
 
 Run = Callable[[Source, Fed], Arrays]
-RUNTIMES: dict[str, tuple[Run, str]] = {  # how it is run, and the module that runs it
+RUNTIMES: dict[str, tuple[Run, str]] = {  # the function that runs it, and the module that it needs
     "onnxruntime": (_onnxruntime, "onnxruntime"),
     "onnxruntime-all": (_onnxruntime_all, "onnxruntime"),
     "reference": (_reference, "onnx"),

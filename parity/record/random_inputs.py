@@ -10,8 +10,8 @@ from parity.errors import UserError
 from parity.graph import Declared, Graph
 from parity.onnx.constants import named_dtype
 
-# What is drawn, in words for the report. Most integers are indices into a table of unknown length, or masks:
-# 0 and 1 are valid for all of them.
+# How values are drawn, in words for the report. Most integers are indices into a table of unknown length, or
+# masks: 0 and 1 are valid for all of them.
 DRAWN = "floats standard normal, integers 0 or 1, bytes of any value"
 
 
@@ -30,7 +30,7 @@ def _draw(name: str, declared: Declared, rng: np.random.Generator) -> Array:
     dtype = named_dtype(declared.dtype) if declared.dtype else None
     give = "give it in --inputs FILE.npz"
     if dtype is None or dtype.kind in "cOSUT":
-        raise UserError(f"the input {name!r} ({declared}) is not drawn at random: {give}")
+        raise UserError(f"the input {name!r} ({declared}) cannot be drawn at random: {give}")
     if prod(shape) * max(dtype.itemsize, 8) > 2**34:
         raise UserError(f"the input {name!r} ({declared}) is too large to be drawn at random: {give}")
     if dtype.kind == "b":
@@ -44,9 +44,7 @@ def _draw(name: str, declared: Declared, rng: np.random.Generator) -> Array:
 
 def _shape(name: str, declared: Declared) -> tuple[int, ...]:
     if declared.shape is None:
-        raise UserError(
-            f"nothing is declared of the shape of the input {name!r}: give it in --inputs FILE.npz"
-        )
+        raise UserError(f"the graph declares no shape for the input {name!r}: give it in --inputs FILE.npz")
     for size in declared.shape:
         if not isinstance(size, int):
             raise UserError(f"the input {name!r} {declared} needs a size: --dim {size}=N")
@@ -54,10 +52,10 @@ def _shape(name: str, declared: Declared) -> tuple[int, ...]:
 
 
 def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> None:
-    """Refuse inputs that a runtime could not be given: one too many, one too few, of another type or shape.
+    """Refuse inputs that do not fit the graph: an unknown or a missing name, or another type or shape.
 
     Raises:
-        UserError: the first of them.
+        UserError: an input does not fit; the first such input is named.
     """
     from parity.graph import fits_shape
     from parity.judging.walk import nearest

@@ -1,6 +1,6 @@
-"""Opens a model in a runtime: what each must be told, and how it is run, stated once.
+"""Opens a model in a runtime, with the settings that each runtime needs.
 
-A session is a function: inputs by name in, outputs by name out.
+A session is a function that takes inputs by name and returns outputs by name.
 """
 
 import os
@@ -21,7 +21,7 @@ Arrays = dict[str, Array]
 Fed = Mapping[str, Array]
 Session = Callable[[Fed], Arrays]
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
-# Element types that onnxruntime hands out as NumPy arrays.
+# Element types that onnxruntime returns as NumPy arrays.
 READABLE = (
     *("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bool)", "tensor(string)"),
     *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)),
@@ -30,7 +30,7 @@ READABLE = (
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Turn what a runtime raises into one line; the runtimes have no base class of their own in common."""
+    """Turn any exception of a runtime into one line; the runtimes' exceptions share no base class."""
     try:
         yield
     except (ImportError, UserError):
@@ -53,11 +53,11 @@ def in_onnxruntime(
     Args:
         model: the bytes of a file, or its path.
         folder: where its external data lie.
-        optimise: whether it may.
+        optimise: whether it may optimise the graph.
         save: where to write the optimised model.
-        threads: how many; None: as OMP_NUM_THREADS says, else as it likes.
+        threads: number of threads, unless OMP_NUM_THREADS is set; None lets onnxruntime choose.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while it is imported
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
@@ -66,7 +66,7 @@ def in_onnxruntime(
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     options.intra_op_num_threads = int(told or threads or 0)
-    options.log_severity_level = 4  # errors come as exceptions; not on the terminal as well
+    options.log_severity_level = 4  # errors come as exceptions, and need not be printed too
     if folder is not None and isinstance(model, bytes):
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     if save:
@@ -80,7 +80,7 @@ def in_onnxruntime(
 
 
 def in_reference(model: ModelProto) -> Session:
-    """The standard's own evaluator: one NumPy function for each operator, read rather than raced."""
+    """ONNX's reference evaluator: one NumPy function for each operator, made to be read, not to be fast."""
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(model)
@@ -94,9 +94,9 @@ def in_reference(model: ModelProto) -> Session:
 
 
 def in_openvino(model: bytes | str, names: Sequence[str]) -> Session:
-    """Intel's runtime; every tensor of these names that it keeps is an output.
+    """Intel's runtime; of the tensors with these names, those that it keeps are outputs.
 
-    In float32: left alone, it computes in bfloat16 where the processor can.
+    It is set to compute in float32, because by default it uses bfloat16 if the processor can.
     """
     import openvino
 
@@ -117,15 +117,15 @@ def in_openvino(model: bytes | str, names: Sequence[str]) -> Session:
 
 
 def in_opencv(model: ModelProto, names: Sequence[str], inputs: Fed | None = None) -> Session:
-    """OpenCV's dnn module, which has its own importer and its own layers; those names that it keeps.
+    """OpenCV's dnn module, with its own importer and layers; of the named tensors, those that it keeps.
 
-    Its importer takes a symbolic size for 1 and says nothing: a shape computed in the graph is then folded
-    with that 1, and a batch of 50 comes out as (50, 1, 10) and wrong. So it is given fixed sizes, one network
-    for each. Fusion is off, so that named values are those of single layers.
+    Its importer takes a symbolic size as 1 without a warning: a shape that the graph computes is then folded
+    with that 1, and a batch of 50 gives a wrong result of shape (50, 1, 10). So a network is made with fixed
+    sizes, one for each set of sizes. Fusion is off, so that a named tensor is the output of one layer.
 
     Args:
-        inputs: of the first run, so that a model which cannot be loaded is refused now; otherwise symbolic
-            sizes are tried as 1.
+        inputs: those of the first run, so that a model that cannot be loaded is refused now; without them,
+            the model is loaded with 1 for each symbolic size.
     """
     import cv2
 
@@ -166,21 +166,21 @@ def _with_sizes(model: ModelProto, shapes: Shapes, names: Sequence[str]) -> byte
         if one.name in wanted:
             sizes = [TensorShape.Dimension(dim_value=size) for size in wanted[one.name]]
             one.type.tensor_type.shape.CopyFrom(TensorShape(dim=sizes))
-    del fixed.graph.value_info[:]  # stated for the symbolic sizes
+    del fixed.graph.value_info[:]  # holds the symbolic sizes
     del fixed.graph.output[:]
     fixed.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in names)
     return fixed.SerializeToString()
 
 
 def open_model(runtime: str, model: ModelProto, threads: int | None = None) -> Session:
-    """A model in memory, loaded once and run as often as wanted; every output of the graph is returned.
+    """Load a model once, as a session that can run many times and returns every output of the graph.
 
     Args:
         runtime: one of `OPENED`.
-        threads: of onnxruntime, unless OMP_NUM_THREADS says otherwise.
+        threads: number of threads of onnxruntime, unless OMP_NUM_THREADS is set.
 
     Raises:
-        UserError: the runtime refuses the model; and the session, if it cannot run it.
+        UserError: the runtime refuses the model. The session raises it if the runtime cannot run the model.
     """
     with refusing(f"{runtime} cannot load the model"):
         session = OPENED[runtime](model, threads)

@@ -146,8 +146,8 @@ def test_random_floats_are_standard_normal_and_follow_the_seed(kind: int) -> Non
     ("kind", "shape", "said"),
     [
         (TensorProto.FLOAT, ["n", 3], "--dim n=N"),
-        (TensorProto.FLOAT, None, "nothing is declared of the shape"),
-        (TensorProto.STRING, [3], "not drawn at random"),
+        (TensorProto.FLOAT, None, "declares no shape"),
+        (TensorProto.STRING, [3], "cannot be drawn at random"),
         (TensorProto.FLOAT, [2**40, 2**40], "too large"),
     ],
 )

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from parity.errors import UserError
     from parity.graph import Graph
-    from parity.judging import judge
-    from parity.judging.verdict import Report, TensorReport
+    from parity.judging.causes import judge
+    from parity.judging.verdict import Cause, Report, TensorReport
     from parity.onnx import read_onnx
 
-__all__ = ["Graph", "Report", "TensorReport", "UserError", "judge", "read_onnx"]
+__all__ = ["Cause", "Graph", "Report", "TensorReport", "UserError", "judge", "read_onnx"]
 
 _PLACES = {
+    "Cause": "parity.judging.verdict",
     "Graph": "parity.graph",
     "Report": "parity.judging.verdict",
     "TensorReport": "parity.judging.verdict",
     "UserError": "parity.errors",
-    "judge": "parity.judging",
+    "judge": "parity.judging.causes",
     "read_onnx": "parity.onnx",
 }
 

@@ -174,7 +174,7 @@ def _run(
 
 
 def _judge(graph: "Graph", values: "Mapping[str, Array]", sample: int | None, progress: Any) -> "Report":
-    from parity.judging import judge
+    from parity.judging.causes import judge
 
     return judge(graph, values, sample=sample, progress=progress)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import isfinite, isinf, isnan
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from parity.judging.verdict import ORDER, Report, TensorReport
 
 FIGURES = 52  # columns for verdict and figures
 ROWS = 12  # rows of the table, without --all
+LATER = 5  # wrong tensors after the first whose causes are printed
 STYLES = {
     "equal": "green",
     "rounding": "green",
@@ -36,8 +38,14 @@ def rendered(report: Report, console: Console, every: bool = False) -> Renderabl
         parts.append(table(report, console.width, every))
     parts += [Text(line) for line in hints(report, every)]
     parts += [Text(""), Text(headline(report), style=f"bold {STYLES[report.verdict]}")]
-    parts += [Text(line) for line in explained(report)]
+    parts += [_indented(line) for line in explained(report)]
     return Group(*parts)
+
+
+def _indented(line: str) -> RenderableType:
+    """A line that keeps its indentation where it is wrapped."""
+    text = line.lstrip(" ")
+    return Padding(Text(text), (0, 0, 0, len(line) - len(text)), expand=False)
 
 
 def headline(report: Report) -> str:
@@ -130,6 +138,7 @@ def explained(report: Report) -> Iterator[str]:
     yield f"{counted(report.judged, 'tensor')} judged{_counts(report)}."
     if report.first is not None:
         yield from first_wrong(report.first)
+        yield from _others(report)
     for one in report.tensors:
         if one.verdict == "undecided" and one.tensor in report.outputs:
             yield f"{shown(one.tensor)} ({shown(one.op)}) is undecided: {shown(one.note)}"
@@ -181,6 +190,34 @@ def first_wrong(one: TensorReport) -> Iterator[str]:
         yield f"  {shown(one.note)}"
     if one.sources:
         yield f"  Judged from the recorded {', '.join(map(shown, one.sources[:6]))}."
+    yield from causes(one)
+
+
+def causes(one: TensorReport) -> Iterator[str]:
+    """Lines about the mistakes that explain a wrong tensor, or clues."""
+    if one.causes:
+        first = one.causes[0]
+        where = "" if first.node in (one.tensor, one.node) else f" (in {shown(first.node)})"
+        yield f"  Cause: {first.name}{where}."
+        yield f"    {first.explanation}"
+        yield f"    {first.remedy}" + (f" (Reported: {first.case})" if first.case else "")
+        for other in one.causes[1:]:
+            yield f"  Or: {other.name}. These values do not tell it from the first."
+    elif one.verdict in ("different", "coarse") and not one.misshapen:
+        yield "  Cause: unknown."
+        yield from (
+            f"  It is {clue}." if clue.startswith("wrong") else f"  {clue.capitalize()}."
+            for clue in one.clues
+        )
+
+
+def _others(report: Report) -> Iterator[str]:
+    """Lines about the causes of later wrong tensors."""
+    later = [one for one in report.tensors if one.causes and one is not report.first]
+    for one in later[:LATER]:
+        yield f"{shown(one.tensor)}: {one.causes[0].name}."
+    if len(later) > LATER:
+        yield f"and {len(later) - LATER} more tensors with a cause: the JSON has them"
 
 
 def _size(one: TensorReport) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # From the best to the worst; "unjudged" has no place in this order.
@@ -16,6 +16,25 @@ class Worst:
     index: tuple[int, ...]
     found: float
     expected: float
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A known mistake that explains every value of a wrong tensor.
+
+    Attributes:
+        tensor: the wrong tensor.
+        node: the node in which the mistake is made.
+        name, explanation, remedy: what was done instead, where it comes from, and what to do.
+        case: where it was reported, as "owner/repository#number"; "" if no report is known.
+    """
+
+    tensor: str
+    node: str
+    name: str
+    explanation: str
+    remedy: str
+    case: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,8 @@ class TensorReport:
         proven: whether the worst case is smaller than the values; otherwise it proves nothing.
         note: a line with the reason for "unjudged", the form that fits, or an overflow.
         misshapen: whether its shape is wrong, so that no value was compared.
+        causes: the known mistakes that explain a wrong tensor; several if its values do not tell them apart.
+        clues: lines on where a tensor is wrong that no known mistake explains.
     """
 
     tensor: str
@@ -52,6 +73,8 @@ class TensorReport:
     proven: bool = True
     note: str = ""
     misshapen: bool = False
+    causes: tuple[Cause, ...] = ()
+    clues: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The form of `parity judge --json`."""
@@ -77,7 +100,8 @@ class TensorReport:
             "blind_below": finite(self.blind_below),
             "proven": self.proven,
             "note": self.note,
-            "causes": [],
+            "causes": [asdict(one) for one in self.causes],
+            "clues": list(self.clues),
         }
 
 
@@ -135,7 +159,7 @@ class Report:
             "unjudged": dict(self.unjudged),
             "sample": self.sample,
             "tensors": [one.to_json() for one in self.tensors],
-            "causes": [],
+            "causes": [asdict(cause) for one in self.tensors for cause in one.causes],
         }
 
 

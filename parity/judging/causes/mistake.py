@@ -1,0 +1,112 @@
+"""What a known mistake is, and the register of all of them by the operator in which they are made."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from parity.arithmetic import Array, Number
+from parity.operators import Operator
+from parity.operators.operator import Points
+
+Inputs = Sequence[Number | None]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A known mistake in one use of an operator.
+
+    Attributes:
+        name: what was done instead, in a few words, with the attribute that is concerned.
+        explanation: what the mistake is and where it comes from, in a sentence.
+        remedy: what to do about it.
+        operator: the operator with the mistake.
+        case: where it was reported, as "owner/repository#number"; "" if no report is known.
+        read_off: whether the candidate's values show it by themselves, so that its bound may be wide.
+    """
+
+    name: str
+    explanation: str
+    remedy: str
+    operator: Operator
+    case: str = ""
+    read_off: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a mistake may be read off from: a slope, say, from what the candidate made of negative values.
+
+    Attributes:
+        inputs: of the operator, with the candidate's possible distance from them.
+        found: the candidate's values of the tensor that is wrong; None if other operators follow before it.
+    """
+
+    inputs: Inputs
+    found: Array | None
+
+
+Find = Callable[[Any, Seen], Iterable[Mistake]]
+CATALOGUE: dict[str, list[Find]] = {}
+
+
+def made_in(*kinds: str) -> Callable[[Find], Find]:
+    """Register a function that lists mistakes for one use of an operator of these types."""
+
+    def add(find: Find) -> Find:
+        for kind in kinds:
+            CATALOGUE.setdefault(kind, []).append(find)
+        return find
+
+    return add
+
+
+def mistakes(operator: Operator, seen: Seen) -> Iterator[Mistake]:
+    """All known mistakes for this use of an operator."""
+    for find in CATALOGUE.get(operator.TYPE, ()):
+        yield from find(operator, seen)
+
+
+@dataclass(frozen=True)
+class Changed(Operator):
+    """An operator whose inputs or first output are changed.
+
+    Attributes:
+        right: the operator.
+        before: changes its inputs.
+        after: changes its first output; it is given the inputs, too.
+    """
+
+    TYPE: ClassVar[str] = "changed"
+
+    right: Operator
+    before: Callable[[list[Number | None]], list[Number | None]] = lambda inputs: inputs
+    after: Callable[[Number, Inputs], Number] | None = None
+
+    def evaluate(self, *inputs: Number | None) -> Number | tuple[Number, ...]:
+        result = self.right.evaluate(*self.before(list(inputs)))
+        if self.after is None:
+            return result
+        if isinstance(result, tuple):
+            return (self.after(result[0], inputs), *result[1:])
+        return self.after(result, inputs)
+
+    def sample(self, points: Points, *inputs: Number | None) -> Number:
+        if self.after is not None:
+            return super().sample(points, *inputs)
+        return self.right.sample(points, *self.before(list(inputs)))
+
+
+def with_input(operator: Operator, place: int, change: Callable[[Number], Number | None]) -> Changed:
+    """The operator, with one of its inputs changed, or left out."""
+
+    def before(inputs: list[Number | None]) -> list[Number | None]:
+        one = inputs[place]
+        assert one is not None
+        return [*inputs[:place], change(one), *inputs[place + 1 :]]
+
+    return Changed(operator, before)
+
+
+def given(inputs: Inputs, place: int) -> Number | None:
+    """An optional input."""
+    return inputs[place] if len(inputs) > place else None

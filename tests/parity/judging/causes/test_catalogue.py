@@ -1,0 +1,103 @@
+"""Every mistake of the catalogue is planted in every use of its operator, and found and named."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import Array, Bounded, Looped
+from parity.errors import Unjudged
+from parity.floats import BFLOAT16, FLOAT16, Format
+from parity.judging.causes import CATALOGUE, Mistake, judge, mistakes
+from parity.judging.causes.mistake import Seen
+from parity.judging.causes.search import MISFITS
+from parity.judging.verdict import TensorReport
+from parity.onnx import read_onnx
+from tests.parity.examples import EXAMPLES
+from tests.parity.examples.example import Example
+from tests.parity.operators.one_node import drawn, fed, model, outputs
+
+NOTHING = {
+    "Add": "mistakes of precision alone, which are read off from the candidate",
+    "Mul": "mistakes of precision alone, which are read off from the candidate",
+    "SpaceToDepth": "one channel, which has no order",
+}
+KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & CATALOGUE.keys())
+
+
+def planted(example: Example, arrays: list[Array | None]) -> Iterator[tuple[Mistake, Array]]:
+    """Each mistake with what a plain loop computes that makes it, where this fits the shapes."""
+    bounded = [None if a is None else Bounded(a) for a in arrays]
+    looped = [None if a is None else Looped(a) for a in arrays]
+    right = outputs(example.operator, arrays)[0]
+    for mistake in mistakes(example.operator, Seen(bounded, None)):
+        try:
+            with np.errstate(all="ignore"):
+                result = mistake.operator.evaluate(*looped)
+        except (Unjudged, *MISFITS):
+            continue
+        first = result[0] if isinstance(result, tuple) else result
+        assert isinstance(first, Looped)
+        if right.value.dtype.kind != "f" or first.value.dtype.kind != "f":
+            continue
+        value = first.value.astype(np.float32)
+        if value.shape == right.shape and np.isfinite(value).all() and tells(mistake, bounded, right, value):
+            yield mistake, value
+
+
+def tells(mistake: Mistake, inputs: Sequence[Bounded | None], right: Bounded, found: Array) -> bool:
+    """Whether these values show the mistake: an error is larger than rounding makes it, either way."""
+    with np.errstate(all="ignore"):
+        result = mistake.operator.evaluate(*inputs)
+        first = result[0] if isinstance(result, tuple) else result
+        assert isinstance(first, Bounded)
+        error = np.abs(found.astype(np.float64) - right.value.astype(np.float64))
+        return bool((error > np.maximum(first.bound, right.bound)).any())
+
+
+def judged(example: Example, arrays: list[Array | None], found: Array) -> TensorReport:
+    graph = read_onnx(model(example, arrays, 1))
+    (one,) = judge(graph, fed(arrays) | {"y0": found}).tensors
+    return one
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_planted_mistake_is_named(kind: str) -> None:
+    named = 0
+    for example in (one for one in EXAMPLES if kind == one.operator.TYPE):
+        arrays = drawn(example, 3)
+        some = list(planted(example, arrays))
+        for mistake, found in some[:: 1 + len(some) // 8]:  # an LSTM has 29, each of which is tried on each
+            report = judged(example, arrays, found)
+            if report.verdict not in ("different", "coarse"):
+                assert not report.causes
+                continue
+            assert mistake.name in [cause.name for cause in report.causes], (
+                str(example),
+                mistake.name,
+                report,
+            )
+            named += 1
+    assert (named == 0) == (kind in NOTHING)
+
+
+def test_every_mistake_says_what_it_is_and_what_to_do() -> None:
+    for example in EXAMPLES:
+        arrays = drawn(example, 3)
+        bounded = [None if a is None else Bounded(a) for a in arrays]
+        found = list(mistakes(example.operator, Seen(bounded, None)))
+        assert len({one.name for one in found}) == len(found), str(example)
+        for one in found:
+            assert one.explanation.endswith("."), one
+            assert one.remedy.endswith("."), one
+            assert not one.case or one.case.count("#") == 1
+
+
+@pytest.mark.parametrize("form", [BFLOAT16, FLOAT16], ids=lambda form: form.name)
+@pytest.mark.parametrize("kind", ["Add", "Conv", "Gelu", "LayerNormalization", "MatMul", "Relu", "Softmax"])
+def test_results_in_a_shorter_format_are_named(kind: str, form: Format) -> None:
+    example = next(one for one in EXAMPLES if kind == one.operator.TYPE and drawn(one)[0].ndim > 1)  # type: ignore[union-attr]
+    arrays = drawn(example, 3)
+    right = outputs(example.operator, arrays)[0].value
+    report = judged(example, arrays, form.round(right).astype(np.float32))
+    assert f"result rounded to {form.name}" in [cause.name for cause in report.causes], report

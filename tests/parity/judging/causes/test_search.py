@@ -1,0 +1,108 @@
+"""The search: stretches, several causes, unknown ones with clues, and what is not named."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from parity.floats import BFLOAT16, TF32, Format
+from parity.graph import Graph
+from parity.judging.causes import judge
+from parity.onnx import read_onnx
+from tests.parity.judging.chains import ONE, Array, run
+
+
+def convolutions() -> Graph:
+    """x → Conv (stride 2) → a → Relu → b → Conv → c → Flatten → d → Gemm → y, with random weights."""
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (4, 3, 3, 3), "w2": (5, 4, 3, 3), "w3": (80, 7)}
+    weights = [
+        helper.make_tensor(name, TensorProto.FLOAT, shape, rng.standard_normal(shape).ravel())
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["c"], ["d"]),
+        helper.make_node("MatMul", ["d", "w3"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 7])
+    return read_onnx(helper.make_model(helper.make_graph(nodes, "convolutions", [x], [y], weights)))
+
+
+GRAPH = convolutions()
+
+
+def conv(x: Array, w: Array, before: int, after: int, stride: int) -> Array:
+    padded = np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)))
+    seen = np.lib.stride_tricks.sliding_window_view(padded, w.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    return np.einsum("ncpqij,ocij->nopq", seen, w, optimize=True).astype(np.float32)
+
+
+def computed(before: int = 1, after: int = 1, channels_last: bool = False) -> dict[str, Array]:
+    """All tensors, as a port computes them."""
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    w1, w2, w3 = (GRAPH.constants[name] for name in ("w1", "w2", "w3"))
+    a = conv(x, w1, before, after, 2)
+    b = np.maximum(a, 0)
+    c = conv(b, w2, 1, 1, 1)
+    d = (c.transpose(0, 2, 3, 1) if channels_last else c).reshape(2, -1)
+    return {"x": x, "a": a, "b": b, "c": c, "d": d, "y": d @ w3}
+
+
+def only(values: dict[str, Array], *names: str) -> dict[str, Array]:
+    return {name: values[name] for name in names}
+
+
+@pytest.mark.parametrize("names", [("x", "a", "b", "c", "d", "y"), ("x", "y"), ("x", "c")])
+def test_nothing_is_named_in_a_right_port(names: tuple[str, ...]) -> None:
+    report = judge(GRAPH, only(computed(), *names))
+    assert report.same
+    assert report.to_json()["causes"] == []
+
+
+@pytest.mark.parametrize("names", [("x", "a", "b", "c", "d", "y"), ("x", "c"), ("x", "b", "y")])
+def test_padding_on_the_other_side_is_named_at_its_node(names: tuple[str, ...]) -> None:
+    """SAME at stride 2, with all tensors recorded, or with only some behind it."""
+    report = judge(GRAPH, only(computed(before=0, after=2), *names))
+    assert report.first is not None
+    assert report.first.tensor == next(name for name in names if name != "x")
+    (cause,) = report.first.causes
+    assert cause.node == "a"
+    assert cause.name.startswith("padding on the other side: pads (0, 0, 2, 2)")
+    assert not any(one.causes for one in report.tensors if one is not report.first)
+
+
+def test_order_of_flattening_is_named_though_it_was_not_recorded() -> None:
+    report = judge(GRAPH, only(computed(channels_last=True), "x", "a", "b", "c", "y"))
+    assert [cause.name for one in report.tensors for cause in one.causes] == ["flattened in H, W, C order"]
+
+
+@pytest.mark.parametrize("form", [TF32, BFLOAT16], ids=lambda form: form.name)
+def test_shorter_operands_are_named(form: Format) -> None:
+    values = run(ONE)
+    short = [form.round(one).astype(np.float64) for one in (values["x"], ONE.constants["w0"])]
+    report = judge(ONE, {"x": values["x"], "y0": (short[0] @ short[1]).astype(np.float32)})
+    names = [cause.name for cause in report.tensors[0].causes]
+    assert f"operands rounded to {'TF32' if form is TF32 else 'bfloat16'}" in names
+
+
+def clues_of(y: Array) -> tuple[str, ...]:
+    report = judge(ONE, {"x": run(ONE)["x"], "y0": y.astype(np.float32)})
+    assert report.tensors[0].causes == ()
+    return report.tensors[0].clues
+
+
+def test_what_is_unknown_has_clues() -> None:
+    y = run(ONE)["y0"].astype(np.float64)
+    assert clues_of(3.5 * y) == ("every value is 3.5 times what is expected",)
+    assert clues_of(y + 2) == ("every value is 2 more than expected",)
+    assert clues_of(0 * y) == ("every value is zero",)
+    assert clues_of(y[:, [1, 0, *range(2, y.shape[1])]])[0].startswith(
+        "the channels are in another order: 1, 0, 2"
+    )
+    wrong = y.copy()
+    wrong[3] += 1
+    assert clues_of(wrong) == ("wrong only in items 3 of 16",)
+    assert clues_of(np.random.default_rng(5).standard_normal(y.shape)) == ()

@@ -1,14 +1,18 @@
 """What a known mistake is, and the register of all of them by the operator in which they are made."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from parity.arithmetic import Array, Number
+from parity.errors import Unjudged
+from parity.judging import walk
 from parity.operators import Operator
 from parity.operators.operator import Points
 
 Inputs = Sequence[Number | None]
+MISFITS = (*walk.MISFITS, AssertionError)  # what is raised where a mistake does not fit the shapes
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def made_in(*kinds: str) -> Callable[[Find], Find]:
 def mistakes(operator: Operator, seen: Seen) -> Iterator[Mistake]:
     """All known mistakes for this use of an operator."""
     for find in CATALOGUE.get(operator.TYPE, ()):
-        yield from find(operator, seen)
+        with suppress(Unjudged, *MISFITS):
+            yield from find(operator, seen)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ yardsticks, and if its bound is narrower than the error that it explains.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import ClassVar
 
 import numpy as np
@@ -17,16 +18,15 @@ from parity.graph import Graph, Node, apply
 from parity.judging import walk
 from parity.judging.beyond_the_bound import distance, over
 from parity.judging.causes.clues import clues
-from parity.judging.causes.mistake import Mistake, Seen, mistakes
-from parity.judging.question import Question, all_points
+from parity.judging.causes.mistake import MISFITS, Mistake, Seen, mistakes
+from parity.judging.question import Question
 from parity.judging.verdict import Cause, Report, TensorReport
 from parity.judging.yardsticks import judge_tensor
 from parity.operators import Operator
 from parity.operators.operator import Points, random_points
 
+SECONDS = 10.0  # for the mistakes that may explain one tensor; a deep stretch is evaluated anew for each
 TRIED = 64  # values on which a mistake is tried before all are computed
-# What NumPy raises where a mistake does not fit the shapes.
-MISFITS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, AssertionError)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def judge(
     """
     report = walk.judge(graph, values, sample=sample, progress=progress)
     with np.errstate(all="ignore"):
-        tensors = [_explained(graph, values, one) if _is_wrong(one) else one for one in report.tensors]
+        tensors = [
+            _explained(graph, values, one, sample) if _is_wrong(one) else one for one in report.tensors
+        ]
     return replace(report, tensors=tuple(tensors))
 
 
@@ -85,7 +87,9 @@ def _is_wrong(report: TensorReport) -> bool:
     return report.verdict in ("different", "coarse") and not report.misshapen
 
 
-def _explained(graph: Graph, values: Mapping[str, Array], report: TensorReport) -> TensorReport:
+def _explained(
+    graph: Graph, values: Mapping[str, Array], report: TensorReport, sample: int | None
+) -> TensorReport:
     """The report on a wrong tensor, with the known mistakes that explain it, or else with clues."""
     found = np.asarray(values[report.tensor])
     form = format_of(found)
@@ -97,16 +101,81 @@ def _explained(graph: Graph, values: Mapping[str, Array], report: TensorReport) 
         for name in stretch.names
     ]
     bounded, looped = [Bounded(a, None, form) for a in arrays], [Looped(a, form) for a in arrays]
-    question = Question(stretch, 0, bounded, looped)
-    right = question.whole()
-    if right.shape != found.shape:
+    start = monotonic()
+    try:
+        search = _Search.of(report, Question(stretch, 0, bounded, looped), found, sample)
+    except (Unjudged, *MISFITS):
         return report
-    named = tuple(
-        Cause(report.tensor, node.name, one.name, one.explanation, one.remedy, one.case)
-        for node, one, operator in _possible(question, found)
-        if _explains(replace(question, operator=operator), right, found, report, one.read_off)
-    )
-    return replace(report, causes=named, clues=() if named else tuple(clues(found, right, form)))
+    once = monotonic() - start  # what each mistake will take, and the plain loops more
+    if search.right.shape != search.seen.shape:
+        return report
+    named, known = [], []
+    for node, one, operator in _possible(search.question, found):
+        if monotonic() - start + 4 * once > SECONDS:
+            known = [f"not every known mistake was tried in {SECONDS:g} s: record tensors in between"]
+            break
+        if search.explained_by(operator, one.read_off):
+            named.append(Cause(report.tensor, node.name, one.name, one.explanation, one.remedy, one.case))
+    if not named and not search.points:
+        known += clues(found, search.right, form)
+    return replace(report, causes=tuple(named), clues=tuple(known))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A wrong tensor, of which a mistake must explain every value, or those of a sample.
+
+    Attributes:
+        report: the verdict on it.
+        question: what it should be; the operator is a stretch.
+        found: the candidate's values.
+        sample: how many of them are judged; None: all.
+        points: where the sample lies; () for all values.
+        seen, right: the candidate's values there, and what they should be.
+    """
+
+    report: TensorReport
+    question: Question
+    found: Array
+    sample: int | None
+    points: Points
+    seen: Array
+    right: Bounded
+
+    @classmethod
+    def of(cls, report: TensorReport, question: Question, found: Array, sample: int | None) -> "_Search":
+        """Evaluates the right operators."""
+        if sample is None or sample >= found.size:
+            return cls(report, question, found, None, (), found, question.whole())
+        points = random_points(np.random.default_rng(0), found.shape, sample)
+        return cls(report, question, found, sample, points, found[points], question.at(points))
+
+    def explained_by(self, operator: Operator, read_off: bool) -> bool:
+        """Whether the stretch with a mistake is right about every value, and the mistake matters."""
+        wrong, form = replace(self.question, operator=operator), self.right.format
+        assert isinstance(operator, Stretch)
+        try:
+            if not self.points and self.found.size > TRIED and len(operator.nodes) == 1:
+                few = random_points(np.random.default_rng(0), self.found.shape, TRIED)
+                if not _inside(self.found[few], wrong.at(few), form):
+                    return False
+            expected = wrong.at(self.points) if self.points else wrong.whole()
+            if expected.shape != self.seen.shape or not _inside(self.seen, expected, form):
+                return False
+            proves = read_off or self.report.verdict != "different" or self._is_narrower(expected)
+            blank = replace(self.report, verdict="unjudged", note="", worst=None)
+            right = ("equal", "rounding")
+            return proves and judge_tensor(blank, wrong, self.found, self.sample).verdict in right
+        except (Unjudged, *MISFITS):
+            return False
+
+    def _is_narrower(self, expected: Bounded) -> bool:
+        """Whether the bound of the stretch with the mistake is smaller than an error that it explains.
+
+        A bound that is wider proves nothing.
+        """
+        error = np.abs(self.seen.astype(np.float64) - self.right.value.astype(np.float64))
+        return bool(((error > self.right.bound) & (error > expected.bound)).any())
 
 
 def between(graph: Graph, recorded: set[str], tensor: str) -> Stretch:
@@ -148,34 +217,6 @@ def _possible(question: Question, found: Array) -> Iterator[tuple[Node, Mistake,
             wrong = replace(node, operator=mistake.operator)
             nodes = (*stretch.nodes[:place], wrong, *stretch.nodes[place + 1 :])
             yield node, mistake, replace(stretch, nodes=nodes)
-
-
-def _explains(wrong: Question, right: Bounded, found: Array, report: TensorReport, read_off: bool) -> bool:
-    """Whether the operator with the mistake is right about every value, and the mistake matters."""
-    few = all_points(found.shape)
-    if found.size > TRIED:
-        few = random_points(np.random.default_rng(0), found.shape, TRIED)
-    try:
-        if not _inside(found[few].ravel(), wrong.at(few), right.format):
-            return False
-        expected = wrong.whole()
-        if expected.shape != found.shape or not _inside(found, expected, right.format):
-            return False
-        if report.verdict == "different" and not read_off and not _is_narrower(expected, found, right):
-            return False
-        blank = replace(report, verdict="unjudged", note="", worst=None)
-        return judge_tensor(blank, wrong, found).verdict in ("equal", "rounding")
-    except (Unjudged, *MISFITS):
-        return False
-
-
-def _is_narrower(expected: Bounded, found: Array, right: Bounded) -> bool:
-    """Whether the bound of the operator with the mistake is smaller than an error that it explains.
-
-    A bound that is wider proves nothing.
-    """
-    error = np.abs(found.astype(np.float64) - right.value.astype(np.float64))
-    return bool(((error > right.bound) & (error > expected.bound)).any())
 
 
 def _inside(found: Array, expected: Bounded, form: Format) -> bool:

@@ -9,8 +9,7 @@ from parity.arithmetic import Array, Bounded, Looped
 from parity.errors import Unjudged
 from parity.floats import BFLOAT16, FLOAT16, Format
 from parity.judging.causes import CATALOGUE, Mistake, judge, mistakes
-from parity.judging.causes.mistake import Seen
-from parity.judging.causes.search import MISFITS
+from parity.judging.causes.mistake import MISFITS, Seen
 from parity.judging.verdict import TensorReport
 from parity.onnx import read_onnx
 from tests.parity.examples import EXAMPLES

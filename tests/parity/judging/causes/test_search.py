@@ -106,3 +106,15 @@ def test_what_is_unknown_has_clues() -> None:
     wrong[3] += 1
     assert clues_of(wrong) == ("wrong only in items 3 of 16",)
     assert clues_of(np.random.default_rng(5).standard_normal(y.shape)) == ()
+
+
+def test_a_sample_names_it_too() -> None:
+    report = judge(GRAPH, computed(before=0, after=2), sample=30)
+    assert [cause.node for cause in report.tensors[0].causes] == ["a"]
+
+
+def test_the_search_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parity.judging.causes.search.SECONDS", 0.0)
+    report = judge(GRAPH, only(computed(before=0, after=2), "x", "y"))
+    assert report.tensors[0].causes == ()
+    assert report.tensors[0].clues[0] == "not every known mistake was tried in 0 s: record tensors in between"

@@ -37,8 +37,10 @@ def _factor(seen: Array, right: Array) -> Iterator[str]:
         return
     large = np.abs(right) > 1e-3 * np.abs(right).max()
     factors, steps = seen[large] / right[large], (seen - right).ravel()
-    if np.ptp(factors) <= 1e-4 * abs(np.median(factors)):
-        yield f"every value is {np.median(factors):.6g} times what is expected"
+    factor = float(np.median(factors))
+    all_of_it = np.abs(seen - factor * right).max() <= 1e-4 * np.abs(seen).max()
+    if abs(factor - 1) > 1e-3 and all_of_it and np.ptp(factors) <= 1e-4 * abs(factor):
+        yield f"every value is {factor:.6g} times what is expected"
     elif np.ptp(steps) <= 1e-4 * abs(np.median(steps)):
         yield f"every value is {np.median(steps):.6g} more than expected"
 

@@ -10,6 +10,7 @@ import numpy as np
 from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in, with_input
 from parity.operators.activation import Clip, Elu, Gelu, HardSigmoid, LeakyRelu, Relu, Softplus
+from parity.operators.operator import Operator
 from parity.operators.recurrent import GRU, LSTM, RNN
 
 # --- activations -------------------------------------------------------------------------------
@@ -69,15 +70,17 @@ def alphas(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("Relu", "LeakyRelu", "Clip", "Elu", "Selu", "PRelu", "HardSwish", "Sigmoid", "Tanh", "HardSigmoid")
 def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    options = {
-        "ReLU6 (cut off at 6)": Clip(min=0.0, max=6.0),
+    options: dict[str, Operator] = {
+        "no activation": Clip(),
         "ReLU": Relu(),
         "ELU": Elu(),
         "hard sigmoid 0.2x + 0.5": HardSigmoid(alpha=0.2, beta=0.5),
         "hard sigmoid x/6 + 0.5": HardSigmoid(alpha=float(np.float32(1 / 6)), beta=0.5),
         "softplus": Softplus(),
-        "no activation": Clip(),
     }
+    x = seen.inputs[0]
+    if x is not None and x.size and x.comparable.max() > 6:
+        options["ReLU6 (cut off at 6)"] = Clip(min=0.0, max=6.0)
     for name, other in options.items():
         if other != operator:
             yield Mistake(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 from math import prod
 from typing import Any
 
@@ -153,16 +153,17 @@ def resizing(resize: Resize, seen: Seen) -> Iterator[Mistake]:
             f"antialias={1 - resize.antialias}",
             "Where the image shrinks, the filter is widened (PIL always does so), or it is not.",
             f"Pass antialias={bool(resize.antialias)}.",
-            replace(resize, antialias=1 - resize.antialias),
+            replace(resize, antialias=1 - resize.antialias, exclude_outside=1 - resize.antialias),
         )
     if resize.mode == "cubic":
-        for a in (-0.5, -0.75):
-            if a != resize.cubic_coeff_a:
+        for a, outside in product((-0.5, -0.75), (0, 1)):
+            if (a, outside) != (resize.cubic_coeff_a, resize.exclude_outside):
                 yield Mistake(
-                    f"cubic coefficient {a} for {resize.cubic_coeff_a}",
-                    "PyTorch and OpenCV use -0.75, TensorFlow and PIL -0.5.",
+                    f"cubic coefficient {a} for {resize.cubic_coeff_a}, exclude_outside={outside}",
+                    "PyTorch and OpenCV use -0.75; TensorFlow, JAX and PIL use -0.5, and leave out pixels "
+                    "beyond the border.",
                     f"Use {resize.cubic_coeff_a}.",
-                    replace(resize, cubic_coeff_a=a),
+                    replace(resize, cubic_coeff_a=a, exclude_outside=outside),
                 )
 
 

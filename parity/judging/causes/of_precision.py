@@ -40,6 +40,8 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
             Changed(operator, both),
             "pytorch/pytorch#107514",
         )
+    for form in (FLOAT16, BFLOAT16):
+        name, short = NAMES[form.name], _shortened(form)
         yield Mistake(
             f"weights rounded to {name}",
             f"The weights are stored in {name}, or went through it.",

@@ -10,6 +10,7 @@ from parity.arithmetic import Array
 from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in, with_input
 from parity.operators import Operator
 from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
+from parity.operators.windows import window
 
 LAYOUT = "Convert OIHW to HWIO with transpose(2, 3, 1, 0), and back with transpose(3, 2, 0, 1)."
 
@@ -36,7 +37,12 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     less = tuple(t // 2 for t in total)
     more = tuple(t - t // 2 for t in total)
     nothing = (0,) * len(total)
+    same = [
+        window(w.shape[2:], conv.strides, conv.dilations, (), side, x.shape[2:])
+        for side in ("SAME_UPPER", "SAME_LOWER")
+    ]
     sides = {(more, less), (less, more), (after, before), (nothing, total), (total, nothing)}
+    sides |= {(one.before, one.after) for one in same}
     for start, end in sorted(sides - {(before, after)}):
         yield Mistake(
             f"padding on the other side: pads {(*start, *end)} for {(*before, *after)}",
@@ -122,6 +128,18 @@ def layouts(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     assert w is not None
     if w.ndim == 4:
         for name, order in (("HWIO", (2, 3, 1, 0)), ("OHWI", (0, 2, 3, 1)), ("HWOI", (2, 3, 0, 1))):
+            there = tuple(w.shape[k] for k in order)
+
+            def back(a: Array, order: tuple[int, ...] = order, there: tuple[int, ...] = there) -> Array:
+                return a.reshape(there).transpose(np.argsort(order))
+
+            yield Mistake(
+                f"weights reshaped to {name}, not transposed",
+                "The numbers are in another order than the shape says: `reshape` was used where the axes had "
+                "to be moved.",
+                LAYOUT,
+                _weights(conv, back),
+            )
             yield Mistake(
                 f"weights reshaped from {name}, not transposed",
                 "The numbers are in another order than the shape says: `reshape` was used where the axes had "
@@ -238,7 +256,13 @@ def products(operator: Gemm | MatMul, seen: Seen) -> Iterator[Mistake]:
             _weights(operator, lambda m: m.swapaxes(-1, -2)),
             "vllm-project/vllm#44113",
         )
-    if b.ndim == 2:
+    if b.ndim == 2 and b.shape[0] != b.shape[1]:
+        yield Mistake(
+            "weights reshaped to the transposed shape, not transposed",
+            "The numbers are those of the matrix, read in the shape of its transpose.",
+            "Use transpose, not reshape.",
+            _weights(operator, lambda m: m.reshape(m.shape[::-1]).T),
+        )
         yield Mistake(
             "weights reshaped, not transposed",
             "The numbers are those of the transpose, read in the shape of the matrix.",

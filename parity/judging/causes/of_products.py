@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from parity.arithmetic import Array
+from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in, with_input
 from parity.operators import Operator
 from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
@@ -43,7 +43,12 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     ]
     sides = {(more, less), (less, more), (after, before), (nothing, total), (total, nothing)}
     sides |= {(one.before, one.after) for one in same}
+    seen_by = {_reached(conv, x, w, before, after)}
     for start, end in sorted(sides - {(before, after)}):
+        reached = _reached(conv, x, w, start, end)
+        if reached in seen_by:
+            continue  # zeros at the end that no window reaches make no difference
+        seen_by.add(reached)
         yield Mistake(
             f"padding on the other side: pads {(*start, *end)} for {(*before, *after)}",
             "The zeros are shared out differently between the two sides. TensorFlow's SAME puts the odd one, "
@@ -60,6 +65,16 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
             "Use the padding of the reference.",
             padded(start, end),
         )
+
+
+def _reached(
+    conv: Conv, x: Number, w: Number, start: tuple[int, ...], end: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """The zeros at the beginning, and those at the end that some window reaches."""
+    sliding = window(w.shape[2:], conv.strides, conv.dilations, (*start, *end))
+    sizes, positions = x.shape[2:], sliding.out_shape(x.shape[2:])
+    steps = zip(positions, sliding.strides, sliding.reach, sizes, start, strict=True)
+    return start, tuple((n - 1) * stride + reach - size - b for n, stride, reach, size, b in steps)
 
 
 @made_in("Conv")

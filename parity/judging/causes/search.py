@@ -55,6 +55,14 @@ class Stretch(Operator):
         assert first.operator is not None
         return first.operator.sample(points, *(known[name] if name else None for name in first.inputs))
 
+    def with_mistakes(self, made: Mapping[int, Mistake]) -> "Stretch":
+        """The same nodes, some of which make a mistake: by their places."""
+        nodes = [
+            replace(node, operator=made[place].operator) if place in made else node
+            for place, node in enumerate(self.nodes)
+        ]
+        return replace(self, nodes=tuple(nodes))
+
     def values(self, inputs: Sequence[Number | None]) -> dict[str, Number]:
         """All tensors by name."""
         values = {name: one for name, one in zip(self.names, inputs, strict=True) if one is not None}
@@ -205,18 +213,23 @@ def _array(graph: Graph, values: Mapping[str, Array], name: str) -> Array:
 
 
 def _possible(question: Question, found: Array) -> Iterator[tuple[Node, Mistake, Operator]]:
-    """Each known mistake at each node, with the stretch in which it is made."""
+    """Each known mistake at each node, then at all nodes at once, with the stretch in which it is made."""
     stretch = question.operator
     assert isinstance(stretch, Stretch)
     values = stretch.values(question.bounded)
+    made: dict[str, dict[int, Mistake]] = {}  # by name, the mistake at the place of each node
     for place, node in enumerate(stretch.nodes):
         assert node.operator is not None
         inputs = [values[name] if name else None for name in node.inputs]
         last = node.outputs[0] == stretch.result
         for mistake in mistakes(node.operator, Seen(inputs, found if last else None)):
-            wrong = replace(node, operator=mistake.operator)
-            nodes = (*stretch.nodes[:place], wrong, *stretch.nodes[place + 1 :])
-            yield node, mistake, replace(stretch, nodes=nodes)
+            made.setdefault(f"{node.type}: {mistake.name}", {})[place] = mistake
+            yield node, mistake, stretch.with_mistakes({place: mistake})
+    for several in made.values():
+        if len(several) > 1:
+            first = min(several)
+            named = replace(several[first], name=f"{several[first].name}, at {len(several)} nodes")
+            yield stretch.nodes[first], named, stretch.with_mistakes(several)
 
 
 def _inside(found: Array, expected: Bounded, form: Format) -> bool:

@@ -70,7 +70,7 @@ def test_padding_on_the_other_side_is_named_at_its_node(names: tuple[str, ...]) 
     assert report.first.tensor == next(name for name in names if name != "x")
     (cause,) = report.first.causes
     assert cause.node == "a"
-    assert cause.name.startswith("padding on the other side: pads (0, 0, 2, 2)")
+    assert cause.name.startswith("padding on the other side: pads (0, 0, 1, 1)")
     assert not any(one.causes for one in report.tensors if one is not report.first)
 
 
@@ -106,6 +106,16 @@ def test_what_is_unknown_has_clues() -> None:
     wrong[3] += 1
     assert clues_of(wrong) == ("wrong only in items 3 of 16",)
     assert clues_of(np.random.default_rng(5).standard_normal(y.shape)) == ()
+
+
+def test_the_same_mistake_at_several_nodes_is_named() -> None:
+    """Both kernels are flipped, and nothing between is recorded."""
+    x = computed()["x"]
+    w1, w2, w3 = (GRAPH.constants[name] for name in ("w1", "w2", "w3"))
+    a = np.maximum(conv(x, w1[..., ::-1, ::-1], 1, 1, 2), 0)
+    y = conv(a, w2[..., ::-1, ::-1], 1, 1, 1).reshape(2, -1) @ w3
+    (report,) = judge(GRAPH, {"x": x, "y": y}).tensors
+    assert [cause.name for cause in report.causes] == ["kernel flipped, at 2 nodes"]
 
 
 def test_a_sample_names_it_too() -> None:

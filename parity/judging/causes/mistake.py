@@ -115,3 +115,10 @@ def with_input(operator: Operator, place: int, change: Callable[[Number], Number
 def given(inputs: Inputs, place: int) -> Number | None:
     """An optional input."""
     return inputs[place] if len(inputs) > place else None
+
+
+def first(inputs: Inputs) -> Number:
+    """The input that every operator has."""
+    x = inputs[0]
+    assert x is not None
+    return x

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, given, made_in, with_input
 from parity.operators.activation import Clip, Elu, Gelu, HardSigmoid, LeakyRelu, Relu, Softplus
 from parity.operators.operator import Operator
 from parity.operators.recurrent import GRU, LSTM, RNN
@@ -46,7 +46,7 @@ def _slopes(seen: Seen) -> tuple[float, ...]:
 def slopes(operator: Any, seen: Seen) -> Iterator[Mistake]:
     right = getattr(operator, "alpha", 0.0)
     for alpha in dict.fromkeys((*_slopes(seen), 0.0, 0.01, 0.1, 0.2, 0.3, 1.0)):
-        if not np.isclose(alpha, right, rtol=1e-3, atol=1e-6):
+        if f"{alpha:.4g}" != f"{right:.4g}":  # the digits that are read off
             yield Mistake(
                 f"slope alpha {alpha:g} for {right:g}",
                 "Negative values are multiplied by another factor. The default is 0.3 in Keras 2, 0.2 in "
@@ -98,7 +98,7 @@ def softplus_factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
             f"softplus with beta {beta:g}",
             "log(1 + exp(beta x)) / beta.",
             "Use beta 1.",
-            Changed(operator, lambda inputs, b=beta: [inputs[0] * b], lambda y, _, b=beta: y * (1 / b)),  # type: ignore
+            Changed(operator, lambda inputs, b=beta: [inputs[0] * b], lambda y, _, b=beta: y * (1 / b)),  # type: ignore[misc]
         )
 
 
@@ -127,7 +127,7 @@ def softmaxes(operator: Any, seen: Seen) -> Iterator[Mistake]:
             "softmax missing",
             "The logits are returned as they are.",
             "Apply the softmax.",
-            Changed(operator, after=lambda y, inputs: inputs[0]),  # type: ignore
+            Changed(operator, after=lambda y, inputs: first(inputs)),
         )
 
 
@@ -146,7 +146,7 @@ def attention(operator: Any, seen: Seen) -> Iterator[Mistake]:
         "scale 1/d for 1/sqrt(d)": 1 / size,
         "scale applied twice": right * right,
     }.items():
-        if not np.isclose(scale, right):
+        if scale != right:
             yield Mistake(
                 name,
                 "The scores are multiplied by another factor before the softmax.",
@@ -200,7 +200,7 @@ def parts(operator: Any, seen: Seen) -> Iterator[Mistake]:
                     f"concatenated in the order {order}",
                     "The parts are in another order.",
                     "Keep the order of the reference.",
-                    Changed(operator, lambda inputs, order=order: [inputs[k] for k in order]),  # type: ignore
+                    Changed(operator, lambda inputs, order=order: [inputs[k] for k in order]),  # type: ignore[misc]
                 )
 
 
@@ -264,7 +264,7 @@ def recurrences(operator: LSTM | GRU | RNN, seen: Seen) -> Iterator[Mistake]:
                 name,
                 "One of the two biases is left out. PyTorch has two, Keras one.",
                 "Add both biases into one.",
-                with_input(operator, 3, lambda b, part=part: b.move(lambda a: _without(a, part))),  # type: ignore
+                with_input(operator, 3, lambda b, part=part: b.move(lambda a: _without(a, part))),  # type: ignore[misc]
             )
         yield Mistake(
             "bias missing",

@@ -25,7 +25,7 @@ WITH_EPSILON = (
 @made_in(*WITH_EPSILON, "SimplifiedLayerNormalization")
 def epsilons(operator: Any, seen: Seen) -> Iterator[Mistake]:
     for epsilon in EPSILONS:
-        if not np.isclose(epsilon, operator.epsilon, rtol=1e-3, atol=0):
+        if f"{epsilon:g}" != f"{operator.epsilon:g}":  # as they are named below; a file holds float32
             yield Mistake(
                 f"epsilon {epsilon:g} for {operator.epsilon:g}",
                 "Another ε is added to the variance. Its default is 1e-3 in Keras, 1e-5 in PyTorch, 1e-6 in "
@@ -111,17 +111,11 @@ def scale_and_shift(operator: Any, seen: Seen) -> Iterator[Mistake]:
 def moments(operator: Any, seen: Seen) -> Iterator[Mistake]:
     x = seen.inputs[0]
     assert x is not None
-    if operator.TYPE == "LayerNormalization":
-        axes, view, kept = operator.row_axes(x), x.shape, x.shape
-    elif operator.TYPE == "InstanceNormalization":
-        axes, view, kept = tuple(range(2, x.ndim)), x.shape, x.shape
-    else:
-        view = operator.view(x)
-        axes, kept = operator.row_axes(x), x.shape
+    view, axes = operator.view(x), operator.row_axes(x)
     count = prod(view[axis] for axis in axes)
 
     def normalized(inputs: Inputs, mode: str) -> Number:
-        x, scale, bias = inputs[0], given(inputs, 1), given(inputs, 2)
+        x = inputs[0]
         assert x is not None
         grouped = x.reshape(*view)
         mean = grouped.mean(axes)
@@ -133,13 +127,13 @@ def moments(operator: Any, seen: Seen) -> Iterator[Mistake]:
             divisor = variance.apply(ROOT) + operator.epsilon
         else:
             divisor = (variance + operator.epsilon).apply(ROOT)
-        y = (off / divisor).reshape(*kept)
-        shape = (1, -1, *(1,) * (x.ndim - 2)) if operator.TYPE != "LayerNormalization" else None
-        for factor, times in ((scale, True), (bias, False)):
-            if factor is not None:
-                one = factor.reshape(*shape) if shape else factor
-                y = y * one if times else y + one
-        return y
+        return scaled(off / divisor, inputs).reshape(*x.shape)
+
+    def scaled(y: Number, inputs: Inputs) -> Number:
+        """Values in the operator's view, with its scale and shift."""
+        x, scale, shift = inputs[0], given(inputs, 1), given(inputs, 2)
+        y = y if scale is None else y * operator.spread(x, scale)
+        return y if shift is None else y + operator.spread(x, shift)
 
     texts = {
         "sample": (
@@ -176,20 +170,14 @@ def moments(operator: Any, seen: Seen) -> Iterator[Mistake]:
             return a.reshape(a.shape[0], groups, -1, *a.shape[2:]).swapaxes(1, 2).reshape(a.shape)
 
         def interleaved(y: Number, inputs: Inputs) -> Number:
-            x, ones = inputs[0], [None if p is None else p for p in inputs[1:]]
+            x, parameters = inputs[0], inputs[1:]
             assert x is not None
             plain = [
-                None if p is None else p.move(np.ones_like if k == 0 else np.zeros_like)
-                for k, p in enumerate(ones)
+                None if one is None else one.move(np.zeros_like if place else np.ones_like)
+                for place, one in enumerate(parameters)
             ]
-            result = operator.evaluate(x.move(shuffled), *plain)
-            result = result[0] if isinstance(result, tuple) else result
-            z = result.move(back)
-            for k, p in enumerate(ones):
-                if p is not None:
-                    one = p.reshape(1, -1, *(1,) * (x.ndim - 2))
-                    z = z * one if k == 0 else z + one
-            return z
+            z = operator.evaluate(x.move(shuffled), *plain).move(back)
+            return scaled(z.reshape(*view), inputs).reshape(*x.shape)
 
         yield Mistake(
             "channels grouped in another order",

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, made_in, with_input
+from parity.arithmetic import Array, Bounded, Number
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, made_in, with_input
+from parity.operators.interpolation import choose
 from parity.operators.pooling import AveragePool, MaxPool
 from parity.operators.resize import Resize
 from parity.operators.select import Pad
@@ -54,20 +55,13 @@ def maxima(pool: MaxPool, seen: Seen) -> Iterator[Mistake]:
     )
 
 
-def _with_zeros(pool: MaxPool, y: Any, inputs: Any) -> Any:
-    x = inputs[0]
-    ones = np.ones((1, 1, *x.shape[2:]), np.float32)
-    full = AveragePool(**_shared(pool), count_include_pad=1)
-    inside: Any = full.evaluate(x.like(ones))
-    inside = inside.comparable  # 1 where the window does not stick out
-    cut = np.broadcast_to(np.asarray(inside, np.float64) < 1 - 1e-6, y.shape)
-    return y.maximum(0.0).move(lambda a: a) if cut.all() else _where(cut, y.maximum(0.0), y)
-
-
-def _where(mask: Array, a: Any, b: Any) -> Any:
-    from parity.operators.interpolation import choose
-
-    return choose(mask.astype(np.int64), b, a)
+def _with_zeros(pool: MaxPool, y: Number, inputs: Inputs) -> Number:
+    """The largest value and zero, where the window sticks out: there the average of ones is less than 1."""
+    ones = Bounded(np.ones((1, 1, *first(inputs).shape[2:])))
+    inside = AveragePool(**_shared(pool), count_include_pad=1).evaluate(ones)
+    assert isinstance(inside, Bounded)
+    cut = np.broadcast_to(inside.value < 1, y.shape)
+    return choose(cut.astype(np.int64), y, y.maximum(0.0))
 
 
 def _shared(pool: Any) -> dict[str, Any]:
@@ -239,13 +233,7 @@ def axes(operator: Transpose, seen: Seen) -> Iterator[Mistake]:
             f"Transpose by {right}.",
             replace(operator, perm=order)
             if same
-            else Changed(operator, after=lambda y, inputs: _first(inputs).reshape(*y.shape)),
+            else Changed(operator, after=lambda y, inputs: first(inputs).reshape(*y.shape)),
         )
         if not same:
             return
-
-
-def _first(inputs: Inputs) -> Number:
-    x = inputs[0]
-    assert x is not None
-    return x

@@ -62,7 +62,7 @@ def results(operator: Any, seen: Seen) -> Iterator[Mistake]:
             f"result rounded to {name}",
             f"The values went through {name}: all of them are numbers of this format.",
             "Keep activations in float32; switch autocast off.",
-            Changed(operator, after=lambda y, inputs, form=form: _coarse(y, form)),  # type: ignore
+            Changed(operator, after=lambda y, inputs, form=form: _coarse(y, form)),  # type: ignore[misc]
             read_off=True,
         )
 

@@ -216,7 +216,8 @@ def _possible(question: Question, found: Array) -> Iterator[tuple[Node, Mistake,
     """Each known mistake at each node, then at all nodes at once, with the stretch in which it is made."""
     stretch = question.operator
     assert isinstance(stretch, Stretch)
-    values = stretch.values(question.bounded)
+    before = replace(stretch, nodes=stretch.nodes[:-1])  # the last node computes the tensor itself
+    values = before.values(question.bounded)
     made: dict[str, dict[int, Mistake]] = {}  # by name, the mistake at the place of each node
     for place, node in enumerate(stretch.nodes):
         assert node.operator is not None

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from parity.arithmetic import Number
 from parity.floats import BFLOAT16, TF32, Format
 from parity.graph import Graph
-from parity.judging.causes import judge
+from parity.judging.causes import CATALOGUE, Mistake, judge
+from parity.judging.causes.mistake import Changed, Inputs
 from parity.onnx import read_onnx
+from parity.operators.affine import MatMul
 from tests.parity.judging.chains import ONE, Array, run
 
 
@@ -128,3 +131,19 @@ def test_the_search_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     report = judge(GRAPH, only(computed(before=0, after=2), "x", "y"))
     assert report.tensors[0].causes == ()
     assert report.tensors[0].clues[0] == "not every known mistake was tried in 0 s: record tensors in between"
+
+
+def test_a_mistake_whose_bound_explains_anything_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def anything(y: Number, inputs: Inputs) -> Number:
+        first = np.zeros(y.shape, np.float32)
+        first[0, 0] = 0.5
+        return y.either(y.move(lambda a: a + first.astype(a.dtype)))
+
+    vague = Mistake("vague", "The first value may be anything.", "None.", Changed(MatMul(), after=anything))
+    monkeypatch.setitem(CATALOGUE, "MatMul", [lambda operator, seen: [vague]])
+    values = run(ONE)
+    values["y0"] = values["y0"].copy()
+    values["y0"][0, 0] += 0.25
+    (one,) = judge(ONE, values).tensors
+    assert one.verdict == "different"
+    assert one.causes == ()

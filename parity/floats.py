@@ -1,6 +1,7 @@
 """Facts about floating point: formats, unit roundoff, and bounds on the sum of several roundings."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import ml_dtypes
 import numpy as np
@@ -89,7 +90,12 @@ def _to_odd(x: Array) -> Array:
 
 def format_of(array: Array) -> Format | None:
     """The format of an array's numbers; None if they are not floats (integers, booleans, strings)."""
-    return FORMATS.get(array.dtype.name)
+    return _format_of(array.dtype)
+
+
+@cache  # NumPy makes the name of a dtype anew each time
+def _format_of(dtype: np.dtype) -> Format | None:
+    return FORMATS.get(dtype.name)
 
 
 def gamma(k: int, u: float) -> float:

@@ -278,7 +278,9 @@ def _judge(
     start: int,
 ) -> Comparison:
     """`result`, which is empty, for the digits of a chunk."""
-    expected = forward.reference(params, chunk.images, result.ports[0].dtype)
+    dtype = result.ports[0].dtype
+    expected = forward.reference(params, chunk.images, dtype)
+    rounded = forward.rounded(expected, dtype)
     best = expected["logits"].value.argmax(axis=1)
     result.digits, result.certified = len(chunk), int(forward.certified(expected["logits"]).sum())
     for report, output in zip(result.ports, outputs, strict=True):
@@ -287,7 +289,7 @@ def _judge(
             predictions = output[1].argmax(axis=1)
             report.correct = int((predictions == chunk.labels).sum())
             report.same_predictions = int((predictions == best).sum())
-            report.layers = judge_layers(params, chunk.images, *output, expected, report.dtype, start)
+            report.layers = judge_layers(params, chunk.images, *output, expected, rounded, start)
     return result
 
 
@@ -297,7 +299,7 @@ def judge_layers(
     activations: Arrays,
     logits: np.ndarray,
     expected: dict[str, Bounded],
-    dtype: str,
+    rounded: Arrays,
     start: int = 0,
 ) -> dict[str, LayerReport]:
     """The report on each layer that a port returned for some digits.
@@ -307,14 +309,14 @@ def judge_layers(
         images: the images of the digits.
         activations, logits: the port's outputs, in which `outputs_problem` found nothing.
         expected: `lenet.reference.forward.reference` of the same digits.
-        dtype: the port's dtype.
+        rounded: `lenet.reference.forward.rounded` of `expected`, in the port's dtype.
         start: the number of the first digit.
     """
     reports, x = {}, images
     for layer in LAYERS:
         y, end_to_end = activations[layer.name], expected[layer.name]
-        own = end_to_end if x is images else forward.local(layer, params, x, dtype)
-        reports[layer.name] = _report(y, own, end_to_end, start)
+        own = end_to_end if x is images else forward.local(layer, params, x, y.dtype.name)
+        reports[layer.name] = _report(y, rounded[layer.name], own, end_to_end, start)
         x = y
     # the plain forward pass may be fused differently from the pass that returns every layer
     alone = float(ratio(logits, expected["logits"]).max())
@@ -322,7 +324,7 @@ def judge_layers(
     return reports
 
 
-def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
+def _report(y: np.ndarray, rounded: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> LayerReport:
     error = absolute_error(y, end_to_end.value)
     largest = float(error.max())
     whole = over(error, end_to_end.bound, largest)
@@ -338,6 +340,6 @@ def _report(y: np.ndarray, own: Bounded, end_to_end: Bounded, start: int) -> Lay
         local_ratio=float(local[digit, *index]),
         end_to_end_ratio=float(np.fmax.reduce(whole, axis=None, initial=0)),
         values=y.size,
-        equal_values=int(np.count_nonzero(y == end_to_end.value.astype(y.dtype))),
+        equal_values=int(np.count_nonzero(y == rounded)),
         worst=(start + digit, tuple(index), float(y[digit, *index]), float(own.value[digit, *index])),
     )

@@ -42,6 +42,11 @@ def local(layer: Layer, params: Mapping[str, Array], x: Array, dtype: str = "flo
     return evaluate(layer, params, given(x, dtype))
 
 
+def rounded(expected: Mapping[str, Bounded], dtype: str) -> dict[str, Array]:
+    """The right values, rounded once to the port's dtype."""
+    return {name: y.value.astype(dtype) for name, y in expected.items()}
+
+
 def given(x: Array, dtype: str) -> Bounded:
     """The values of x as exact input of a port that computes in `dtype`."""
     return Bounded(x, None, FORMATS[dtype])

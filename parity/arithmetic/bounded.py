@@ -382,7 +382,7 @@ def _any_below(x: Array, least: float) -> bool:
         )
     with np.errstate(invalid="ignore"):  # NaN in bfloat16
         small = (x < least) & (x > -least)
-    return np.count_nonzero(small) != np.count_nonzero(x == 0)
+    return bool(small.any()) and np.count_nonzero(small) != np.count_nonzero(x == 0)
 
 
 def counted(x: Array) -> np.dtype:

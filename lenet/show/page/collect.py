@@ -15,7 +15,7 @@ from lenet.ports import FRAMEWORKS, Port, open_port
 from lenet.ports.lockstep import Lockstep, lockstep
 from lenet.reference.certificate import RangeCertificate, certify_range
 from lenet.reference.exact import pixel_values
-from lenet.reference.forward import reference
+from lenet.reference import forward
 from lenet.show.migrations import Layouts, folders, layouts
 from lenet.show.page.arrays import Values, joined, stack
 from lenet.show.page.chosen_digits import Chosen, choose
@@ -124,13 +124,14 @@ def look(
     with threadpool_limits(1):
         for one in chosen:
             image = digits.images[one.index : one.index + 1]
-            expected.append(reference(params, image))
+            expected.append(forward.reference(params, image))
             answers, layers = {}, {}
             for port, kept in zip(ports, outputs, strict=True):
                 activations, logits = port.activations(image), port.logits(image)
                 if problem := outputs_problem(activations, logits, 1, port.dtype):
                     raise UserError(f"{port.name}: {problem}")
-                judged = judge_layers(params, image, activations, logits, expected[-1], port.dtype, one.index)
+                rounded = forward.rounded(expected[-1], port.dtype)
+                judged = judge_layers(params, image, activations, logits, expected[-1], rounded, one.index)
                 answers[port.name] = int(logits.argmax())
                 layers[port.name] = {
                     name: _numbers(report, activations[name], expected[-1][name])

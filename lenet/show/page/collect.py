@@ -13,9 +13,9 @@ from lenet.network.digits import Digits
 from lenet.network.recipe import Recipe
 from lenet.ports import FRAMEWORKS, Port, open_port
 from lenet.ports.lockstep import Lockstep, lockstep
+from lenet.reference import forward
 from lenet.reference.certificate import RangeCertificate, certify_range
 from lenet.reference.exact import pixel_values
-from lenet.reference import forward
 from lenet.show.migrations import Layouts, folders, layouts
 from lenet.show.page.arrays import Values, joined, stack
 from lenet.show.page.chosen_digits import Chosen, choose

@@ -15,8 +15,8 @@ from lenet_caffe.schema import NetParameter, SolverParameter, parse_schema, read
 from lenet_caffe.train import SGD, SOLVER, learning_rate, read_solver
 from lenet_numpy import train as by_recipe
 from lenet_numpy.model import LeNet
+from parity.arithmetic.floats import FORMATS
 from parity.errors import UserError
-from parity.floats import FORMATS
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
 from tests.helpers import one_line

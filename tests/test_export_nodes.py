@@ -20,7 +20,7 @@ from onnx.backend.test.loader import load_model_tests
 
 from export.find_layers import pads_of
 from lenet_numpy import layers
-from parity.floats import FORMATS, gamma
+from parity.arithmetic.floats import FORMATS, gamma
 
 Array = np.ndarray
 U = FORMATS["float32"].u

@@ -12,7 +12,7 @@ from lenet.network.architecture import LAYERS, PARAM_SHAPES, conv, dense
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from parity.arithmetic import Bounded
-from parity.floats import FORMATS, U64, gamma
+from parity.arithmetic.floats import FORMATS, U64, gamma
 from tests.planted import MISTAKES, affine
 
 AFFINE = [layer for layer in LAYERS if layer.affine]

@@ -13,7 +13,7 @@ from lenet.reference.backward import decided
 from lenet.reference.distance import ratio
 from lenet.reference.sgd_step import Step, step
 from lenet_numpy.port import Port as NumpyPort
-from parity.floats import U64, gamma
+from parity.arithmetic.floats import U64, gamma
 from tests.helpers import BATCH
 
 # Momentum, decay, and a rate drop in the middle; eight steps, the fourth and the last on a short batch.

@@ -30,7 +30,7 @@ from lenet_numpy.layers import conv2d_definition, softmax_cross_entropy_backward
 from lenet_numpy.model import LeNet
 from lenet_numpy.train import SGD, gradients
 from parity.arithmetic import Bounded
-from parity.floats import U64
+from parity.arithmetic.floats import U64
 
 Array = np.ndarray
 Check = Callable[[Any], None]

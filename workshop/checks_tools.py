@@ -16,7 +16,7 @@ from lenet.ports import Port, open_port
 from lenet.reference import backward, forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
-from parity.floats import FORMATS, U64, gamma
+from parity.arithmetic.floats import FORMATS, U64, gamma
 from workshop import letters
 from workshop.bugs import find
 from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from lenet.reference.certificate import certify_range
 from lenet.reference.exact import coarsen, forward, pixel_values
-from parity import floats
+from parity.arithmetic import floats
 from parity.errors import UserError
 
 Array = np.ndarray

@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from lenet.network.architecture import LAYERS, Layer
 from lenet.reference.forward import evaluate, given, parameters, reference
 from parity.arithmetic import Array, Bounded, Number
-from parity.floats import FORMATS, U64, cover, gamma
+from parity.arithmetic.floats import FORMATS, U64, cover, gamma
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv
 from parity.operators.pooling import MaxPool

@@ -16,8 +16,8 @@ from lenet.network.weights import TRAINED
 from lenet.reference.backward import gradients
 from lenet.reference.forward import evaluate
 from parity.arithmetic import Array, Integers, TooWide, integers
+from parity.arithmetic.floats import equal_bits
 from parity.errors import UserError
-from parity.floats import equal_bits
 
 EXACT = TRAINED.with_name("exact.safetensors")
 PIXEL_SHIFT = 5  # low bits of a pixel that are dropped for exact weights

@@ -11,7 +11,7 @@ import numpy as np
 
 from lenet.network.architecture import LENET, Layer, Network
 from parity.arithmetic import Array, Bounded, Number
-from parity.floats import FORMATS
+from parity.arithmetic.floats import FORMATS
 
 Numbers = TypeVar("Numbers", bound=Number)
 

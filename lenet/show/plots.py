@@ -10,7 +10,7 @@ import numpy as np
 
 from lenet.compare.speed import Bench
 from lenet.show.migrations import History
-from parity import floats
+from parity.arithmetic import floats
 from parity.errors import MissingFramework, UserError, install_line
 from parity.files import write_atomically
 

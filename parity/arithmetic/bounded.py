@@ -21,10 +21,10 @@ from math import prod
 
 import numpy as np
 
+from parity.arithmetic.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 from parity.arithmetic.intervals import carried_by, held, rise, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.arithmetic.products import integer_product, products_of
-from parity.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 
 LOOKED_AT = 2**20  # values that are looked at at once
 

@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 
+from parity.arithmetic.floats import U64, format_of
 from parity.arithmetic.number import Array, Function
-from parity.floats import U64, format_of
 
 
 def wide(x: Array) -> Array:

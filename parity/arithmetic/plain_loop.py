@@ -15,9 +15,9 @@ from math import prod
 import numpy as np
 
 from parity.arithmetic.bounded import counted
+from parity.arithmetic.floats import FLOAT32, FORMATS, Format, format_of
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
 from parity.arithmetic.products import integer_product
-from parity.floats import FLOAT32, FORMATS, Format, format_of
 
 BLOCK = 2**16  # products that are held at once
 

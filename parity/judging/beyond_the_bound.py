@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.arithmetic import Array, Bounded
+from parity.arithmetic.floats import Format
 from parity.arithmetic.plain_loop import watched
-from parity.floats import Format
 from parity.judging.question import Question, all_points
 from parity.judging.verdict import TensorReport
 from parity.operators.operator import Points

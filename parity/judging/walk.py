@@ -15,8 +15,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped
+from parity.arithmetic.floats import FLOAT32, FORMATS, equal_bits, format_of
 from parity.errors import Unjudged, UserError
-from parity.floats import FLOAT32, FORMATS, equal_bits, format_of
 from parity.graph import Declared, Graph, Node, apply, fits_shape
 from parity.judging.question import Question
 from parity.judging.verdict import Report, TensorReport

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from parity.arithmetic import Array, Bounded
-from parity.floats import FLOAT64, Format, equal_bits, format_of
+from parity.arithmetic.floats import FLOAT64, Format, equal_bits, format_of
 from parity.judging.beyond_the_bound import distance, excused, over
 from parity.judging.question import Question, all_points
 from parity.judging.verdict import ORDER, TensorReport, Worst

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Number
+from parity.arithmetic.floats import FLOAT32
 from parity.errors import Unjudged
-from parity.floats import FLOAT32
 from parity.operators import functions as known
 from parity.operators.interpolation import choose, own
 from parity.operators.operator import Operator, finite, plain_values, register

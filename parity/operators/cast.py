@@ -7,9 +7,9 @@ import ml_dtypes
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
+from parity.arithmetic.floats import FORMATS, U64, Format
 from parity.arithmetic.integers import integers
 from parity.errors import Unjudged
-from parity.floats import FORMATS, U64, Format
 from parity.operators.element_types import (
     FLOAT,
     FLOAT8E8M0,

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Function, Number
+from parity.arithmetic.floats import format_of
 from parity.errors import Unjudged
-from parity.floats import format_of
 from parity.operators import functions as known
 from parity.operators.activation import BELOW, HIGHER, LOWER, choose
 from parity.operators.operator import Elementwise, Inputs, plain_values, register, summed_to

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Number
+from parity.arithmetic.floats import FLOAT64, U64
 from parity.errors import Unjudged
-from parity.floats import FLOAT64, U64
 from parity.operators.interpolation import LINEAR, Places, cubic, gathered, own, taps
 from parity.operators.operator import Operator, Points, plain_values, register
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Bounded, Looped, Number
+from parity.arithmetic.floats import FLOAT32
 from parity.errors import Unjudged
-from parity.floats import FLOAT32
 from parity.operators.affine import Conv, MatMul
 from parity.operators.cast import SMALL_INTEGERS, cast, type_of
 from parity.operators.element_types import UINT8, element_type

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Number
+from parity.arithmetic.floats import FLOAT64, U64, format_of
 from parity.errors import Unjudged
-from parity.floats import FLOAT64, U64, format_of
 from parity.operators.interpolation import (
     LINEAR,
     Places,

@@ -10,8 +10,8 @@ from shutil import copyfileobj
 from onnx import ModelProto, helper
 
 from parity.arithmetic import Array
+from parity.arithmetic.floats import equal_bits
 from parity.errors import MissingFramework, UserError, install_line
-from parity.floats import equal_bits
 from parity.onnx.flatten import standard
 from parity.onnx.reading import load
 from parity.record.sessions import (

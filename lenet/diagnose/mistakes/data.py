@@ -7,7 +7,7 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_forward import Call, after, moved
 from parity.arithmetic import Array, Bounded
-from parity.floats import gamma
+from parity.arithmetic.floats import gamma
 
 FAMILY = Family()
 IMAGE = ("image",)

@@ -10,7 +10,7 @@ from lenet.diagnose.mistakes.precision import FORMATS, rounded
 from lenet.diagnose.mistakes.wrong_backward import BackCall, right_bias, right_input
 from lenet.diagnose.mistakes.wrong_forward import after, before, instead, moved, of_type
 from parity.arithmetic import Array, Bounded
-from parity.floats import cover, gamma
+from parity.arithmetic.floats import cover, gamma
 from parity.operators.affine import Conv, Gemm
 
 FAMILY = Family()

@@ -14,7 +14,7 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.network.architecture import LAYERS, PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
-from parity.floats import gamma
+from parity.arithmetic.floats import gamma
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lenet.diagnose.mistakes.base import Family, HandedOut, Kind, Mistake, case
 from lenet.diagnose.mistakes.wrong_forward import Call, instead, moved, of_type, right
 from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS
 from parity.arithmetic import Array, Bounded
-from parity.floats import gamma
+from parity.arithmetic.floats import gamma
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool

@@ -25,7 +25,7 @@ from lenet.diagnose.mistakes.wrong_forward import (
 )
 from lenet.network.architecture import LAYERS
 from parity.arithmetic import Array, Bounded
-from parity.floats import gamma
+from parity.arithmetic.floats import gamma
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool

@@ -18,7 +18,7 @@ from lenet.network.architecture import LAYERS, Layer
 from lenet.reference.backward import cross_entropy, layer_gradient, window_taps, winner_decided
 from lenet.reference.forward import evaluate, in_format
 from parity.arithmetic import Array, Bounded
-from parity.floats import FORMATS
+from parity.arithmetic.floats import FORMATS
 from parity.operators.affine import Conv
 from parity.operators.pooling import MaxPool
 

@@ -16,7 +16,7 @@ import numpy as np
 from lenet.network.architecture import LAYERS, Layer
 from lenet.reference.forward import evaluate, in_format
 from parity.arithmetic import Array, Bounded
-from parity.floats import FORMATS
+from parity.arithmetic.floats import FORMATS
 from parity.operators import Operator
 from parity.operators.affine import Conv
 from parity.operators.elementwise import Identity

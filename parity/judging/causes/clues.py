@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from parity.arithmetic import Array, Bounded
-from parity.floats import Format
+from parity.arithmetic.floats import Format
 from parity.judging.beyond_the_bound import distance, over
 
 LISTED = 8  # indices that a line lists

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.floats import BFLOAT16, FLOAT16, TF32, Format, format_of
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format, format_of
 from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")

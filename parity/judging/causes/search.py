@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.arithmetic.floats import Format, format_of
 from parity.errors import Unjudged
-from parity.floats import Format, format_of
 from parity.graph import Graph, Node, apply
 from parity.judging import walk
 from parity.judging.beyond_the_bound import distance, over

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from parity.arithmetic import Array, Function, Looped
+from parity.arithmetic.floats import format_of
 from parity.arithmetic.number import Axes, Number
-from parity.floats import format_of
 from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors, moved
 
 

@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 
 from parity.arithmetic import Array, Function, Looped
+from parity.arithmetic.floats import FLOAT64, format_of
 from parity.arithmetic.number import Axes, Number
-from parity.floats import FLOAT64, format_of
 from tests.parity.arithmetic.wrapped import Terms, Wrapped, factors, moved
 
 Operation = Callable[[Array, Array], Array]

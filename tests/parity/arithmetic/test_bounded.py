@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parity.arithmetic import Bounded, Function, Looped
 from parity.arithmetic import bounded as bounded_module
-from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 
 COVER = Fraction(1, 10**9)  # how far a bound may be above its formula, for being computed in float64
 formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)

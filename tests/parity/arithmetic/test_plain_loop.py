@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from parity.arithmetic import Bounded, Looped
-from parity.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.beyond_the_bound import over

@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 
 from parity.arithmetic import Array, Looped
+from parity.arithmetic.floats import format_of
 from parity.arithmetic.number import Axes, Move
-from parity.floats import format_of
 
 Terms = Array  # (n, ...): to be added up over the first axis
 

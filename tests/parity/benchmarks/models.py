@@ -106,7 +106,7 @@ def judge_one(path: Path, name: str, sample: int | None, runtime: str) -> Result
 
 def summary(name: str, report: Any, seen: Any) -> Result:
     """The figures of a report."""
-    from parity.floats import format_of
+    from parity.arithmetic.floats import format_of
 
     nodes: dict[str, list[Any]] = {}
     for one in report.tensors:

@@ -25,7 +25,7 @@ import onnx
 import onnxruntime
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from parity.floats import TF32
+from parity.arithmetic.floats import TF32
 from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.record import read_npz

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from parity.floats import FLOAT32, FLOAT64, Format
+from parity.arithmetic.floats import FLOAT32, FLOAT64, Format
 from parity.graph import Declared, Graph, Node
 from parity.operators.affine import MatMul
 

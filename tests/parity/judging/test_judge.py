@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, Format
 from parity.errors import UserError
-from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.verdict import Report

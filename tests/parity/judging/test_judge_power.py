@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Looped
-from parity.floats import TF32
+from parity.arithmetic.floats import TF32
 from parity.graph import Declared, Graph, Node
 from parity.judging.verdict import TensorReport
 from parity.judging.walk import _Walk, judge

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.arithmetic.floats import FLOAT32, FLOAT64, FORMATS, Format
 from parity.errors import Unjudged
-from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
 from parity.judging.question import sampled
 from parity.operators import Operator
 from parity.operators.interpolation import Places

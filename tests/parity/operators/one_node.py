@@ -10,7 +10,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from parity.arithmetic import Array, Bounded, Number
-from parity.floats import FLOAT32, FLOAT64, FORMATS, Format
+from parity.arithmetic.floats import FLOAT32, FLOAT64, FORMATS, Format
 from parity.judging import judge
 from parity.judging.verdict import Report, TensorReport
 from parity.onnx import read_onnx

@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from parity.arithmetic import Bounded
+from parity.arithmetic.floats import U64
 from parity.errors import Unjudged
-from parity.floats import U64
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.onnx import read_onnx
@@ -124,7 +124,7 @@ def test_pytorch_is_within_the_bound(
 ) -> None:
     import torch
 
-    from parity.floats import format_of
+    from parity.arithmetic.floats import format_of
 
     x = (np.random.default_rng(5).standard_normal(20_000) * 5).astype(dtype)
     found = getattr(torch.nn.functional, name)(torch.from_numpy(x), **arguments).numpy()

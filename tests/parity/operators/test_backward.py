@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from parity.arithmetic import Array, Bounded, Integers, Number, integers
+from parity.arithmetic.floats import FLOAT32, FLOAT64, Format
 from parity.errors import Unjudged
-from parity.floats import FLOAT32, FLOAT64, Format
 from parity.operators import Operator
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from parity.arithmetic import Bounded
+from parity.arithmetic.floats import FLOAT16, FLOAT32, U64
 from parity.errors import Unjudged
-from parity.floats import FLOAT16, FLOAT32, U64
 from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity import onnx as reader
-from parity.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from parity.operators import OPERATORS
 from tests.parity.examples import EXAMPLES, Example
 from tests.parity.operators import checks, one_node

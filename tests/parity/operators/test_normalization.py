@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from parity.arithmetic import Array, Bounded
+from parity.arithmetic.floats import FLOAT64
 from parity.errors import Unjudged
-from parity.floats import FLOAT64
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS
 from parity.operators.moments import Way

@@ -9,7 +9,7 @@ import pytest
 
 from parity.arithmetic import Bounded
 from parity.arithmetic import bounded as bounded_module
-from parity.floats import FLOAT32, Format
+from parity.arithmetic.floats import FLOAT32, Format
 from parity.operators import OPERATORS
 from parity.operators.affine import Conv, Gemm, MatMul
 from tests.parity.examples import EXAMPLES, FAMILIES, Example

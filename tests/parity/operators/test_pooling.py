@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from parity.arithmetic import Bounded, integers
+from parity.arithmetic.floats import FLOAT64
 from parity.errors import Unjudged
-from parity.floats import FLOAT64
 from parity.operators.pooling import AveragePool, LpPool, MaxPool, _Pool
 from tests.parity.examples.example import Example
 from tests.parity.examples.pooling import EXAMPLES, IMAGE, normal

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded, integers
+from parity.arithmetic.floats import FLOAT32, gamma
 from parity.errors import Unjudged
-from parity.floats import FLOAT32, gamma
 from parity.operators import Operator
 from parity.operators.reduction import (
     ArgMax,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded, Looped
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32
 from parity.errors import Unjudged
-from parity.floats import BFLOAT16, FLOAT16, FLOAT32
 from parity.operators import OPERATORS, Operator
 from parity.operators.cast import Cast, cast
 from parity.operators.select import Pad, ScatterElements

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded, Looped
+from parity.arithmetic.floats import U64
 from parity.errors import Unjudged
-from parity.floats import U64
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.operators import OPERATORS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Array, Bounded, Looped
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.errors import Unjudged
-from parity.floats import BFLOAT16, FLOAT16, Format
 from parity.judging.causes import CATALOGUE, Mistake, judge, mistakes
 from parity.judging.causes.mistake import MISFITS, Seen
 from parity.judging.verdict import TensorReport

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from parity.arithmetic import Number
-from parity.floats import BFLOAT16, TF32, Format
+from parity.arithmetic.floats import BFLOAT16, TF32, Format
 from parity.graph import Graph
 from parity.judging.causes import CATALOGUE, Mistake, judge
 from parity.judging.causes.mistake import Changed, Inputs

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.floats import (
+from parity.arithmetic.floats import (
     BFLOAT16,
     FLOAT16,
     FLOAT32,

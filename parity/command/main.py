@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.probe import probing
 from parity.command.terminal import Commands, output, progress_bar, shown
 
 if TYPE_CHECKING:
@@ -186,6 +187,9 @@ def _show(report: "Report", what: str, every: bool) -> None:
     console.print(what)
     console.print()
     console.print(rendered(report, console, every))
+
+
+cli.add_command(probing(FILE, RUNTIMES, Size()))
 
 
 def main() -> None:

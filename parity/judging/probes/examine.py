@@ -1,6 +1,6 @@
 """Probes one operator: runs it on integers and on single products, and says what is wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +18,12 @@ from parity.judging.walk import MISFITS
 from parity.operators import Operator
 
 SEED = 0
+REPEATED = 4  # draws of single products where no integers apply, so that they alone show the semantics
 NOTHING = "no probe"  # the note of an operator that has none
 # Operands in bfloat16 are off by 2^-9 each, and so is a result: together by less than this. What is further
 # off is no coarse arithmetic.
 COARSEST = 2.0**-7
+SHORT = ("TF32", "bfloat16", "float16")  # a cause that names one of them is a matter of precision
 INEXACT = (
     "sums of small integers are not exact: a fast algorithm (Winograd, FFT), or sums in a very short format"
 )
@@ -74,22 +76,32 @@ def examine(operator: Operator, operands: Operands, run: Run, name: str) -> Find
     shapes = tuple(one.shape for one in operands if one is not None)
     finding = Finding((name,), operator.TYPE, shapes)
     subject = _Subject(operator, operands, run)
-    notes = []
+    notes: list[str] = []
     try:
-        for check, make in ((_integers, integer_data.probe), (_single, single_products.probe)):
-            try:
-                probe = make(operator, operands, np.random.default_rng(SEED))
-            except (NoProbe, Unjudged) as reason:
-                notes.append(str(reason))
-                continue
+        for check, probe in _probes(operator, operands, notes):
             finding = check(subject, probe, finding)
-            if finding.verdict == "wrong":
+            if finding.verdict == "wrong" or finding.worst is not None:
                 break
     except UserError as error:
         return replace(finding, semantics="", precision="", note=str(error))
     if not finding.probed:
         return replace(finding, note="; ".join(dict.fromkeys(notes)) if is_known(operator) else NOTHING)
     return replace(finding, note="; ".join(dict.fromkeys(one for one in (finding.note, *notes) if one)))
+
+
+def _probes(operator: Operator, operands: Operands, notes: list[str]) -> Iterator[tuple["Check", Probe]]:
+    """Each probe with what judges it; where one does not apply, the reason is added to the notes."""
+    repeated = 1
+    try:
+        yield _integers, integer_data.probe(operator, operands, np.random.default_rng(SEED))
+    except (NoProbe, Unjudged) as reason:
+        notes.append(str(reason))
+        repeated = REPEATED
+    try:
+        for seed in range(SEED, SEED + repeated):
+            yield _single, single_products.probe(operator, operands, np.random.default_rng(seed))
+    except (NoProbe, Unjudged) as reason:
+        notes.append(str(reason))
 
 
 def is_known(operator: Operator) -> bool:
@@ -130,6 +142,9 @@ class _Subject:
         return judge(graph, recorded | {name: one for name, one in made if one is not None}).first
 
 
+Check = Callable[[_Subject, Probe, Finding], Finding]
+
+
 def _evaluated(operator: Operator, inputs: Sequence[Array | None], form: Format) -> list[Bounded]:
     result = operator.evaluate(*(None if a is None else Bounded(a, None, form) for a in inputs))
     return [one for one in (result if isinstance(result, tuple) else (result,)) if isinstance(one, Bounded)]
@@ -150,7 +165,7 @@ def _format(operands: Operands) -> Format:
 
 def _integers(subject: _Subject, probe: Probe, finding: Finding) -> Finding:
     """The semantics: right if no result is off by half the grid on which all results lie."""
-    form, found, exact = _format(subject.operands), subject.run(probe.inputs), True
+    form, found, inexact = _format(subject.operands), subject.run(probe.inputs), None
     for one, right in zip(found, subject.expected(probe, form), strict=False):
         if one is None:
             continue
@@ -161,9 +176,15 @@ def _integers(subject: _Subject, probe: Probe, finding: Finding) -> Finding:
         if (error >= probe.grid / 2).any():
             wrong = replace(finding, semantics="wrong", worst=_worst(one, whole, error))
             return _with_causes(wrong, subject.explained(probe, found))
-        exact = exact and not (error > (right.bound if probe.roundings is None else 0)).any()
-    note = "" if exact else INEXACT
-    return replace(finding, semantics="right", precision="" if exact else "coarse", note=note)
+        if (error > (right.bound if probe.roundings is None else 0)).any():
+            inexact = _worst(one, whole, error)
+    if inexact is None:
+        return replace(finding, semantics="right")
+    if probe.roundings is None:  # a factor may be slightly off, as a variance that was divided by n − 1
+        named = _with_causes(finding, subject.explained(probe, found))
+        if named.causes and not any(form in one.name for one in named.causes for form in SHORT):
+            return replace(named, semantics="wrong", worst=inexact)
+    return replace(finding, semantics="right", precision="coarse", note=INEXACT)
 
 
 def _single(subject: _Subject, probe: Probe, finding: Finding) -> Finding:

@@ -9,8 +9,8 @@ from parity.judging.verdict import Cause, Worst, finite
 
 # What holds for every model and is said beside every result.
 LIMITS = (
-    "Probes do not see the order of summation, overflow, or what depends on the model's own values and on "
-    "several nodes at once: parity judge does."
+    "Probes do not see what gets lost between the terms of a long sum (its order, small terms beside large "
+    "ones), overflow, or what depends on the model's own values or on several nodes: parity judge does."
 )
 
 

@@ -30,7 +30,7 @@ from parity.operators.normalization import BatchNormalization
 HELD = 2**8  # the integers up to it are numbers of bfloat16, TF32, float16 and float32
 FACTOR = 3  # the largest factor and term
 TERMS = 20  # products that are not zero in a sum, about: with more, sums would leave what all formats hold
-DRAWS = 40
+DRAWS = 8  # attempts, each with fewer products that are not zero
 PRODUCTS = ("Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul")
 SUMS = (
     *("Add", "AveragePool", "CumSum", "GlobalAveragePool", "Mean", "Mul"),
@@ -64,9 +64,9 @@ def _sums(operator: Operator, operands: Operands, rng: np.random.Generator) -> P
     terms = operator.terms(*(one and Bounded(np.broadcast_to(_blank(one), one.shape)) for one in operands))
     density = min(1.0, TERMS / max(terms, 1)) ** (1 / factors)
     for _ in range(DRAWS):
-        inputs = [_drawn(one, density, rng) for one in operands]
+        inputs = [_drawn(one, density if place < 2 else 1.0, rng) for place, one in enumerate(operands)]
         sizes = _partial_sums(operator, inputs)
-        if sizes.peak() <= HELD:
+        if 0 < sizes.peak() <= HELD:
             return Probe(tuple(inputs), grid=2.0**sizes.exponent)
         density *= 0.85
     raise NoProbe("its factors are no small integers, so that every sum rounds")
@@ -127,17 +127,23 @@ def _whole(operator: Operator, operands: Operands, rng: np.random.Generator) -> 
 
 def _selecting(operator: Operator, operands: Operands, rng: np.random.Generator) -> Probe:
     """Any integers that all formats hold, since nothing is computed."""
-    return Probe(
-        chosen(operands, lambda one: rng.integers(-HELD // 2, HELD // 2, one.shape).astype(one.dtype)), 1.0
-    )
+
+    def draw(one: Operand) -> Array:
+        return rng.integers(-HELD // 2, HELD // 2, one.shape).astype(one.dtype)
+
+    return Probe(chosen(operator, operands, draw), grid=1.0)
 
 
-def chosen(operands: Operands, draw: Callable[[Operand], Array]) -> tuple[Array | None, ...]:
+def chosen(
+    operator: Operator, operands: Operands, draw: Callable[[Operand], Array]
+) -> tuple[Array | None, ...]:
     """Inputs of an operator that selects: the first is drawn, and others that are floats and no constants.
 
     Raises:
-        NoProbe: none is.
+        NoProbe: none is, or the operator adds values up.
     """
+    if getattr(operator, "reduction", "none") != "none":
+        raise NoProbe("it adds values up where they meet")
     free = [
         one is not None and one.is_float and (place == 0 or one.value is None)
         for place, one in enumerate(operands)

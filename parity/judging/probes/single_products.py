@@ -167,9 +167,7 @@ def _elementwise(operator: Operator, operands: Operands, rng: np.random.Generato
 
 
 def _selecting(operator: Operator, operands: Operands, rng: np.random.Generator) -> Probe:
-    if getattr(operator, "reduction", "none") != "none":
-        raise NoProbe("it adds values up where they meet")
-    return Probe(chosen(operands, lambda one: full(one, rng, LARGE)))
+    return Probe(chosen(operator, operands, lambda one: full(one, rng, LARGE)))
 
 
 def _normalized(operator: BatchNormalization, operands: Operands, rng: np.random.Generator) -> Probe:

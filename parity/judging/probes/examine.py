@@ -11,6 +11,7 @@ from parity.errors import Unjudged, UserError
 from parity.graph import Declared, Graph, Node
 from parity.judging.causes import judge
 from parity.judging.probes import integer_data, single_products
+from parity.judging.probes.coarse_part import lost_digits
 from parity.judging.probes.finding import Finding
 from parity.judging.probes.operand import NoProbe, Operand, Operands, Probe
 from parity.judging.verdict import TensorReport, Worst
@@ -23,6 +24,7 @@ NOTHING = "no probe"  # the note of an operator that has none
 # Operands in bfloat16 are off by 2^-9 each, and so is a result: together by less than this. What is further
 # off is no coarse arithmetic.
 COARSEST = 2.0**-7
+TYPICAL = 0.9  # the quantile of errors that tells the digits: small numbers keep fewer in float16
 SHORT = ("TF32", "bfloat16", "float16")  # a cause that names one of them is a matter of precision
 INEXACT = (
     "sums of small integers are not exact: a fast algorithm (Winograd, FFT), or sums in a very short format"
@@ -202,15 +204,17 @@ def _single(subject: _Subject, probe: Probe, finding: Finding) -> Finding:
         magnitude = np.abs(size.value.astype(np.float64))
         if not (error > _allowed(probe, right, magnitude, form)).any():
             continue
-        largest = float((error / np.where(magnitude > 0, magnitude, magnitude.max(initial=0) or 1.0)).max())
-        digits = -float(np.log2(largest))
+        relative = error / np.where(magnitude > 0, magnitude, magnitude.max(initial=0) or 1.0)
+        largest, most = float(relative.max()), float(np.quantile(relative[relative > 0], TYPICAL))
+        digits = -float(np.log2(most))
         worst = _worst(one, right.value, error)
         semantic = largest > COARSEST and not finding.semantics
         if semantic:
             failed = replace(finding, worst=worst, semantics="wrong")
         else:
             failed = replace(finding, worst=worst, precision="coarse", digits=digits)
-        return _with_causes(failed, subject.explained(probe, found))
+        failed = _with_causes(failed, subject.explained(probe, found))
+        return failed if semantic or failed.causes else replace(failed, clues=_lost(subject, probe))
     coarse = finding.precision == "coarse"
     return replace(finding, semantics=finding.semantics or "right", precision="coarse" if coarse else "right")
 
@@ -220,6 +224,13 @@ def _nearest(probe: Probe, right: Bounded, form: Format) -> Array:
     if probe.roundings is None and probe.grid:
         return np.asarray(np.rint(right.value / probe.grid) * probe.grid)
     return form.round(right.value) if format_of(right.value) is not None else right.value
+
+
+def _lost(subject: _Subject, probe: Probe) -> tuple[str, ...]:
+    """Lines on the part of a coarse sum of products in float32 that loses digits."""
+    if subject.operator.TYPE not in integer_data.PRODUCTS or _format(subject.operands) is not FLOAT32:
+        return ()
+    return lost_digits(subject.operator, probe.inputs, lambda a: np.asarray(subject.run(tuple(a))[0]))
 
 
 def _allowed(probe: Probe, right: Bounded, magnitude: Array, form: Format) -> Array:

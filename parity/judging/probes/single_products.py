@@ -26,6 +26,7 @@ from parity.operators.normalization import BatchNormalization
 from parity.operators.pooling import AveragePool
 from parity.operators.reduction import Reduction
 
+SMALL = 2.0**-18  # numbers of this size have few digits in float16, which tells it from TF32
 LARGE = 3  # numbers that are selected reach up to 2 to this power: a Clip must have something to do
 
 
@@ -53,10 +54,18 @@ def full(one: Operand, rng: np.random.Generator, exponents: int = 1) -> Array:
     return pooled(one.shape, draw)
 
 
+def _mixed(one: Operand, rng: np.random.Generator) -> Array:
+    """Numbers with all digits, every sixteenth of them small where the format reaches that far."""
+    values = full(one, rng)
+    if FORMATS[one.dtype.name].tiny > SMALL / 2**16:
+        return values
+    return np.where(rng.random(one.shape) < 1 / 16, values * values.dtype.type(SMALL), values)
+
+
 def one_each(one: Operand, axes: Sequence[int], rng: np.random.Generator) -> Array:
     """Zeros but for one number, at a random place along `axes`, for each place on the other axes."""
     kept = [axis for axis in range(len(one.shape)) if axis not in axes]
-    values = full(one, rng)
+    values = _mixed(one, rng)
     lines = values.transpose(*kept, *axes).reshape(*(one.shape[axis] for axis in kept), -1)
     place = rng.integers(0, lines.shape[-1], lines.shape[:-1])
     lone = np.where(np.arange(lines.shape[-1]) == place[..., None], lines, 0)
@@ -66,7 +75,7 @@ def one_each(one: Operand, axes: Sequence[int], rng: np.random.Generator) -> Arr
 
 def lattice(one: Operand, spacing: Sequence[int], groups: int, rng: np.random.Generator) -> Array:
     """(N, C, ...): zeros but for numbers so far apart that no window holds two of one group of channels."""
-    values, kept = full(one, rng), np.zeros(one.shape, bool)
+    values, kept = _mixed(one, rng), np.zeros(one.shape, bool)
     batch, channels, *sizes = one.shape
     apart = channels // groups
     for item, group in product(range(batch), range(groups)):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def _table(rows: Sequence["Finding"], width: int) -> "Table":
 
 def digits(one: "Finding") -> str:
     """How many binary digits of a product are right, where some are lost."""
-    return f"{max(one.digits, 0):.1f}" if one.digits == one.digits else ""
+    return str(max(int(one.digits), 0)) if isfinite(one.digits) else ""
 
 
 def explained(report: "ProbeReport") -> Iterator[str]:

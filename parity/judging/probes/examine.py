@@ -24,7 +24,9 @@ NOTHING = "no probe"  # the note of an operator that has none
 # Operands in bfloat16 are off by 2^-9 each, and so is a result: together by less than this. What is further
 # off is no coarse arithmetic.
 COARSEST = 2.0**-7
-TYPICAL = 0.9  # the quantile of errors that tells the digits: small numbers keep fewer in float16
+TYPICAL = (
+    0.7  # the quantile of errors that tells the digits: a quarter are of small numbers, which float16 cuts
+)
 SHORT = ("TF32", "bfloat16", "float16")  # a cause that names one of them is a matter of precision
 INEXACT = (
     "sums of small integers are not exact: a fast algorithm (Winograd, FFT), or sums in a very short format"

@@ -55,11 +55,11 @@ def full(one: Operand, rng: np.random.Generator, exponents: int = 1) -> Array:
 
 
 def _mixed(one: Operand, rng: np.random.Generator) -> Array:
-    """Numbers with all digits, every sixteenth of them small where the format reaches that far."""
+    """Numbers with all digits, every fourth of them small where the format reaches that far."""
     values = full(one, rng)
     if FORMATS[one.dtype.name].tiny > SMALL / 2**16:
         return values
-    return np.where(rng.random(one.shape) < 1 / 16, values * values.dtype.type(SMALL), values)
+    return np.where(rng.random(one.shape) < 1 / 4, values * values.dtype.type(SMALL), values)
 
 
 def one_each(one: Operand, axes: Sequence[int], rng: np.random.Generator) -> Array:

@@ -64,7 +64,7 @@ def test_a_coarse_operator_ends_with_1(path: Path, monkeypatch: pytest.MonkeyPat
     assert "first (Conv) is coarse." in printed
     row = next(line for line in printed.splitlines() if line.startswith("first"))
     assert row.split()[:4] == ["first", "Conv", "right", "coarse"]
-    assert 7 < float(row.split()[4]) < 10
+    assert row.split()[4] in ("8", "9")  # of bfloat16's 8
 
 
 def test_what_has_no_probe_is_named_and_ends_with_2(tmp_path: Path) -> None:

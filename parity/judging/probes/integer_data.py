@@ -66,7 +66,7 @@ def _sums(operator: Operator, operands: Operands, rng: np.random.Generator) -> P
     for _ in range(DRAWS):
         inputs = [_drawn(one, density if place < 2 else 1.0, rng) for place, one in enumerate(operands)]
         sizes = _partial_sums(operator, inputs)
-        if 0 < sizes.peak() <= HELD:
+        if sizes.peak() <= HELD:
             return Probe(tuple(inputs), grid=2.0**sizes.exponent)
         density *= 0.85
     raise NoProbe("its factors are no small integers, so that every sum rounds")

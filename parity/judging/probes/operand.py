@@ -64,11 +64,13 @@ def required(operands: Operands, place: int) -> Operand:
     """An input that the operator always has.
 
     Raises:
-        NoProbe: it is not given, or holds no floating-point numbers.
+        NoProbe: it is not given, holds no floating-point numbers, or is empty.
     """
     one = operands[place] if place < len(operands) else None
     if one is None or not one.is_float:
         raise NoProbe(NO_FLOATS)
+    if 0 in one.shape:
+        raise NoProbe("its operands are empty")
     return one
 
 

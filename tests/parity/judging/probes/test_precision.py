@@ -124,6 +124,18 @@ def test_products_are_rounded_once_and_not_twice() -> None:
     assert 22 < found.digits < 24
 
 
+def test_products_that_are_cut_off_are_coarse() -> None:
+    """Rounding towards zero is off by up to one unit, twice as much as a rounding to nearest."""
+
+    def run(a: Array, b: Array) -> Array:
+        exact = a.astype(np.float64) @ b.astype(np.float64)
+        near = exact.astype(np.float32)
+        return np.where(np.abs(near) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
+
+    found = parity.probe_operator(MatMul(), [(16, 9), (9, 64)], run)
+    assert found.precision == "coarse"
+
+
 CASES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Conv": (Conv(pads=(1, 1, 1, 1), strides=(2, 1)), [(2, 8, 9, 9), (6, 8, 3, 3), (6,)]),
     "depthwise": (Conv(group=4), [(1, 4, 9, 9), (4, 1, 3, 3)]),

@@ -15,7 +15,10 @@ from parity.judging.probes import Finding, integer_data
 from parity.judging.probes.examine import examine
 from parity.judging.probes.operand import NoProbe, Operand
 from parity.operators import Operator
+from parity.operators.activation import LeakyRelu
 from parity.operators.affine import Conv, Gemm, MatMul
+from parity.operators.elementwise import Add
+from parity.operators.pooling import AveragePool
 from tests.parity.judging.probes.one_example import examples, operands
 from tests.parity.operators.one_node import outputs
 
@@ -127,3 +130,32 @@ def test_sums_that_are_not_exact_are_coarse_and_not_wrong() -> None:
     found = parity.probe_operator(MatMul(), [(4, 25), (25, 6)], run)
     assert (found.semantics, found.precision) == ("right", "coarse")
     assert "Winograd" in found.note
+
+
+def test_a_slope_that_is_slightly_off_is_no_coarse_arithmetic() -> None:
+    """LeakyRelu has no integers: single products tell both apart by the size of the error."""
+
+    def with_slope(slope: float) -> Finding:
+        return parity.probe_operator(
+            LeakyRelu(alpha=0.01), [(4, 50)], lambda x: np.where(x < 0, x * np.float32(slope), x)
+        )
+
+    assert with_slope(0.01).verdict == "right"
+    assert with_slope(0.011).semantics == "wrong"
+    assert with_slope(float(np.float16(0.01))).verdict == "coarse"
+
+
+def test_means_are_drawn_several_times_where_no_integers_apply() -> None:
+    """A window in the corner sees no value in the first draw of single values."""
+    pool = AveragePool(kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+
+    def run(x: Array) -> Array:
+        y = outputs(pool, [x])[0].value.astype(np.float32)
+        y[..., 0, 0] *= 2
+        return y
+
+    assert parity.probe_operator(pool, [(1, 1, 8, 8)], run).verdict == "wrong"
+
+
+def test_nothing_is_probed_where_there_is_nothing() -> None:
+    assert parity.probe_operator(Add(), [(0, 3), (0, 3)], lambda a, b: a + b).verdict == "not probed"

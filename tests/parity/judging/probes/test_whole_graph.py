@@ -64,6 +64,17 @@ def test_a_model_of_one_node_holds_weights_and_nothing_else() -> None:
     assert split.source.input == ["y", "s"]  # the graph is as before
 
 
+def test_nodes_of_other_shapes_or_limits_are_probed_by_themselves() -> None:
+    nodes = [make("MatMul", ["x", "m"], ["a"]), make("Clip", ["a", "low", "high"], ["b"])]
+    nodes += [make("MatMul", ["b", "n"], ["c"]), make("Clip", ["c", "low", "top"], ["y"])]
+    weights = {"m": normal(4, 5), "n": normal(5, 4)} | {
+        name: np.array(value, np.float32) for name, value in (("low", 0), ("high", 6), ("top", 1))
+    }
+    report = parity.probe(parity.read_onnx(model(nodes, {"x": [3, 4]}, ["y"], weights)), in_onnxruntime)
+    assert [one.nodes for one in report.findings] == [("a",), ("b",), ("c",), ("y",)]
+    assert report.right
+
+
 def test_only_outputs_that_are_used_are_probed() -> None:
     """A mask that nothing reads may be anything."""
     nodes = [make("Dropout", ["x"], ["y", "mask"])]

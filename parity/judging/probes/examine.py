@@ -88,6 +88,8 @@ def examine(operator: Operator, operands: Operands, run: Run, name: str) -> Find
                 break
     except UserError as error:
         return replace(finding, semantics="", precision="", note=str(error))
+    if finding.precision == "right" and not finding.semantics:  # the products were right in every digit
+        finding = replace(finding, semantics="right")
     if not finding.probed:
         return replace(finding, note="; ".join(dict.fromkeys(notes)) if is_known(operator) else NOTHING)
     return replace(finding, note="; ".join(dict.fromkeys(one for one in (finding.note, *notes) if one)))
@@ -218,7 +220,7 @@ def _single(subject: _Subject, probe: Probe, finding: Finding) -> Finding:
         failed = _with_causes(failed, subject.explained(probe, found))
         return failed if semantic or failed.causes else replace(failed, clues=_lost(subject, probe))
     coarse = finding.precision == "coarse"
-    return replace(finding, semantics=finding.semantics or "right", precision="coarse" if coarse else "right")
+    return replace(finding, precision="coarse" if coarse else "right")
 
 
 def _nearest(probe: Probe, right: Bounded, form: Format) -> Array:

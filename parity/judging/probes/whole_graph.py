@@ -27,7 +27,8 @@ def probe(graph: Graph, run: RunModel, *, progress: Callable[[str], None] = lamb
     Args:
         graph: as `parity.read_onnx` reads it, with a size for every dimension of its inputs.
         run: a function of a model of one node and its inputs by name that returns the outputs by name. A
-            UserError that it raises stands in the report, as the reason why a node was not probed.
+            UserError that it raises stands in the report, as the reason why a node was not probed; any other
+            exception ends the probing.
         progress: called with the name of each node.
 
     Raises:

@@ -80,7 +80,7 @@ def test_a_missing_bias_is_found_whatever_the_number_of_products(n: int) -> None
 
 
 @pytest.mark.parametrize("form", [TF32, BFLOAT16, FLOAT16], ids=lambda form: form.name)
-@pytest.mark.parametrize("n", [9, 2304, 28672])
+@pytest.mark.parametrize("n", [9, 2304])
 def test_integers_are_blind_to_precision(n: int, form: Format) -> None:
     def short(x: Array) -> Array:
         return form.round(x).astype(np.float32)
@@ -154,7 +154,7 @@ def test_means_are_drawn_several_times_where_no_integers_apply() -> None:
         y[..., 0, 0] *= 2
         return y
 
-    assert parity.probe_operator(pool, [(1, 1, 8, 8)], run).verdict == "wrong"
+    assert parity.probe_operator(pool, [(1, 1, 11, 11)], run).verdict == "wrong"
 
 
 def test_nothing_is_probed_where_there_is_nothing() -> None:

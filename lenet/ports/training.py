@@ -2,9 +2,9 @@
 
 import json
 import platform
-from hashlib import sha256
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np

@@ -154,9 +154,10 @@ def _ran(
 
 def _in_batches(model: ModelProto, run: Run) -> Run:
     """`run` with images in the shape and batch size that the graph's input requires."""
-    image, *more = inputs(model) or [None]
-    if image is None or more:
-        raise UserError(f"it cannot be given images: it has {len(more) + 1 if image else 'no'} inputs")
+    given = inputs(model)
+    if len(given) != 1:
+        raise UserError(f"it cannot be given images: it has {len(given) or 'no'} inputs")
+    (image,) = given
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     if prod(dims[1:]) != prod(IMAGE_SHAPE):
         raise UserError(f"it cannot be given images: its input is {describe(image)}")

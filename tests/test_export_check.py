@@ -423,10 +423,11 @@ def test_names_from_a_file_do_not_reach_the_terminal_as_they_are(judge):
     for node in model.graph.node:
         node.output[:] = ["\x1b[31mred" if name == "conv1" else name for name in node.output]
         node.input[:] = ["\x1b[31mred" if name == "conv1" else name for name in node.input]
-    console = Console(file=StringIO(), force_terminal=False, width=100)
+    printed = StringIO()
+    console = Console(file=printed, force_terminal=False, width=100)
     console.print(export_tables.verdict(judge(model)))
-    assert "\x1b" not in console.file.getvalue()
-    assert "\\x1b[31mred" in console.file.getvalue()
+    assert "\x1b" not in printed.getvalue()
+    assert "\\x1b[31mred" in printed.getvalue()
 
 
 def test_external_data_is_read(tmp_path, params, digits):

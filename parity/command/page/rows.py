@@ -111,9 +111,17 @@ class Entry:
         return (name[:-TAIL], name[-TAIL:]) if len(name) > TAIL else ("", name)
 
     @property
-    def worst_case(self) -> Bar | None:
-        """The bar of its row: of the tensor that decides."""
-        return next((one.worst_case for one in self.tensors if one.report.tensor == self.name), None)
+    def bar(self) -> Bar | None:
+        """The bar of its row: of the tensor and the yardstick that decide."""
+        for one in self.tensors:
+            if one.report.tensor == self.name:
+                return one.loop if self.by_loop and one.loop else one.worst_case
+        return None
+
+    @property
+    def by_loop(self) -> bool:
+        """Whether the plain loop decided, not the worst case."""
+        return self.kind == "coarse"
 
     @property
     def wrong(self) -> bool:

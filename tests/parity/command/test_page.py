@@ -173,6 +173,21 @@ def test_a_bar_passes_the_limit_where_the_error_does(wrong: Any, opened: Open) -
         assert (box["x"] + box["width"] > limit["x"] + 2) == beyond
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_coarse_node_shows_the_yardstick_that_decided(tmp_path: Path, opened: Open, width: int) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "m"], ["y"])]
+    proto = model(nodes, {"x": [8, 4096]}, ["y"], {"m": normal(4096, 64)})
+    x = normal(8, 4096)
+    rounded = (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)  # ten bits, as TF32 has
+    y = (rounded.astype(np.float64) @ normal(4096, 64)).astype(np.float32)
+    path, said = written(proto, {"x": x, "y": y}, tmp_path)
+    page = opened(path, width=width)
+    (one,) = said["tensors"]
+    assert one["ratio"] < 1 < one["loop_limit"] < one["loop_ratio"]
+    assert short(one["loop_ratio"]) in row(page, "y").inner_text().split()
+    assert row(page, "y").locator(".track .bad").count() == 1
+
+
 def test_a_node_is_opened_by_a_click_and_by_the_keyboard(wrong: Any, opened: Open) -> None:
     page = opened(wrong[0])
     row(page, "out").click()
@@ -380,7 +395,7 @@ def test_without_jinja_the_line_that_installs_it_is_told(
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("parity.command.page")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "jinja2", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "jinja2", None)
     result = parity(path, "--html", tmp_path / "page.html")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: jinja2 is not installed: {install_line('jinja2')}\n"

@@ -12,16 +12,16 @@ from parity.graph import Graph, Node
 from parity.judging.verdict import ORDER, Report, TensorReport
 
 INPUT, ABSENT = "input", "not recorded"
-# What each kind of node means, and the letter of its mark. The template draws the marks by these names.
+# What each kind of node means. The template draws a mark for each, with a shape and a sign of its own.
 KINDS = {
-    "different": ("×", "some value is outside the worst case of rounding: not the same function"),
-    "coarse": ("!", "within the worst case, but less accurate than a plain loop: coarser arithmetic"),
-    "undecided": ("?", "the error allowed is too wide to tell: record more tensors before it"),
-    "rounding": ("≈", "the differences are rounding"),
-    "equal": ("=", "every value is the correctly rounded one"),
-    "unjudged": ("–", "no bound is known for this operator, or for what comes before it"),
-    ABSENT: ("", "its values were not recorded: the bound is carried through it"),
-    INPUT: ("", "an input of the graph"),
+    "different": "some value is outside the worst case of rounding: not the same function",
+    "coarse": "within the worst case, but less accurate than a plain loop: coarse arithmetic, or a mistake",
+    "undecided": "the error allowed is too wide to tell: record more tensors before it",
+    "rounding": "the differences are rounding",
+    "equal": "every value is the correctly rounded one",
+    "unjudged": "no bound is known for this operator, or for what comes before it",
+    ABSENT: "its values were not recorded: the bound is carried through it",
+    INPUT: "an input of the graph",
 }
 WRONG = ("different", "coarse")
 TAIL = 20  # characters of a name that are shown in any case, because names differ at their end

@@ -1,0 +1,144 @@
+"""Judges a candidate, and names the mistakes that explain its wrong tensors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from time import monotonic
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded, Looped
+from parity.arithmetic.floats import FLOAT32, format_of
+from parity.errors import Unjudged
+from parity.graph import Graph
+from parity.judging import walk
+from parity.judging.causes.clues import clues
+from parity.judging.causes.mistake import MISFITS, in_one
+from parity.judging.causes.search.apart import told_apart
+from parity.judging.causes.search.candidates import Clock, Made, one_mistake
+from parity.judging.causes.search.pairs import two_mistakes
+from parity.judging.causes.search.stretch import between
+from parity.judging.causes.search.wrong import Wrong
+from parity.judging.question import Question
+from parity.judging.verdict import Cause, Report, TensorReport
+
+SECONDS = 10.0  # for the mistakes that may explain one tensor; a deep stretch is evaluated anew for each
+ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
+MORE = 4  # the time for a mistake over that of one evaluation: plain loops are slower
+
+
+class _OutOfTime(Exception):
+    """No time is left for this tensor."""
+
+
+def judge(
+    graph: Graph,
+    values: Mapping[str, Array],
+    *,
+    sample: int | None = None,
+    progress: Callable[[str], None] = lambda tensor: None,
+) -> Report:
+    """Judge whether a candidate computes the graph, and name the mistakes that explain where it does not.
+
+    As `parity.judging.judge`, which has the arguments and errors; without a wrong tensor it costs no more.
+    """
+    report = walk.judge(graph, values, sample=sample, progress=progress)
+    end = monotonic() + ALTOGETHER
+    with np.errstate(all="ignore"):
+        tensors = [
+            _explained(graph, values, one, sample, min(end, monotonic() + SECONDS))
+            if one.verdict in ("different", "coarse")
+            else one
+            for one in report.tensors
+        ]
+    return replace(report, tensors=tuple(tensors))
+
+
+def _explained(
+    graph: Graph, values: Mapping[str, Array], report: TensorReport, sample: int | None, end: float
+) -> TensorReport:
+    """The report on a wrong tensor, with the known mistakes that explain it, or else with clues."""
+    found = np.asarray(values[report.tensor])
+    form = format_of(found) or FLOAT32
+    stretch = between(graph, set(values), report.tensor)
+    arrays = [
+        np.asarray(graph.constants[name] if name in graph.constants else values[name])
+        for name in stretch.names
+    ]
+    bounded, looped = [Bounded(a, None, form) for a in arrays], [Looped(a, form) for a in arrays]
+    start = monotonic()
+    try:
+        if start >= end:
+            raise _OutOfTime
+        wrong = Wrong.of(report, Question(stretch, 0, bounded, looped), found, sample)
+        clock = Clock(end, MORE * (monotonic() - start))
+        made, lines = _searched(wrong, graph, clock)
+    except _OutOfTime:
+        return replace(report, clues=(f"its cause was not searched: {ALTOGETHER:g} s were spent on others",))
+    except (Unjudged, *MISFITS):
+        return report
+    if not made and not wrong.points and not report.misshapen and format_of(found) is not None:
+        lines += clues(found, wrong.right, form)
+    return replace(report, causes=_causes(wrong, made, graph, clock), clues=tuple(lines))
+
+
+def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], list[str]]:
+    """The mistakes that explain a wrong tensor, or pairs of them; and a line if not all were tried."""
+    found: list[Made] = []
+    tried: list[Made] = []
+    for one in one_mistake(wrong, graph):
+        if clock.is_out():
+            return found, [f"not every known mistake was tried in {SECONDS:g} s: record tensors in between"]
+        tried.append(one)
+        if one.mistakes[0].wider and found:
+            continue
+        mistake = one.mistakes[0]
+        if wrong.explained_by(one.operator, mistake.read_off, one.quick, mistake.wider):
+            found.append(one)
+    if found or wrong.report.verdict != "different":
+        return found, []
+    for one in two_mistakes(wrong, tried, clock):
+        if clock.is_out():
+            return found, [f"not every two mistakes were tried in {SECONDS:g} s: record tensors in between"]
+        if wrong.explained_by(one.operator, quick=False, strict=True):
+            found.append(one)
+    return found, []
+
+
+def _causes(wrong: Wrong, made: list[Made], graph: Graph, clock: Clock) -> tuple[Cause, ...]:
+    """The causes, each with what would tell it from the first; one for several that differ in a number."""
+    causes: list[Cause] = []
+    for one in _in_one(made):
+        apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
+        causes.append(
+            Cause(
+                wrong.report.tensor,
+                one.nodes[0].name,
+                one.name,
+                " ".join(dict.fromkeys(mistake.explanation for mistake in one.mistakes)),
+                " ".join(dict.fromkeys(mistake.remedy for mistake in one.mistakes)),
+                one.mistakes[0].case,
+                apart,
+            )
+        )
+    first = causes[0] if causes else None
+    return tuple(
+        one
+        for one in causes
+        if one is first or not (_is_same(one) and first is not None and one.node == first.node)
+    )
+
+
+def _is_same(cause: Cause) -> bool:
+    return cause.apart.startswith("no ")
+
+
+def _in_one(made: list[Made]) -> list[Made]:
+    """Mistakes that differ in a number alone become one, with a range."""
+    alone = [one for one in made if len(one.mistakes) == 1]
+    joined = []
+    for node in dict.fromkeys(one.nodes[0].name for one in alone):
+        here = [one for one in alone if one.nodes[0].name == node]
+        for mistake in in_one([one.mistakes[0] for one in here]):
+            same = next(one for one in here if one.mistakes[0].operator is mistake.operator)
+            joined.append(replace(same, mistakes=(mistake,)))
+    return joined + [one for one in made if len(one.mistakes) > 1]

@@ -139,7 +139,7 @@ def whole_stretch(operator: Any, found: Array) -> Iterator[Mistake]:
         if is_in or operator.nodes[-1].type not in PRODUCTS:
             yield Mistake(
                 f"products in {name}, the rest in float32 (autocast)",
-                f"The products are computed from {name} operands, added up in float32, and rounded to {name}.",
+                f"The products are computed from {name} operands, added up in float32, then rounded.",
                 AUTOCAST,
                 _autocast(operator, form),
                 read_off=is_in,
@@ -188,7 +188,7 @@ def _autocast(stretch: Any, form: Format) -> Operator:
         else node
         for node in stretch.nodes
     ]
-    return replace(stretch, nodes=tuple(nodes))  # type: ignore[no-any-return]
+    return replace(stretch, nodes=tuple(nodes))
 
 
 @dataclass(frozen=True)

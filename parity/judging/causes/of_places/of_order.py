@@ -154,7 +154,7 @@ class _Reordered(Operator):
 def pieces(operator: Split, seen: Seen) -> Iterator[Mistake]:
     x = first(seen.inputs)
     axis = operator.axis % x.ndim
-    result = operator.evaluate(*seen.inputs)
+    result = operator.evaluate(x, *seen.inputs[1:2])
     count = len(result) if isinstance(result, tuple) else 1
     for order in permutations(range(count)) if 1 < count <= 4 else ():
         if order != tuple(range(count)):

@@ -80,7 +80,7 @@ def grids(sampling: GridSample, seen: Seen) -> Iterator[Mistake]:
                     f"{name} {value} for {getattr(sampling, name)}",
                     "Between pixels, or outside of the image, other values are taken.",
                     f"Pass {name}={getattr(sampling, name)!r}.",
-                    replace(sampling, **{name: value}),
+                    replace(sampling, **{name: value}),  # type: ignore[arg-type]
                 )
     yield Mistake(
         "axes of the grid in reverse order",

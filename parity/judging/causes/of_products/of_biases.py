@@ -40,10 +40,10 @@ def biases(operator: Biased, seen: Seen) -> Iterator[Mistake]:
     known = [order for _, order in orders(b.size)]
     for words, order in orders(b.size):
         yield _reordered(operator, f"bias {words}", order)
-    order = _read_off(operator, seen, b)
-    if order is not None and not any((order == one).all() for one in (*known, np.arange(b.size))):
-        listed = ", ".join(map(str, order[:8].tolist())) + (", …" if b.size > 8 else "")
-        yield _reordered(operator, f"bias in another order: {listed}", order)
+    shown = _read_off(operator, seen, b)
+    if shown is not None and not any((shown == one).all() for one in (*known, np.arange(b.size))):
+        listed = ", ".join(map(str, shown[:8].tolist())) + (", …" if b.size > 8 else "")
+        yield _reordered(operator, f"bias in another order: {listed}", shown)
 
 
 def _reordered(operator: Biased, name: str, order: Array) -> Mistake:
@@ -59,7 +59,10 @@ def _read_off(operator: Biased, seen: Seen, b: Number) -> Array | None:
     """The order of the bias, as the candidate's values show it."""
     if seen.found is None:
         return None
-    y = operator.evaluate(*(None if k == 2 else one for k, one in enumerate(seen.inputs)))
+    x, w = seen.inputs[:2]
+    assert x is not None
+    assert w is not None
+    y = operator.evaluate(x, w)
     if y.shape != seen.found.shape or seen.found.shape[1] != b.size:
         return None
     others = tuple(k for k in range(y.ndim) if k != 1)

@@ -39,7 +39,7 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
         )
     for step in (-1, 1):
         start, end = (tuple(max(n + step, 0) for n in side) for side in (before, after))
-        if (start, end) not in sides and (start, end) != (before, after):
+        if any(start + end) and (start, end) not in {*sides, (before, after)}:
             yield Mistake(
                 f"another amount of padding: pads {(*start, *end)} for {(*before, *after)}",
                 "There are more or fewer zeros around the input.",
@@ -106,7 +106,7 @@ def borders(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     strides = sliding.strides
     for shift in range(1, max(strides)):
         yield Mistake(
-            f"padding less by {shift} at the beginning: at stride {max(strides)} the windows begin at {shift}",
+            f"padding less by {shift} at the beginning: at stride {max(strides)} windows begin at {shift}",
             "The windows begin at the second pixel of each step, where frameworks begin at the first.",
             "Pad explicitly, or crop the input.",
             Changed(conv, lambda inputs, n=shift: _shifted(inputs, n)),  # type: ignore[misc]

@@ -15,6 +15,7 @@ from parity.judging.causes.search.stretch import Stretch
 from parity.judging.question import Question
 from parity.operators import Operator
 
+SAME = "no random values"
 # What is drawn, as a factor of normal values. Tiny ones show formats, small ones an ε, large ones a slope.
 SCALES = {"normal values": 1.0, "normal values times 100": 100.0, "normal values times 1e-6": 1e-6}
 
@@ -22,7 +23,7 @@ SCALES = {"normal values": 1.0, "normal values times 100": 100.0, "normal values
 def told_apart(question: Question, one: Operator, other: Operator, graph: Graph, clock: Clock) -> str:
     """Which random inputs of the same shapes give two operators different results, in words.
 
-    "no random values of x" if none of those drawn do; "" if there is no time to see.
+    SAME if none of those drawn do; "" if there is no time to see, or nothing to draw.
     """
     stretch = question.operator
     assert isinstance(stretch, Stretch)
@@ -37,7 +38,7 @@ def told_apart(question: Question, one: Operator, other: Operator, graph: Graph,
             return ""
         if own and _differ(_drawn(question, own, scale), one, other):
             return f"random {words} of {names}"
-    return f"no random values of {names}" if own else ""
+    return SAME if own else ""
 
 
 def _is_float(x: Bounded | None) -> bool:

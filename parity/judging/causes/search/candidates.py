@@ -16,7 +16,7 @@ from parity.judging.causes.search.wrong import Wrong
 from parity.operators import Operator
 
 
-@dataclass(frozen=True)
+@dataclass
 class Clock:
     """The time for one tensor.
 
@@ -31,6 +31,10 @@ class Clock:
     def is_out(self) -> bool:
         """Whether another mistake would take too long."""
         return monotonic() + self.each > self.end
+
+    def shorten(self, seconds: float) -> None:
+        """End in so many seconds at the latest."""
+        self.end = min(self.end, monotonic() + seconds)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from parity.graph import Graph
 from parity.judging import walk
 from parity.judging.causes.clues import clues
 from parity.judging.causes.mistake import MISFITS, in_one
-from parity.judging.causes.search.apart import told_apart
+from parity.judging.causes.search.apart import SAME, told_apart
 from parity.judging.causes.search.candidates import Clock, Made, one_mistake
 from parity.judging.causes.search.pairs import two_mistakes
 from parity.judging.causes.search.stretch import between
@@ -23,6 +23,7 @@ from parity.judging.verdict import Cause, Report, TensorReport
 
 SECONDS = 10.0  # for the mistakes that may explain one tensor; a deep stretch is evaluated anew for each
 ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
+EQUALS = 2.0  # for other pairs, once one has been found
 MORE = 4  # the time for a mistake over that of one evaluation: plain loops are slower
 
 
@@ -45,9 +46,7 @@ def judge(
     end = monotonic() + ALTOGETHER
     with np.errstate(all="ignore"):
         tensors = [
-            _explained(graph, values, one, sample, min(end, monotonic() + SECONDS))
-            if one.verdict in ("different", "coarse")
-            else one
+            _explained(graph, values, one, sample, end) if one.verdict in ("different", "coarse") else one
             for one in report.tensors
         ]
     return replace(report, tensors=tuple(tensors))
@@ -67,10 +66,10 @@ def _explained(
     bounded, looped = [Bounded(a, None, form) for a in arrays], [Looped(a, form) for a in arrays]
     start = monotonic()
     try:
-        if start >= end:
+        if start > end:
             raise _OutOfTime
         wrong = Wrong.of(report, Question(stretch, 0, bounded, looped), found, sample)
-        clock = Clock(end, MORE * (monotonic() - start))
+        clock = Clock(min(end, start + SECONDS), MORE * (monotonic() - start))
         made, lines = _searched(wrong, graph, clock)
     except _OutOfTime:
         return replace(report, clues=(f"its cause was not searched: {ALTOGETHER:g} s were spent on others",))
@@ -97,18 +96,23 @@ def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], lis
     if found or wrong.report.verdict != "different":
         return found, []
     for one in two_mistakes(wrong, tried, clock):
+        if found and clock.is_out():
+            return found, []
         if clock.is_out():
             return found, [f"not every two mistakes were tried in {SECONDS:g} s: record tensors in between"]
         if wrong.explained_by(one.operator, quick=False, strict=True):
+            clock.shorten(EQUALS)
             found.append(one)
     return found, []
 
 
 def _causes(wrong: Wrong, made: list[Made], graph: Graph, clock: Clock) -> tuple[Cause, ...]:
-    """The causes, each with what would tell it from the first; one for several that differ in a number."""
+    """The causes, each with what would tell it from the first; one for several that are the same function."""
     causes: list[Cause] = []
     for one in _in_one(made):
         apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
+        if apart == SAME:
+            continue
         causes.append(
             Cause(
                 wrong.report.tensor,
@@ -120,16 +124,7 @@ def _causes(wrong: Wrong, made: list[Made], graph: Graph, clock: Clock) -> tuple
                 apart,
             )
         )
-    first = causes[0] if causes else None
-    return tuple(
-        one
-        for one in causes
-        if one is first or not (_is_same(one) and first is not None and one.node == first.node)
-    )
-
-
-def _is_same(cause: Cause) -> bool:
-    return cause.apart.startswith("no ")
+    return tuple(causes)
 
 
 def _in_one(made: list[Made]) -> list[Made]:

@@ -1,4 +1,4 @@
-"""Mistakes at two nodes that follow one another: their order exchanged, a bias added behind the activation."""
+"""Mistakes at two nodes in a row: their order exchanged, a bias added behind the activation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """Two mistakes at once, where one does not explain a wrong tensor.
 
-Pairs are tried in float64 without bounds first, each from the tensors that the earlier of the two leaves. What
-is near the candidate's values is then evaluated as every mistake is.
+Pairs are tried in float64 without bounds first, each from the tensors that the earlier of the two leaves.
+Those near the candidate's values are then evaluated as every mistake is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def _wide(a: Array) -> Array:
 
 
 def _runs(wrong: Wrong, right: Mapping[str, Number], single: Sequence[Made], clock: Clock) -> Iterator[_Run]:
-    """The mistakes that give a result of the right shape which no other gives; the first of each node first."""
+    """The mistakes whose result has the right shape and is no other's; the first of each node first."""
     stretch = wrong.question.operator
     assert isinstance(stretch, Stretch)
     known = [_values(right[stretch.result])]

@@ -104,8 +104,7 @@ class Wrong:
     def _is_narrower(self, expected: Bounded, share: float) -> bool:
         """Whether the bound of the stretch with the mistake is smaller than errors that it explains.
 
-        More than this share of the values outside of the right bound must be outside of that bound, too, if the
-        right value is put in its middle.
+        Of the errors outside of the right bound, more than this share must be larger than that bound.
         """
         right = self.right.value
         if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":

@@ -15,7 +15,7 @@ from parity.operators.operator import Points
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
 SHORTER = (TF32, BFLOAT16, FLOAT16)
 NAMES = {"tf32": "TF32", "bfloat16": "bfloat16", "float16": "float16"}
-LEVELS = 127  # of a signed 8-bit integer, beside zero, on each side
+LEVELS = (127, 127.5, 128)  # of a signed 8-bit integer, on each side of zero: libraries differ
 ENABLED = (
     "PyTorch: torch.set_float32_matmul_precision('highest') and "
     "torch.backends.cudnn.allow_tf32 = False; JAX: jax_default_matmul_precision='highest'."
@@ -26,12 +26,24 @@ Change = Callable[[Number], Number]
 
 
 def _shortened(form: Format) -> Change:
-    def change(a: Array) -> Array:
-        if format_of(a) is None:
-            return a
-        return form.round(a).astype(a.dtype)
+    """Rounds to a format; where a value is not known well enough, to any of the numbers that it may give."""
 
-    return lambda x: x.move(change)
+    def change(a: Array) -> Array:
+        return a if format_of(a) is None else form.round(a).astype(a.dtype)
+
+    def shorten(x: Number) -> Number:
+        if not isinstance(x, Bounded) or x.error is None or format_of(x.value) is None:
+            return x.move(change)
+        value = x.value.astype(np.float64)
+        near, low, high = (
+            form.round(a).astype(np.float64) for a in (value, value - x.error, value + x.error)
+        )
+        with np.errstate(invalid="ignore"):
+            error = np.maximum(high - near, near - low)
+        error = np.where((high == near) & (low == near), 0.0, error)
+        return Bounded(near, error, x.format)
+
+    return shorten
 
 
 def _all(short: Change, places: int) -> Callable[[list[Number | None]], list[Number | None]]:
@@ -87,7 +99,8 @@ def integers(operator: Any, seen: Seen) -> Iterator[Mistake]:
     channels = _output_axis(operator, w)
     kinds = {"one scale": tuple(range(w.ndim)), "a scale per output channel": _but(w.ndim, channels)}
     for words, axes in kinds.items():
-        for how, quantize in (("symmetric", _symmetric), ("with a zero point", _asymmetric)):
+        quantizers = [(f"symmetric, {n:g} steps", _symmetric(n)) for n in LEVELS]
+        for how, quantize in (*quantizers, ("with a zero point", _asymmetric)):
             yield Mistake(
                 f"weights rounded to 8-bit integers (int8): {words}, {how}",
                 "The weights are stored as 8-bit integers with a scale.",
@@ -106,18 +119,21 @@ def _but(ndim: int, axis: int) -> tuple[int, ...]:
     return tuple(k for k in range(ndim) if k != axis)
 
 
-def _symmetric(a: Array, axes: tuple[int, ...]) -> Array:
-    scale = np.abs(a).max(axes, keepdims=True) / a.dtype.type(LEVELS)
-    scale = np.where(scale == 0, a.dtype.type(1), scale)
-    return (np.round(a / scale) * scale).astype(a.dtype)
+def _symmetric(steps: float) -> Callable[[Array, tuple[int, ...]], Array]:
+    def quantize(a: Array, axes: tuple[int, ...]) -> Array:
+        scale = np.abs(a).max(axes, keepdims=True) / a.dtype.type(steps)
+        scale = np.where(scale == 0, a.dtype.type(1), scale)
+        return (np.clip(np.round(a / scale), -128, 127) * scale).astype(a.dtype)
+
+    return quantize
 
 
 def _asymmetric(a: Array, axes: tuple[int, ...]) -> Array:
     low, high = (np.minimum(a.min(axes, keepdims=True), 0), np.maximum(a.max(axes, keepdims=True), 0))
-    scale = ((high - low) / a.dtype.type(2 * LEVELS + 1)).astype(a.dtype)
+    scale = ((high - low) / a.dtype.type(255)).astype(a.dtype)
     scale = np.where(scale == 0, a.dtype.type(1), scale)
     zero = np.round(-low / scale)
-    return ((np.clip(np.round(a / scale) + zero, 0, 2 * LEVELS + 1) - zero) * scale).astype(a.dtype)
+    return ((np.clip(np.round(a / scale) + zero, 0, 255) - zero) * scale).astype(a.dtype)
 
 
 # --- the whole stretch -------------------------------------------------------------------------
@@ -151,13 +167,13 @@ def whole_stretch(operator: Any, found: Array) -> Iterator[Mistake]:
             f"result rounded to {name}",
             f"The values went through {name}: all of them are numbers of this format.",
             AUTOCAST,
-            Changed(operator, after=lambda y, inputs, form=form: _coarse(y, form)),  # type: ignore[misc]
+            Changed(operator, after=lambda y, inputs, form=form: _shortened(form)(y)),  # type: ignore[misc]
             read_off=True,
         )
         short = Changed(
             operator,
             lambda inputs, form=form: _all(_shortened(form), len(inputs))(inputs),  # type: ignore[misc]
-            lambda y, inputs, form=form: _coarse(y, form),  # type: ignore[misc]
+            lambda y, inputs, form=form: _shortened(form)(y),  # type: ignore[misc]
         )
         yield Mistake(
             f"computed from {name} values, and rounded to {name}",
@@ -182,7 +198,7 @@ def _autocast(stretch: Any, form: Format) -> Operator:
     nodes = [
         replace(
             node,
-            operator=Changed(node.operator, _half(form), lambda y, inputs: _coarse(y, form)),
+            operator=Changed(node.operator, _half(form), lambda y, inputs: _shortened(form)(y)),
         )
         if node.type in PRODUCTS
         else node
@@ -241,14 +257,6 @@ def are_in(found: Array, form: Format) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         short = form.round(wide).astype(np.float64)
     return bool(np.array_equal(short, wide, equal_nan=True))
-
-
-def _coarse(y: Number, form: Format) -> Number:
-    """y, off by one rounding to the format: any in a bound, the nearest in a plain loop."""
-    size = np.abs(y.comparable.astype(np.float64))
-    error = size * form.u * 1.01 + form.smallest
-    near = _shortened(form)(y)
-    return _overflowed((y + y.like(np.zeros(y.shape), error)).either(near), form)
 
 
 def _overflowed(y: Number, form: Format) -> Any:

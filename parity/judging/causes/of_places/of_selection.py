@@ -30,6 +30,9 @@ def borders(pad: Pad, seen: Seen) -> Iterator[Mistake]:
         "padded at the end": lambda a: np.concatenate([0 * a[:half], a[:half] + a[half:]]),
         "padded at the beginning": lambda a: np.concatenate([a[:half] + a[half:], 0 * a[:half]]),
         "widths of the axes in reverse order": lambda a: np.concatenate([a[:half][::-1], a[half:][::-1]]),
+        "widths of the last two axes exchanged": lambda a: np.concatenate(
+            [*(np.concatenate([side[:-2], side[-2:][::-1]]) for side in (a[:half], a[half:]))]
+        ),
         "not padded": lambda a: 0 * a,
     }
     for name, change in changes.items():

@@ -8,7 +8,7 @@ from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
-from parity.judging.causes.of_precision import whole_stretch
+from parity.judging.causes.of_rounding.of_precision import whole_stretch
 from parity.judging.causes.search.neighbours import neighbours
 from parity.judging.causes.search.parameters import others
 from parity.judging.causes.search.stretch import Stretch

@@ -252,7 +252,7 @@ def test_half_precision_is_named(form: Format) -> None:
         y = (y + (x[:, k : k + 1] * w[k]).astype(x.dtype)).astype(x.dtype)
     assert causes_of(y) == [f"computed in {form.name}"]
     once = form.round(x.astype(np.float64) @ w.astype(np.float64))
-    assert causes_of(once)[0] == f"products in {form.name}, the rest in float32 (autocast)"
+    assert causes_of(once)[0] == f"products in {form.name}, added up in float32 (half precision, autocast)"
 
 
 def test_half_precision_is_not_named_for_another_mistake_in_it() -> None:

@@ -154,7 +154,7 @@ def whole_stretch(operator: Any, found: Array) -> Iterator[Mistake]:
         is_in = are_in(found, form)
         if is_in or operator.nodes[-1].type not in PRODUCTS:
             yield Mistake(
-                f"products in {name}, the rest in float32 (autocast)",
+                f"products in {name}, added up in float32 (half precision, autocast)",
                 f"The products are computed from {name} operands, added up in float32, then rounded.",
                 AUTOCAST,
                 _autocast(operator, form),

@@ -63,11 +63,13 @@ def matrices(m: int) -> tuple[Array, Array, Array]:
     t = m + 2
     a = [[*(p**k for p in points), Fraction(int(k == m - 1))] for k in range(m)]
     scale = [_product(p - q for q in points if q != p) for p in points]
-    g = [[p**k / s for k in range(3)] for p, s in zip(points, scale, strict=True)] + [[0, 0, 1]]
-    d = [_polynomial([q for q in points if q != p]) + [Fraction(0)] for p in points]
+    g = [[p**k / s for k in range(3)] for p, s in zip(points, scale, strict=True)]
+    g.append([Fraction(0), Fraction(0), Fraction(1)])
+    d = [[*_polynomial([q for q in points if q != p]), Fraction(0)] for p in points]
     d.append(_polynomial(points))
     assert len(d) == t
-    return tuple(np.array([[float(v) for v in row] for row in one]) for one in (a, g, d))  # type: ignore[return-value]
+    a_t, g_m, b_t = (np.array([[float(v) for v in row] for row in one]) for one in (a, g, d))
+    return a_t, g_m, b_t
 
 
 def _product(factors: Iterator[Fraction]) -> Fraction:
@@ -81,10 +83,8 @@ def _polynomial(roots: list[Fraction]) -> list[Fraction]:
     """The coefficients of Π (x − root), the constant first."""
     result = [Fraction(1)]
     for root in roots:
-        result = [
-            low - root * high
-            for low, high in zip([Fraction(0), *result], [*result, Fraction(0)], strict=True)
-        ]
+        pairs = zip([Fraction(0), *result], [*result, Fraction(0)], strict=True)
+        result = [low - root * high for low, high in pairs]
     return result
 
 
@@ -106,6 +106,7 @@ def _joined(tiles: Array) -> Array:
 @made_in("Conv")
 def algorithms(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     x, w, b = seen.inputs[0], seen.inputs[1], given(seen.inputs, 2)
+    assert b is None or isinstance(b, Bounded)
     if seen.found is None or not isinstance(x, Bounded) or not isinstance(w, Bounded) or x.error is not None:
         return
     sliding = conv.window(x, w)
@@ -122,8 +123,8 @@ def algorithms(conv: Conv, seen: Seen) -> Iterator[Mistake]:
         if _agree(error, _in_float32(winograd, x, w, b) - right.value):
             yield Mistake(
                 f"Winograd's algorithm F({m}×{m}, 3×3)",
-                "The convolution is computed by Winograd's algorithm, which rounds more, and whose errors this "
-                "candidate has.",
+                "The convolution is computed by Winograd's algorithm, which rounds more. The candidate has "
+                "its errors.",
                 "It is right, but less accurate: switch it off where that matters "
                 "(OpenCV: net.enableWinograd(False)).",
                 winograd,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from time import monotonic
 
 from parity.graph import Graph, Node
@@ -46,14 +47,14 @@ class Made:
         mistakes: which, one for each node.
         operator: the stretch with them.
         places: of the nodes in the stretch; () if the mistake is none of a single node.
-        quick: whether a few values can be computed at less cost than all.
+        start: the first node that is changed; None if a first look does not tell.
     """
 
     nodes: tuple[Node, ...]
     mistakes: tuple[Mistake, ...]
     operator: Operator
     places: tuple[int, ...] = ()
-    quick: bool = True
+    start: int | None = None
 
     @property
     def name(self) -> str:
@@ -64,34 +65,53 @@ class Made:
 
 
 def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
-    """Each known mistake at each node, then at all nodes at once, then those of the whole stretch."""
+    """Each known mistake at each node, then at all nodes at once, then those of the whole stretch.
+
+    The first mistakes of all nodes come before the second ones: those that are made most often stand first.
+    """
     stretch = wrong.question.operator
     assert isinstance(stretch, Stretch)
     before = replace(stretch, nodes=stretch.nodes[:-1])  # the last node computes the tensor itself
     values = before.values(wrong.question.bounded)
     made: dict[str, dict[int, Mistake]] = {}  # by name, the mistake at the place of each node
-    quick = len(stretch.nodes) == 1
+    known: list[Iterator[Made]] = []
     for place, node in enumerate(stretch.nodes):
         assert node.operator is not None
         inputs = [values[name] if name else None for name in node.inputs]
         last = node.outputs[0] == stretch.result
         seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values)
-        for mistake in mistakes(node.operator, seen):
-            made.setdefault(f"{node.type}: {mistake.name}", {})[place] = mistake
-            yield Made((node,), (mistake,), stretch.with_mistakes({place: mistake}), (place,), quick)
-    for several in made.values():
-        if len(several) > 1:
-            first = min(several)
-            named = replace(several[first], name=f"{several[first].name}, at {len(several)} nodes")
-            yield Made((stretch.nodes[first],), (named,), stretch.with_mistakes(several), (), quick)
-    for place, changes in neighbours(stretch):
-        yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), False)
+        known.append(_at(stretch, place, seen, made))
+    together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
+    for some in zip_longest(*known):
+        yield from (one for one in some if one is not None)
+        for name, several in made.items():
+            if len(several) > together.get(name, 1):
+                together[name] = len(several)
+                yield _together(stretch, several)
     for mistake in (
         *dropout(stretch, wrong.found, wrong.right),
         *layouts(stretch, wrong.found, wrong.right),
     ):
-        yield Made((stretch.nodes[-1],), (mistake,), mistake.operator, (), False)
+        yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
+    for place, changes in neighbours(stretch):
+        yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
     for place, mistake in others(stretch, graph):
-        yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), quick)
+        yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
     for mistake in whole_stretch(stretch, wrong.found):
-        yield Made((stretch.nodes[-1],), (mistake,), mistake.operator, (), False)
+        yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
+
+
+def _together(stretch: Stretch, several: dict[int, Mistake]) -> Made:
+    """The same mistake at several nodes at once."""
+    first = min(several)
+    named = replace(several[first], name=f"{several[first].name}, at {len(several)} nodes")
+    return Made((stretch.nodes[first],), (named,), stretch.with_mistakes(several), (), first)
+
+
+def _at(stretch: Stretch, place: int, seen: Seen, made: dict[str, dict[int, Mistake]]) -> Iterator[Made]:
+    """The mistakes at one node; `made` gathers them by name."""
+    node = stretch.nodes[place]
+    assert node.operator is not None
+    for mistake in mistakes(node.operator, seen):
+        made.setdefault(f"{node.type}: {mistake.name}", {})[place] = mistake
+        yield Made((node,), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place)

@@ -15,15 +15,17 @@ from parity.judging.causes.clues import clues
 from parity.judging.causes.mistake import MISFITS, in_one
 from parity.judging.causes.search.apart import SAME, told_apart
 from parity.judging.causes.search.candidates import Clock, Made, one_mistake
+from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.pairs import two_mistakes
-from parity.judging.causes.search.stretch import between
+from parity.judging.causes.search.stretch import Stretch, between
 from parity.judging.causes.search.wrong import Wrong
 from parity.judging.question import Question
 from parity.judging.verdict import Cause, Report, TensorReport
 
 SECONDS = 10.0  # for the mistakes that may explain one tensor; a deep stretch is evaluated anew for each
 ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
-EQUALS = 2.0  # for other pairs, once one has been found
+EQUALS = 2.0  # for others that explain the same values, once one has been found
+LATE = "not every {} tried in {} s: record tensors in between"
 MORE = 4  # the time for a mistake over that of one evaluation: plain loops are slower
 
 
@@ -77,38 +79,49 @@ def _explained(
         return report
     if not made and not wrong.points and not report.misshapen and format_of(found) is not None:
         lines += clues(found, wrong.right, form)
-    return replace(report, causes=_causes(wrong, made, graph, clock), clues=tuple(lines))
+    return replace(report, causes=_causes(wrong, made, graph, end), clues=tuple(lines))
 
 
 def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], list[str]]:
     """The mistakes that explain a wrong tensor, or pairs of them; and a line if not all were tried."""
     found: list[Made] = []
     tried: list[Made] = []
+    look = Look(wrong)
     for one in one_mistake(wrong, graph):
         if clock.is_out():
-            return found, [f"not every known mistake was tried in {SECONDS:g} s: record tensors in between"]
+            return found, [] if found else [LATE.format("known mistake was", f"{SECONDS:g}")]
         tried.append(one)
         if one.mistakes[0].wider and found:
             continue
         mistake = one.mistakes[0]
-        if wrong.explained_by(one.operator, mistake.read_off, one.quick, mistake.wider):
+        if not _may_be(look, one):
+            continue
+        if wrong.explained_by(one.operator, mistake.read_off, mistake.wider):
+            clock.shorten(EQUALS)
             found.append(one)
     if found or wrong.report.verdict != "different":
         return found, []
-    for one in two_mistakes(wrong, tried, clock):
-        if found and clock.is_out():
-            return found, []
+    for one in two_mistakes(look, tried, clock):
         if clock.is_out():
-            return found, [f"not every two mistakes were tried in {SECONDS:g} s: record tensors in between"]
-        if wrong.explained_by(one.operator, quick=False, strict=True):
+            break
+        if wrong.explained_by(one.operator, strict=True):
             clock.shorten(EQUALS)
             found.append(one)
-    return found, []
+    late = clock.is_out() and not found
+    return found, [LATE.format("two mistakes were", f"{SECONDS:g}")] if late else []
 
 
-def _causes(wrong: Wrong, made: list[Made], graph: Graph, clock: Clock) -> tuple[Cause, ...]:
+def _may_be(look: Look, made: Made) -> bool:
+    """Whether a first look does not rule it out."""
+    if made.start is None or not isinstance(made.operator, Stretch):
+        return True
+    return look.is_near(made.operator, made.start)
+
+
+def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[Cause, ...]:
     """The causes, each with what would tell it from the first; one for several that are the same function."""
     causes: list[Cause] = []
+    clock = Clock(min(end, monotonic() + EQUALS), 0.0)
     for one in _in_one(made):
         apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
         if apart == SAME:

@@ -44,7 +44,7 @@ def _with(node: Node, arrays: Mapping[int, Array]) -> Changed:
 
 
 def _as(x: Number, array: Array) -> Number:
-    return x.move(lambda a: array.astype(a.dtype) if a.dtype == array.dtype else np.zeros_like(a))
+    return x.move(lambda a: array.astype(a.dtype))
 
 
 def _zeros(node: Node, own: Mapping[int, Array]) -> Iterator[Mistake]:

@@ -15,7 +15,6 @@ from parity.judging.yardsticks import judge_tensor
 from parity.operators import Operator
 from parity.operators.operator import Points, random_points
 
-TRIED = 64  # values on which a mistake is tried before all are computed
 WHOLE = 2**20  # values up to which a tensor of a wrong shape is computed though only a sample is judged
 RIGHT = ("equal", "rounding")
 
@@ -32,7 +31,6 @@ class Wrong:
         points: where the sample lies; () for all values.
         seen: the candidate's values there.
         right: what they should be; all values, in their own shape, if the candidate's shape is wrong.
-        few: points on which a mistake is tried first.
     """
 
     report: TensorReport
@@ -42,7 +40,6 @@ class Wrong:
     points: Points
     seen: Array
     right: Bounded
-    few: Points
 
     @classmethod
     def of(cls, report: TensorReport, question: Question, found: Array, sample: int | None) -> "Wrong":
@@ -51,39 +48,29 @@ class Wrong:
         Raises:
             Unjudged: the shape is wrong, and the tensor is too large to be computed.
         """
-        few = random_points(np.random.default_rng(0), found.shape, TRIED) if found.size else ()
         whole = sample is None or sample >= found.size
         if report.misshapen and not whole and found.size > WHOLE:
             raise Unjudged("a large tensor of a wrong shape")
         if whole or report.misshapen:
-            return cls(report, question, found, None, (), found, question.whole(), few)
+            return cls(report, question, found, None, (), found, question.whole())
         points = random_points(np.random.default_rng(0), found.shape, sample or 0)
-        return cls(report, question, found, sample, points, found[points], question.at(points), few)
+        return cls(report, question, found, sample, points, found[points], question.at(points))
 
     @property
     def form(self) -> Format:
         """The candidate's format."""
         return self.right.format
 
-    def may_be(self, values: Bounded) -> bool:
-        """Whether the candidate's values at a few points are these."""
-        return self._inside(self.found[self.few], values)
-
-    def explained_by(
-        self, operator: Operator, read_off: bool = False, quick: bool = True, strict: bool = False
-    ) -> bool:
+    def explained_by(self, operator: Operator, read_off: bool = False, strict: bool = False) -> bool:
         """Whether the operator, which makes a mistake, is right about every value, and the mistake matters.
 
         Args:
             operator: of the same inputs as the right one.
             read_off: whether the candidate's values show the mistake, so that its bound may be wide.
             strict: whether most errors must be larger than the bound, since much may be within it.
-            quick: whether the operator can be evaluated at a few points at less cost than everywhere.
         """
         wrong = replace(self.question, operator=operator)
         try:
-            if quick and not self.points and self.found.size > TRIED and not self.may_be(wrong.at(self.few)):
-                return False
             expected = wrong.at(self.points) if self.points else wrong.whole()
             if expected.shape != self.seen.shape or not self._inside(self.seen, expected):
                 return False

@@ -92,7 +92,7 @@ def test_a_planted_mistake_is_named(kind: str) -> None:
     for example in (one for one in EXAMPLES if kind == one.operator.TYPE):
         arrays = drawn(example, 3)
         some = list(planted(example, arrays))
-        for mistake, found in some[:: 1 + len(some) // 4]:  # each of which is searched among all
+        for mistake, found in some[:: 1 + len(some) // 3]:  # each of which is searched among all
             report = judged(example, arrays, found)
             if report.verdict not in ("different", "coarse"):
                 assert not report.causes

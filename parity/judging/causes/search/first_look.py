@@ -64,9 +64,7 @@ class Look:
         self.seen = wrong.found[self.points].astype(np.float64) if self.sees else np.zeros(0)
         finite = self.seen[np.isfinite(self.seen)]
         largest = float(np.abs(finite).max(initial=0.0))
-        self.allowed: Array | float = max(# Not all need be near: where the nearest pixel is chosen, rounding may choose another one.
-SHARE = 0.75
-NEAR, ROUNDINGS * wrong.form.u) * largest
+        self.allowed: Array | float = max(NEAR, ROUNDINGS * wrong.form.u) * largest
         if self.sees and not wrong.points and wrong.right.shape == wrong.found.shape:
             self.allowed = np.maximum(self.allowed, BOUNDS * wrong.right.bound[self.points])
 

@@ -17,8 +17,6 @@ from parity.operators.operator import random_points
 LOOKED_AT = 16  # values
 # How far from the candidate's values a mistake may be that is evaluated with its bound: relative to the
 # largest of them, in roundings of the candidate's format, and in bounds of the right operator.
-# Not all need be near: where the nearest pixel is chosen, rounding may choose another one.
-SHARE = 0.75
 NEAR, ROUNDINGS, BOUNDS = 1e-3, 64, 4
 # Nodes behind which a tensor has the right shape though one before has not.
 ANY_SIZE = ("Global", "Reduce", "Resize", "Upsample", "Reshape", "Flatten", "Slice", "Shape", "Gather")
@@ -26,7 +24,12 @@ ANY_SIZE = ("Global", "Reduce", "Resize", "Upsample", "Reshape", "Flatten", "Sli
 
 @dataclass(frozen=True, eq=False)
 class Fast(Looped):
-    """Values in float64, added up in NumPy's order."""
+    """Values in float64, added up in NumPy's order; NaN where implementations may return other values."""
+
+    def either(self, other: Looped) -> "Fast":
+        if self.value.dtype.kind != "f":
+            return replace(self, value=other.value)
+        return replace(self, value=np.where(self.value == other.value, self.value, np.nan))
 
     def dot(self, other: Looped, bias: Looped | None = None, products: int | None = None) -> "Fast":
         if self.value.dtype.kind in "biu":
@@ -89,9 +92,8 @@ class Look:
             result = stretch.sampled(self.points, values, start)
             assert isinstance(result, Looped)
             off = np.abs(result.value.astype(np.float64) - self.seen)
-            same = (result.value == self.seen) | (np.isnan(result.value) & np.isnan(self.seen))
-            near = (off <= self.allowed) | same | ~np.isfinite(self.seen)
-            return float(near.mean()) >= SHARE
+            open_ = np.isnan(result.value) | ~np.isfinite(self.seen)
+            return bool(((off <= self.allowed) | open_).all())
         return False
 
     def _may_fit(self, stretch: Stretch, place: int, values: Mapping[str, Number]) -> bool:

@@ -68,7 +68,9 @@ def _runs(look: Look, single: Sequence[Made], clock: Clock) -> Iterator[_Run]:
         with suppress(Unjudged, *MISFITS):
             values = one.operator.run(right, one.places[0])
             result = _values(values[result_name])
-            if result.shape not in shapes or any(np.array_equal(result, other) for other in known):
+            if result.shape not in shapes or any(
+                np.array_equal(result, other, equal_nan=True) for other in known
+            ):
                 continue
             known.append(result)
             held += sum(x.size for name, x in values.items() if x is not right.get(name))

@@ -22,6 +22,10 @@ NEAR, ROUNDINGS, BOUNDS = 1e-3, 64, 4
 ANY_SIZE = ("Global", "Reduce", "Resize", "Upsample", "Reshape", "Flatten", "Slice", "Shape", "Gather")
 
 
+# Nodes that choose a place by its rounding, which in float64 is another than in the candidate's format.
+UNSURE = ("Resize", "Upsample", "GridSample", "Round", "Floor", "Ceil", "Cast", "QuantizeLinear")
+
+
 @dataclass(frozen=True, eq=False)
 class Fast(Looped):
     """Values in float64, added up in NumPy's order; NaN where implementations may return other values."""
@@ -79,7 +83,7 @@ class Look:
             start: the node from which on it is evaluated.
             known: the tensors before that; by default those without a mistake.
         """
-        if not self.sees:
+        if not self.sees or (known is None and any(node.type in UNSURE for node in stretch.nodes[start:])):
             return True
         values = self.right if known is None else known
         with suppress(Unjudged, *MISFITS):

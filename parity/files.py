@@ -3,7 +3,10 @@
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from parity.errors import UserError
 
@@ -16,19 +19,29 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         UserError: the folder is missing or not writable; an existing file is left untouched.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with opened_atomically(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, as `write_atomically` does; it takes its name when the context ends without an error.
+
+    Raises:
+        UserError: the folder is missing or not writable; an existing file is left untouched.
+    """
     temporary = None
     try:
         path = path.resolve()  # a link stays a link: its target is replaced
         if path.exists() and not path.is_file():  # a device or a pipe is written to
             with path.open("wb") as stream:
-                stream.write(data)
+                yield stream
             return
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
         ) as file:
             temporary = Path(file.name)
-            file.write(data)
+            yield file  # type: ignore[misc]  # it acts as a file
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from parity.arithmetic import Array
 from parity.errors import UserError
-from parity.files import check_readable, opened_atomically
+from parity.files import check_readable, write_atomically
 
 # np.savez writes bfloat16 as values of two bytes without a type, because NumPy does not know bfloat16.
 BFLOAT16 = np.dtype("V2")
@@ -97,13 +97,17 @@ def write_npz(path: Path | str, values: Mapping[str, Array]) -> None:
     Raises:
         UserError: the file cannot be written, or a value is no array of numbers.
     """
-    with opened_atomically(Path(path)) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
-        for name in values:
-            array = np.asarray(values[name])
-            if array.dtype.hasobject:
-                raise UserError(f"{name} holds Python objects, not numbers")
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+            for name in values:
+                array = np.asarray(values[name])
+                if array.dtype.hasobject:
+                    raise UserError(f"{name} holds Python objects, not numbers")
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    write_atomically(Path(path), write)
 
 
 def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Entry:

@@ -112,7 +112,7 @@ def _evaluated(
     for equation in jaxpr.eqns:
         name, arguments = equation.primitive.name, [read(one) for one in equation.invars]
         inner = equation.params.get(CALLS.get(name, ""))
-        if inner is not None and _tags(inner):
+        if inner is not None:
             results = _evaluated(
                 getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), arguments, found
             )

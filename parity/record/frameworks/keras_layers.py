@@ -57,21 +57,23 @@ def record_keras(model: "keras.Model", inputs: Any, names: Names | None = None) 
     given = [turned(array, backward(axes) if axes else "", name) for name, axes, array in feeds]
     watched = set(layers) if wanted is None else {split(own)[0] for own in wanted}
     with _watching({path: layers[path] for path in watched if path in layers}) as seen:
-        model(keras.tree.pack_sequence_as(whole.input, given))
+        returned = model(keras.tree.pack_sequence_as(whole.input, given))
+    if "output" not in layers:
+        seen["output"] = [_as_array(one) for one in keras.tree.flatten(returned)]
     own = {
         own_name(*split(call), k, len(several)): one
         for call, several in seen.items()
         for k, one in enumerate(several)
     }
+    entered = {name: array for name, _, array in feeds}
     if wanted is None:
-        return {**{name: array for name, _, array in feeds}, **own}
-    entered = {one.name for one in whole.inputs}
+        return {**entered, **own}
     entries = {
-        one: (name, axes or _declared(layers[split(one)[0]], one, layouts))
+        one: (name, axes or _declared(_made(whole, layers, one, layouts), one, layouts))
         for one, (name, axes) in wanted.items()
-        if one not in entered
+        if one not in {tensor.name for tensor in whole.inputs}
     }
-    return {**{name: array for name, _, array in feeds}, **renamed(own, entries)}
+    return {**entered, **renamed(own, entries)}
 
 
 def _layers(model: Any, within: str = "") -> Iterator[tuple[str, Any]]:
@@ -85,7 +87,7 @@ def _layers(model: Any, within: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_known(wanted: Entries, layers: Mapping[str, Any]) -> None:
     for own in wanted:
-        if split(own)[0] not in layers:
+        if split(own)[0] not in {*layers, "output"}:
             raise UserError(f"the model has no layer {own!r}{like(own, layers)}")
 
 
@@ -114,31 +116,34 @@ def _feeds(model: Any, inputs: Any, wanted: Entries, layouts: Layouts) -> list[t
     return found
 
 
-def _declared(layer: Any, own: str, layouts: Layouts) -> str:
-    """How a layer's tensor becomes the graph's: as its layers declare it.
+def _made(model: Any, layers: Mapping[str, Any], own: str, layouts: Layouts) -> list[tuple[Any, Any]]:
+    """The tensors with an own name in all calls of a layer, each with the node that makes it."""
+    path, place = split(own)[0], int(own.rpartition(":")[2]) if ":" in own else 0
+    if path in layers:
+        nodes = layouts.calls.get(id(layers[path]), [])
+        return [(node, node.output_tensors[place]) for node in nodes if place < len(node.output_tensors)]
+    result = model.outputs[place] if place < len(model.outputs) else None
+    nodes = [node for several in layouts.calls.values() for node in several]
+    return [(node, result) for node in nodes if any(one is result for one in node.output_tensors)]
+
+
+def _declared(made: list[tuple[Any, Any]], own: str, layouts: Layouts) -> str:
+    """How a tensor becomes the graph's, as the layers of the model declare it.
 
     Raises:
         UserError: it is made of a tensor with declared axes, but nothing tells what became of them.
     """
     found = set()
-    for node in layouts.calls.get(id(layer), ()):
-        place = int(own.rpartition(":")[2]) if ":" in own else 0
-        tensor = node.output_tensors[place]
-        axes = layouts.axes(tensor)
-        if (
-            axes is None
-            and len(tensor.shape) > 2
-            and any(layouts.axes(one) is not None for one in node.input_tensors)
-        ):
-            raise UserError(
-                f"nothing declares the axes of {own!r} ({type(layer).__name__}, shape {list(tensor.shape)}): name "
-                f'them, names={{{own!r}: (tensor, "NHWC->NCHW")}}'
-            )
+    for node, tensor in made:
+        axes, shape = layouts.axes(tensor), list(tensor.shape)
+        before = [layouts.axes(one) for one in node.input_tensors]
+        if axes is None and len(shape) > 2 and any(one is not None for one in before):
+            what = f"{own!r} ({type(node.operation).__name__}, shape {shape})"
+            named = f'names={{{own!r}: (tensor, "NHWC->NCHW")}}'
+            raise UserError(f"nothing declares the axes of {what}: name them, {named}")
         found.add(axes or "")
     if len(found) > 1:
-        raise UserError(
-            f"{own!r} is called with channels first and with channels last: name the axes of each call"
-        )
+        raise UserError(f"{own!r} has its channels first in one call and last in another: name the axes of each")
     return found.pop() if found else ""
 
 

@@ -91,19 +91,19 @@ def _results(names: Names | None, outputs: tuple[str, ...]) -> dict[str, Any]:
     entries: dict[str, Any] = dict(entries_of(names or {}))
     named = {name for name, _ in entries.values()}
     for place, name in enumerate(outputs):
-        own = own_name("output", 0, place, len(outputs))
+        own = own_name("return", 0, place, len(outputs))
         if name not in named and own not in entries:
             entries[own] = (name, "")
     return entries
 
 
 def _place(name: str, results: Mapping[str, Any]) -> str:
-    is_result = name.partition(":")[0] == "output"
+    is_result = name.partition(":")[0] == "return"
     return results[name][0] if is_result and name in results else name
 
 
 def record_function(function: Callable[..., Any], inputs: Any, names: Names | None = None) -> dict[str, Array]:
-    """The inputs of any function, and what it returns: arrays by name, or "output", or "output:0" and so on.
+    """The inputs of any function, and what it returns: arrays by name, or "return", or "return:0" and so on.
 
     Args:
         function: takes arrays and returns a dict of arrays, an array, or a tuple of arrays.
@@ -116,7 +116,7 @@ def record_function(function: Callable[..., Any], inputs: Any, names: Names | No
     returned = function(*given.positional.values(), **given.named)
     if not isinstance(returned, Mapping):
         several = returned if isinstance(returned, tuple | list) else (returned,)
-        returned = {own_name("output", 0, k, len(several)): one for k, one in enumerate(several)}
+        returned = {own_name("return", 0, k, len(several)): one for k, one in enumerate(several)}
     own |= {str(name): np.asarray(one) for name, one in returned.items()}
     for name in wanted:
         if name not in own:

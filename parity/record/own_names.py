@@ -2,7 +2,7 @@
 
 A tensor that a module or a layer returns has an **own name**: the path of the module, `layer1.0.conv`. From its
 second call on the number of the call follows: `layer1.0.relu@1`. If it returns several tensors, the place
-follows: `lstm:0`, `lstm@1:2`.
+follows: `lstm:0`, `lstm@1:2`. What the whole module or function returns is `return`.
 """
 
 import json
@@ -81,7 +81,8 @@ def renamed(values: Mapping[str, Array], names: Names | Path | str, keep: Iterab
     """
     entries: dict[str, tuple[str, str]] = {}
     wanted = entries_of(names)
-    kept = {name: (name, "") for name in keep if name in values and name not in wanted}
+    taken = {*wanted, *(name for name, _ in wanted.values())}
+    kept = {name: (name, "") for name in keep if name in values and name not in taken}
     for own, (name, axes) in {**kept, **wanted}.items():
         if own not in values:
             raise UserError(f"{own!r} is to be {name}, but was not recorded{like(own, values)}")

@@ -34,7 +34,7 @@ def record_jax(function: Callable[..., Any], inputs: Any, names: Names | None = 
         function: jitted or not.
         inputs: a mapping from its arguments, or their names in the graph, to arrays; a tuple; or one array.
         names: {own name: tensor of the graph, or (tensor, "NHWC->NCHW")} of arguments, of tags, and of outputs: the
-            keys of a dict that the function returns, else "output", or "output:0" and so on. What is not named
+            keys of a dict that the function returns, else "return", or "return:0" and so on. What is not named
             keeps its own name.
 
     Raises:
@@ -94,7 +94,7 @@ def _outputs(shapes: Any) -> list[str]:
             (key, len(jax.tree.leaves(shapes[key]))) for key in sorted(shapes)
         ]  # the order of JAX's leaves
     else:
-        parts = [("output", len(jax.tree.leaves(shapes)))]
+        parts = [("return", len(jax.tree.leaves(shapes)))]
     return [own_name(name, 0, k, count) for name, count in parts for k in range(count)]
 
 

@@ -58,8 +58,8 @@ def record_keras(model: "keras.Model", inputs: Any, names: Names | None = None) 
     watched = set(layers) if wanted is None else {split(own)[0] for own in wanted}
     with _watching({path: layers[path] for path in watched if path in layers}) as seen:
         returned = model(keras.tree.pack_sequence_as(whole.input, given))
-    if "output" not in layers:
-        seen["output"] = [_as_array(one) for one in keras.tree.flatten(returned)]
+    if "return" not in layers:
+        seen["return"] = [_as_array(one) for one in keras.tree.flatten(returned)]
     own = {
         own_name(*split(call), k, len(several)): one
         for call, several in seen.items()
@@ -87,7 +87,7 @@ def _layers(model: Any, within: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_known(wanted: Entries, layers: Mapping[str, Any]) -> None:
     for own in wanted:
-        if split(own)[0] not in {*layers, "output"}:
+        if split(own)[0] not in {*layers, "return"}:
             raise UserError(f"the model has no layer {own!r}{like(own, layers)}")
 
 

@@ -116,7 +116,7 @@ def record_torch(
         inputs: a mapping from the arguments of `forward`, or their names in the graph, to arrays or tensors; a
             tuple; or one array.
         names: {own name: tensor of the graph}: of modules, "layer1.0.relu@1" for the second call, "lstm:0" for the
-            first of several tensors; of arguments; "output" for what the whole module returns. Or a graph that
+            first of several tensors; of arguments; "return" for what the whole module returns. Or a graph that
             PyTorch's exporter made of this module. Without it the module is exported.
 
     Raises:
@@ -144,8 +144,8 @@ def record_torch(
     outputs = [one.detach() for one in leaves(returned)]
     if graph is not None:
         return _by_graph(graph, list(fed.values()), seen, outputs, aliases(module))
-    if "output" not in paths:
-        seen["output"] = outputs
+    if "return" not in paths:
+        seen["return"] = outputs
     own = {
         own_name(*split(call)[:2], k, len(several)): as_array(one)
         for call, several in seen.items()

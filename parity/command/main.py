@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from parity.graph import Graph
     from parity.judging.verdict import Report
 
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lenet-migrations", prog_name="parity", message="%(prog)s %(version)s")
 def cli() -> None:

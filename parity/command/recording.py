@@ -73,8 +73,8 @@ def record(
 
     PORT.py:NAME is a PyTorch module, a Keras model, or a function of JAX or of arrays, or a function without
     arguments that returns one. The file PORT.py is run, so record only files that you trust. The tensors of a
-    PyTorch module get the names of its exported graph. Those of a Keras model need --map, without which they keep
-    their own names and axes.
+    PyTorch module get the names of its exported graph. Those of a Keras model need --map, without which they
+    keep their own names and axes.
     """
     file, colon, name = source.rpartition(":")
     port = (Path(file), name) if colon and file.endswith(".py") else None

@@ -15,7 +15,7 @@ from parity.record.own_names import like
 
 
 def held_by(path: Path, name: str) -> Any:
-    """What a Python file holds under a name; a function without arguments is called, and what it returns is taken.
+    """What a Python file holds under a name; of a function without arguments, what it returns.
 
     Raises:
         MissingFramework: the file imports a framework that is not installed.
@@ -29,7 +29,9 @@ def held_by(path: Path, name: str) -> Any:
     if kind(found) in ("function", "JAX function") and not inspect.signature(found).parameters:
         found = _guarded(path, found)
     if kind(found) in ("arrays", "runtime"):
-        raise UserError(f"{name} of {path} is a {type(found).__name__}: a module, a model or a function is needed")
+        raise UserError(
+            f"{name} of {path} is a {type(found).__name__}: a module, a model or a function is needed"
+        )
     return found
 
 
@@ -55,7 +57,9 @@ def _guarded(path: Path, run: Any) -> Any:
     except BaseException as error:  # a file may call sys.exit
         if isinstance(error, ModuleNotFoundError) and (line := not_installed(error)):
             raise MissingFramework(f"{path}: {line}") from error
-        frames = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path)]
+        frames = [
+            one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path)
+        ]
         where = f"line {frames[-1]}: " if frames else ""
         said = " ".join(str(error).split())[:300]
         raise UserError(f"{path} cannot be run: {where}{type(error).__name__}: {said}") from error

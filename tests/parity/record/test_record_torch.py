@@ -218,7 +218,7 @@ def test_a_module_that_cannot_be_exported_is_refused_in_one_line() -> None:
         def forward(self, x: Any) -> Any:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(UserError, match="PyTorch cannot export the module: .*data-dependent") as caught:
+    with pytest.raises(UserError, match=r"PyTorch cannot export the module: .*data-dependent") as caught:
         export_torch(Branching(), normal(3))
     assert "\n" not in str(caught.value)
 

@@ -15,6 +15,7 @@ from tests.parity.small import model, normal
 
 keras = framework("keras", "tensorflow")
 L = keras.layers
+Model: Any = keras.Model
 X = normal(2, 3, 8, 6)
 W, M = normal(4, 3, 3, 3), normal(4, 2)
 
@@ -176,7 +177,7 @@ def test_inputs_that_do_not_fit_are_refused(made: Any) -> None:
 
 
 def test_models_without_a_graph_of_layers_are_refused() -> None:
-    class Own(keras.Model):  # type: ignore[misc]
+    class Own(Model):
         def call(self, x: Any) -> Any:
             return x
 

@@ -121,7 +121,7 @@ def test_a_layout_is_never_concluded_from_a_shape() -> None:
 
 def test_without_a_declaration_nothing_is_turned() -> None:
     rows = keras.Input((5, 4), name="rows")
-    whole = keras.Model(rows, L.Dense(3, name="d")(L.LayerNormalization(name="n")(rows)))
+    whole = keras.Model(rows, L.Flatten()(L.Dense(3, name="d")(L.LayerNormalization(name="n")(rows))))
     x = normal(2, 5, 4)
     found = record_keras(whole, x, {"n": "n", "d": "d"})
     assert (found["n"].shape, found["d"].shape) == ((2, 5, 4), (2, 5, 3))

@@ -11,6 +11,7 @@ from onnx import ModelProto
 from parity import UserError
 from parity.errors import MissingFramework
 from parity.record import export_torch, record_torch
+from parity.record.frameworks import torch_hooks
 from parity.record.frameworks.torch_names import CALLS, traced
 from tests.parity.record.frameworks import framework, judged, verdicts
 from tests.parity.small import normal
@@ -273,6 +274,22 @@ def test_a_compiled_module_is_recorded_by_the_hooks_of_its_parts(compiled: Any) 
         assert judged(graph, values).same
     compiled(torch.from_numpy(x))
     assert not any(one._forward_hooks for one in compiled.modules())
+
+
+def test_compiled_code_forgets_the_recorder(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, seen, leaves = normal(1, 3, 5, 5), [], torch_hooks.leaves
+
+    def counted(output: Any) -> Any:
+        seen.append(1)
+        return leaves(output)
+
+    monkeypatch.setattr(torch_hooks, "leaves", counted)
+    record_torch(compiled, x, {"0": "conv2d"})
+    before = len(seen)
+    assert before > 0
+    with torch.no_grad():
+        compiled(torch.from_numpy(x))
+    assert len(seen) == before
 
 
 def test_compiled_code_that_calls_no_hooks_is_refused(compiled: Any) -> None:

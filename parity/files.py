@@ -4,6 +4,7 @@ import glob
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -11,8 +12,10 @@ from typing import IO
 from parity.errors import UserError
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str | Callable[[IO[bytes]], object]) -> None:
     """Write `content` to a temporary file beside `path`, then rename it over `path`.
+
+    The content may be a function that writes it to a file, for what is too large to be held in memory.
 
     The new file has the owner and the permissions of the old one. What a new file cannot take the place of is
     written to as it is: a device, a pipe, a file with several names (hard links), one of another owner. Of a
@@ -23,14 +26,15 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         UserError: the folder is missing or not writable; an existing file is left untouched.
     """
     data = content.encode() if isinstance(content, str) else content
+    write = data if callable(data) else lambda file: file.write(data)
     try:
         path = path.resolve()
         old = path.stat() if path.exists() else None
         if old is not None and not _can_be_replaced(old):
             with path.open("wb") as stream:
-                stream.write(data)
+                write(stream)
             return
-        _replace(path, data, _permissions(old))
+        _replace(path, write, _permissions(old))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
@@ -50,7 +54,7 @@ def _permissions(old: os.stat_result | None) -> int:
     return 0o666 & ~umask
 
 
-def _replace(path: Path, data: bytes, permissions: int) -> None:
+def _replace(path: Path, write: Callable[[IO[bytes]], object], permissions: int) -> None:
     prefix = f".{path.name[:100]}."
     _remove_leftovers(path.parent, prefix)
     temporary = None
@@ -58,7 +62,7 @@ def _replace(path: Path, data: bytes, permissions: int) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
             temporary = Path(file.name)
             _lock(file)
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(permissions)  # NamedTemporaryFile makes private files

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.arithmetic import Array, Number
+from parity.arithmetic import Array, Function, Number
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format, format_of
 from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
 
@@ -15,12 +15,13 @@ NAMES = {"tf32": "TF32", "bfloat16": "bfloat16", "float16": "float16"}
 
 
 def _shortened(form: Format) -> Any:
-    def change(a: Array) -> Array:
-        if format_of(a) is None:
-            return a
-        return form.round(a).astype(a.dtype)
+    """Rounds to a format; of a value that is known within an error both ends are rounded."""
 
-    return lambda x: x.move(change)
+    def change(a: Array) -> Array:
+        return a if format_of(a) is None else form.round(a).astype(a.dtype)
+
+    rounding = Function(f"rounded to {form.name}", change, monotone=True, exact=True)
+    return lambda x: x.apply(rounding)
 
 
 @made_in(*PRODUCTS)

@@ -43,6 +43,7 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     ]
     sides = {(more, less), (less, more), (after, before), (nothing, total), (total, nothing)}
     sides |= {(one.before, one.after) for one in same}
+    what = "padding on the other side" if any(total) else "SAME for VALID"
     seen_by = {_reached(conv, x, w, before, after)}
     for start, end in sorted(sides - {(before, after)}):
         reached = _reached(conv, x, w, start, end)
@@ -50,7 +51,7 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
             continue  # zeros at the end that no window reaches make no difference
         seen_by.add(reached)
         yield Mistake(
-            f"padding on the other side: pads {(*start, *end)} for {(*before, *after)}",
+            f"{what}: pads {(*start, *end)} for {(*before, *after)}",
             "The zeros are shared out differently between the two sides. TensorFlow's SAME puts the odd one, "
             "and at stride 2 often all of them, at the end; PyTorch's padding is the same on both sides.",
             "Pad explicitly, and convolve without padding (VALID).",
@@ -128,7 +129,9 @@ def kernels(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     for order in permutations(axes):
         if order != axes and tuple(w.shape[k] for k in order) == w.shape[2:]:
             yield Mistake(
-                f"axes of the kernel permuted: {order} for {axes}",
+                "kernel height and width swapped"
+                if len(axes) == 2
+                else f"axes of the kernel permuted: {order}",
                 "The kernel's spatial axes are exchanged, as `w.T` does, which reverses all axes.",
                 LAYOUT,
                 _weights(conv, lambda a, order=order: a.transpose(0, 1, *order)),  # type: ignore[misc]

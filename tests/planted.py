@@ -77,7 +77,7 @@ def no_bias(layer: Layer, x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.nda
 MISTAKES: dict[str, Forward] = {
     "one weight off by 1e-3": one_weight_off,
     "bfloat16 weights": bfloat16_weights,
-    "kernel flipped": flipped_kernel,
+    "flipped kernel": flipped_kernel,
     "no bias": no_bias,
 }
 

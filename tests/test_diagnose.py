@@ -45,8 +45,16 @@ ALONE = [
     ("conv2", weights(lambda w: w.transpose(0, 1, 3, 2)), "kernel height and width swapped"),
     ("relu2", elementwise(lambda x: np.where(x > 0, x, np.float32(0.01) * x)), "leaky ReLU (0.01) for ReLU"),
     ("pool1", bugs.average, "average pooling for max pooling"),
-    ("flatten", elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1)), "flattened in H, W, C order"),
-    ("fc1", weights(lambda w: w.reshape(400, 120).T), "weights reshaped to the transposed shape, not transposed"),
+    (
+        "flatten",
+        elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1)),
+        "flattened in H, W, C order",
+    ),
+    (
+        "fc1",
+        weights(lambda w: w.reshape(400, 120).T),
+        "weights reshaped to the transposed shape, not transposed",
+    ),
     ("fc2", bugs.operands(bugs.bfloat16), "operands rounded to bfloat16"),
     ("logits", output(bugs.softmax), "softmax in the model"),
 ]

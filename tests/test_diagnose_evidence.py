@@ -168,7 +168,9 @@ def test_tf32_in_the_convolutions_alone_shows_in_the_logits():
     verdict = diagnose(
         PROBES, seen(PROBES, {name: bugs.operands(tf32) for name in ("conv1", "conv2")}, only=["logits"])
     )
-    assert [(one.name, one.where) for one in verdict.diagnoses] == [("operands rounded to TF32", ("conv1", "conv2"))]
+    assert [(one.name, one.where) for one in verdict.diagnoses] == [
+        ("operands rounded to TF32", ("conv1", "conv2"))
+    ]
 
 
 def test_habits_of_every_layer_are_found_two_at_once():

@@ -259,7 +259,7 @@ def closest(matches: list[Match], segment: Segment) -> list[Match]:
 
 def candidates(segment: Segment) -> Iterator[Mistake]:
     """The mistakes that change only this segment, apart from changes that may be pending."""
-    for mistake in forward():
+    for mistake in forward(segment.stages):
         if mistake.told_by in segment.stages[:-1]:
             continue
         inside = [name in segment.stages for name in mistake.stages]

@@ -47,7 +47,7 @@ def autocast(right, model, images):
     "lenet_tf.model.layers.Dense",
     story='The dense layers use the policy "mixed_bfloat16".',
     where="fc1",
-    named="operands, product and result in bfloat16",
+    named="operands, product and result rounded to bfloat16",
 )
 def keras_mixed_precision(right, units, **options):
     return right(units, **options | {"dtype": "mixed_bfloat16"})
@@ -59,7 +59,7 @@ def keras_mixed_precision(right, units, **options):
     "lenet_numpy.weights.to_framework",
     story="Weights were stored in bfloat16 by dropping the lower two bytes.",
     where="conv1",
-    named="weights in bfloat16, cut off",
+    named="weights cut off to bfloat16",
 )
 def bfloat16_by_cutting(right, name, array):
     bits = array.view(np.uint32) & np.uint32(0xFFFF0000) if name.endswith("weight") else array

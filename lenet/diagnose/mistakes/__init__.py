@@ -5,23 +5,21 @@ network. What can be done wrong in one operator stands in the catalogue of `pari
 there. To add another entry, write it in the file of its family; the search finds it there.
 """
 
-from functools import cache
-
 from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction
 from lenet.diagnose.mistakes.base import HandedOut, Mistake
 from lenet.diagnose.mistakes.handed_out import HANDED_OUT
 from lenet.diagnose.mistakes.of_layers import of_layers
+from lenet.diagnose.mistakes.wrong_forward import STAGES
 
 BACKWARD: tuple[Mistake, ...] = tuple(
     mistake for family in (reduction, loss, gradients, gates) for mistake in family.FAMILY.mistakes
 )
 
 
-@cache
-def forward() -> tuple[Mistake, ...]:
-    """The mistakes of the forward pass."""
+def forward(stages: tuple[str, ...] = tuple(STAGES)) -> tuple[Mistake, ...]:
+    """The mistakes of the forward pass; in an operator, those of these stages alone."""
     before, behind = data.FAMILY.mistakes, (*across_layers.FAMILY.mistakes, *precision.FAMILY.mistakes)
-    return (*before, *of_layers(), *behind)
+    return (*before, *of_layers(stages), *behind)
 
 
 __all__ = ["BACKWARD", "HANDED_OUT", "HandedOut", "Mistake", "forward"]

@@ -4,14 +4,14 @@ What is the same function as the right layer, or as a mistake that comes before 
 one input channel has no order of input channels. Both are told by what they make of random numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake, case
-from lenet.diagnose.mistakes.wrong_forward import Call, Change, before, call_of, right
+from lenet.diagnose.mistakes.wrong_forward import STAGES, Call, Change, before, call_of, right
 from lenet.network.architecture import LENET
 from lenet.network.recipe import initial_params
 from parity.arithmetic import Array, Bounded
@@ -29,24 +29,37 @@ SAME = 1e-11  # relative; float64 evaluations of one function differ by less
 Marks = tuple[tuple[int, ...], Array, Array]
 
 
+Entry = tuple[Kind, Change, bool]  # with whether it mixes digits
+
+
+def of_layers(stages: Iterable[str]) -> Iterator[Mistake]:
+    """Each mistake in each of these layers alone, in all of one type, and in all where it can be made."""
+    made: dict[str, dict[str, Entry]] = {}  # by mistake, then by layer
+    for name in stages:
+        for entry in of_layer(name):
+            made.setdefault(entry[0].name, {})[name] = entry
+    return (mistake for layers in made.values() for mistake in _in_layers(layers))
+
+
 @cache
-def of_layers() -> tuple[Mistake, ...]:
-    """Each mistake in each layer alone, in all layers of one type, and in all layers where it can be made."""
-    made: dict[str, dict[str, tuple[Kind, Change, bool]]] = {}  # by mistake, then by layer
-    for call in _random_calls():
-        for known, mixes in _different(call):
-            kind = Kind(known.name, known.explanation, known.remedy, _url(known.case))
-            change = before(lambda one, wrong=known.operator: one.with_mistake(wrong))
-            made.setdefault(known.name, {})[call.layer.name] = kind, change, mixes
-    return tuple(mistake for layers in made.values() for mistake in _in_layers(layers))
+def of_layer(name: str) -> tuple[Entry, ...]:
+    """The known mistakes of one layer; none of the stage before the first."""
+    call = _random_calls().get(name)
+    return tuple(_entries(call)) if call else ()
 
 
-def _in_layers(layers: dict[str, tuple[Kind, Change, bool]]) -> Iterator[Mistake]:
+def _entries(call: Call) -> Iterator[Entry]:
+    for known, mixes in _different(call):
+        kind = Kind(known.name, known.explanation, known.remedy, _url(known.case))
+        yield kind, before(lambda one, wrong=known.operator: one.with_mistake(wrong)), mixes
+
+
+def _in_layers(layers: dict[str, Entry]) -> Iterator[Mistake]:
     """One mistake in each of these layers, and in several at once."""
     kind, _, mixes = next(iter(layers.values()))
     for name, (own, change, whole) in layers.items():
         yield Mistake(own, {name: change}, whole)
-    types = {name: next(one for one in LENET.layers if one.name == name).operator.TYPE for name in layers}
+    types = {name: STAGES[name].operator.TYPE for name in layers}
     groups = {tuple(layers), *(tuple(n for n in types if types[n] == one) for one in set(types.values()))}
     for group in sorted(groups, key=len, reverse=True):
         if len(group) > 1:
@@ -60,7 +73,8 @@ def _url(known: str) -> str:
     return case(repository, int(number)) if known else ""
 
 
-def _random_calls() -> Iterator[Call]:
+@cache
+def _random_calls() -> dict[str, Call]:
     """The arguments of each layer of the right network with random weights, for random images."""
     rng = np.random.default_rng(5)
     params: dict[str, Array] = {
@@ -68,11 +82,13 @@ def _random_calls() -> Iterator[Call]:
         for name, w in initial_params(5).items()
     }
     x = Bounded(rng.random((ITEMS, *LENET.image_shape)).astype(np.float32).astype(np.float64) * LARGE)
+    calls = {}
     for layer in LENET.layers:
         call = call_of(layer.name, x, params, "float64")
         scale = np.array([1.0, FAINT]).reshape(-1, *[1] * (x.ndim - 1))
-        yield replace(call, x=Bounded(x.value * scale))
+        calls[layer.name] = replace(call, x=Bounded(x.value * scale))
         x = Bounded(right(call).value.astype(np.float32).astype(np.float64))
+    return calls
 
 
 def _different(call: Call) -> Iterator[tuple[Known, bool]]:

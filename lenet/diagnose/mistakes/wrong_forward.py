@@ -119,6 +119,8 @@ def rounded(call: Call) -> Bounded:
 
 def _evaluated(operator: Operator, call: Call) -> Bounded:
     x = in_format(call.x, call.dtype)
+    if x.error is not None and not x.error.any():
+        x = replace(x, error=None)  # which takes no computing of what errors become
     inputs = [x, *(x.like(a) for a in (call.w, call.b))] if call.layer.params else [x]
     try:
         y = operator.evaluate(*inputs)
@@ -145,7 +147,7 @@ class _Sharp(Operator):
     def evaluate(self, x: Bounded, w: Bounded, b: Bounded) -> Bounded:
         y = self.right.evaluate(x, w, b)
         assert isinstance(y, Bounded)
-        return replace(y, error=np.zeros(y.shape)) if never_rounds(x, w, b, self.params) else y
+        return replace(y, error=None) if never_rounds(x, w, b, self.params) else y
 
 
 # Affine layers with the full rounding bound, even where the direct computation is exact: weights or products

@@ -22,12 +22,13 @@ from parity.judging.causes.written_out.biases import AFTERWARDS
 
 ENDS = {name for name, *_ in AFTERWARDS}  # what follows the last layer; `HANDED_OUT` has what others return
 ITEMS = 2  # random images
-FAINT = 2.0**-24  # makes values of the second image that float16 rounds more than TF32
+FAINT = (
+    2.0**-24
+)  # of values of the second image, and of the first weights: float16 rounds them more than TF32
 LARGE = 8.0  # gives values above 6, where ReLU6 cuts off, from the first layer on
 SAME = 1e-11  # relative; float64 evaluations of one function differ by less
 
 Marks = tuple[tuple[int, ...], Array, Array]
-
 
 Entry = tuple[Kind, Change, bool]  # with whether it mixes digits
 
@@ -81,6 +82,8 @@ def _random_calls() -> dict[str, Call]:
         name: (w if w.any() else rng.standard_normal(w.shape)).astype(np.float64)
         for name, w in initial_params(5).items()
     }
+    for name in params:
+        params[name][0] *= FAINT if name.endswith("weight") else 1.0
     x = Bounded(rng.random((ITEMS, *LENET.image_shape)).astype(np.float32).astype(np.float64) * LARGE)
     calls = {}
     for layer in LENET.layers:

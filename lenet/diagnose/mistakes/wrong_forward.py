@@ -59,7 +59,9 @@ class Call:
             ValueError: the two do not go together.
         """
         usual, now = STAGES[self.layer.name].operator, self.layer.operator
-        return replace(self, layer=replace(self.layer, operator=together(usual, wrong, now)))
+        operator = wrong if now is usual else together(usual, wrong, now)
+        layer = Layer(self.layer.name, operator, self.layer.params)
+        return Call(layer, self.x, self.params, self.dtype, self.w, self.b)
 
 
 Compute = Callable[[Call], Bounded]

@@ -17,7 +17,7 @@ def core(operator: Operator) -> Operator:
 def with_core(operator: Operator, other: Operator) -> Operator:
     """The same changes of inputs and output around another operator."""
     if isinstance(operator, Changed):
-        return replace(operator, right=with_core(operator.right, other))
+        return Changed(with_core(operator.right, other), operator.before, operator.after)
     return other
 
 

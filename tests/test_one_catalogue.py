@@ -5,7 +5,7 @@ import pytest
 
 from lenet.diagnose.mistakes import across_layers, forward, precision
 from lenet.diagnose.mistakes.base import Mistake
-from lenet.diagnose.mistakes.of_layers import of_layer, of_layers
+from lenet.diagnose.mistakes.of_operators import of_layer, of_layers
 from lenet.diagnose.mistakes.wrong_forward import STAGES, Call, call_of, right
 from lenet.network.architecture import LAYERS
 from lenet.network.recipe import initial_params

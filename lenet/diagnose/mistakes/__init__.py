@@ -1,14 +1,14 @@
 """The catalogue of known mistakes, by family.
 
 Each entry has a name, an explanation, a remedy, a reported case, and the change that it makes to the right
-network. What can be done wrong in one operator stands in the catalogue of `parity`; `of_layers` takes it from
+network. What can be done wrong in one operator stands in the catalogue of `parity`; `of_operators` takes it from
 there. To add another entry, write it in the file of its family; the search finds it there.
 """
 
 from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction
 from lenet.diagnose.mistakes.base import HandedOut, Mistake
 from lenet.diagnose.mistakes.handed_out import HANDED_OUT
-from lenet.diagnose.mistakes.of_layers import of_layers
+from lenet.diagnose.mistakes.of_operators import of_layers
 from lenet.diagnose.mistakes.wrong_forward import STAGES
 
 BACKWARD: tuple[Mistake, ...] = tuple(

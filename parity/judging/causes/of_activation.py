@@ -45,10 +45,14 @@ def _slopes(seen: Seen) -> tuple[float, ...]:
 @made_in("LeakyRelu", "Relu")
 def slopes(operator: Any, seen: Seen) -> Iterator[Mistake]:
     right = getattr(operator, "alpha", 0.0)
-    for alpha in dict.fromkeys((*_slopes(seen), 0.0, 0.01, 0.1, 0.2, 0.3, 1.0)):
+    for alpha in dict.fromkeys((*_slopes(seen), 0.0, 0.01, 0.1, 0.2, 0.3)):
+        if alpha == 1 or (alpha == -1 and operator.TYPE == "Relu"):
+            continue  # no activation, or the absolute value, which have names of their own
         if f"{alpha:.4g}" != f"{right:.4g}":  # the digits that are read off
             yield Mistake(
-                f"slope alpha {alpha:g} for {right:g}",
+                f"leaky ReLU ({alpha:g}) for ReLU"
+                if operator.TYPE == "Relu"
+                else f"slope alpha {alpha:g} for {right:g}",
                 "Negative values are multiplied by another factor. The default is 0.3 in Keras 2, 0.2 in "
                 "TensorFlow, 0.01 in PyTorch.",
                 f"Pass {right:g}.",
@@ -68,6 +72,9 @@ def alphas(operator: Any, seen: Seen) -> Iterator[Mistake]:
             )
 
 
+NAMES = {"Relu": "ReLU", "LeakyRelu": "leaky ReLU", "Elu": "ELU", "Selu": "SELU", "PRelu": "PReLU"}
+
+
 @made_in("Relu", "LeakyRelu", "Clip", "Elu", "Selu", "PRelu", "HardSwish", "Sigmoid", "Tanh", "HardSigmoid")
 def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
     options: dict[str, Operator] = {
@@ -84,7 +91,7 @@ def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
     for name, other in options.items():
         if other != operator:
             yield Mistake(
-                f"{name} for {operator.TYPE}",
+                f"{name} for {NAMES.get(operator.TYPE, operator.TYPE)}",
                 "Another activation is applied. Keras 2's hard sigmoid is 0.2x + 0.5, PyTorch's x/6 + 0.5.",
                 f"Apply {operator.TYPE}.",
                 Changed(other, lambda inputs: inputs[:1]),

@@ -1,0 +1,15 @@
+"""Mistakes of layers that somebody wrote out: loops, indices, signs, windows; by family of operators."""
+
+from parity.judging.causes.written_out import (
+    biases,
+    channels,
+    flattening,
+    kernels,
+    places,
+    pooled,
+    rectifiers,
+)
+
+FAMILIES = (kernels, channels, places, biases, flattening, pooled, rectifiers)
+
+__all__ = ["FAMILIES"]

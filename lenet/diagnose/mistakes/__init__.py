@@ -1,8 +1,8 @@
 """The catalogue of known mistakes, by family.
 
 Each entry has a name, an explanation, a remedy, a reported case, and the change that it makes to the right
-network. What can be done wrong in one operator stands in the catalogue of `parity`; `of_operators` takes it from
-there. To add another entry, write it in the file of its family; the search finds it there.
+network. What can be done wrong in one operator stands in the catalogue of `parity`; `of_operators` takes it
+from there. To add another entry, write it in the file of its family; the search finds it there.
 """
 
 from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction

@@ -46,6 +46,8 @@ def _slopes(seen: Seen) -> tuple[float, ...]:
 def slopes(operator: Any, seen: Seen) -> Iterator[Mistake]:
     right = getattr(operator, "alpha", 0.0)
     for alpha in dict.fromkeys((*_slopes(seen), 0.0, 0.01, 0.1, 0.2, 0.3)):
+        if alpha == 1 or (alpha == -1 and operator.TYPE == "Relu"):
+            continue  # no activation, or the absolute value, which have names of their own
         if f"{alpha:.4g}" != f"{right:.4g}":  # the digits that are read off
             yield Mistake(
                 f"leaky ReLU ({alpha:g}) for ReLU"

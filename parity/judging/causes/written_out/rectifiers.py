@@ -58,6 +58,8 @@ SELECTIONS: tuple[tuple[str, str, Operator], ...] = (
 
 @made_in("Relu")
 def functions(relu: Relu, seen: Seen) -> Iterator[Mistake]:
+    if first(seen.inputs).comparable.dtype.kind != "f":
+        return
     for name, other in OTHERS.items():
         yield Mistake(
             f"{name} for ReLU", f"{name} is applied instead of ReLU.", "Use max(x, 0).", other, PAPER

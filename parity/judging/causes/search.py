@@ -18,7 +18,7 @@ from parity.graph import Graph, Node, apply
 from parity.judging import walk
 from parity.judging.beyond_the_bound import distance, over
 from parity.judging.causes.clues import clues
-from parity.judging.causes.mistake import MISFITS, Mistake, Seen, mistakes
+from parity.judging.causes.mistake import MISFITS, Mistake, Seen, in_one, mistakes
 from parity.judging.question import Question
 from parity.judging.verdict import Cause, Report, TensorReport
 from parity.judging.yardsticks import judge_tensor
@@ -58,7 +58,9 @@ class Stretch(Operator):
     def with_mistakes(self, made: Mapping[int, Mistake]) -> "Stretch":
         """The same nodes, some of which make a mistake: by their places."""
         nodes = [
-            replace(node, operator=made[place].operator) if place in made else node
+            replace(node, operator=made[place].operator, inputs=made[place].inputs or node.inputs)
+            if place in made
+            else node
             for place, node in enumerate(self.nodes)
         ]
         return replace(self, nodes=tuple(nodes))
@@ -117,13 +119,19 @@ def _explained(
     once = monotonic() - start  # what each mistake will take, and the plain loops more
     if search.right.shape != search.seen.shape:
         return report
-    named, known = [], []
+    explaining: list[tuple[Node, Mistake]] = []
+    known: list[str] = []
     for node, one, operator in _possible(search.question, found):
         if monotonic() - start + 4 * once > SECONDS:
             known = [f"not every known mistake was tried in {SECONDS:g} s: record tensors in between"]
             break
         if search.explained_by(operator, one.read_off):
-            named.append(Cause(report.tensor, node.name, one.name, one.explanation, one.remedy, one.case))
+            explaining.append((node, one))
+    named = [
+        Cause(report.tensor, name, one.name, one.explanation, one.remedy, one.case)
+        for name in dict.fromkeys(node.name for node, _ in explaining)
+        for one in in_one([mistake for node, mistake in explaining if node.name == name])
+    ]
     if not named and not search.points:
         known += clues(found, search.right, form)
     return replace(report, causes=tuple(named), clues=tuple(known))
@@ -223,7 +231,8 @@ def _possible(question: Question, found: Array) -> Iterator[tuple[Node, Mistake,
         assert node.operator is not None
         inputs = [values[name] if name else None for name in node.inputs]
         last = node.outputs[0] == stretch.result
-        for mistake in mistakes(node.operator, Seen(inputs, found if last else None)):
+        seen = Seen(inputs, found if last else None, node, stretch.nodes, values)
+        for mistake in mistakes(node.operator, seen):
             made.setdefault(f"{node.type}: {mistake.name}", {})[place] = mistake
             yield node, mistake, stretch.with_mistakes({place: mistake})
     for several in made.values():

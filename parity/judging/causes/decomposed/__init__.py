@@ -1,0 +1,1 @@
+"""Mistakes in graphs in which a layer stands as several nodes of arithmetic."""

@@ -84,7 +84,7 @@ def mistakes(operator: Operator, seen: Seen) -> Iterator[Mistake]:
 
 
 def in_one(found: Sequence[Mistake]) -> list[Mistake]:
-    """Mistakes of one node that explain a tensor; those that differ in a number alone become one, with a range.
+    """Mistakes of one node that explain a tensor; those that differ in a number alone become one range.
 
     Where the variance is large, every small ε explains the same values.
     """

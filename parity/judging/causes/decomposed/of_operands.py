@@ -129,8 +129,8 @@ def epsilons(operator: Any, seen: Seen) -> Iterator[Mistake]:
             if f"{epsilon:g}" != f"{number:g}":
                 yield Mistake(
                     f"epsilon {epsilon:g} for {number:g}",
-                    "Another ε is added. Its default is 1e-3 in Keras, 1e-5 in PyTorch, 1e-6 in Flax and in many "
-                    "transformers.",
+                    "Another ε is added. Its default is 1e-3 in Keras, 1e-5 in PyTorch, 1e-6 in Flax and in "
+                    "many transformers.",
                     f"Add {number:g}.",
                     with_input(operator, place, lambda e, epsilon=epsilon: e.like(np.full(e.shape, epsilon))),  # type: ignore[misc]
                     value=epsilon,

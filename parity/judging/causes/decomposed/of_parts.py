@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from parity.arithmetic import Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in
 from parity.operators import Operator
-from parity.operators.shape import Split
 
 MOST = 4  # parts whose orders are tried: 24
 
@@ -42,7 +41,7 @@ class Reordered(Operator):
 
 
 @made_in("Split")
-def split(operator: Split, seen: Seen) -> Iterator[Mistake]:
+def split(operator: Any, seen: Seen) -> Iterator[Mistake]:
     outputs = operator.evaluate(*seen.inputs)
     if 1 < len(outputs) <= MOST and len({one.shape for one in outputs}) == 1:
         for order in permutations(range(len(outputs))):

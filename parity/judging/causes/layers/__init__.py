@@ -1,1 +1,1 @@
-"""Mistakes in layers that the graph holds as one operator: normalizations, activations, attention, recurrent ones."""
+"""Mistakes in layers that the graph holds as one operator: normalizations, attention, recurrent layers."""

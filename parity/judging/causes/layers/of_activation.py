@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.arithmetic import Number
+from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in
 from parity.operators.activation import (
     Clip,
@@ -142,7 +142,7 @@ def slopes(operator: Any, seen: Seen) -> Iterator[Mistake]:
 def alphas(operator: Any, seen: Seen) -> Iterator[Mistake]:
     read = _ratio(seen, np.expm1) if operator.TYPE == "Elu" else None
     for alpha in dict.fromkeys((read, 0.1, 0.2, 0.3, 0.5, 1.0, 1.6732632)):
-        if alpha is not None and f"{alpha:.4g}" != f"{operator.alpha:.4g}":
+        if alpha and f"{alpha:.4g}" != f"{operator.alpha:.4g}":  # 0 is a ReLU
             yield Mistake(
                 f"alpha {alpha:g} for {operator.alpha:g}",
                 "Another parameter of the activation.",
@@ -194,23 +194,29 @@ def softplus_factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("Clip")
 def limits(operator: Clip, seen: Seen) -> Iterator[Mistake]:
-    options: dict[str, Clip] = {
-        f"[{low:g}, {high:g}]": Clip(min=low, max=high) for low, high in ((0, 1), (-1, 1), (0, 6), (0, 20))
-    }
-    if seen.found is not None and seen.found.dtype.kind == "f" and np.isfinite(seen.found).all():
-        low, high = float(seen.found.min()), float(seen.found.max())
-        options[f"[{low:g}, {high:g}]"] = Clip(min=low, max=high)
-    low, high = (_number(seen, 1, operator.min), _number(seen, 2, operator.max))
-    options["the lower limit alone"] = Clip(min=low)
-    options["the upper limit alone"] = Clip(max=high)
-    for name, other in options.items():
-        if (other.min, other.max) != (low, high) and not (name.endswith("alone") and None in (low, high)):
+    right = (_number(seen, 1, operator.min), _number(seen, 2, operator.max))
+    options = [(0.0, 1.0), (-1.0, 1.0), (None, right[1]), (right[0], None)]
+    if seen.found is not None and seen.found.dtype.kind == "f":
+        options = [_read_limits(first(seen.inputs).comparable, seen.found)]
+    for low, high in options:
+        # The last three are named as other activations.
+        if (low, high) not in (right, (None, None), (0.0, None), (0.0, 6.0)):
             yield Mistake(
-                f"clipped to {name}, for [{low}, {high}]",
+                f"clipped to {_range(low, high)}, for {_range(*right)}",
                 "Other limits.",
-                f"Clip to [{low}, {high}].",
-                Changed(other, lambda inputs: inputs[:1]),
+                f"Clip to {_range(*right)}.",
+                Changed(Clip(min=low, max=high), lambda inputs: inputs[:1]),
             )
+
+
+def _read_limits(x: Array, found: Array) -> tuple[float | None, float | None]:
+    """The limits that the candidate has, read off from values that lie beyond them."""
+    low, high = float(found.min()), float(found.max())
+    return low if (x < low).any() else None, high if (x > high).any() else None
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return f"[{'-∞' if low is None else f'{low:.6g}'}, {'∞' if high is None else f'{high:.6g}'}]"
 
 
 def _number(seen: Seen, place: int, attribute: float | None) -> float | None:
@@ -234,7 +240,7 @@ def channel_slopes(operator: PRelu, seen: Seen) -> Iterator[Mistake]:
         for axis in range(x.ndim):
             shape = tuple(slope.size if k == axis else 1 for k in range(x.ndim))
             if x.shape[axis] == slope.size and shape[-slope.ndim :] != slope.shape:
-                options[f"slopes along axis {axis}"] = of(lambda s, shape=shape: s.reshape(*shape))  # type: ignore[misc]
+                options[f"slopes along axis {axis}"] = of(lambda s, shape=shape: s.reshape(*shape))
     for name, wrong in options.items():
         yield Mistake(
             name,

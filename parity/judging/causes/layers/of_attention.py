@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in, with_input
-from parity.operators.activation import Sigmoid
+from parity.operators.activation import BELOW, Sigmoid
 from parity.operators.attention import Attention
 from parity.operators.softmax import LogSoftmax, Softmax
 
@@ -133,6 +133,16 @@ def scales(operator: Attention, seen: Seen) -> Iterator[Mistake]:
         )
 
 
+def _number(inputs: Inputs, values: Array) -> Number:
+    """An array, in the arithmetic of the inputs."""
+    return first(inputs).like(values)
+
+
+def _boolean(inputs: Inputs, values: Array) -> Number:
+    """An array of truth values, in the arithmetic of the inputs."""
+    return first(inputs).like(np.where(values, -1.0, 1.0)).apply(BELOW, 0.0)
+
+
 def _masked(operator: Attention, allowed: Array) -> Changed:
     """Attention with this mask of (queries, keys) instead of the causal one."""
 
@@ -141,7 +151,7 @@ def _masked(operator: Attention, allowed: Array) -> Changed:
         shown = allowed
         if mask is not None:
             shown = allowed & mask.comparable if mask.comparable.dtype == bool else shown
-        one = first(inputs).like(shown)
+        one = _boolean(inputs, shown)
         if mask is not None and mask.comparable.dtype != bool:
             one = mask + first(inputs).like(np.where(allowed, 0.0, -np.inf))
         return [*inputs[:3], one, *inputs[4:]]
@@ -165,7 +175,7 @@ def causal_masks(operator: Attention, seen: Seen) -> Iterator[Mistake]:
             "causal mask aligned at the bottom right, not at the top left"
             if operator.is_causal
             else "causal mask added, aligned at the bottom right",
-            "The last query sees all keys, as with a cache; is_causal of PyTorch and ONNX lets the first query "
+            "The last query sees all keys, as with a cache; is_causal in PyTorch and ONNX lets the first one "
             "see the first key alone.",
             "Pass the mask itself.",
             _masked(operator, np.tri(queries, keys, keys - queries, dtype=bool)),
@@ -197,7 +207,8 @@ def masks(operator: Attention, seen: Seen) -> Iterator[Mistake]:
         return
 
     def instead(values: Array) -> Changed:
-        return Changed(operator, lambda inputs: [*inputs[:3], first(inputs).like(values), *inputs[4:]])
+        make = _boolean if values.dtype == bool else _number
+        return Changed(operator, lambda inputs: [*inputs[:3], make(inputs, values), *inputs[4:]])
 
     yield Mistake(
         "boolean mask inverted" if boolean else "mask inverted",
@@ -212,7 +223,7 @@ def masks(operator: Attention, seen: Seen) -> Iterator[Mistake]:
             "Add minus infinity where a key is hidden.",
             instead(values.astype(np.float32)),
         )
-    empty = ~allowed.any(-1, keepdims=True)
+    empty = np.asarray(~allowed.any(-1, keepdims=True))
     if empty.any() and first(seen.inputs).ndim == 4 and not operator.is_causal:
         yield from _empty_rows(operator, empty)
 
@@ -224,18 +235,21 @@ def _empty_rows(operator: Attention, empty: Array) -> Iterator[Mistake]:
         q, k, v, mask, *rest = inputs
         assert q is not None
         assert mask is not None
-        full = np.where(empty, True if mask.comparable.dtype == bool else 0.0, mask.comparable)
+        if mask.comparable.dtype == bool:
+            full = _boolean(inputs, mask.comparable | empty)
+        else:
+            full = _number(inputs, np.where(empty, 0.0, mask.comparable))
         return [
             q.move(lambda a: np.where(empty, 0, a)),
             k,
             v,
-            q.like(full.astype(mask.comparable.dtype)),
+            full,
             *rest,
         ]
 
     yield Mistake(
         "fully masked rows uniform",
-        "Hidden scores are large negative numbers, not minus infinity: a query that sees no key takes the mean "
+        "Hidden scores are large negative numbers, not minus infinity: a query without a key takes the mean "
         "of all values.",
         "Return zeros for a query that sees no key.",
         Changed(operator, uniform),
@@ -248,91 +262,3 @@ def _empty_rows(operator: Attention, empty: Array) -> Iterator[Mistake]:
         Changed(operator, after=lambda y, inputs: y * y.like(np.where(empty, np.nan, 1.0))),
         "microsoft/onnxscript#2479",
     )
-
-
-# --- heads -------------------------------------------------------------------------------------
-
-
-@made_in("Attention")
-def exchanged(operator: Attention, seen: Seen) -> Iterator[Mistake]:
-    q, k, v = seen.inputs[:3]
-    assert q is not None
-    assert k is not None
-    assert v is not None
-    for name, order, fits in (
-        ("queries and keys exchanged", (1, 0, 2), q.shape == k.shape),
-        ("keys and values exchanged", (0, 2, 1), k.shape == v.shape),
-        ("queries and values exchanged", (2, 1, 0), q.shape == v.shape),
-    ):
-        if fits:
-            yield Mistake(
-                name,
-                "The projections are taken in another order.",
-                "Pass query, key, value.",
-                Changed(operator, _in_order(order)),
-            )
-
-
-def _in_order(order: tuple[int, ...]) -> Change:
-    return lambda inputs: [*(inputs[k] for k in order), *inputs[3:]]
-
-
-@made_in("Attention")
-def head_orders(operator: Attention, seen: Seen) -> Iterator[Mistake]:
-    q, k = first(seen.inputs), first(seen.inputs[1:])
-    flat = q.ndim == 3
-    heads, shared = (operator.q_num_heads, operator.kv_num_heads) if flat else (q.shape[1], k.shape[1])
-    groups = heads // max(shared, 1)
-    if groups > 1 and shared > 1 and given(seen.inputs, 4) is None:
-        axis = 2 if flat else 1
-        times = tuple(groups if place == axis else 1 for place in range(q.ndim))
-
-        def tiled(inputs: list[Number | None]) -> list[Number | None]:
-            k, v = (first(inputs[place:]).move(lambda a: np.tile(a, times)) for place in (1, 2))
-            return [inputs[0], k, v, *inputs[3:]]
-
-        yield Mistake(
-            "keys and values tiled, not repeated",
-            "Query heads share keys and values in the order 0, 1, 0, 1, not in groups: 0, 0, 1, 1.",
-            "Use repeat_interleave (np.repeat), not repeat (np.tile).",
-            Changed(replace(operator, kv_num_heads=heads if flat else 0), tiled),
-        )
-    if flat and heads == shared > 1:
-        yield from _split_otherwise(operator, heads)
-
-
-def _split_otherwise(operator: Attention, heads: int) -> Iterator[Mistake]:
-    """(B, S, H·D) read as (B, S, D, H), or as (B, H, S, D) without a transpose."""
-
-    def columns(a: Array) -> Array:
-        return a.reshape(*a.shape[:2], -1, heads).swapaxes(2, 3).reshape(a.shape)
-
-    def back(a: Array) -> Array:
-        return a.reshape(*a.shape[:2], heads, -1).swapaxes(2, 3).reshape(a.shape)
-
-    def as_rows(a: Array) -> Array:
-        return a.reshape(a.shape[0], heads, a.shape[1], -1).swapaxes(1, 2).reshape(a.shape)
-
-    def from_rows(a: Array) -> Array:
-        return a.reshape(*a.shape[:2], heads, -1).swapaxes(1, 2).reshape(a.shape)
-
-    def all_three(change: Callable[[Array], Array]) -> Change:
-        return lambda inputs: [
-            *(None if one is None else one.move(change) for one in inputs[:3]),
-            *inputs[3:],
-        ]
-
-    for name, change, undo in (
-        ("heads taken from every n-th value", columns, back),
-        ("heads reshaped, not transposed", as_rows, from_rows),
-    ):
-        for said, after in {
-            name: lambda y, _, undo=undo: y.move(undo),
-            f"{name}, on the way in alone": None,
-        }.items():  # type: ignore[misc]
-            yield Mistake(
-                said,
-                "The last axis holds head after head; the heads are split off in another order.",
-                "Reshape to (batch, length, heads, size), then exchange length and heads.",
-                Changed(operator, all_three(change), after),
-            )

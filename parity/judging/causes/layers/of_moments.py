@@ -48,7 +48,8 @@ class Otherwise(Rowwise):
 
     def spread(self, x: Number, parameter: Number) -> Number:
         if self.along is None:
-            return self.right.spread(x, parameter)  # type: ignore[no-any-return]
+            one: Number = self.right.spread(x, parameter)
+            return one
         return parameter.reshape(-1, *(1,) * (len(self.view(x)) - 1 - self.along))
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
@@ -99,7 +100,7 @@ def moments(operator: Any, seen: Seen) -> Iterator[Mistake]:
         )
         yield Mistake(
             "variance divided by n - 1, epsilon outside of the root",
-            "The values are divided by std + ε, with the standard deviation of a sample: torch.std's default.",
+            "The values are divided by std + ε, and std is that of a sample, as torch.std's is by default.",
             "Compute sqrt(variance + epsilon), the sum of squares divided by n.",
             replace(right, less=1, divisor="outside"),
         )
@@ -174,7 +175,7 @@ def axes(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 
 def _over_other_axes(operator: Any, right: Otherwise, x: Number) -> Iterator[Mistake]:
-    """Moments over other axes of the view, the scale and shift on their own axes or on the one that is meant."""
+    """Moments over other axes of the view; scale and shift on their own axes, or there, too."""
     view, own = operator.view(x), tuple(operator.row_axes(x))
     spans = [span for n in range(1, len(view) + 1) for span in combinations(range(len(view)), n)]
     if operator.TYPE == "GroupNormalization":  # other sets are other numbers of groups
@@ -222,7 +223,7 @@ def groups(operator: GroupNormalization | InstanceNormalization, seen: Seen) -> 
         if channels % count == 0 and count != right:
             yield Mistake(
                 f"number of groups {count} for {right}",
-                "The channels are normalized in another number of groups. Keras' default is 32; one group is layer "
+                "The channels are in another number of groups. Keras' default is 32; one group is layer "
                 "normalization, a group for each channel is instance normalization.",
                 f"Pass {right} groups.",
                 GroupNormalization(num_groups=count, epsilon=operator.epsilon),

@@ -188,7 +188,7 @@ def scale_and_shift(operator: Any, seen: Seen) -> Iterator[Mistake]:
         for name, one in {"scale 1 + w for w": 1.0, "scale w for 1 + w": -1.0}.items():
             yield Mistake(
                 name,
-                "Some layers store the scale w and multiply by 1 + w: Gemma's RMSNorm, Keras' with zero_centered.",
+                "Some layers store the scale w and multiply by 1 + w, as Gemma's RMSNorm does.",
                 "Store what the layer multiplies by.",
                 with_input(operator, 1, lambda s, one=one: s + one),  # type: ignore[misc]
             )
@@ -263,7 +263,7 @@ def local_response(operator: LRN, seen: Seen) -> Iterator[Mistake]:
                 yield Mistake(
                     f"{name} {number:g} for {right:g}",
                     "The response is x / (bias + alpha / size · Σx²)^beta. The bias, also called k, is 1 in "
-                    "PyTorch and TensorFlow, 2 in AlexNet; beta is 0.5 by default in TensorFlow, 0.75 elsewhere.",
+                    "PyTorch and TensorFlow, 2 in AlexNet; beta is 0.5 in TensorFlow, 0.75 elsewhere.",
                     f"Pass {right:g}.",
-                    replace(operator, **{name: number}),
+                    replace(operator, bias=number) if name == "bias" else replace(operator, beta=number),
                 )

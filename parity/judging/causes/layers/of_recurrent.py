@@ -1,6 +1,7 @@
 """Mistakes of recurrent layers: gates, biases, activations, directions, states."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -9,13 +10,49 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in, with_input
+from parity.errors import Unjudged
+from parity.judging.causes.mistake import (
+    MISFITS,
+    Changed,
+    Find,
+    Mistake,
+    Seen,
+    first,
+    given,
+    made_in,
+    with_input,
+)
 from parity.operators.recurrent import GRU, LSTM, Recurrent
 
+FIRST = 2  # steps
 LAYERS = ("LSTM", "GRU", "RNN")
 GATES = {"LSTM": "iofc", "GRU": "zrh"}
 COMMON = {"LSTM": ((0, 2, 3, 1), (0, 2, 1, 3), (0, 3, 2, 1)), "GRU": ((1, 0, 2),)}  # tried first
 WEIGHTS = (1, 2, 3)  # places of W, R and B
+
+
+@made_in(*LAYERS)
+def recurrent(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    found: list[Find] = [biases, activations, weights]
+    found += [gates] if operator.TYPE in GATES else []
+    found += [resets] if operator.TYPE == "GRU" else []
+    for find in found:
+        yield from (one for one in find(operator, seen) if _begins_so(operator, one, seen))
+
+
+def _begins_so(operator: Recurrent, mistake: Mistake, seen: Seen) -> bool:
+    """Whether a mistake in each step may explain the first steps of the first sequence, which costs less."""
+    x, lengths, found = first(seen.inputs), given(seen.inputs, 4), seen.found
+    if found is None or found.ndim != 4 or lengths is not None or operator.layout:
+        return True
+    steps = {"forward": slice(0, FIRST), "reverse": slice(-FIRST, None)}.get(operator.direction, slice(None))
+    states = [one if one is None else one.move(lambda a: a[:, :1]) for one in seen.inputs[5:7]]
+    few = [x.move(lambda a: a[steps, :1]), *seen.inputs[1:5], *states, *seen.inputs[7:]]
+    with suppress(*MISFITS, Unjudged):
+        result: Any = mistake.operator.evaluate(*few)
+        apart = np.abs(found[steps, :, :1].astype(np.float64) - result[0].comparable)
+        return bool((apart <= result[0].bound).all())
+    return False
 
 
 # --- gates -------------------------------------------------------------------------------------
@@ -35,7 +72,6 @@ def _reordered(operator: Any, order: tuple[int, ...]) -> Changed:
     return Changed(operator, before)
 
 
-@made_in("LSTM", "GRU")
 def gates(operator: LSTM | GRU, seen: Seen) -> Iterator[Mistake]:
     names = GATES[operator.TYPE]
     right = tuple(range(len(names)))
@@ -51,7 +87,6 @@ def gates(operator: LSTM | GRU, seen: Seen) -> Iterator[Mistake]:
             )
 
 
-@made_in("GRU")
 def resets(operator: GRU, seen: Seen) -> Iterator[Mistake]:
     now = operator.linear_before_reset
     yield Mistake(
@@ -71,8 +106,8 @@ def resets(operator: GRU, seen: Seen) -> Iterator[Mistake]:
     if now and given(seen.inputs, 3) is not None:
         yield Mistake(
             "both biases added up, also those of the candidate",
-            "With linear_before_reset the bias of the recurrence is multiplied by the reset gate, that of the "
-            "input is not.",
+            "With linear_before_reset the bias of the recurrence is multiplied by the reset gate, that of "
+            "the input is not.",
             "Keep the two biases of the candidate apart.",
             with_input(operator, 3, lambda b: _together(b, operator.GATES)),
         )
@@ -104,7 +139,6 @@ def _together(bias: Number, gates: int) -> Number:
 # --- weights and biases ------------------------------------------------------------------------
 
 
-@made_in(*LAYERS)
 def biases(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
     if given(seen.inputs, 3) is None:
         return
@@ -128,7 +162,7 @@ def biases(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
         for name, step in {"added once more": one, "missing": -one}.items():
             yield Mistake(
                 f"1 in the bias of the forget gate {name}",
-                "Keras' unit_forget_bias stores this 1 in the bias; TensorFlow 1's BasicLSTMCell adds it while it "
+                "Keras' unit_forget_bias stores this 1; TensorFlow 1's BasicLSTMCell adds it when it "
                 "runs (forget_bias=1).",
                 "Count the 1 once.",
                 with_input(operator, 3, lambda b, step=step: b + b.like(step)),  # type: ignore[misc]
@@ -143,7 +177,6 @@ def _without(bias: Array, part: int) -> Array:
     return kept
 
 
-@made_in(*LAYERS)
 def weights(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
     size = operator.hidden_size
 
@@ -172,7 +205,6 @@ def weights(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
 # --- activations -------------------------------------------------------------------------------
 
 
-@made_in(*LAYERS)
 def activations(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
     times = 2 if operator.direction == "bidirectional" else 1
     kinds = len(operator.DEFAULT)
@@ -196,8 +228,8 @@ def activations(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
         if wrong != right:
             yield Mistake(
                 name,
-                "Another activation. Keras 1 and 2 had the hard sigmoid 0.2x + 0.5 for gates; PyTorch's RNN has "
-                "tanh by default.",
+                "Another activation. Keras before 2.3 has the hard sigmoid 0.2x + 0.5 for gates, PyTorch's RNN tanh "
+                "by default.",
                 f"Use {', '.join(right)}.",
                 replace(
                     operator,
@@ -206,118 +238,3 @@ def activations(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
                     activation_beta=(() if not alphas else (0.0,) if "Affine" in wrong else (0.5,)) * times,
                 ),
             )
-
-
-# --- sequences ---------------------------------------------------------------------------------
-
-
-def _back(operator: Recurrent, direction: int) -> Callable[[Number, Inputs], Number]:
-    """Y whose given direction has its steps in the order in which they were computed."""
-    steps = 1 if operator.layout else 0
-
-    def turned(a: Array) -> Array:
-        wrong = a.copy()
-        one = (slice(None), slice(None), direction) if operator.layout else (slice(None), direction)
-        wrong[one] = np.flip(a[one], steps)
-        return wrong
-
-    return lambda y, inputs: y.move(turned)
-
-
-@made_in(*LAYERS)
-def directions(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
-    both = operator.direction == "bidirectional"
-    if not both:
-        other = "reverse" if operator.direction == "forward" else "forward"
-        yield Mistake(
-            f"direction {other} for {operator.direction}",
-            "The sequence is read from the other end.",
-            f"Read it {operator.direction}.",
-            replace(operator, direction=other),
-        )
-    if operator.direction != "forward":
-        yield Mistake(
-            "outputs of the backward direction not reversed",
-            "The backward direction's outputs stay in the order in which they are computed: Keras' "
-            "go_backwards=True, without Bidirectional, returns them so.",
-            "Reverse them along the time axis.",
-            Changed(operator, after=_back(operator, 1 if both else 0)),
-        )
-    if both:
-        axis = 2 if operator.layout else 1
-        yield Mistake(
-            "directions exchanged in the output",
-            "The backward direction comes first.",
-            "Concatenate forward, backward.",
-            Changed(operator, after=lambda y, _: y.move(lambda a: np.flip(a, axis))),
-        )
-        yield Mistake(
-            "weights of the two directions exchanged",
-            "The forward direction has the weights of the backward one.",
-            "Copy the parameters by their names: PyTorch's have the suffix _reverse.",
-            Changed(operator, _flipped),
-        )
-        yield Mistake(
-            "backward direction reads forward",
-            "Both directions read the sequence from its beginning.",
-            "Reverse the input of the backward direction, and its outputs.",
-            Changed(operator, after=lambda y, inputs: _both_forward(operator, y, inputs)),
-        )
-
-
-def _flipped(inputs: list[Number | None]) -> list[Number | None]:
-    return [
-        one if one is None or k not in (*WEIGHTS, 7) else one.move(lambda a: a[::-1])
-        for k, one in enumerate(inputs)
-    ]
-
-
-def _both_forward(operator: Recurrent, y: Number, inputs: Inputs) -> Number:
-    """Y of (T, 2, B, H) whose second half is that of a forward layer."""
-    if operator.layout or given(inputs, 4) is not None:
-        raise ValueError("only for whole sequences, time first")
-    x, *rest = inputs
-    assert x is not None
-    swapped = _flipped([x.move(lambda a: a), *rest])
-    states = [one if one is None else one.move(lambda a: a[::-1]) for one in swapped[5:7]]
-    result: Any = operator.evaluate(*swapped[:5], *states, *swapped[7:])
-    other = result[0].move(lambda a: a[:, :1])
-    return y.move(lambda a: a[:, :1]).join([other], 1)
-
-
-@made_in(*LAYERS)
-def sequences(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
-    x = first(seen.inputs)
-    if x.shape[0] > 1 and x.shape[1] > 1:
-        yield Mistake(
-            "batch and time exchanged",
-            "The layer steps along the batch: PyTorch expects (time, batch, ...) unless batch_first=True.",
-            "Pass batch_first=True, or transpose.",
-            Changed(operator, _time_first, lambda y, _: y.move(lambda a: _time_back(a, operator.layout))),
-        )
-    if given(seen.inputs, 4) is not None:
-        yield Mistake(
-            "lengths of the sequences ignored",
-            "All sequences are read to the end of the array.",
-            "Pack the sequences, or pass their lengths.",
-            with_input(operator, 4, lambda lengths: None),
-        )
-    for place, what in {5: "initial state", 6: "initial cell state", 7: "peephole weights"}.items():
-        if given(seen.inputs, place) is not None:
-            yield Mistake(
-                f"{what} ignored",
-                "It is taken for zero.",
-                f"Pass the {what}.",
-                with_input(operator, place, lambda h: h.move(np.zeros_like)),
-            )
-    if operator.clip:
-        yield Mistake("clip ignored", "The arguments are not limited.", "Clip.", replace(operator, clip=0.0))
-
-
-def _time_first(inputs: list[Number | None]) -> list[Number | None]:
-    return [first(inputs).transpose(1, 0, 2), *inputs[1:]]
-
-
-def _time_back(a: Array, layout: int) -> Array:
-    """Y of exchanged time and batch, as it is expected."""
-    return a.transpose(1, 0, 2, 3) if layout else a.transpose(2, 1, 0, 3)

@@ -7,7 +7,7 @@ from parity.judging.causes.decomposed.recognised import activation_of, normaliza
 from parity.judging.causes.mistake import Mistake, Seen, made_in
 
 # What is found at a node in between, too: at the sum with ε, the root, the mean of squares.
-ELSEWHERE = ("epsilon ", "variance divided by n - 1")
+ELSEWHERE = ("epsilon ", "variance divided by n - 1", "divided by the norm")
 TOGETHER = "variance divided by n - 1, epsilon outside of the root"
 
 

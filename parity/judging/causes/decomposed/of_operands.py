@@ -42,6 +42,12 @@ def _said(seen: Seen, place: int) -> str:
     return "of the first operand" if place == 0 else "of the second operand"
 
 
+def _is_small(x: Number | None) -> bool:
+    """Whether an operand may be an ε."""
+    number = number_of(x)
+    return number is not None and 0 < number < SMALL
+
+
 @made_in("Add", "Mul", "Sub", "Div", "Pow")
 def left_out(operator: Any, seen: Seen) -> Iterator[Mistake]:
     if operator.TYPE == "Mul" and activation_of(seen) is not None:
@@ -51,6 +57,8 @@ def left_out(operator: Any, seen: Seen) -> Iterator[Mistake]:
         other = seen.inputs[1 - place]
         if not role or other is None or other.shape != shape or number_of(seen.inputs[place]) in (0.0, 1.0):
             continue
+        if operator.TYPE == "Add" and _is_small(seen.inputs[place]):
+            continue  # an ε of 0
         if is_mask(seen.inputs[place]):
             role = "mask"
         yield Mistake(
@@ -69,10 +77,16 @@ def factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
         if number is None or abs(number) in (0.0, 1.0) or not np.isfinite(number):
             continue
         role = ROLES[operator.TYPE][place]
+        other = seen.inputs[1 - place]
+        heads = other.shape[1] if other is not None and other.ndim == 4 else 1
+        together = heads ** (-0.5 if role == "factor" else 0.5)
         for name, change in {
+            f"{role} of all {heads} heads together: 1/sqrt(H·d) for 1/sqrt(d)": lambda c, f=together: c * f,
             f"{role} {number:.6g} applied twice (1/d for 1/sqrt(d))": lambda c: c * c,
             f"{'divided' if role == 'factor' else 'multiplied'} by {number:.6g}": lambda c: 1.0 / c,
         }.items():
+            if name.startswith(f"{role} of all 1 "):
+                continue
             yield Mistake(
                 name,
                 "Another scale, as of the scores of attention.",
@@ -94,7 +108,7 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
 @made_in("Add", "Sub")
 def signs(operator: Any, seen: Seen) -> Iterator[Mistake]:
     number = number_of(seen.inputs[1])
-    if number != 0:
+    if number != 0 and not is_mask(seen.inputs[1]):  # a softmax does not see it
         yield Mistake(
             f"sign of the second operand {'' if number is None else f'{number:.6g} '}changed",
             "It is subtracted, not added, or the other way round.",
@@ -121,7 +135,7 @@ def _users(seen: Seen) -> set[str]:
 def epsilons(operator: Any, seen: Seen) -> Iterator[Mistake]:
     for place in (0, 1):
         number = number_of(seen.inputs[place])
-        if number is None or not 0 < number < SMALL or seen.inputs[1 - place] is None:
+        if number is None or not 0 < number < SMALL:
             continue
         if seen.node and (users := _users(seen)) and not users & {"Sqrt", "Pow", "Div", "Reciprocal", "Log"}:
             continue
@@ -156,8 +170,7 @@ def roots(operator: Operator, seen: Seen) -> Iterator[Mistake]:
     if maker is None or maker.type != "Add":
         return
     for place in (0, 1):
-        number = number_of(seen.values.get(maker.inputs[place]))
-        if number is not None and 0 < number < SMALL:
+        if _is_small(seen.values.get(maker.inputs[place])):
             yield Mistake(
                 "epsilon outside of the root",
                 "ε is added to the root, not below it.",

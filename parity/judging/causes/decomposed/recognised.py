@@ -4,7 +4,7 @@ There are many ways to write GELU or a normalization as a graph. So the result o
 the known layers make of each tensor before it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -124,21 +124,21 @@ def _scalars(seen: Seen, inner: list[Node]) -> list[float]:
 
 
 def _before(seen: Seen) -> list[Node]:
-    """The node and those that it depends on, itself first."""
+    """The node and those that it depends on, in order of execution."""
     if seen.node is None:
         return []
     maker = {name: node for node in seen.nodes for name in node.outputs if name}
-    found: dict[int, Node] = {}
+    found: set[int] = set()
     stack = [seen.node]
     while stack:
         node = stack.pop()
-        found[id(node)] = node
+        found.add(id(node))
         stack += [maker[name] for name in node.inputs if name in maker]
-    return list(found.values())
+    return [node for node in seen.nodes if id(node) in found]
 
 
 def _first(seen: Seen, inner: list[Node], layers: object) -> Layer | None:
-    """The first layer whose values are those of the node, and the tensor nearest to the node."""
+    """The first layer whose values are those of the node, and the earliest tensor of which they are."""
     node = seen.node
     assert node is not None
     assert callable(layers)
@@ -147,15 +147,15 @@ def _first(seen: Seen, inner: list[Node], layers: object) -> Layer | None:
     for operator in layers():
         for name in sources:
             x = seen.values.get(name)
-            if x is not None and x.shape == y.shape and x.size > 1 and _agree(operator, x, y):
+            if x is not None and x.shape == y.shape and x.size > 1 and agree(operator, [x], y):
                 return Layer(operator, name)
     return None
 
 
-def _agree(operator: Operator, x: Number, y: Number) -> bool:
-    """Whether an operator of x has the values of y, as far as rounding tells."""
+def agree(operator: Operator, inputs: Sequence[Number], y: Number) -> bool:
+    """Whether an operator has the values of y, as far as rounding tells."""
     with suppress(Unjudged, *MISFITS):
-        result = operator.evaluate(x)
+        result = operator.evaluate(*inputs)
         one = result[0] if isinstance(result, tuple) else result
         assert isinstance(one, Bounded)
         assert isinstance(y, Bounded)

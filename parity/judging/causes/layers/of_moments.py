@@ -10,7 +10,6 @@ from parity.arithmetic import Number
 from parity.judging.causes.mistake import Mistake, Seen, first, made_in
 from parity.operators.functions import NORM, inverse_root, reciprocal
 from parity.operators.moments import Moments, Rowwise, standardized, stated, variance
-from parity.operators.normalization import GroupNormalization, InstanceNormalization
 
 ROWS = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
 
@@ -210,50 +209,3 @@ def _kind(span: tuple[int, ...], own: tuple[int, ...], view: tuple[int, ...]) ->
         tuple(range(len(view))): "the whole tensor",
     }
     return f"Mean and variance are those of {kinds.get(span, 'values along other axes')}."
-
-
-@made_in("GroupNormalization", "InstanceNormalization")
-def groups(operator: GroupNormalization | InstanceNormalization, seen: Seen) -> Iterator[Mistake]:
-    x = first(seen.inputs)
-    channels = x.shape[1]
-    right = operator.num_groups if isinstance(operator, GroupNormalization) else channels
-    for count in (
-        range(2, channels) if isinstance(operator, InstanceNormalization) else range(1, channels + 1)
-    ):
-        if channels % count == 0 and count != right:
-            yield Mistake(
-                f"number of groups {count} for {right}",
-                "The channels are in another number of groups. Keras' default is 32; one group is layer "
-                "normalization, a group for each channel is instance normalization.",
-                f"Pass {right} groups.",
-                GroupNormalization(num_groups=count, epsilon=operator.epsilon),
-            )
-
-
-@dataclass(frozen=True)
-class Interleaved(GroupNormalization):
-    """Group normalization in which a group takes every n-th channel; scale and shift stay where they are."""
-
-    def view(self, x: Number) -> tuple[int, ...]:
-        return (x.shape[0], x.shape[1] // self.num_groups, self.num_groups, *x.shape[2:])
-
-    def row_axes(self, x: Number) -> tuple[int, ...]:
-        return (1, *range(3, x.ndim + 1))
-
-    def spread(self, x: Number, parameter: Number) -> Number:
-        if parameter.size == self.num_groups:  # one for each group of the right kind, before opset 21
-            wide = parameter.move(lambda a: a.repeat(x.shape[1] // self.num_groups))
-            return self.spread(x, wide)
-        return parameter.reshape(-1, self.num_groups, *(1,) * (x.ndim - 2))
-
-
-@made_in("GroupNormalization")
-def interleaved(operator: GroupNormalization, seen: Seen) -> Iterator[Mistake]:
-    if 1 < operator.num_groups < first(seen.inputs).shape[1]:
-        yield Mistake(
-            "channels grouped in another order",
-            "A group takes every n-th channel, not neighbouring ones.",
-            "Reshape the channels to (groups, channels of a group).",
-            Interleaved(num_groups=operator.num_groups, epsilon=operator.epsilon),
-            "titu1994/Keras-Group-Normalization#6",
-        )

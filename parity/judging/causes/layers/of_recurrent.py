@@ -228,8 +228,7 @@ def activations(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
         if wrong != right:
             yield Mistake(
                 name,
-                "Another activation. Keras before 2.3 has the hard sigmoid 0.2x + 0.5 for gates, PyTorch's RNN tanh "
-                "by default.",
+                "Another activation. Keras before 2.3 has the hard sigmoid 0.2x + 0.5 for gates.",
                 f"Use {', '.join(right)}.",
                 replace(
                     operator,

@@ -116,7 +116,10 @@ def sequences(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
 
 
 def _time_first(inputs: list[Number | None]) -> list[Number | None]:
-    return [first(inputs).transpose(1, 0, 2), *inputs[1:]]
+    """The inputs of a layer that takes the batch for the time; states of zeros fit any batch."""
+    zeros = [one is None or not one.comparable.any() for one in inputs[5:7]]
+    states = [None if zero else one for zero, one in zip(zeros, inputs[5:7], strict=True)]
+    return [first(inputs).transpose(1, 0, 2), *inputs[1:5], *states, *inputs[7:]]
 
 
 def _time_back(a: Array, layout: int) -> Array:

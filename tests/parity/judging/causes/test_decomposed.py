@@ -279,7 +279,8 @@ ROTATION = Case(
 
 # --- images ------------------------------------------------------------------------------------
 
-COLOURS, SPREAD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+COLOURS = np.array([0.485, 0.456, 0.406], np.float32)
+SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
 IMAGE = Case(
     [
         N("Div", ["x", "full"], ["d"]),

@@ -1,7 +1,14 @@
 """Which known mistake explains a wrong tensor: a catalogue by family of operators, and the search."""
 
 from parity.judging.causes import of_pooling, of_precision, of_products
-from parity.judging.causes.decomposed import of_layers, of_masks, of_operands, of_parts, of_rotations
+from parity.judging.causes.decomposed import (
+    of_attentions,
+    of_layers,
+    of_masks,
+    of_operands,
+    of_parts,
+    of_rotations,
+)
 from parity.judging.causes.layers import (
     of_activation,
     of_attention,
@@ -33,6 +40,7 @@ FAMILIES = (
         of_sequences,
         of_layers,
         of_rotations,
+        of_attentions,
         of_operands,
         of_masks,
         of_parts,

@@ -1,7 +1,8 @@
 """Mistakes at arithmetic: an operand left out or exchanged, a factor applied twice, another ε."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,19 +81,24 @@ def factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
         other = seen.inputs[1 - place]
         heads = other.shape[1] if other is not None and other.ndim == 4 else 1
         together = heads ** (-0.5 if role == "factor" else 0.5)
-        for name, change in {
-            f"{role} of all {heads} heads together: 1/sqrt(H·d) for 1/sqrt(d)": lambda c, f=together: c * f,
+        options: dict[str, Callable[[Number], Number]] = {
             f"{role} {number:.6g} applied twice (1/d for 1/sqrt(d))": lambda c: c * c,
             f"{'divided' if role == 'factor' else 'multiplied'} by {number:.6g}": lambda c: 1.0 / c,
-        }.items():
-            if name.startswith(f"{role} of all 1 "):
-                continue
+        }
+        if heads > 1:
+            name = f"{role} of all {heads} heads together: 1/sqrt(H·d) for 1/sqrt(d)"
+            options[name] = partial(_times, together)
+        for name, change in options.items():
             yield Mistake(
                 name,
                 "Another scale, as of the scores of attention.",
                 f"{'Multiply' if role == 'factor' else 'Divide'} by {number:.6g} once.",
                 with_input(operator, place, change),
             )
+
+
+def _times(factor: float, x: Number) -> Number:
+    return x * factor
 
 
 @made_in("Sub", "Div", "Pow")

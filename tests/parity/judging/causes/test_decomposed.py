@@ -229,6 +229,47 @@ ATTENTION = Case(
     },
 )
 
+# Queries, keys and values are one tensor of (2, 6, 4·5): the input.
+
+
+def heads(x: Array) -> Array:
+    return x.reshape(2, 6, 4, 5).swapaxes(1, 2)
+
+
+def self_attention(x: Array, split: Callable[[Array], Array] = heads) -> Array:
+    q = split(x)
+    powers = np.exp(q @ q.swapaxes(2, 3) * 5**-0.5)
+    return (powers / powers.sum(-1, keepdims=True) @ q).swapaxes(1, 2).reshape(2, 6, 20)
+
+
+HEADS = Case(
+    [
+        N("Reshape", ["x", "apart"], ["h"]),
+        N("Transpose", ["h"], ["q"], perm=[0, 2, 1, 3]),
+        N("Transpose", ["h"], ["k"], perm=[0, 2, 3, 1]),
+        N("Mul", ["q", "scale"], ["qs"]),
+        N("MatMul", ["qs", "k"], ["s"]),
+        N("Softmax", ["s"], ["p"]),
+        N("MatMul", ["p", "q"], ["a"]),
+        N("Transpose", ["a"], ["t"], perm=[0, 2, 1, 3]),
+        N("Reshape", ["t", "joined"], ["y"]),
+    ],
+    {"apart": np.array([2, 6, 4, 5]), "joined": np.array([2, 6, 20]), "scale": 5**-0.5},
+    drawn(2, 6, 20),
+    self_attention,
+    {
+        "heads reshaped, not transposed, on the way in alone": lambda x: self_attention(
+            x, lambda one: one.reshape(2, 4, 6, 5)
+        ),
+        "heads taken from every n-th value, on the way in alone": lambda x: self_attention(
+            x, lambda one: one.reshape(2, 6, 5, 4).transpose(0, 3, 1, 2)
+        ),
+        "factor 0.447214 left out": lambda x: (
+            self_attention(x, lambda one: heads(one) * 5**0.25) / np.float32(5**0.25)
+        ),
+    },
+)
+
 # --- rotary embedding --------------------------------------------------------------------------
 
 ANGLES = np.arange(5)[:, None] * 100.0 ** -np.arange(4)
@@ -299,7 +340,7 @@ IMAGE = Case(
 )
 CASES = {
     **{"layer norm": LAYER, "RMS norm": RMS, "GELU": GELU, "GELU by tanh": GELU_BY_TANH, "SiLU": SILU},
-    **{"attention": ATTENTION, "rotation": ROTATION, "image": IMAGE},
+    **{"attention": ATTENTION, "heads": HEADS, "rotation": ROTATION, "image": IMAGE},
 }
 
 

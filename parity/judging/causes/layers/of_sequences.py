@@ -1,14 +1,15 @@
 """Mistakes of recurrent layers in the order of steps and directions, in lengths, and in initial states."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.judging.causes.layers.of_recurrent import LAYERS, WEIGHTS
 from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in, with_input
+from parity.operators import Operator
 from parity.operators.recurrent import Recurrent
 
 
@@ -94,7 +95,7 @@ def sequences(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
             "batch and time exchanged",
             "The layer steps along the batch: PyTorch expects (time, batch, ...) unless batch_first=True.",
             "Pass batch_first=True, or transpose.",
-            Changed(operator, _time_first, lambda y, _: y.move(lambda a: _time_back(a, operator.layout))),
+            BatchAsTime(operator),
         )
     if given(seen.inputs, 4) is not None:
         yield Mistake(
@@ -113,6 +114,19 @@ def sequences(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
             )
     if operator.clip:
         yield Mistake("clip ignored", "The arguments are not limited.", "Clip.", replace(operator, clip=0.0))
+
+
+@dataclass(frozen=True)
+class BatchAsTime(Operator):
+    """A layer that steps along the batch. It returns Y alone: its last states have another shape."""
+
+    TYPE: ClassVar[str] = "layer that steps along the batch"
+
+    right: Recurrent
+
+    def evaluate(self, *inputs: Number | None) -> tuple[Number, ...]:
+        result: Any = self.right.evaluate(*_time_first(list(inputs)))
+        return (result[0].move(lambda a: _time_back(a, self.right.layout)),)
 
 
 def _time_first(inputs: list[Number | None]) -> list[Number | None]:

@@ -1,16 +1,18 @@
 """Mistakes of masks that are added to the scores of attention, or chosen by."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, made_in, with_input
 from parity.operators import Operator
 from parity.operators.elementwise import Identity, Mul
 
 LOW = -1e3  # what is added to a hidden score is lower
+ABSORBING = -1e8  # a number from which on it swallows a score, whose digits are below its own
 
 
 def is_mask(x: Number | None) -> bool:
@@ -30,14 +32,14 @@ def masks(operator: Any, seen: Seen) -> Iterator[Mistake]:
         hidden = mask.comparable < LOW
         low = mask.comparable.min()
 
-        def instead(values: Array, place: int = place, operator: Operator = operator) -> Operator:
+        def instead(values: Array, place: int = place, operator: Operator = operator) -> Changed:
             return with_input(operator, place, lambda m: m.like(values.astype(np.float32)))
 
         yield Mistake(
             "mask inverted",
             "True means 'masked' in some interfaces, 'seen' in others.",
             "Invert the mask.",
-            instead(np.where(hidden, 0.0, low)),
+            replace(instead(np.where(hidden, 0.0, low)), after=_absorbed(~hidden, float(low))),
         )
         for name, values in {"1 where keys are seen": ~hidden, "1 where keys are hidden": hidden}.items():
             yield Mistake(
@@ -65,6 +67,16 @@ def masks(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 "Hide the keys above the diagonal, counted from the first query and key.",
                 instead(np.where(other, low, 0.0)),
             )
+
+
+def _absorbed(hidden: Array, low: float) -> Callable[[Number, Inputs], Number]:
+    """Sums of scores and a mask: where a query sees no key, all are the same, since scores are too small."""
+
+    def after(y: Number, inputs: Inputs) -> Number:
+        empty = np.broadcast_to(hidden.all(-1, keepdims=True) & (-np.inf < low < ABSORBING), y.shape)
+        return y.move(lambda a: np.where(empty, 0, a)) + y.like(np.where(empty, low, 0.0))
+
+    return after
 
 
 def _others(hidden: Array) -> Iterator[tuple[str, Array]]:

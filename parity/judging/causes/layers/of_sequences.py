@@ -118,7 +118,7 @@ def sequences(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
 
 @dataclass(frozen=True)
 class BatchAsTime(Operator):
-    """A layer that steps along the batch. It returns Y alone: its last states have another shape."""
+    """A layer that steps along the batch. Its last states have another shape: nothing is said of them."""
 
     TYPE: ClassVar[str] = "layer that steps along the batch"
 
@@ -126,7 +126,8 @@ class BatchAsTime(Operator):
 
     def evaluate(self, *inputs: Number | None) -> tuple[Number, ...]:
         result: Any = self.right.evaluate(*_time_first(list(inputs)))
-        return (result[0].move(lambda a: _time_back(a, self.right.layout)),)
+        right: Any = self.right.evaluate(*inputs)
+        return (result[0].move(lambda a: _time_back(a, self.right.layout)), *right[1:])
 
 
 def _time_first(inputs: list[Number | None]) -> list[Number | None]:

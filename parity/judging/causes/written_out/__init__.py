@@ -10,6 +10,4 @@ from parity.judging.causes.written_out import (
     rectifiers,
 )
 
-FAMILIES = (kernels, channels, places, biases, flattening, pooled, rectifiers)
-
-__all__ = ["FAMILIES"]
+__all__ = ["biases", "channels", "flattening", "kernels", "places", "pooled", "rectifiers"]

@@ -8,15 +8,7 @@ from parity.operators import Operator
 from parity.operators import functions as known
 from parity.operators.activation import (
     Clip,
-    Gelu,
-    HardSwish,
-    Mish,
     Relu,
-    Selu,
-    Sigmoid,
-    Softsign,
-    Swish,
-    Tanh,
 )
 
 PAPER = "ChawDoe/LeNet5-MNIST-PyTorch#9"
@@ -27,16 +19,6 @@ LECUN = Changed(  # of LeNet-5's paper, "Gradient-based learning applied to docu
 )
 
 OTHERS: dict[str, Operator] = {
-    "tanh": Tanh(),
-    "sigmoid": Sigmoid(),
-    "GELU (exact)": Gelu(),
-    "GELU (tanh)": Gelu(approximate="tanh"),
-    "GELU (sigmoid)": Swish(alpha=1.702),
-    "SiLU (swish)": Swish(),
-    "Mish": Mish(),
-    "hard swish": HardSwish(),
-    "SELU": Selu(),
-    "softsign": Softsign(),
     "sine": SINE,
     "1.7159 tanh(2x/3)": LECUN,
     "hard tanh": Clip(min=-1.0, max=1.0),

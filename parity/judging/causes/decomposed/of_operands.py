@@ -11,7 +11,7 @@ from parity.arithmetic import Number
 from parity.judging.causes.decomposed.of_masks import is_mask
 from parity.judging.causes.decomposed.recognised import activation_of
 from parity.judging.causes.layers.of_normalization import EPSILONS
-from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
 from parity.operators import Operator
 from parity.operators.elementwise import Identity
 from parity.operators.functions import NORM
@@ -120,6 +120,7 @@ def signs(operator: Any, seen: Seen) -> Iterator[Mistake]:
             "It is subtracted, not added, or the other way round.",
             "Change its sign.",
             with_input(operator, 1, lambda b: -b),
+            wider=True,  # part of what a rotation says more precisely
         )
 
 
@@ -186,28 +187,6 @@ def roots(operator: Operator, seen: Seen) -> Iterator[Mistake]:
             )
 
 
-@made_in("ReduceMean")
-def means(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    x = first(seen.inputs)
-    result = operator.evaluate(*seen.inputs)
-    count = x.size // max(result.size, 1)
-    if count < 2:
-        return
-
-    def times(factor: float) -> Changed:
-        return Changed(operator, after=lambda y, _: y * factor)
-
-    yield Mistake(
-        "sum for the mean", "The sum is not divided by the number of values.", "Divide.", times(float(count))
-    )
-    yield Mistake(
-        "variance divided by n - 1",
-        "The mean of squares is divided by n - 1, as torch.var does by default, not by n.",
-        "Divide by n (correction=0).",
-        times(count / (count - 1)),
-    )
-
-
 # --- parameters for each channel ---------------------------------------------------------------
 
 
@@ -222,28 +201,3 @@ def scales(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 "Store what the layer multiplies by.",
                 with_input(operator, place, lambda s: s + 1.0),
             )
-
-
-@made_in("Sub", "Div", "Mul")
-def colours(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    """An image minus a mean for each colour, or divided by a deviation."""
-    x, constant = seen.inputs[0], seen.inputs[1]
-    if x is None or constant is None or constant.size != 3 or x.ndim < 3:
-        return
-    wide = (1,) * (x.ndim - constant.ndim) + constant.shape
-    axis = wide.index(3) if 3 in wide else -1
-    if axis < 0 or x.shape[axis] != 3:
-        return
-    for place, name in enumerate(
-        ("channels of the image in reverse order (BGR for RGB)", "constants in reverse order")
-    ):
-        yield Mistake(
-            name,
-            "OpenCV reads images as blue, green, red; the constants are those of red, green, blue.",
-            "Keep the same order of channels for the image and its mean and deviation.",
-            with_input(operator, place, _reversed(axis if place == 0 else axis - (x.ndim - constant.ndim))),
-        )
-
-
-def _reversed(axis: int) -> Any:
-    return lambda one: one.move(lambda a: np.flip(a, axis))

@@ -72,6 +72,8 @@ def gelus(gelu: Gelu, seen: Seen) -> Iterator[Mistake]:
 @made_in(*OF_ONE)
 def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
     x = first(seen.inputs)
+    if x.comparable.dtype.kind in "iu":
+        return
     above = bool(x.size and x.comparable.max() > 6)
     for name, other in OPTIONS.items():
         if (
@@ -252,41 +254,4 @@ def channel_slopes(operator: PRelu, seen: Seen) -> Iterator[Mistake]:
             "default, Keras' one for each value unless shared_axes is passed.",
             "Give each channel its slope.",
             wrong,
-        )
-
-
-# --- order -------------------------------------------------------------------------------------
-
-
-@made_in("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Clip", "Elu")
-def bias_after(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    """The layer before adds its bias behind the activation."""
-    node = seen.node
-    maker = next((one for one in seen.nodes if node and node.inputs[0] in one.outputs), None)
-    if maker is None or maker.type not in ("Conv", "Gemm", "Add"):
-        return
-    places = (2,) if maker.type != "Add" else (0, 1)
-    for place in places:
-        name = maker.inputs[place] if len(maker.inputs) > place else ""
-        bias = seen.values.get(name)
-        if bias is None or any(name in one.outputs for one in seen.nodes):
-            continue
-        shape = (-1, *(1,) * (first(seen.inputs).ndim - 2)) if maker.type == "Conv" else bias.shape
-
-        def before(inputs: list[Number | None], shape: Any = shape) -> list[Number | None]:
-            x, b, *rest = inputs
-            assert x is not None
-            assert b is not None
-            return [x - b.reshape(*shape), *rest]
-
-        def after(y: Number, inputs: Any, shape: Any = shape) -> Number:
-            return y + inputs[1].reshape(*shape)
-
-        assert node is not None
-        yield Mistake(
-            f"bias {name} added after the activation",
-            "The activation is applied to the products alone.",
-            "Add the bias first.",
-            Changed(operator, before, after),
-            inputs=(node.inputs[0], name, *node.inputs[1:]),
         )

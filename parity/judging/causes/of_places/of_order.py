@@ -46,6 +46,9 @@ def flattened(operator: Flatten | Reshape, seen: Seen) -> Iterator[Mistake]:
                 with_input(operator, 0, lambda one, order=order: one.move(lambda a: _in_order(a, order))),  # type: ignore[misc]
                 "gzuidhof/nn-transfer#16",
             )
+    result = operator.evaluate(x, *(one for one in seen.inputs[1:] if one is not None))
+    if result.ndim >= x.ndim:
+        return  # no flattening
     yield Mistake(
         "flattened in column-major (Fortran) order",
         "The values are read from the first axis on, as in MATLAB, those of a whole batch at once.",
@@ -109,8 +112,8 @@ def factors(operator: Reshape, seen: Seen) -> Iterator[Mistake]:
 @made_in("Slice")
 def bounds(operator: Slice, seen: Seen) -> Iterator[Mistake]:
     starts, ends, steps = (given(seen.inputs, k) for k in (1, 2, 4))
-    if starts is None or ends is None:
-        return
+    if starts is None or ends is None or first(seen.inputs).comparable.dtype.kind != "f":
+        return  # integers are shapes
 
     def moved(inputs: list[Any], by: int, places: tuple[int, ...]) -> list[Any]:
         return [

@@ -120,20 +120,22 @@ def _but(ndim: int, axis: int) -> tuple[int, ...]:
 
 
 def _symmetric(steps: float) -> Callable[[Array, tuple[int, ...]], Array]:
-    def quantize(a: Array, axes: tuple[int, ...]) -> Array:
-        scale = np.abs(a).max(axes, keepdims=True) / a.dtype.type(steps)
-        scale = np.where(scale == 0, a.dtype.type(1), scale)
-        return (np.clip(np.round(a / scale), -128, 127) * scale).astype(a.dtype)
+    def quantize(w: Array, axes: tuple[int, ...]) -> Array:
+        a = w.astype(np.float32)  # as it was done: the largest weight may lie halfway between two steps
+        scale = np.abs(a).max(axes, keepdims=True) / np.float32(steps)
+        scale = np.where(scale == 0, np.float32(1), scale)
+        return (np.clip(np.round(a / scale), -128, 127) * scale).astype(w.dtype)
 
     return quantize
 
 
-def _asymmetric(a: Array, axes: tuple[int, ...]) -> Array:
+def _asymmetric(w: Array, axes: tuple[int, ...]) -> Array:
+    a = w.astype(np.float32)
     low, high = (np.minimum(a.min(axes, keepdims=True), 0), np.maximum(a.max(axes, keepdims=True), 0))
-    scale = ((high - low) / a.dtype.type(255)).astype(a.dtype)
-    scale = np.where(scale == 0, a.dtype.type(1), scale)
+    scale = (high - low) / np.float32(255)
+    scale = np.where(scale == 0, np.float32(1), scale)
     zero = np.round(-low / scale)
-    return ((np.clip(np.round(a / scale) + zero, 0, 255) - zero) * scale).astype(a.dtype)
+    return ((np.clip(np.round(a / scale) + zero, 0, 255) - zero) * scale).astype(w.dtype)
 
 
 # --- the whole stretch -------------------------------------------------------------------------

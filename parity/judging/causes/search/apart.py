@@ -10,7 +10,7 @@ from parity.errors import Unjudged
 from parity.graph import Graph
 from parity.judging.beyond_the_bound import distance
 from parity.judging.causes.mistake import MISFITS
-from parity.judging.causes.search.candidates import Clock
+from parity.judging.causes.search.hypotheses import Clock
 from parity.judging.causes.search.stretch import Stretch
 from parity.judging.question import Question
 from parity.operators import Operator

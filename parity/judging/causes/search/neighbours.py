@@ -28,6 +28,9 @@ def neighbours(stretch: Stretch) -> Iterator[tuple[int, dict[int, Mistake]]]:
                 continue
             if node.type in BIASED and len(node.inputs) > 2 and other.type in MOVABLE:
                 yield place, _bias_behind(node, other, place, behind)
+            later = {name for one in stretch.nodes[place:] for name in one.outputs}
+            if any(name in later for name in other.inputs[1:]):
+                continue  # what the other one needs is not there before the first one
             if node.type in MOVABLE and other.type in MOVABLE and node.type != other.type:
                 yield place, _exchanged(node, other, place, behind)
 

@@ -13,8 +13,8 @@ import numpy as np
 from parity.arithmetic import Array, Looped, Number
 from parity.errors import Unjudged
 from parity.judging.causes.mistake import MISFITS, Changed, Mistake
-from parity.judging.causes.search.candidates import Clock, Made
 from parity.judging.causes.search.first_look import Look
+from parity.judging.causes.search.hypotheses import Clock, Made
 from parity.judging.causes.search.stretch import Stretch
 from parity.operators import Operator
 

@@ -130,4 +130,5 @@ def ends(gemm: Gemm, seen: Seen) -> Iterator[Mistake]:
             remedy,
             Changed(gemm, after=lambda y, inputs, function=function: function(y)),  # type: ignore[misc]
             case,
+            wider=True,  # an activation behind it may have been put before it
         )

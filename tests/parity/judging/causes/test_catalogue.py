@@ -19,11 +19,8 @@ from tests.parity.examples.example import Example
 from tests.parity.operators.one_node import drawn, fed, model, outputs
 
 NOTHING = {
-    "Add": "only of an image with three channels",
-    "Mul": "only of an image with three channels",
     "Max": "activations that several nodes compute",
     "SpaceToDepth": "one channel, which has no order",
-    "Split": "parts of different lengths",
 }
 KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & CATALOGUE.keys())
 

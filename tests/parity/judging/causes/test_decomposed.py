@@ -90,7 +90,7 @@ LAYER = Case(
         "epsilon 0.001 for 1e-05": lambda x: layer_norm(x, 1e-3),
         "epsilon 2e-05 for 1e-05": lambda x: layer_norm(x, 2e-5),
         "epsilon outside of the root": lambda x: layer_norm(x, outside=True),
-        "variance divided by n - 1": lambda x: layer_norm(x, less=1),
+        "mean divided by n - 1": lambda x: layer_norm(x, less=1),
         "variance divided by n - 1, epsilon outside of the root": lambda x: layer_norm(
             x, less=1, outside=True
         ),
@@ -123,7 +123,7 @@ RMS = Case(
         "epsilon outside of the root": lambda x: x / (np.sqrt((x * x).mean(-1, keepdims=True)) + 1e-6) * G,
         "scale 1 + w for w": lambda x: rms(x) * (1 + G),
         "standard deviation for the root mean square": lambda x: layer_norm(x, 1e-6) - B,
-        "sum for the mean": lambda x: x / np.sqrt((x * x).sum(-1, keepdims=True) + 1e-6) * G,
+        "ReduceSum for ReduceMean": lambda x: x / np.sqrt((x * x).sum(-1, keepdims=True) + 1e-6) * G,
     },
 )
 
@@ -229,7 +229,7 @@ ATTENTION = Case(
     },
 )
 
-# Queries, keys and values are one tensor of (2, 6, 4·5): the input.
+# Queries, keys and values are the input of (2, 6, 4·5), once, twice and three times.
 
 
 def heads(x: Array) -> Array:
@@ -237,20 +237,25 @@ def heads(x: Array) -> Array:
 
 
 def self_attention(x: Array, split: Callable[[Array], Array] = heads) -> Array:
-    q = split(x)
-    powers = np.exp(q @ q.swapaxes(2, 3) * 5**-0.5)
-    return (powers / powers.sum(-1, keepdims=True) @ q).swapaxes(1, 2).reshape(2, 6, 20)
+    q, k, v = split(x), split(2 * x), split(3 * x)
+    powers = np.exp(q @ k.swapaxes(2, 3) * 5**-0.5)
+    return (powers / powers.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(2, 6, 20)
 
 
 HEADS = Case(
     [
+        N("Add", ["x", "x"], ["x2"]),
+        N("Add", ["x", "x2"], ["x3"]),
         N("Reshape", ["x", "apart"], ["h"]),
+        N("Reshape", ["x2", "apart"], ["h2"]),
+        N("Reshape", ["x3", "apart"], ["h3"]),
         N("Transpose", ["h"], ["q"], perm=[0, 2, 1, 3]),
-        N("Transpose", ["h"], ["k"], perm=[0, 2, 3, 1]),
+        N("Transpose", ["h2"], ["k"], perm=[0, 2, 3, 1]),
+        N("Transpose", ["h3"], ["v"], perm=[0, 2, 1, 3]),
         N("Mul", ["q", "scale"], ["qs"]),
         N("MatMul", ["qs", "k"], ["s"]),
         N("Softmax", ["s"], ["p"]),
-        N("MatMul", ["p", "q"], ["a"]),
+        N("MatMul", ["p", "v"], ["a"]),
         N("Transpose", ["a"], ["t"], perm=[0, 2, 1, 3]),
         N("Reshape", ["t", "joined"], ["y"]),
     ],
@@ -333,7 +338,7 @@ IMAGE = Case(
     lambda x: (x / 255 - COLOURS[:, None, None]) / SPREAD[:, None, None],
     {
         "divisor 255 left out": lambda x: (x - COLOURS[:, None, None]) / SPREAD[:, None, None],
-        "channels of the image in reverse order (BGR for RGB)": lambda x: (
+        "input channels in reverse order (BGR for RGB)": lambda x: (
             (x[:, ::-1] / 255 - COLOURS[:, None, None]) / SPREAD[:, None, None]
         ),
     },

@@ -71,7 +71,7 @@ def test_dropout_that_was_left_on_is_named() -> None:
 
 
 def test_all_wrong_tensors_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parity.judging.causes.search.finding.ALTOGETHER", -1.0)
+    monkeypatch.setattr("parity.judging.causes.search.explaining.ALTOGETHER", -1.0)
     report = judge(GRAPH, only(computed(before=0, after=2), "x", "y"))
     assert report.tensors[0].clues == ("its cause was not searched: -1 s were spent on others",)
 

@@ -139,7 +139,7 @@ def test_a_sample_names_it_too() -> None:
 
 
 def test_the_search_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parity.judging.causes.search.finding.SECONDS", 0.0)
+    monkeypatch.setattr("parity.judging.causes.search.explaining.SECONDS", 0.0)
     report = judge(GRAPH, only(computed(before=0, after=2), "x", "y"))
     assert report.tensors[0].causes == ()
     assert report.tensors[0].clues[0] == "not every known mistake was tried in 0 s: record tensors in between"

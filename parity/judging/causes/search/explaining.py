@@ -14,8 +14,8 @@ from parity.judging import walk
 from parity.judging.causes.clues import clues
 from parity.judging.causes.mistake import MISFITS, in_one
 from parity.judging.causes.search.apart import SAME, told_apart
-from parity.judging.causes.search.candidates import Clock, Made, one_mistake
 from parity.judging.causes.search.first_look import Look
+from parity.judging.causes.search.hypotheses import Clock, Made, one_mistake
 from parity.judging.causes.search.pairs import two_mistakes
 from parity.judging.causes.search.stretch import Stretch, between
 from parity.judging.causes.search.wrong import Wrong
@@ -122,6 +122,7 @@ def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[C
     """The causes, each with what would tell it from the first; one for several that are the same function."""
     causes: list[Cause] = []
     clock = Clock(min(end, monotonic() + EQUALS), 0.0)
+    made = sorted(made, key=lambda one: (one.mistakes[0].wider, not one.places))  # one node before several
     for one in _in_one(made):
         apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
         if apart == SAME:

@@ -40,7 +40,8 @@ def changed(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
     monkeypatch.setattr(onnx_runtimes, "record", record)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+# OpenVINO by its default may compute in bfloat16.
+@pytest.mark.parametrize("runtime", [one for one in RUNTIMES if one != "openvino"])
 def test_a_right_runtime_ends_with_0(path: Path, runtime: str) -> None:
     printed = probe(path, "--runtime", runtime).stdout
     assert "Every operator that was probed computes the right function in full precision." in printed

@@ -21,15 +21,15 @@ KINDS = sorted({one.operator.TYPE for one in EXAMPLES if is_known(one.operator)}
 # (runtime, example): what it does otherwise, as its own answer to the probe says.
 OTHERWISE = {
     (
-        "openvino",
+        "openvino-f32",
         "AveragePool(kernel_shape=(3,3),strides=(3,3),pads=(1,1,1,1),ceil_mode=1,count_include_pad=1)",
     ): "divides by 9 where a window reaches beyond the padding, and holds 6 values with the padding's",
 }
 # (runtime, operator): why no example is probed there.
 NONE = {
     ("", "Where"): "all values are constants in the examples",
-    ("openvino", "Dropout"): "OpenVINO drops the mask, an output of the examples",
-    ("openvino", "GatherElements"): "OpenVINO refuses sizes of indices that differ from the data's",
+    ("openvino-f32", "Dropout"): "OpenVINO drops the mask, an output of the examples",
+    ("openvino-f32", "GatherElements"): "OpenVINO refuses sizes of indices that differ from the data's",
 }
 
 
@@ -37,7 +37,7 @@ def probed(proto: ModelProto, runtime: str) -> ProbeReport:
     return parity.probe(parity.read_onnx(proto), lambda one, inputs: record(one, inputs, runtime))
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all", "openvino-f32"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_right_runtime_passes_on_every_example(kind: str, runtime: str) -> None:
     known = 0
@@ -75,7 +75,7 @@ def network() -> ModelProto:
     return model(nodes, {"x": [2, 3, 16, 16]}, ["y"], weights)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all", "reference", "openvino", "opencv"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all", "reference", "openvino-f32", "opencv"])
 def test_a_right_runtime_passes_on_a_network(runtime: str) -> None:
     report = probed(network(), runtime)
     assert report.right, report.findings

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from export.find_layers import Reading, read_graph
+from export.find_layers import MOST, Reading, read_graph
 from export.onnx_file import BATCH, checksum, describe, inputs, interface, metadata, read_file, with_outputs
 from export.runtimes import Run, open_runtime
 from lenet.network import weights
@@ -154,16 +154,24 @@ def _ran(
 
 def _in_batches(model: ModelProto, run: Run) -> Run:
     """`run` with images in the shape and batch size that the graph's input requires."""
-    image = inputs(model)[0]
+    given = inputs(model)
+    if len(given) != 1:
+        raise UserError(f"it cannot be given images: it has {len(given) or 'no'} inputs")
+    (image,) = given
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     if prod(dims[1:]) != prod(IMAGE_SHAPE):
         raise UserError(f"it cannot be given images: its input is {describe(image)}")
 
     def fed(images: np.ndarray) -> Arrays:
         size = dims[0] or len(images)
+        if not 0 < size <= MOST:
+            raise UserError(f"it cannot be given images: its batch is {size:,}")
         rounds = ceil(len(images) / size)
         padded = np.resize(images, (rounds * size, *dims[1:]))  # first images fill the last batch
         parts = [run(part) for part in np.split(padded, rounds)]
+        for name, value in parts[0].items():
+            if value.shape[:1] != (size,):
+                raise UserError(f"its output {name!r} has shape {value.shape}, not a row for each image")
         return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]}
 
     return fed
@@ -180,9 +188,11 @@ def _header(model: ModelProto, reading: Reading) -> list[str]:
     output = model.graph.output[0]
     if reading.problem is None:
         output = next(v for v in model.graph.output if v.name == reading.places["logits"].tensor)
-    findings = [
+    given = inputs(model)
+    findings = [] if given else [f"there is no input, expected {describe(image)}"]
+    findings += [
         f"the {what} is {describe(found)}, expected {describe(wanted)}"
-        for what, found, wanted in (("input", inputs(model)[0], image), ("output", output, logits))
+        for what, found, wanted in (*(("input", one, image) for one in given[:1]), ("output", output, logits))
         if _described(found) != describe(wanted)
     ]
     stated = metadata(model).get("weights_sha256")

@@ -13,6 +13,7 @@ from export.runtimes import RUNTIMES
 from export.write import Written
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.show.tables import BAD, FAINT, GOOD, ratio
+from parity.command.terminal import shown
 
 
 def exports(files: list[Written]) -> RenderableType:
@@ -43,25 +44,25 @@ def exports(files: list[Written]) -> RenderableType:
 def verdict(found: Verdict) -> RenderableType:
     """The findings on a file, with a row for each matched layer, and the verdict."""
     table = _table("layer", "tensor in the file", *found.ran)
-    table.title = found.source
+    table.title = shown(found.source)
     for layer in ACTIVATION_SHAPES:
         place = found.reading.places.get(layer)
         ratios = [_judged(ran.local.get(layer)) for ran in found.ran.values()]
-        table.add_row(layer, place.tensor if place else Text("not matched", FAINT), *ratios)
+        table.add_row(layer, shown(place.tensor) if place else Text("not matched", FAINT), *ratios)
     ends = [_judged(ran.end_to_end) for ran in found.ran.values()]
     table.add_row("logits, end to end", "", *ends)
     lines = Table.grid(padding=(0, 2))
     for text in found.header:
-        lines.add_row(Text("header", BAD), text)
+        lines.add_row(Text("header", BAD), shown(text))
     if found.reading.problem:
-        lines.add_row(Text("graph", BAD), str(found.reading.problem))
+        lines.add_row(Text("graph", BAD), shown(str(found.reading.problem)))
     for name, text in found.weights.items():
         lines.add_row(Text("weights", BAD), f"{name}: {text}")
     for runtime, ran in found.ran.items():
         if ran.problem:
-            lines.add_row(Text("run", BAD), f"{runtime}: {ran.problem}")
+            lines.add_row(Text("run", BAD), shown(f"{runtime}: {ran.problem}"))
     answer = Text("different" if found.different else "same", BAD if found.different else GOOD)
-    lines.add_row(answer, found.summary)
+    lines.add_row(answer, shown(found.summary))
     note = "error over the rounding bound, given the weights in the file; at most 1 is rounding"
     return Group(table, Text(note, FAINT), "", lines)
 

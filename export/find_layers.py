@@ -24,6 +24,8 @@ from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
 from parity.operators.shape import Flatten
 
+STANDARD = ("", "ai.onnx")  # two names of the domain of ONNX's own operators
+MOST = 10_000  # images in a batch of fixed size
 REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 OPERATORS = {Conv: "Conv", Relu: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Gemm: "Gemm or MatMul"}
 
@@ -112,11 +114,14 @@ class _Walk:
         dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
         if prod(dims[1:]) != prod(IMAGE_SHAPE):
             raise Mismatch("image", f"the input is {describe(image)}, expected 28 × 28 pixels")
+        if not all(0 <= size <= MOST for size in dims):
+            raise Mismatch("image", f"the input is {describe(image)}: sizes up to {MOST:,} are followed")
         self.batch = dims[0] or 2  # two images where the file leaves it open: a batch axis that moves shows
         self.values[image.name] = _Data(0, _in_order(self.batch, *dims[1:]))
 
     def visit(self, node: NodeProto) -> None:
         """Find the node's output. If there are several (MaxPool's indices), only the first is known."""
+        self.expect_standard(node)
         given = [name for name in node.input if name]
         named = {name: self.values.get(name) for name in given}
         if any(value is None for value in named.values()):
@@ -136,6 +141,25 @@ class _Walk:
             self.values[node.output[0]] = self.add(node, data[0], *constants)
         else:
             self.values[node.output[0]] = self.layer(node, data[0], constants)
+
+    def expect_standard(self, node: NodeProto) -> None:
+        """Require that a node is one of ONNX's operators, and that all it does stands in the node itself."""
+        own = {(function.domain, function.name) for function in self.model.functions}
+        problem = None
+        if node.domain not in STANDARD:
+            problem = f"belongs to the domain {node.domain!r}, not to ONNX"
+        elif any((domain, node.op_type) in own for domain in STANDARD):
+            problem = "is defined anew by a function in the file"
+        elif any(one.ref_attr_name for one in node.attribute):
+            problem = "refers to an attribute of a function, but is in none"
+        elif any(one.HasField("g") or one.graphs for one in node.attribute):
+            problem = "has a graph of its own, which is not followed"
+        if problem is not None:
+            raise Mismatch(self.next_layer(), f"{_name(node)} {problem}")
+
+    def next_layer(self) -> str:
+        """The name of the first layer that was not found yet."""
+        return next((layer.name for layer in LAYERS if layer.name not in self.reading.places), "logits")
 
     def end(self) -> None:
         """Compare the graph's outputs with the table's last layer, and require all parameters."""

@@ -43,8 +43,8 @@ def open_runtime(name: str, model: ModelProto) -> Run:
 
 
 def _started(name: str, model: ModelProto) -> Run:
-    run, image = open_model(name, model, threads=1), inputs(model)[0].name  # a small network: no pool
-    return lambda images: run({image: images})
+    run = open_model(name, model, threads=1)  # a small network: no pool
+    return lambda images: run({one.name: images for one in inputs(model)[:1]})
 
 
 RUNTIMES = {

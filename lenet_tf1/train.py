@@ -24,10 +24,17 @@ class SGD:
 
 
 def gradients(model: LeNet, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """The mean softmax cross-entropy over the batch, and its gradients for all parameters."""
+    """The mean softmax cross-entropy over the batch, and its gradients for all parameters.
+
+    The gradients are gated, as `Optimizer.compute_gradients` does by default. A graph has no order but its
+    edges: without the gate, a layer's weights may be updated while the gradient of the layer before, which
+    needs the old ones, is still to be computed. TensorFlow 1's reference variables then show it the new
+    weights; the resource variables of TensorFlow 2 hide the mistake.
+    """
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model(images))
     loss, parameters = tf.reduce_mean(losses), named_parameters(model)
-    return loss, dict(zip(parameters, tf.gradients(loss, list(parameters.values())), strict=True))
+    gradient = tf.gradients(loss, list(parameters.values()), gate_gradients=True)
+    return loss, dict(zip(parameters, gradient, strict=True))
 
 
 def backward(model: LeNet, images: tf.Tensor, cotangent: tf.Tensor) -> dict[str, tf.Tensor]:

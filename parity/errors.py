@@ -1,5 +1,8 @@
 """The exceptions whose messages are written for users, and the command that installs a missing module."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 DISTRIBUTION = "lenet-migrations"
 # {extra of the distribution: the modules that it installs}. All other modules are always installed.
 EXTRAS = {
@@ -25,6 +28,25 @@ class MissingFramework(UserError):
 
 class Unjudged(Exception):
     """No bound is known for an operator, or for this use of it. Its text names both."""
+
+
+@contextmanager
+def importing(what: str, *modules: str) -> Iterator[None]:
+    """Report a module that cannot be imported as a missing framework.
+
+    Args:
+        what: the framework or runtime, in words.
+        modules: the modules that it needs, for the line that installs them.
+
+    Raises:
+        MissingFramework: with the line that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        gone = isinstance(error, ModuleNotFoundError)
+        reason = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
+        raise MissingFramework(f"{what} {reason}: {install_line(*modules)}") from error
 
 
 def install_line(*modules: str) -> str:

@@ -1,46 +1,95 @@
 """Writes files completely or not at all, and checks whether files can be read or written."""
 
+import glob
 import os
 import stat
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from parity.errors import UserError
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str | Callable[[IO[bytes]], object]) -> None:
     """Write `content` to a temporary file beside `path`, then rename it over `path`.
 
-    A device or a pipe is written to as it is, and of a link the target is replaced.
+    The content may be a function that writes it to a file, for what is too large to be held in memory.
+
+    The new file has the owner and the permissions of the old one. What a new file cannot take the place of is
+    written to as it is: a device, a pipe, a file with several names (hard links), one of another owner. Of a
+    symbolic link the target is replaced. Temporary files that an earlier process left here when it was killed
+    are removed.
 
     Raises:
         UserError: the folder is missing or not writable; an existing file is left untouched.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = None
+    write = data if callable(data) else lambda file: file.write(data)
     try:
-        path = path.resolve()  # a link stays a link: its target is replaced
-        if path.exists() and not path.is_file():  # a device or a pipe is written to
+        path = path.resolve()
+        old = path.stat() if path.exists() else None
+        if old is not None and not _can_be_replaced(old):
             with path.open("wb") as stream:
-                stream.write(data)
+                write(stream)
             return
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # NamedTemporaryFile makes private files
-        temporary.replace(path)
-        temporary = None
+        _replace(path, write, _permissions(old))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def _can_be_replaced(old: os.stat_result) -> bool:
+    """Whether a new file in this place would be the same but for its content."""
+    ours = not hasattr(os, "geteuid") or old.st_uid == os.geteuid()
+    return stat.S_ISDIR(old.st_mode) or (stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and ours)
+
+
+def _permissions(old: os.stat_result | None) -> int:
+    """Those of the old file, or those of any new one."""
+    if old is not None:
+        return stat.S_IMODE(old.st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], object], permissions: int) -> None:
+    prefix = f".{path.name[:100]}."
+    _remove_leftovers(path.parent, prefix)
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
+            temporary = Path(file.name)
+            _lock(file)
+            write(file)  # type: ignore[arg-type]  # it acts as a file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(permissions)  # NamedTemporaryFile makes private files
+            temporary.replace(path)
+            temporary = None
     finally:
         if temporary is not None:  # removed after an interrupt as well
             temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove temporary files that no process is writing: those are locked."""
+    for leftover in folder.glob(f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}"):
+        with suppress(OSError), leftover.open("r+b") as file:
+            if _lock(file):
+                leftover.unlink(missing_ok=True)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed; false if another process holds it, or where there are no such locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def check_writable(path: Path | None) -> None:

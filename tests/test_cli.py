@@ -662,6 +662,13 @@ def test_predict_uses_the_weights_that_it_is_given(lenet, tmp_path, digits):
         assert re.search(rf"  {digit} +{chance:.4%}", result.stdout)
 
 
+def test_predict_refuses_weights_whose_sums_overflow(lenet, tmp_path):
+    huge = {name: np.full_like(w, 3e38) for name, w in initial_params(0).items()}
+    weights.write(tmp_path / "huge", huge, {})
+    message = failed(lenet("predict", "--digit", 0, "--port", "numpy", "--weights", "huge"))
+    assert message == ("error: numpy: a logit is NaN or infinite; with these weights its sums overflow\n")
+
+
 def test_probabilities_of_large_logits_do_not_overflow():
     logits = np.array([[1e4, 1e4, -1e4], [-1e4, -1e4, -1e4]], np.float32)
     np.testing.assert_array_equal(tables.probabilities(logits), [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])

@@ -1,6 +1,7 @@
 """A file that is not the network is caught and the layer named; one that cannot be read is one line."""
 
 import dataclasses
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, helper, numpy_helper
+from rich.console import Console
 
-from export import runtimes
+from export import export_tables, runtimes
 from export.check import SAME, check_file, check_model
 from export.port import Opened
 from export.read import read_params
@@ -338,8 +340,94 @@ def test_operator_of_another_domain_is_named_and_the_runtime_says_why(judge):
     relu.op_type, relu.domain = "Swoosh", "org.example"
     model.opset_import.append(helper.make_opsetid("org.example", 1))
     found = judge(model)
-    assert found.summary == "another graph, at relu2: expected Relu, found Swoosh 'relu2'"
+    domain = "the domain 'org.example', not to ONNX"
+    assert found.summary == f"another graph, at relu2: Swoosh 'relu2' belongs to {domain}"
     assert all("cannot load the model" in (ran.problem or "") for ran in found.ran.values())
+
+
+def with_its_own(kind: str, domain: str) -> ModelProto:
+    """A function in the file takes the name of an operator: a ReLU that lets a little pass."""
+    model, versions = model_of("numpy"), [helper.make_opsetid("", 18)]
+    leaky = helper.make_node("LeakyRelu", ["x"], ["y"], alpha=1e-4)
+    model.functions.append(helper.make_function(domain, kind, ["x"], ["y"], [leaky], versions))
+    if domain:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    nodes(model, "Relu")[0].domain = domain
+    return model
+
+
+def with_a_reference() -> ModelProto:
+    model = model_of("numpy")
+    attribute = next(one for one in nodes(model, "Conv")[0].attribute if one.name == "pads")
+    del attribute.ints[:]
+    attribute.ref_attr_name = "q"
+    return model
+
+
+def of_an_inner_graph() -> ModelProto:
+    """A ReLU that is the branch of an If whose condition is a constant."""
+    model = model_of("numpy")
+    relu = nodes(model, "Relu")[0]
+    out = helper.make_tensor_value_info("inner", onnx.TensorProto.FLOAT, None)
+    branch = helper.make_graph([helper.make_node("Relu", list(relu.input), ["inner"])], "branch", [], [out])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    chosen = helper.make_node(
+        "If", ["yes"], list(relu.output), "chosen", then_branch=branch, else_branch=branch
+    )
+    relu.CopyFrom(chosen)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (
+            lambda: with_its_own("Relu", "evil"),
+            "relu1: Relu 'relu1' belongs to the domain 'evil', not to ONNX",
+        ),
+        (lambda: with_its_own("Relu", ""), "relu1: Relu 'relu1' is defined anew by a function in the file"),
+        (with_a_reference, "conv1: Conv 'conv1' refers to an attribute of a function, but is in none"),
+        (of_an_inner_graph, "relu1: If 'chosen' has a graph of its own, which is not followed"),
+    ],
+    ids=["domain", "function", "reference", "subgraph"],
+)
+def test_what_a_node_does_must_stand_in_it(make, problem, judge):
+    found = judge(make())
+    assert found.different
+    assert str(found.reading.problem) == problem
+
+
+def test_a_runtime_refuses_what_it_cannot_be_given_or_does_not_return(judge):
+    summed = model_of("numpy")
+    summed.graph.node.append(helper.make_node("ReduceSum", ["logits"], ["total"], keepdims=0))
+    summed.graph.output[0].CopyFrom(helper.make_tensor_value_info("total", onnx.TensorProto.FLOAT, []))
+    given_nothing = model_of("numpy")
+    image = numpy_helper.from_array(np.zeros((1, 1, 28, 28), np.float32), "image")
+    given_nothing.graph.initializer.append(image)
+    del given_nothing.graph.input[:]
+    huge = model_of("numpy")
+    for value in (*huge.graph.input, *huge.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 2**31
+    for model, said in (
+        (summed, "its output 'total' has shape (), not a row for each image"),
+        (given_nothing, "it cannot be given images: it has no inputs"),
+        (huge, "it cannot be given images: its batch is 2,147,483,648"),
+    ):
+        found = judge(model)
+        assert found.different
+        assert {ran.problem for ran in found.ran.values()} == {said}
+
+
+def test_names_from_a_file_do_not_reach_the_terminal_as_they_are(judge):
+    model = renamed("output")
+    for node in model.graph.node:
+        node.output[:] = ["\x1b[31mred" if name == "conv1" else name for name in node.output]
+        node.input[:] = ["\x1b[31mred" if name == "conv1" else name for name in node.input]
+    printed = StringIO()
+    console = Console(file=printed, force_terminal=False, width=100)
+    console.print(export_tables.verdict(judge(model)))
+    assert "\x1b" not in printed.getvalue()
+    assert "\\x1b[31mred" in printed.getvalue()
 
 
 def test_external_data_is_read(tmp_path, params, digits):

@@ -90,3 +90,61 @@ def test_a_process_that_dies_in_the_middle_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
     beside = [path.name for path in tmp_path.iterdir() if path.name.startswith(".file.")]
     assert len(beside) == 1  # what it was writing: on the same filesystem, or no rename could be atomic
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path):
+    import fcntl
+
+    path = tmp_path / "file [1]"
+    left, written, other = (tmp_path / name for name in (".file [1].0a_bcdef", ".file [1].12345678", ".file"))
+    for one in (left, written, other):
+        one.write_text("half")
+    with written.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_atomically(path, "new")
+    assert sorted(os.listdir(tmp_path)) == sorted([path.name, written.name, other.name])
+    assert path.read_text() == "new"
+
+
+def test_the_permissions_of_the_old_file_are_kept(tmp_path):
+    path = tmp_path / "private"
+    path.write_text("old")
+    path.chmod(0o600)
+    write_atomically(path, "new")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o600)
+
+
+def test_a_file_with_two_names_keeps_both(tmp_path):
+    path, second = tmp_path / "file", tmp_path / "second"
+    path.write_text("old and longer")
+    os.link(path, second)
+    write_atomically(path, "new")
+    assert second.read_text() == "new"
+
+
+def test_of_a_link_the_target_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    path, target = tmp_path / "link", tmp_path / "there" / "target"
+    path.symlink_to(target)
+    write_atomically(path, "new")
+    assert path.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE, text=True) as reader:
+        write_atomically(path, "new")
+        assert reader.communicate()[0] == "new"
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_the_owner_of_a_file_stays(tmp_path, monkeypatch):
+    path = tmp_path / "theirs"
+    path.write_text("old")
+    before = path.stat()
+    monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_ino == before.st_ino  # a new file would be ours

@@ -52,6 +52,25 @@ def test_every_port_takes_every_step_within_the_bound(port_name, open_port, trai
         assert worst(port, expected) <= 1
 
 
+def test_tf1_steps_right_with_reference_variables(trail, open_port):
+    """Those of TensorFlow 1 itself: an update that does not wait for all gradients changes the later ones."""
+    open_port("tf1", "float64")  # or skips
+    import tensorflow.compat.v1 as tf
+
+    from lenet_tf1.port import Port
+
+    tf.disable_resource_variables()
+    try:
+        port = Port("tf1", "float64")
+    finally:
+        tf.enable_resource_variables()
+    assert {type(one).__name__ for one in port._model.parameters.values()} == {"RefVariable"}
+    for params, velocity, batch, expected in trail:
+        port.load(params, velocity)
+        list(port.train([batch], RECIPE))
+        assert worst(port, expected) <= 1
+
+
 class Faulty(NumpyPort):
     """The NumPy port with another rule for the step."""
 

@@ -203,6 +203,31 @@ def test_a_damaged_checkpoint_is_refused_and_kept(damage, stopped, few, tmp_path
     assert checkpoint.read_bytes() == damaged
 
 
+def test_no_flipped_bit_is_accepted(stopped, few, tmp_path):
+    checkpoint, rng = tmp_path / "checkpoint", np.random.default_rng(0)
+    for place in rng.integers(8 * len(stopped), size=40):
+        damaged = bytearray(stopped)
+        damaged[place // 8] ^= 1 << (place % 8)
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(UserError) as refusal:
+            train(numpy_port(), few, RECIPE, checkpoint)
+        assert one_line(refusal).startswith(f"{checkpoint}: ")
+
+
+@pytest.mark.parametrize("step", ["", "-6", "6.0", "x", "7", "600", None])
+def test_a_step_that_is_no_end_of_an_epoch_is_refused(step, stopped, few, tmp_path):
+    """With a right checksum: as another version may write it."""
+    checkpoint = tmp_path / "checkpoint"
+    header = json.loads(stopped[8 : 8 + int.from_bytes(stopped[:8], "little")])
+    metadata = {"run": header["__metadata__"]["run"]} | ({} if step is None else {"step": step})
+    arrays = load(stopped)
+    metadata["sha256"] = training._checksum(arrays, metadata)
+    checkpoint.write_bytes(weights.serialized(arrays, metadata))
+    with pytest.raises(UserError) as refusal:
+        train(numpy_port(), few, RECIPE, checkpoint)
+    assert one_line(refusal).startswith(f"{checkpoint}: ")
+
+
 def test_a_folder_in_place_of_a_checkpoint_is_refused(few, tmp_path):
     with pytest.raises(UserError, match="not a readable checkpoint"):
         train(numpy_port(), few, RECIPE, tmp_path)

@@ -177,3 +177,14 @@ def test_a_flipped_bit_in_the_header_gives_the_same_weights_or_a_refusal(place, 
 def test_an_unwritable_place_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"missing/w: cannot be written \(No such file or directory\)"):
         weights.write(tmp_path / "missing" / "w", PARAMS, {})
+
+
+def test_equal_content_is_equal_bytes(tmp_path):
+    """safetensors by itself writes its header in a random order."""
+    metadata = {str(k): f"ε{k}" for k in range(20)}
+    for name, order in (("a", list(metadata)), ("b", list(metadata)[::-1])):
+        weights.write(tmp_path / name, PARAMS, {key: metadata[key] for key in order})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    params, read = weights.read_with_metadata(tmp_path / "a")
+    assert read == metadata
+    assert all(np.array_equal(params[name], PARAMS[name]) for name in PARAMS)

@@ -31,6 +31,7 @@ def predict(
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
     from parity.command.terminal import output, progress_bar
+    from parity.errors import UserError
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")
@@ -51,6 +52,9 @@ def predict(
         model.load(params)
     console = output()
     logits = {model.name: model.logits(np.stack([image for _, image, _ in subjects])) for model in opened}
+    for name, values in logits.items():
+        if not np.isfinite(values).all():
+            raise UserError(f"{name}: a logit is NaN or infinite; with these weights its sums overflow")
     chances = {name: tables.probabilities(values) for name, values in logits.items()}
     for i, (title, image, notes) in enumerate(subjects):
         here = {name: values[i] for name, values in chances.items()}

@@ -4,11 +4,11 @@ import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from lenet import __version__
 from lenet.network import weights
@@ -17,6 +17,8 @@ from lenet.network.recipe import Recipe, batches, initial_params
 from lenet.ports.contract import Arrays, Port
 from parity.errors import UserError
 from parity.files import write_atomically
+
+START_AGAIN = "delete it to start again"
 
 
 @dataclass
@@ -61,9 +63,11 @@ def train(
     state = Checkpoint(0, initial_params(recipe.seed), {})
     if checkpoint is not None and checkpoint.exists():
         state = read_checkpoint(checkpoint, run, port.dtype)
-    port.load(state.params, state.velocity or None)
     steps = recipe.steps(len(digits))
     per_epoch = steps // recipe.epochs
+    if state.step not in range(0, steps + 1, per_epoch):
+        raise UserError(f"{checkpoint}: step {state.step} is no end of an epoch; {START_AGAIN}")
+    port.load(state.params, state.velocity or None)
     losses: list[float] = []
     for start in range(state.step, steps, per_epoch):
         for loss in port.train(batches(digits, recipe, start, start + per_epoch), recipe):
@@ -78,10 +82,16 @@ def train(
 
 
 def write_checkpoint(path: Path, port: Port, step: int, run: str) -> None:
-    """Write the state of the run, from which it can continue, to a safetensors file."""
+    """Write the state of the run, from which it can continue, to a safetensors file with a checksum."""
     arrays = {f"params/{name}": array for name, array in port.params().items()}
     arrays |= {f"velocity/{name}": array for name, array in port.velocity().items()}
-    write_atomically(path, save(arrays, {"run": run, "step": str(step)}))
+    metadata = {"run": run, "step": str(step)}
+    sealed = metadata | {"sha256": _checksum(arrays, metadata)}
+    write_atomically(path, weights.serialized(arrays, sealed))
+
+
+def _checksum(arrays: Arrays, metadata: dict[str, str]) -> str:
+    return sha256(weights.serialized(arrays, metadata)).hexdigest()
 
 
 def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
@@ -95,9 +105,12 @@ def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, TypeError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to start again") from error
+        raise UserError(f"{path}: not a readable checkpoint ({error}); {START_AGAIN}") from error
     if metadata.get("run") != run:
         raise UserError(f"{path}: checkpoint of another run; delete it, or choose another --out")
+    checksum = metadata.pop("sha256", None)
+    if checksum != _checksum(arrays, metadata) or not metadata.get("step", "").isdecimal():
+        raise UserError(f"{path}: a damaged checkpoint (its checksum is missing or wrong); {START_AGAIN}")
     params, velocity = (
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
         for kind in ("params/", "velocity/")

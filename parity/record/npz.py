@@ -1,4 +1,4 @@
-"""Arrays in an npz file, read one at a time and without pickle."""
+"""Arrays in an npz file, read and written one at a time and without pickle."""
 
 import zipfile
 import zlib
@@ -13,7 +13,7 @@ import numpy as np
 
 from parity.arithmetic import Array
 from parity.errors import UserError
-from parity.files import check_readable
+from parity.files import check_readable, write_atomically
 
 # np.savez writes bfloat16 as values of two bytes without a type, because NumPy does not know bfloat16.
 BFLOAT16 = np.dtype("V2")
@@ -85,6 +85,29 @@ def read_npz(path: Path) -> Recorded:
     except DAMAGED as error:
         raise UserError(f"{path}: not an npz file, or a damaged one: write it with np.savez") from error
     return Recorded(path, archive, entries)
+
+
+def write_npz(path: Path | str, values: Mapping[str, Array]) -> None:
+    """Write arrays to an npz file, one at a time: completely, or not at all.
+
+    Args:
+        path: the file. An existing one is replaced at the end.
+        values: {name: array}; bfloat16 is written as values of two bytes, as `read_npz` reads it.
+
+    Raises:
+        UserError: the file cannot be written, or a value is no array of numbers.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+            for name in values:
+                array = np.asarray(values[name])
+                if array.dtype.hasobject:
+                    raise UserError(f"{name} holds Python objects, not numbers")
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    write_atomically(Path(path), write)
 
 
 def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Entry:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from shutil import copyfileobj
@@ -11,7 +12,7 @@ from onnx import ModelProto, helper
 
 from parity.arithmetic import Array
 from parity.arithmetic.floats import equal_bits
-from parity.errors import MissingFramework, UserError, install_line
+from parity.errors import UserError, importing
 from parity.onnx.flatten import standard
 from parity.onnx.reading import load
 from parity.record.sessions import (
@@ -79,13 +80,8 @@ def record(model: Path | str | ModelProto, inputs: Fed, runtime: str = "onnxrunt
         raise UserError(f"no runtime {runtime!r}: there are {', '.join(RUNTIMES)}")
     source = Source(None, model) if isinstance(model, ModelProto) else Source(Path(model))
     run, module = RUNTIMES[runtime]
-    try:
-        with refusing(f"{runtime} cannot run the model"):
-            return {**inputs, **run(source, dict(inputs))}
-    except ImportError as error:
-        gone = isinstance(error, ModuleNotFoundError)
-        what = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
-        raise MissingFramework(f"{runtime} {what}: {install_line(module)}") from error
+    with importing(runtime, module), refusing(f"{runtime} cannot run the model"):
+        return {**inputs, **run(source, dict(inputs))}
 
 
 def visible(model: ModelProto) -> list[str]:
@@ -140,10 +136,10 @@ def _reference(source: Source, inputs: Fed) -> Arrays:
     return in_reference(ModelProto.FromString(whole.exposed(whole.names())))(inputs)
 
 
-def _openvino(source: Source, inputs: Fed) -> Arrays:
+def _openvino(source: Source, inputs: Fed, precision: str | None = None) -> Arrays:
     """Run OpenVINO; record every tensor that keeps its name."""
     model = str(source.path) if source.path else source.read().SerializeToString()
-    return in_openvino(model, source.names())(inputs)
+    return in_openvino(model, source.names(), precision)(inputs)
 
 
 def _opencv(source: Source, inputs: Fed) -> Arrays:
@@ -157,5 +153,6 @@ RUNTIMES: dict[str, tuple[Run, str]] = {  # the function that runs it, and the m
     "onnxruntime-all": (_onnxruntime_all, "onnxruntime"),
     "reference": (_reference, "onnx"),
     "openvino": (_openvino, "openvino"),
+    "openvino-f32": (partial(_openvino, precision="f32"), "openvino"),
     "opencv": (_opencv, "cv2"),
 }

@@ -93,10 +93,12 @@ def in_reference(model: ModelProto) -> Session:
     return run
 
 
-def in_openvino(model: bytes | str, names: Sequence[str]) -> Session:
+def in_openvino(model: bytes | str, names: Sequence[str], precision: str | None = None) -> Session:
     """Intel's runtime; of the tensors with these names, those that it keeps are outputs.
 
-    It is set to compute in float32, because by default it uses bfloat16 if the processor can.
+    Args:
+        precision: the format in which it computes: "f32". None leaves its default, which is bfloat16 or
+            float16 where the processor multiplies matrices in that format, and float32 elsewhere.
     """
     import openvino
 
@@ -107,7 +109,7 @@ def in_openvino(model: bytes | str, names: Sequence[str]) -> Session:
     done = {name for port in read.outputs for name in port.get_names()}
     if more := sorted(kept - done):
         read.add_outputs(more)
-    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision} if precision else {})
 
     def run(inputs: Fed) -> Arrays:
         found = compiled(dict(inputs)).items()

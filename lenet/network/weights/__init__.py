@@ -3,6 +3,7 @@
 The shared layout is PyTorch's: convolutions OIHW, dense layers (out, in), biases 1-D, float32.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,4 +72,19 @@ def write(path: Path | str, params: Mapping[str, np.ndarray], metadata: Mapping[
     """
     check(params, source=f"weights for {path}")
     arrays = {name: np.ascontiguousarray(params[name]) for name in PARAM_SHAPES}
-    write_atomically(Path(path), save(arrays, dict(metadata)))
+    write_atomically(Path(path), serialized(arrays, metadata))
+
+
+def serialized(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file; the same for equal content.
+
+    safetensors writes the metadata in a random order, so its header is written anew.
+    """
+    content = save(dict(arrays), dict(metadata))
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    if metadata:
+        header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]

@@ -1,0 +1,1 @@
+"""Recorders, one for each framework; each imports its framework when it is called."""

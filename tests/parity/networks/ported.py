@@ -63,22 +63,20 @@ class Network:
         keras.backend.clear_session()
         model = self.port(mistake)
         load_keras(model, self.spoiled(self.weights(), mistake))
-        layers = {layer.name for layer in model.layers}
-        names = {name: entry for name, entry in self.tensors().items() if name in layers}
-        return record_keras(model, {"x": self.x}, names | {"x": self.entry("x")})
+        axes = {layer.name: self.axes(layer) for layer in model.layers}
+        names = {name: (tensor, axes[name]) for name, tensor in self.tensors().items() if name in axes}
+        return record_keras(model, (self.x,), names | {"x": (self.graph().graph.input[0].name, "")})
+
+    @staticmethod
+    def axes(layer: Any) -> str:
+        """Sequences have the same order of axes in both frameworks; Keras declares that of images itself."""
+        return "NTC->NTC" if len(layer.output.shape) == 3 else ""
 
     @cache  # noqa: B019
-    def tensors(self) -> dict[str, tuple[str, str]]:
-        """{path of a module: (the tensor that it returns, axes in Keras)}."""
+    def tensors(self) -> dict[str, str]:
+        """{path of a module: the tensor of the graph that it returns}."""
         found = traced(self.graph()).returned
-        return {call: self.entry(tensors[0].name) for call, tensors in found.items() if len(tensors) == 1}
-
-    def entry(self, name: str) -> tuple[str, str]:
-        """A tensor with four axes is channels last in Keras."""
-        graph = self.graph().graph
-        known = (*graph.input, *graph.value_info, *graph.output)
-        ranks = {one.name: len(one.type.tensor_type.shape.dim) for one in known}
-        return name, "NHWC->NCHW" if ranks.get(name) == 4 else ""
+        return {call: tensors[0].name for call, tensors in found.items() if len(tensors) == 1}
 
 
 NETWORKS = {

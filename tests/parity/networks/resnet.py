@@ -24,7 +24,9 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU()
         self.downsample = None
         if stride != 1:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.bn1(self.conv1(x)))
@@ -64,7 +66,9 @@ def ported(mistake: str = "") -> Any:
     """The network in Keras, channels last, with a mistake of `MISTAKES`: [N, 32, 32, 3] to [N, 10]."""
     from keras import Input, Model, layers
 
-    same = {"same in layer2": ["layer2.0.conv1"], "same everywhere": ["conv1", "layer2.0.conv1"]}.get(mistake, [])
+    same = {"same in layer2": ["layer2.0.conv1"], "same everywhere": ["conv1", "layer2.0.conv1"]}.get(
+        mistake, []
+    )
 
     def conv(x: Any, name: str, out: int, size: int, stride: int = 1) -> Any:
         if stride == 1 or name in same:

@@ -96,7 +96,9 @@ def _attention(name: str, weights: Weights) -> list[Array]:
     size = weights[f"{name}.out_proj.bias"].size
     found = []
     for kernel, bias in zip(
-        np.split(weights[f"{name}.in_proj_weight"], 3), np.split(weights[f"{name}.in_proj_bias"], 3), strict=True
+        np.split(weights[f"{name}.in_proj_weight"], 3),
+        np.split(weights[f"{name}.in_proj_bias"], 3),
+        strict=True,
     ):
         found += [kernel.T.reshape(size, HEADS, -1), bias.reshape(HEADS, -1)]
     out = weights[f"{name}.out_proj.weight"].T.reshape(HEADS, -1, size)

@@ -71,7 +71,7 @@ def test_a_mistake_deep_inside_is_found_and_named(name: str, mistake: str) -> No
     layer, words = one.mistakes[mistake]
     first = judged(one, mistake).first
     assert first is not None
-    assert first.tensor == one.tensors()[layer][0]
+    assert first.tensor == one.tensors()[layer]
     assert any(words in cause.name for cause in first.causes), first
 
 

@@ -1,4 +1,4 @@
-"""A small MobileNet: depthwise and pointwise convolutions with ReLU6, padded as TensorFlow's SAME at stride 2."""
+"""A small MobileNet: depthwise and pointwise convolutions with ReLU6, padded as by TensorFlow's SAME."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that a PyTorch module and a Keras model share: one dict of arrays by PyTorch's names and in its layout."""
+"""Weights that a PyTorch module and a Keras model share: one dict of arrays, by PyTorch's names."""
 
 from __future__ import annotations
 

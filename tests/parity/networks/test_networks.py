@@ -1,4 +1,4 @@
-"""Networks of everyday use: a right port to Keras is not accused, and a mistake deep inside is found and named."""
+"""Networks of everyday use: no right port to Keras is accused, and a mistake deep inside is named."""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING

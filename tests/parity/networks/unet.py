@@ -1,4 +1,4 @@
-"""A small U-Net: two steps down by max pooling, up by a transposed convolution and by resizing, with skips."""
+"""A small U-Net: two steps down by max pooling, up by a transposed convolution and by resizing."""
 
 from __future__ import annotations
 

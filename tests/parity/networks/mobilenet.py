@@ -51,7 +51,7 @@ class MobileNet(nn.Module):
 MISTAKES = {
     "epsilon": ("block2.bn1", "epsilon 0.001 for 1e-05"),
     "relu": ("block3.act1", "ReLU for Clip"),
-    "padding": ("block2.depthwise", "padding on the other side"),
+    "padding": ("block2.depthwise", "padding on the other side|padded on the other side"),
 }
 
 

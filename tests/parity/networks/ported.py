@@ -29,7 +29,7 @@ class Network:
         module: makes the PyTorch module.
         port: makes the Keras model, with a mistake.
         x: the input in PyTorch's layout.
-        mistakes: {mistake: (the first wrong layer, words of the cause)}.
+        mistakes: {mistake: (the first wrong layer, words of the cause, "|" between alternatives)}.
         spoiled: makes the mistakes that are in the weights.
     """
 

@@ -49,7 +49,7 @@ class UNet(nn.Module):
 
 # {mistake in the Keras model: (the first wrong layer, words of the cause)}
 MISTAKES = {
-    "cropping": ("up2", "padding at the beginning by one less"),
+    "cropping": ("up2", "padding at the beginning"),
     "align corners": ("up1", "align_corners"),
     "order of the skip": ("dec2.conv1", "concatenated in the order (1, 0)"),
 }

@@ -31,7 +31,7 @@ def said(one: Case) -> str:
     report = one.judged()
     first = report.first
     if first is None:
-        return f"`{report.verdict}`" + (f"; not reproduced: {one.open}" if one.open else "")
+        return f"`{report.verdict}`" + (f"; not reproduced: {one.mended}" if one.mended else "")
     return f"`{first.verdict}` at `{first.tensor}` ({first.op}): {_why(first)}"
 
 

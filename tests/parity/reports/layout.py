@@ -65,7 +65,7 @@ def default_padding() -> Rebuilt:
     "A U-Net gives other results on one processor, where convolution and sum are fused.",
     needs=("onnxruntime",),
     verdict="rounding",
-    open="the fused kernel of onnxruntime 1.32 is right",
+    mended="the fused kernel of onnxruntime 1.32 is right",
 )
 def fused() -> Rebuilt:
     """A 3×3 convolution of 32 channels, to which a tensor of the same shape is added; the port is
@@ -85,7 +85,7 @@ def fused() -> Rebuilt:
     "Average pooling with `ceil_mode` and `count_include_pad`: 2.0 or 1.33?",
     needs=("openvino",),
     tensor="y",
-    cause="divisor",
+    cause="divisor|divided",
 )
 def ceil_mode() -> Rebuilt:
     """The report's own example, the numbers 1 to 16; the port is OpenVINO, which divides by the window's
@@ -132,7 +132,7 @@ def coordinates() -> Rebuilt:
     "A transposed convolution with stride 3 and padding 1 comes out wrong.",
     needs=("tensorflow",),
     tensor="y",
-    cause="padding at the beginning by one less",
+    cause="padding at the beginning",
 )
 def cropped() -> Rebuilt:
     """3 to 8 channels, kernel 3×3; the port is TensorFlow without padding, cut off at the end alone."""

@@ -39,7 +39,7 @@ def test_a_report_is_answered(number: int) -> None:
     report, first = one.judged(), one.judged().first
     assert report.verdict == one.verdict, report
     assert (first.tensor if first else None) == one.tensor
-    assert one.answered != bool(one.open), first
+    assert one.answered != bool(one.mended), first
 
 
 @pytest.mark.parametrize("number", [n for n, one in CASES.items() if one.tensor is not None])

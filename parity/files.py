@@ -62,7 +62,7 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object], permissions: int)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
             temporary = Path(file.name)
             _lock(file)
-            write(file)  # type: ignore[arg-type]  # it acts as a file
+            write(file)
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(permissions)  # NamedTemporaryFile makes private files

@@ -29,8 +29,9 @@ from parity.record.random_inputs import check_inputs
 
 PORT = "The candidate does not compute the reference."
 EXPORT = (
-    "The reference module itself does not compute the graph that PyTorch's exporter made of it, so the candidate was "
-    "not judged: the module is in training mode or runs in reduced precision, or the exporter made a mistake."
+    "The reference module itself does not compute the graph that PyTorch's exporter made of it, so the "
+    "candidate was not judged: the module is in training mode or runs in reduced precision, or the exporter "
+    "made a mistake."
 )
 
 
@@ -45,14 +46,15 @@ def assert_same(
     """Assert that a candidate computes the same function as a reference, up to rounding.
 
     Args:
-        reference: an ONNX file or model, a graph, or a PyTorch module. A module is exported, and its own values are
-            judged against the graph first, so that a mistake of the exporter is not taken for one of the port.
-        candidate: recorded arrays by name; a PyTorch module; a Keras model; a JAX function, or any other function of
-            arrays; or the name of a runtime, such as "onnxruntime-all".
+        reference: an ONNX file or model, a graph, or a PyTorch module. A module is exported, and its own
+            values are judged against the graph first, so that a mistake of the exporter is not taken for one
+            of the port.
+        candidate: recorded arrays by name; a PyTorch module; a Keras model; a JAX function, or any other
+            function of arrays; or the name of a runtime, such as "onnxruntime-all".
         inputs: arrays by their names in the graph; a tuple in the graph's order; or one array.
-        names: {the candidate's own name: name in the graph, or (name, "NHWC->NCHW")}, see `parity.record`. Without
-            it the modules of a PyTorch port are expected to have the paths of the exported module, and of other
-            candidates what they return is judged.
+        names: {the candidate's own name: name in the graph, or (name, "NHWC->NCHW")}, see `parity.record`.
+            Without it the modules of a PyTorch port are expected to have the paths of the exported module,
+            and of other candidates what they return is judged.
         sample: the number of values to judge per tensor; None for all.
 
     Returns:
@@ -85,7 +87,7 @@ def _same(report: Report, otherwise: str) -> Report:
 
 
 def _exported(module: Any, inputs: Any, sample: int | None) -> tuple[ModelProto, Graph, dict[str, Any]]:
-    """The graph of a PyTorch module that was found to compute it, and the inputs by their names in the graph."""
+    """The graph of a PyTorch module, which computes it, and the inputs by their names in the graph."""
     __tracebackhide__ = True
     if kind(module) != "PyTorch module":
         raise UserError(f"the reference is a {kind(module)}: give an ONNX file, a graph, or a PyTorch module")

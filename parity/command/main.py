@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.recording import record
+from parity.command.sources import (
+    FILE,
+    RUNTIMES,
+    Size,
+    inputs_of,
+    is_one_of,
+    read_files,
+    read_graph,
+    run_runtime,
+)
 from parity.command.terminal import Commands, output, progress_bar, shown
 
 if TYPE_CHECKING:
@@ -16,21 +27,6 @@ if TYPE_CHECKING:
     from parity.arithmetic import Array
     from parity.graph import Graph
     from parity.judging.verdict import Report
-
-FILE = click.Path(path_type=Path)
-RUNTIMES = ("onnxruntime", "onnxruntime-all", "reference", "openvino", "opencv")
-
-
-class Size(click.ParamType):
-    """NAME=N, the size of a symbolic dimension."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        name, equals, size = str(value).rpartition("=")
-        if not (name and equals and size.isascii() and size.isdigit() and 0 < int(size) < 2**31):
-            self.fail(f"{value!r} is not NAME=N with a whole number N from 1 on.", param, ctx)
-        return name, int(size)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -52,6 +48,13 @@ def cli() -> None:
     help="Tensors recorded anywhere, by their names in the graph, inputs included. Nothing is run.",
 )
 @click.option(
+    "--map",
+    "map_file",
+    type=FILE,
+    metavar="FILE.json",
+    help="Names of --values: {own name: name in the graph, or [name, axes]}, axes such as NHWC->NCHW.",
+)
+@click.option(
     "--runtime", type=click.Choice(RUNTIMES), metavar="NAME", help=f"What to judge: {', '.join(RUNTIMES)}."
 )
 @click.option(
@@ -69,6 +72,7 @@ def judge(
     model: Path,
     inputs_file: Path | None,
     values_file: Path | None,
+    map_file: Path | None,
     runtime: str | None,
     sizes: tuple[tuple[str, int], ...],
     sample: int | None,
@@ -88,6 +92,8 @@ def judge(
         raise click.UsageError(
             "--values judges what was recorded: --runtime and --seed have no meaning beside it."
         )
+    if map_file is not None and values_file is None:
+        raise click.UsageError("--map gives names to what was recorded: it needs --values.")
     if inputs_file is not None and seed is not None:
         raise click.UsageError("--seed is for random inputs, but --inputs gives them.")
     to_stdout = json_file == Path("-")
@@ -96,18 +102,19 @@ def judge(
     from parity.files import check_writable, write_atomically
 
     check_writable(None if to_stdout else json_file)
-    if json_file is not None and any(_same_file(json_file, one) for one in (model, inputs_file, values_file)):
+    if is_one_of(json_file, (model, inputs_file, values_file, map_file)):
         raise click.UsageError(f"--json {shown(str(json_file))} would overwrite what is judged.")
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
-        files = _read(inputs_file, values_file)
-        graph = _graph(model, files, dict(sizes))
+        files = read_files(inputs_file, values_file)
         if values_file is not None:
-            values, what = files, f"{shown(str(values_file))} on its own inputs"
+            graph, values = _named(model, files, map_file, dict(sizes))
+            what = f"{shown(str(values_file))} on its own inputs"
         else:
-            runtime = runtime or "onnxruntime"
+            graph, runtime = read_graph(model, files, dict(sizes)), runtime or "onnxruntime"
             bar.update(task, description=f"running {runtime}")
-            values, what = _run(model, graph, files if inputs_file else None, runtime, seed or 0)
+            inputs, what = inputs_of(graph, files if inputs_file else None, seed or 0)
+            values, what = run_runtime(model, graph, inputs, runtime), f"{runtime} {what}"
         bar.update(task, description="judging", total=sum(name in values for name in graph.tensors))
         report = _judge(graph, values, sample, lambda tensor: bar.advance(task))
     text = json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"
@@ -120,57 +127,16 @@ def judge(
     ctx.exit(2 if not report.judged else 0 if report.same else 1)
 
 
-def _same_file(a: Path, b: Path | None) -> bool:
-    return b is not None and a.exists() and b.exists() and a.samefile(b)
+def _named(
+    model: Path, files: "Mapping[str, Array]", map_file: Path | None, sizes: dict[str, int]
+) -> "tuple[Graph, Mapping[str, Array]]":
+    """The graph, and recorded arrays under its names."""
+    if map_file is None:
+        return read_graph(model, files, sizes), files
+    from parity.record import renamed
 
-
-def _read(*files: Path | None) -> "Mapping[str, Array]":
-    """The arrays of both files, read one at a time.
-
-    Raises:
-        UserError: both files hold an array of the same name.
-    """
-    from collections import ChainMap
-
-    from parity.errors import UserError
-    from parity.record import read_npz
-
-    opened = [read_npz(path) for path in files if path is not None]
-    for one in opened[1:]:
-        for name in one:
-            if name in opened[0]:
-                raise UserError(f"{name} is given twice: in {opened[0].path} and in {one.path}")
-    return ChainMap(*opened)  # type: ignore[arg-type]  # it is only read
-
-
-def _graph(model: Path, files: "Mapping[str, Array]", sizes: dict[str, int]) -> "Graph":
-    from parity.onnx import read_onnx
-
-    shapes = {
-        name: shape
-        for one in getattr(files, "maps", ())
-        for name, shape in getattr(one, "shapes", {}).items()
-    }
-    return read_onnx(model, shapes=shapes, sizes=sizes)
-
-
-def _run(
-    model: Path, graph: "Graph", inputs: "Mapping[str, Array] | None", runtime: str, seed: int
-) -> "tuple[Mapping[str, Array], str]":
-    """The tensors that a runtime computes, and a line about its inputs."""
-    from parity.record.onnx_runtimes import record
-    from parity.record.random_inputs import DRAWN, check_inputs, random_inputs
-
-    if inputs is None:
-        drawn = random_inputs(graph, seed)
-        said = ", ".join(f"{shown(name)} {list(array.shape)}" for name, array in drawn.items())
-        what = f"{runtime} on random inputs (seed {seed}; {DRAWN}): {said or 'none'}"
-    else:
-        check_inputs(graph, inputs)
-        drawn, what = dict(inputs), f"{runtime} on given inputs"
-    found = record(model, drawn, runtime)
-    known = {*graph.tensors, *graph.inputs}
-    return {name: array for name, array in found.items() if name in known}, what
+    graph = read_graph(model, renamed(files, map_file, keep=files), sizes)
+    return graph, renamed(files, map_file, keep=graph.inputs)
 
 
 def _judge(graph: "Graph", values: "Mapping[str, Array]", sample: int | None, progress: Any) -> "Report":
@@ -186,6 +152,9 @@ def _show(report: "Report", what: str, every: bool) -> None:
     console.print(what)
     console.print()
     console.print(rendered(report, console, every))
+
+
+cli.add_command(record)
 
 
 def main() -> None:

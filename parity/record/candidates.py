@@ -1,4 +1,4 @@
-"""Records whatever somebody wants to have judged: arrays, a module, a model, a function, or a runtime by its name."""
+"""Records whatever is to be judged: arrays, a module, a model, a function, or a runtime by its name."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from parity.errors import UserError
 from parity.record.frameworks.arguments import bound
 from parity.record.own_names import Names, entries_of, like, own_name, renamed
 
-# Classes by which a candidate is told, without importing a framework: the first part of their module, and their name.
-# A Keras model may be a PyTorch module as well.
+# The package and the name of the class that a candidate has, so that no framework is imported to ask. A
+# Keras model may be a PyTorch module as well.
 CLASSES = {"Keras model": ("keras", "Model"), "PyTorch module": ("torch", "Module")}
 
 
 def kind(candidate: object) -> str:
-    """What a candidate is: "arrays", "runtime", "Keras model", "PyTorch module", "JAX function" or "function".
+    """What it is: "arrays", "runtime", "Keras model", "PyTorch module", "JAX function" or "function".
 
     A function is JAX's if it is jitted, or if its file imports jax.
 
@@ -48,7 +48,7 @@ def _is_jax(function: Callable[..., Any]) -> bool:
 def recorded(
     candidate: Any,
     inputs: Any,
-    names: Names | None = None,
+    names: Names | Path | None = None,
     model: ModelProto | Path | None = None,
     outputs: Iterable[str] = (),
 ) -> Mapping[str, Array]:
@@ -57,8 +57,8 @@ def recorded(
     Args:
         candidate: see `kind`.
         inputs: arrays by their names in the graph.
-        names: {own name: tensor of the graph}, as the recorder of its kind takes it. Without it, the tensors of a
-            PyTorch module are found through the metadata of `model`, and of others what they return.
+        names: {own name: tensor of the graph}, as the recorder of its kind takes it. Without it, the tensors
+            of a PyTorch module are found through the metadata of `model`, and of others what they return.
         model: the graph as a model or a file.
         outputs: the graph's outputs, in the order in which the candidate returns them.
 
@@ -79,31 +79,35 @@ def recorded(
     results = _results(names, tuple(outputs))
     if what == "PyTorch module":
         by_graph = model if isinstance(model, ModelProto) and names is None else None
-        return record_torch(candidate, inputs, by_graph or (results if names is not None or outputs else None))
+        return record_torch(
+            candidate, inputs, by_graph or (results if names is not None or outputs else None)
+        )
     if what == "Keras model":
         return record_keras(candidate, inputs, results if names is not None or outputs else None)
     found = (record_jax if what == "JAX function" else record_function)(candidate, inputs, names)
     return {_place(name, results): array for name, array in found.items()}
 
 
-def _results(names: Names | None, outputs: tuple[str, ...]) -> dict[str, Any]:
+def _results(names: Names | Path | None, outputs: tuple[str, ...]) -> dict[str, Any]:
     """The names, and those of what the whole candidate returns, unless `names` has them."""
     entries: dict[str, Any] = dict(entries_of(names or {}))
     named = {name for name, _ in entries.values()}
     for place, name in enumerate(outputs):
-        own = own_name("output", 0, place, len(outputs))
+        own = own_name("return", 0, place, len(outputs))
         if name not in named and own not in entries:
             entries[own] = (name, "")
     return entries
 
 
 def _place(name: str, results: Mapping[str, Any]) -> str:
-    is_result = name.partition(":")[0] == "output"
+    is_result = name.partition(":")[0] == "return"
     return results[name][0] if is_result and name in results else name
 
 
-def record_function(function: Callable[..., Any], inputs: Any, names: Names | None = None) -> dict[str, Array]:
-    """The inputs of any function, and what it returns: arrays by name, or "output", or "output:0" and so on.
+def record_function(
+    function: Callable[..., Any], inputs: Any, names: Names | Path | None = None
+) -> dict[str, Array]:
+    """The inputs of any function, and what it returns: arrays by name, or "return", or "return:0" and so on.
 
     Args:
         function: takes arrays and returns a dict of arrays, an array, or a tuple of arrays.
@@ -116,7 +120,7 @@ def record_function(function: Callable[..., Any], inputs: Any, names: Names | No
     returned = function(*given.positional.values(), **given.named)
     if not isinstance(returned, Mapping):
         several = returned if isinstance(returned, tuple | list) else (returned,)
-        returned = {own_name("output", 0, k, len(several)): one for k, one in enumerate(several)}
+        returned = {own_name("return", 0, k, len(several)): one for k, one in enumerate(several)}
     own |= {str(name): np.asarray(one) for name, one in returned.items()}
     for name in wanted:
         if name not in own:

@@ -1,8 +1,8 @@
 """Names that a framework gives to tensors, and how they become the names of a graph.
 
-A tensor that a module or a layer returns has an **own name**: the path of the module, `layer1.0.conv`. From its
-second call on the number of the call follows: `layer1.0.relu@1`. If it returns several tensors, the place
-follows: `lstm:0`, `lstm@1:2`.
+A tensor that a module or a layer returns has an **own name**: the path of the module, `layer1.0.conv`. From
+its second call on the number of the call follows: `layer1.0.relu@1`. If it returns several tensors, the place
+follows: `lstm:0`, `lstm@1:2`. What the whole module or function returns is `return`.
 """
 
 import json
@@ -21,7 +21,7 @@ Names = Mapping[str, str | Sequence[str]]
 
 
 def own_name(path: str, call: int = 0, place: int = 0, places: int = 1) -> str:
-    """The own name of a tensor: the module's path, the number of its call, and the place in what it returns."""
+    """The own name of a tensor: a module's path, the number of its call, and the place in what it returns."""
     return path + (f"@{call}" if call else "") + (f":{place}" if places > 1 else "")
 
 
@@ -81,7 +81,8 @@ def renamed(values: Mapping[str, Array], names: Names | Path | str, keep: Iterab
     """
     entries: dict[str, tuple[str, str]] = {}
     wanted = entries_of(names)
-    kept = {name: (name, "") for name in keep if name in values and name not in wanted}
+    taken = {*wanted, *(name for name, _ in wanted.values())}
+    kept = {name: (name, "") for name in keep if name in values and name not in taken}
     for own, (name, axes) in {**kept, **wanted}.items():
         if own not in values:
             raise UserError(f"{own!r} is to be {name}, but was not recorded{like(own, values)}")

@@ -40,8 +40,8 @@ def bound(
 
     Args:
         function: what is called.
-        inputs: a mapping from arguments, or from names in the graph, to values in the graph's layout; a tuple; or
-            one value. A single input goes to a function's only argument whatever its name.
+        inputs: a mapping from arguments, or from names in the graph, to values in the graph's layout; a
+            tuple; or one value. A single input goes to a function's only argument whatever its name.
         names: {argument: its name in the graph, and axes}.
 
     Raises:

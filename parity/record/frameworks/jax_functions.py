@@ -1,6 +1,7 @@
 """JAX functions: what they return, and the tensors that are tagged in them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ import numpy as np
 from parity.arithmetic import Array
 from parity.errors import UserError, importing
 from parity.record.frameworks.arguments import bound
-from parity.record.own_names import Names, entries_of, like, own_name, renamed, split
+from parity.record.own_names import Names, entries_of, like, own_name, renamed
 
-# Calls that compute what their jaxpr says once, so that a tag inside has one value: the parameter that holds it.
+# Primitives that compute a jaxpr once, so that a tag inside has one value: the parameter that holds it.
 CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -24,18 +25,20 @@ CALLS = {
 }
 
 
-def record_jax(function: Callable[..., Any], inputs: Any, names: Names | None = None) -> dict[str, Array]:
+def record_jax(
+    function: Callable[..., Any], inputs: Any, names: Names | Path | None = None
+) -> dict[str, Array]:
     """The inputs, the outputs, and every tensor tagged by `jax.ad_checkpoint.checkpoint_name(x, "name")`.
 
-    The function is compiled as by `jax.jit`; the tagged tensors are outputs of the same program. A tag that is reached
-    twice gives "name" and "name@1".
+    The function is compiled as by `jax.jit`; the tagged tensors are outputs of the same program. A tag that
+    is reached twice gives "name" and "name@1".
 
     Args:
         function: jitted or not.
         inputs: a mapping from its arguments, or their names in the graph, to arrays; a tuple; or one array.
-        names: {own name: tensor of the graph, or (tensor, "NHWC->NCHW")} of arguments, of tags, and of outputs: the
-            keys of a dict that the function returns, else "output", or "output:0" and so on. What is not named
-            keeps its own name.
+        names: {own name: tensor of the graph, or (tensor, "NHWC->NCHW")} of arguments, of tags, and of
+            outputs: the keys of a dict that the function returns, else "return", or "return:0" and so on.
+            What is not named keeps its own name.
 
     Raises:
         MissingFramework: JAX is not installed.
@@ -94,7 +97,7 @@ def _outputs(shapes: Any) -> list[str]:
             (key, len(jax.tree.leaves(shapes[key]))) for key in sorted(shapes)
         ]  # the order of JAX's leaves
     else:
-        parts = [("output", len(jax.tree.leaves(shapes)))]
+        parts = [("return", len(jax.tree.leaves(shapes)))]
     return [own_name(name, 0, k, count) for name, count in parts for k in range(count)]
 
 
@@ -118,9 +121,8 @@ def _evaluated(
             )
         else:
             if within := [tag for one in _jaxprs(equation.params) for tag in _tags(one)]:
-                raise UserError(
-                    f"the tag {within[0]!r} lies within {name}, where it has no single value: tag what {name} returns"
-                )
+                where = f"within {name}, where it has no single value"
+                raise UserError(f"the tag {within[0]!r} lies {where}: tag what {name} returns")
             results = equation.primitive.bind(*arguments, **equation.params)
             results = results if equation.primitive.multiple_results else [results]
         if name == "name":

@@ -1,7 +1,7 @@
 """The order of axes of every tensor of a Keras model, as its layers declare it.
 
-A layer with a `data_format` declares it for what it reads and returns. Layers that keep the axes in their order, such
-as Add and BatchNormalization, hand it on, in both directions. It is never concluded from a shape.
+A layer with a `data_format` declares it for what it reads and returns. Layers that keep the axes in their
+order, such as Add and BatchNormalization, hand it on, in both directions. It is never concluded from a shape.
 """
 
 from typing import Any
@@ -72,7 +72,7 @@ class Layouts:
         self._read(model)
 
     def axes(self, tensor: Any) -> str | None:
-        """How to transpose a tensor: "NHWC->NCHW"; "" if its channels come first; None if nothing declares it.
+        """How to transpose a tensor: "NHWC->NCHW"; "" if channels come first; None if nothing declares it.
 
         Raises:
             UserError: layers declare both.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
 Entries = Mapping[str, tuple[str, str]]
 
 
-def record_keras(model: "keras.Model", inputs: Any, names: Names | None = None) -> dict[str, Array]:
+def record_keras(model: "keras.Model", inputs: Any, names: Names | Path | None = None) -> dict[str, Array]:
     """The inputs, and what layers return, under the names of tensors in the graph and in its order of axes.
 
-    The model is called once, eagerly, in inference mode. Layers of nested models are named "inner/conv"; the second
-    call of a shared layer is "relu@1", the first of several tensors "lstm:0".
+    The model is called once, eagerly, in inference mode. Layers of nested models are named "inner/conv"; the
+    second call of a shared layer is "relu@1", the first of several tensors "lstm:0".
 
-    A tensor whose channels come last by its layer's data_format is transposed. Layers that keep the axes in their
-    order hand the data_format on to layers without one. It is never concluded from a shape: where nothing declares
-    the axes, behind Permute for example, `names` has to.
+    A tensor whose channels come last by its layer's data_format is transposed. Layers that keep the axes in
+    their order hand the data_format on to layers without one. It is never concluded from a shape: where
+    nothing declares the axes, behind Permute for example, `names` has to.
 
     Args:
         model: a functional or a sequential model.
         inputs: a mapping from names in the graph to arrays in the graph's layout; a tuple; or one array.
-        names: {layer: tensor of the graph}, or {layer: (tensor, "NHWC->NCHW")}; of inputs too, by the names of the
-            model's input layers. Without it every layer is recorded under its own name, and as it is.
+        names: {layer: tensor of the graph}, or {layer: (tensor, "NHWC->NCHW")}; of inputs too, by the names
+            of the model's input layers. Without it every layer is recorded under its own name, and as it is.
 
     Raises:
         MissingFramework: Keras is not installed.
@@ -58,8 +59,8 @@ def record_keras(model: "keras.Model", inputs: Any, names: Names | None = None) 
     watched = set(layers) if wanted is None else {split(own)[0] for own in wanted}
     with _watching({path: layers[path] for path in watched if path in layers}) as seen:
         returned = model(keras.tree.pack_sequence_as(whole.input, given))
-    if "output" not in layers:
-        seen["output"] = [_as_array(one) for one in keras.tree.flatten(returned)]
+    if "return" not in layers:
+        seen["return"] = [_as_array(one) for one in keras.tree.flatten(returned)]
     own = {
         own_name(*split(call), k, len(several)): one
         for call, several in seen.items()
@@ -87,12 +88,12 @@ def _layers(model: Any, within: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_known(wanted: Entries, layers: Mapping[str, Any]) -> None:
     for own in wanted:
-        if split(own)[0] not in {*layers, "output"}:
+        if split(own)[0] not in {*layers, "return"}:
             raise UserError(f"the model has no layer {own!r}{like(own, layers)}")
 
 
 def _feeds(model: Any, inputs: Any, wanted: Entries, layouts: Layouts) -> list[tuple[str, str, Array]]:
-    """For each input of the model, its name in the graph, how the model's axes become the graph's, and the array."""
+    """Each input's name in the graph, how the model's axes become the graph's, and the array."""
     own = [one.name for one in model.inputs]
     if not isinstance(inputs, Mapping):
         values = inputs if isinstance(inputs, tuple | list) else (inputs,)
@@ -143,7 +144,9 @@ def _declared(made: list[tuple[Any, Any]], own: str, layouts: Layouts) -> str:
             raise UserError(f"nothing declares the axes of {what}: name them, {named}")
         found.add(axes or "")
     if len(found) > 1:
-        raise UserError(f"{own!r} has its channels first in one call and last in another: name the axes of each")
+        raise UserError(
+            f"{own!r} has its channels first in one call and last in another: name the axes of each"
+        )
     return found.pop() if found else ""
 
 

@@ -92,9 +92,10 @@ def _check_compiled(module: "torch.nn.Module", called: set[str], watched: set[st
         if wrapped or getattr(one, "_compiled_call_impl", None) is not None:
             inside = {name for name in watched if not plain(path) or f"{name}.".startswith(f"{plain(path)}.")}
             if inside and not inside & called:
+                which = plain(path) or type(inner_module(one)).__name__
                 raise UserError(
-                    f"the compiled module {plain(path) or type(inner_module(one)).__name__!r} calls no hooks, because "
-                    "it was compiled before: call torch.compiler.reset() first, or record it before it is first run"
+                    f"the compiled module {which!r} calls no hooks, because it was compiled before: call "
+                    "torch.compiler.reset() first, or record it before it is first run"
                 )
 
 

@@ -3,8 +3,10 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto
@@ -23,7 +25,7 @@ from parity.record.frameworks.torch_hooks import (
     watching,
 )
 from parity.record.frameworks.torch_names import CALLS, Returned, plain, same_calls, traced
-from parity.record.own_names import Names, entries_of, own_name, renamed, split
+from parity.record.own_names import Names, entries_of, like, own_name, renamed, split
 from parity.record.sessions import refusing
 
 if TYPE_CHECKING:
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
 
 
 def export_torch(module: "torch.nn.Module", inputs: Any) -> ModelProto:
-    """The graph of a module, by PyTorch's exporter: in eval mode, nothing folded, with the weights as they are.
+    """The graph of a module, by PyTorch's exporter: in eval mode, nothing folded, the weights as they are.
 
-    BatchNorm stays apart from the convolution before it: folded weights are rounded, which is another function. A
-    module behind torch.compile is exported without it, and autocast has no effect.
+    BatchNorm stays apart from the convolution before it: folded weights are rounded, which is another
+    function. A module behind torch.compile is exported without it, and autocast has no effect.
 
     Args:
         module: left as it is, in training mode too.
@@ -49,7 +51,7 @@ def export_torch(module: "torch.nn.Module", inputs: Any) -> ModelProto:
         import torch
     inner = inner_module(module)
     given = on_device(inner, bound(inner.forward, inputs, {}))
-    with _as_exported(inner), refusing("PyTorch cannot export the module"):
+    with refusing("PyTorch cannot export the module"), _reason(), _as_exported(inner):
         program = torch.onnx.export(
             inner,
             tuple(given.positional.values()),
@@ -59,6 +61,7 @@ def export_torch(module: "torch.nn.Module", inputs: Any) -> ModelProto:
             verbose=False,
         )
     assert program is not None
+    assert program.exported_program is not None
     calls = {node.name: _calls(node.meta) for node in program.exported_program.graph.nodes}
     model = program.model_proto
     for node in model.graph.node:
@@ -69,9 +72,20 @@ def export_torch(module: "torch.nn.Module", inputs: Any) -> ModelProto:
     return model
 
 
+@contextmanager
+def _reason() -> Iterator[None]:
+    """Raise the error from which an error of the exporter comes, which only says how to report it."""
+    try:
+        yield
+    except Exception as error:
+        while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        raise error from None
+
+
 def _calls(meta: dict[str, Any]) -> list[str]:
     """The calls of modules in which a node was traced; the exporter writes the second as "L__self__act@1"."""
-    found = {}
+    found: dict[str, None] = {}
     for key, (path, _) in meta.get("nn_module_stack", {}).items():
         number = key.rpartition("@")[2] if "@" in key else "0"
         if name := plain(path):
@@ -85,39 +99,41 @@ def _as_exported(module: "torch.nn.Module") -> Iterator[None]:
     import torch
 
     modes = [(one, one.training) for one in module.modules()]
-    log = logging.getLogger("torch.onnx")
-    level = log.level
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [log.level for log in logs]
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         stack.enter_context(torch.no_grad())
         for kind in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(kind, enabled=False))
-        log.setLevel(logging.ERROR)
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
         module.eval()
         try:
             yield
         finally:
-            log.setLevel(level)
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
             for one, training in modes:
                 one.training = training
 
 
 def record_torch(
-    module: "torch.nn.Module", inputs: Any, names: Names | ModelProto | None = None
+    module: "torch.nn.Module", inputs: Any, names: Names | Path | ModelProto | None = None
 ) -> dict[str, Array]:
     """The inputs, and what modules return, under the names of tensors in the exported graph.
 
-    The module is run once and as it is: in its mode, on its device, under the autocast in effect, compiled or not.
-    float16 and bfloat16 are kept. Tensors are copied when they are returned, so that an operation in place does
-    not change them. The buffers of a module in training mode are put back.
+    The module is run once and as it is: in its mode, on its device, under the autocast in effect, compiled
+    or not. float16 and bfloat16 are kept. Tensors are copied when they are returned, so that an operation in
+    place does not change them. The buffers of a module in training mode are put back.
 
     Args:
         module: what to run.
-        inputs: a mapping from the arguments of `forward`, or their names in the graph, to arrays or tensors; a
-            tuple; or one array.
-        names: {own name: tensor of the graph}: of modules, "layer1.0.relu@1" for the second call, "lstm:0" for the
-            first of several tensors; of arguments; "output" for what the whole module returns. Or a graph that
-            PyTorch's exporter made of this module. Without it the module is exported.
+        inputs: a mapping from the arguments of `forward`, or their names in the graph, to arrays or tensors;
+            a tuple; or one array.
+        names: {own name: tensor of the graph}: of modules, "layer1.0.relu@1" for the second call, "lstm:0"
+            for the first of several tensors; of arguments; "return" for what the whole module returns. Or a
+            graph that PyTorch's exporter made of this module. Without it the module is exported.
 
     Raises:
         MissingFramework: PyTorch is not installed.
@@ -125,34 +141,35 @@ def record_torch(
     """
     with importing("PyTorch", "torch"):
         import torch
-    graph = (
-        export_torch(module, inputs) if names is None else names if isinstance(names, ModelProto) else None
-    )
-    wanted = {} if graph is not None else entries_of(names)  # type: ignore[arg-type]
+    if names is None:
+        names = export_torch(module, inputs)
+    wanted = {} if isinstance(names, ModelProto) else entries_of(names)
     paths = modules(module)
+    _check_known(module, wanted, paths)
     arguments = {own: entry for own, entry in wanted.items() if split(own)[0] not in paths}
     given = on_device(module, bound(inner_module(module).forward, inputs, arguments))
-    watched = paths if graph is not None else {split(own)[0] for own in wanted}
+    watched = paths if isinstance(names, ModelProto) else {split(own)[0] for own in wanted}
     with torch.no_grad(), _buffers_kept(module), watching(module, watched) as seen:
         returned = module(*given.positional.values(), **given.named)
-    fed = {
-        own_name(name, 0, k, len(several)): one
-        for name, value in given.all.items()
-        for several in [leaves(value)]
-        for k, one in enumerate(several)
-    }
+    fed = {name: leaves(value) for name, value in given.all.items()}
     outputs = [one.detach() for one in leaves(returned)]
-    if graph is not None:
-        return _by_graph(graph, list(fed.values()), seen, outputs, aliases(module))
-    if "output" not in paths:
-        seen["output"] = outputs
-    own = {
-        own_name(*split(call)[:2], k, len(several)): as_array(one)
-        for call, several in seen.items()
-        for k, one in enumerate(several)
-    }
-    own |= {name: as_array(one) for name, one in fed.items() if name not in own}
-    return dict(renamed(own, {**{name: given.entries.get(name, (name, "")) for name in fed}, **wanted}))
+    if isinstance(names, ModelProto):
+        flat = [one for several in fed.values() for one in several]
+        return _by_graph(names, flat, seen, outputs, aliases(module))
+    arrays: dict[str, Array] = {}
+    for call, several in {**fed, **seen, "return": outputs}.items():
+        path, number = split(call)
+        for place, one in enumerate(several):
+            arrays[own_name(path, number, place, len(several))] = as_array(one)
+    entries = {name: entry for name, entry in given.entries.items() if name in arrays}
+    return dict(renamed(arrays, {**entries, **wanted}))
+
+
+def _check_known(module: "torch.nn.Module", wanted: Iterable[str], paths: Iterable[str]) -> None:
+    takes = {*signature(inner_module(module).forward).parameters, "return"}
+    for own in wanted:
+        if split(own)[0] not in {*paths, *takes}:
+            raise UserError(f"there is no module {own!r}{like(own, {*paths, *takes})}")
 
 
 def _by_graph(
@@ -164,7 +181,8 @@ def _by_graph(
 ) -> dict[str, Array]:
     """What was recorded, under the names that the exporter's metadata tells.
 
-    A tensor that leaves a call is taken for the tensor of its shape that the call returned, if there is only one.
+    A tensor that leaves a call is taken for the tensor of its shape that the call returned, if there is only
+    one.
     """
     stored = {one.name for one in model.graph.initializer}
     entries = [one.name for one in model.graph.input if one.name not in stored]

@@ -1,7 +1,7 @@
 """Which tensor of an exported graph is what a PyTorch module returns, from the exporter's own metadata.
 
-The exporter writes at each node in which modules it was traced. A tensor that is made inside of a module and used
-outside of it is one that the module returns.
+The exporter writes at each node in which modules it was traced. A tensor that is made inside of a module and
+used outside of it is one that the module returns.
 """
 
 import ast
@@ -38,8 +38,8 @@ class Traced:
 
     Attributes:
         returned: {own name of a call, "layer1.0.relu@1": the tensors that leave it}.
-        calls: the own names of all calls, in order of execution. Two calls of which one follows the other directly
-            are one, unless `exact`.
+        calls: the own names of all calls, in order of execution. Two calls of which one follows the other
+            directly are one, unless `exact`.
         exact: whether the numbers of the calls were written by the exporter.
     """
 
@@ -88,7 +88,7 @@ def same_calls(told: Traced, seen: Iterable[str], aliases: Mapping[str, str]) ->
         theirs.setdefault(aliases.get(path, path), []).append(call)
     for call in seen:
         ours.setdefault(split(call)[0], []).append(call)
-    found = {}
+    found: dict[str, str] = {}
     for path, calls in ours.items():
         if told.exact and path not in aliases.values():
             found |= {call: call for call in calls}
@@ -103,7 +103,7 @@ def plain(path: str) -> str:
 
 
 def scopes(node: NodeProto) -> list[str]:
-    """The paths of the modules in which a node was traced, from the outermost inwards; without the whole module."""
+    """The paths of the modules in which a node was traced, outermost first, without the whole module."""
     text = next((one.value for one in node.metadata_props if one.key == SCOPES), "[]")
     try:
         found = ast.literal_eval(text)
@@ -121,7 +121,7 @@ def _written(nodes: Sequence[NodeProto]) -> Iterator[frozenset[str]]:
 
 
 def _counted(nodes: Sequence[NodeProto]) -> Iterator[frozenset[str]]:
-    """The calls in which each node was traced: a module that comes back after another node is called again."""
+    """The calls in which each node was traced: a module that comes back later is called again."""
     calls: Counter[str] = Counter()
     before: dict[str, str] = {}
     for node in nodes:

@@ -27,8 +27,8 @@ class Case:
         needs: modules of the frameworks that compute the port.
         verdict: what `parity` has to say of all tensors.
         tensor: the first wrong one; None if all are right.
-        cause: words of the cause's name, "|" between alternatives; where no cause is named, of the note on the
-            tensor. "" where there is nothing to name.
+        cause: words of the cause's name, "|" between alternatives; where no cause is named, of the note on
+            the tensor. "" where there is nothing to name.
         tolerance: the absolute and the relative tolerance that two right implementations break.
         mended: why today's software does not show what was reported; "" if it does.
         build: makes the reference and the port's tensors.

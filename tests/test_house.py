@@ -34,8 +34,11 @@ FLOORS = {
 WITH_EXPORT = {"commands"}  # the only part that imports `export`
 PARALLEL = ("model", "weights", "train", "port")  # the same files in every port
 FOR_PORTS = ("lenet.network", "parity.errors")  # all of this that a port's model, weights and train see
-ONNX = ("parity/onnx", "parity/record")  # who may need onnx to be imported at all
-RUNTIMES = ("parity/record",)  # whose functions import runtimes and frameworks, where somebody asks for one
+ONNX = ("parity/onnx", "parity/record", "parity/record/frameworks")  # who may need onnx to be imported at all
+RUNTIMES = (
+    "parity/record",
+    "parity/record/frameworks",
+)  # whose functions import runtimes and frameworks, where somebody asks for one
 FRAMEWORK = {
     "torch",
     "tensorflow",
@@ -63,6 +66,7 @@ SAME_NAME = {
     "optimizer": FAMILY,
     "precision": FAMILY,
     "forward": "the forward pass in float64, and the gallery's family of mistakes in it",
+    "testing": "the assertion that a package has for anybody's test suite",
     "layers": "the layers of a port that writes them out: NumPy's and Theano's, side by side",
 }
 # One file per subcommand or family, looked up by its name.

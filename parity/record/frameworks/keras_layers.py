@@ -9,6 +9,7 @@ import numpy as np
 
 from parity.arithmetic import Array
 from parity.errors import UserError, importing
+from parity.graph import fits_shape
 from parity.record.frameworks.keras_axes import Layouts, functional
 from parity.record.own_names import Names, backward, entries_of, like, own_name, renamed, split, turned
 
@@ -111,7 +112,14 @@ def _feeds(model: Any, inputs: Any, wanted: Entries, layouts: Layouts) -> list[t
                 f"the model needs the input {tensor.name!r}, but given are: {listed}; "
                 f"say which it is, names={{{tensor.name!r}: name in the graph}}"
             )
-        found.append((name, axes or layouts.axes(tensor) or "", np.asarray(inputs[name])))
+        array, axes = np.asarray(inputs[name]), axes or layouts.axes(tensor) or ""
+        shape = turned(array, backward(axes) if axes else "", name).shape
+        if not fits_shape(shape, tuple(tensor.shape)):
+            raise UserError(
+                f"{name} has shape {list(array.shape)}, but the input {tensor.name!r} of the model is "
+                f"{list(tensor.shape)}, which the layers declare as {axes or 'the same axes'}"
+            )
+        found.append((name, axes, array))
     if extra := sorted({*inputs} - {name for name, _, _ in found}):
         raise UserError(f"the model has no input {extra[0]!r}; its inputs: {', '.join(own)}")
     return found

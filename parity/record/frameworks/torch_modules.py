@@ -25,7 +25,7 @@ from parity.record.frameworks.torch_hooks import (
     watching,
 )
 from parity.record.frameworks.torch_names import CALLS, Returned, plain, same_calls, traced
-from parity.record.own_names import Names, entries_of, like, own_name, renamed, split
+from parity.record.own_names import Names, entries_of, like, own_name, renamed, split, turned
 from parity.record.sessions import refusing
 
 if TYPE_CHECKING:
@@ -95,25 +95,35 @@ def _calls(meta: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def _as_exported(module: "torch.nn.Module") -> Iterator[None]:
-    """Eval mode and no autocast, without the exporter's log; the mode of each module is put back."""
+    """Eval mode, no autocast, no compiled parts, and no log of the exporter's. Everything is put back.
+
+    The exporter writes wrong paths for what lies in a compiled part.
+    """
     import torch
 
-    modes = [(one, one.training) for one in module.modules()]
     logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
     levels = [log.level for log in logs]
+    every = list(module.modules())
+    modes = [(one, one.training) for one in every]
+    parts = [(one, name, part) for one in every for name, part in one.named_children()]
+    wrapped = [(one, name, part) for one, name, part in parts if inner_module(part) is not part]
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         stack.enter_context(torch.no_grad())
         for kind in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(kind, enabled=False))
-        for log in logs:
-            log.setLevel(logging.CRITICAL)
-        module.eval()
         try:
+            for log in logs:
+                log.setLevel(logging.CRITICAL)
+            for one, name, part in wrapped:
+                setattr(one, name, inner_module(part))
+            module.eval()
             yield
         finally:
             for log, level in zip(logs, levels, strict=True):
                 log.setLevel(level)
+            for one, name, part in wrapped:
+                setattr(one, name, part)
             for one, training in modes:
                 one.training = training
 
@@ -156,13 +166,25 @@ def record_torch(
     if isinstance(names, ModelProto):
         flat = [one for several in fed.values() for one in several]
         return _by_graph(names, flat, seen, outputs, aliases(module))
+    found = dict(_inputs(fed, given.entries))
+    if "return" not in paths:
+        seen["return"] = outputs
     arrays: dict[str, Array] = {}
-    for call, several in {**fed, **seen, "return": outputs}.items():
-        path, number = split(call)
+    for call, several in seen.items():
         for place, one in enumerate(several):
-            arrays[own_name(path, number, place, len(several))] = as_array(one)
-    entries = {name: entry for name, entry in given.entries.items() if name in arrays}
-    return dict(renamed(arrays, {**entries, **wanted}))
+            arrays[own_name(*split(call), place, len(several))] = as_array(one)
+    asked = {own: entry for own, entry in wanted.items() if own not in given.entries or own in paths}
+    return {**found, **renamed(arrays, asked)}
+
+
+def _inputs(
+    fed: "Mapping[str, list[torch.Tensor]]", entries: Mapping[str, tuple[str, str]]
+) -> Iterator[tuple[str, Array]]:
+    """The inputs under the names and in the layout of the graph."""
+    for argument, several in fed.items():
+        name, axes = entries[argument]
+        for place, one in enumerate(several):
+            yield own_name(name, 0, place, len(several)), turned(as_array(one), axes, argument)
 
 
 def _check_known(module: "torch.nn.Module", wanted: Iterable[str], paths: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ class Classifier(nn.Module):
 # {mistake in the Keras model: (the first wrong layer, words of the cause)}
 MISTAKES = {
     "order of the gates": ("lstm", "order of the gates"),
-    "forget bias doubled": ("lstm", "forget"),
+    "1 added to the forget bias": ("lstm", "forget"),
     "second bias missing": ("lstm", "bias of the recurrence missing"),
 }
 
@@ -51,8 +51,8 @@ def spoiled(weights: Weights, mistake: str) -> Weights:
         gates = np.split(array, 4)
         if mistake == "order of the gates":  # as in ONNX: i, o, f, g
             return np.concatenate([gates[k] for k in (0, 3, 1, 2)])
-        if mistake == "forget bias doubled" and "bias" in name:
-            return np.concatenate([gates[0], 2 * gates[1], *gates[2:]])
+        if mistake == "1 added to the forget bias" and "bias_ih" in name:  # TensorFlow 1 adds it when it runs
+            return np.concatenate([gates[0], gates[1] + 1, *gates[2:]])
         if mistake == "second bias missing" and "bias_hh" in name:
             return np.zeros_like(array)
         return array

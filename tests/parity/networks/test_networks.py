@@ -17,7 +17,7 @@ MISTAKES = {
     "mobilenet": ["epsilon", "relu", "padding"],
     "unet": ["cropping", "align corners", "order of the skip"],
     "transformer": ["gelu", "epsilon", "mask", "scale"],
-    "lstm": ["order of the gates", "forget bias doubled", "second bias missing"],
+    "lstm": ["order of the gates", "1 added to the forget bias", "second bias missing"],
 }
 PLANTED = [(name, mistake) for name, mistakes in MISTAKES.items() for mistake in mistakes]
 

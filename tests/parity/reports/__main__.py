@@ -8,12 +8,11 @@ HEAD = """# Rounding or a bug? 25 reports
 People asked "rounding or a bug?" in these public threads. Each is rebuilt small: a reference, an ONNX
 graph, and a port, whose tensors the real framework computes. The code is in
 [tests/parity/reports/](../tests/parity/reports), and `python -m tests.parity.reports` prints this page.
-Sizes are those of the report where it says them. Where TensorRT, Core ML or a GPU is not at hand, the row
+Sizes are those of the report, or smaller. Where TensorRT, Core ML or a GPU is not at hand, the row
 says what computes the port instead.
 
 `rounding` means that every value is within the worst case and as accurate as the plain loop
-([parity.md](parity.md)). In these rows two right implementations differ by more than the tolerance that
-was asked for.
+([parity.md](parity.md)). In these rows two right implementations break the tolerance that stands there.
 """
 
 
@@ -31,8 +30,17 @@ def said(one: Case) -> str:
     report = one.judged()
     first = report.first
     if first is None:
-        return f"`{report.verdict}`" + (f"; not reproduced: {one.mended}" if one.mended else "")
+        return f"`{report.verdict}`{_tolerance(one)}" + (
+            f"; not reproduced: {one.mended}" if one.mended else ""
+        )
     return f"`{first.verdict}` at `{first.tensor}` ({first.op}): {_why(first)}"
+
+
+def _tolerance(one: Case) -> str:
+    if one.tolerance is None:
+        return ""
+    absolute, relative = one.tolerance
+    return f" (tolerance: {absolute:g} absolute and {relative:g} relative)"
 
 
 def _why(first: TensorReport) -> str:

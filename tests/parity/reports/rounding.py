@@ -162,15 +162,15 @@ def converted() -> Rebuilt:
     "GroupNormalization of 64×64×512 in 32 groups fails a relative tolerance of 1e-2.",
     needs=("keras",),
     verdict="rounding",
-    tolerance=(0.0, 1e-4),
+    tolerance=(0.0, 1e-2),
 )
 def group_norm() -> Rebuilt:
-    """64 of the 512 channels in 4 groups, ε 1e-6; the port is Keras."""
+    """The report's own example, random numbers and ε 1e-6; the port is Keras."""
     import keras
 
-    x = normal(1, 64, 64, 64)
-    layer = keras.layers.GroupNormalization(groups=4, epsilon=1e-6)
-    y = channels_first(layer(channels_last(x)))
-    node = helper.make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=4, epsilon=1e-6)
-    weights = {"s": np.ones(64, np.float32), "b": np.zeros(64, np.float32)}
-    return model([node], {"x": [1, 64, 64, 64]}, ["y"], weights, opset=21), {"x": x, "y": y}
+    x = np.random.default_rng(0).standard_normal((1, 64, 64, 512), dtype=np.float32)
+    y = keras.layers.GroupNormalization(groups=32, epsilon=1e-6)(x)
+    node = helper.make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=32, epsilon=1e-6)
+    weights = {"s": np.ones(512, np.float32), "b": np.zeros(512, np.float32)}
+    proto = model([node], {"x": [1, 512, 64, 64]}, ["y"], weights, opset=21)
+    return proto, {"x": channels_first(x), "y": channels_first(y)}

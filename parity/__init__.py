@@ -6,18 +6,33 @@ if TYPE_CHECKING:
     from parity.errors import UserError
     from parity.graph import Graph
     from parity.judging.causes import judge
+    from parity.judging.probes import ProbeReport, probe, probe_operator
     from parity.judging.verdict import Cause, Report, TensorReport
     from parity.onnx import read_onnx
 
-__all__ = ["Cause", "Graph", "Report", "TensorReport", "UserError", "judge", "read_onnx"]
+__all__ = [
+    "Cause",
+    "Graph",
+    "ProbeReport",
+    "Report",
+    "TensorReport",
+    "UserError",
+    "judge",
+    "probe",
+    "probe_operator",
+    "read_onnx",
+]
 
 _PLACES = {
     "Cause": "parity.judging.verdict",
     "Graph": "parity.graph",
+    "ProbeReport": "parity.judging.probes",
     "Report": "parity.judging.verdict",
     "TensorReport": "parity.judging.verdict",
     "UserError": "parity.errors",
     "judge": "parity.judging.causes",
+    "probe": "parity.judging.probes",
+    "probe_operator": "parity.judging.probes",
     "read_onnx": "parity.onnx",
 }
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 DISTRIBUTION = "lenet-migrations"
 # {extra of the distribution: the modules that it installs}. All other modules are always installed.
 EXTRAS = {
-    "lenet": ("jinja2", "pygments", "pooch", "requests", "tqdm", "PIL", "matplotlib"),
+    "page": ("jinja2",),
+    "lenet": ("pygments", "pooch", "requests", "tqdm", "PIL", "matplotlib"),
     "torch": ("torch",),
     "tensorflow": ("tensorflow", "keras"),
     "jax": ("jax",),

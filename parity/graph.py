@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from parity.arithmetic import Array, Number
 from parity.operators import Operator
@@ -44,6 +45,7 @@ class Node:
         inputs: names; "" for an optional input that is not given.
         outputs: names; "" for an output that is not used.
         problem: the reason why it cannot be judged; "" if it can.
+        source: what the file says of it (an onnx.NodeProto); None if it was not read from a file.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     problem: str = ""
+    source: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Graph:
         constants: weights and other fixed tensors; may be mapped from a file at each access.
         declared: {other tensor: its declaration}.
         name: the name of the file, for messages.
+        opsets: {domain: version} of the operators, in a file.
     """
 
     nodes: tuple[Node, ...]
@@ -73,6 +77,7 @@ class Graph:
     constants: Mapping[str, Array] = field(default_factory=dict)
     declared: Mapping[str, Declared] = field(default_factory=dict)
     name: str = "graph"
+    opsets: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def tensors(self) -> list[str]:

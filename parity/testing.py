@@ -12,10 +12,9 @@ A failing test shows the verdict: the first wrong tensor, its worst value, and t
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import ModelProto
 
 from parity.command.report import explained, headline
 from parity.errors import UserError
@@ -27,6 +26,9 @@ from parity.record.candidates import kind, recorded
 from parity.record.own_names import Names
 from parity.record.random_inputs import check_inputs
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 PORT = "The candidate does not compute the reference."
 EXPORT = (
     "The reference module itself does not compute the graph that PyTorch's exporter made of it, so the "
@@ -36,7 +38,7 @@ EXPORT = (
 
 
 def assert_same(
-    reference: str | Path | ModelProto | Graph | Any,
+    reference: "str | Path | ModelProto | Graph | Any",
     candidate: Any,
     inputs: Any,
     *,
@@ -65,6 +67,8 @@ def assert_same(
         UserError: the candidate cannot be run, or names or inputs do not fit.
     """
     __tracebackhide__ = True  # pytest shows the test, not this function
+    from onnx import ModelProto
+
     if isinstance(reference, Graph | ModelProto | str | Path):
         model = load(Path(reference)) if isinstance(reference, str | Path) else reference
         graph = read_onnx(reference) if not isinstance(reference, Graph) else reference
@@ -86,7 +90,7 @@ def _same(report: Report, otherwise: str) -> Report:
     raise AssertionError("\n".join([otherwise, headline(report), *explained(report)]))
 
 
-def _exported(module: Any, inputs: Any, sample: int | None) -> tuple[ModelProto, Graph, dict[str, Any]]:
+def _exported(module: Any, inputs: Any, sample: int | None) -> "tuple[ModelProto, Graph, dict[str, Any]]":
     """The graph of a PyTorch module, which computes it, and the inputs by their names in the graph."""
     __tracebackhide__ = True
     if kind(module) != "PyTorch module":

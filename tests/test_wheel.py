@@ -210,6 +210,7 @@ def test_a_file_of_the_users_own_is_told_too(clean: Path, tmp_path: Path) -> Non
         ("lenet workshop 1", 1, "the workshop is not part of the installed package"),
         ("python -m lenet_caffe write files", 1, f"port 'caffe' needs cv2: {CV2}"),
         ("parity judge conv.onnx --runtime opencv", 2, f"opencv is not installed: {CV2}"),
+        ("parity judge conv.onnx --html page.html", 2, f"jinja2 is not installed: {JINJA}"),
         ("parity judge conv.onnx --runtime openvino", 2, f"openvino is not installed: {OPENVINO}"),
     ],
 )

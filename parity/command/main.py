@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.probe import probing
 from parity.command.recording import record
 from parity.command.sources import (
     FILE,
@@ -66,6 +67,9 @@ def cli() -> None:
 @click.option(
     "--json", "json_file", type=FILE, metavar="FILE", help="Write the result as JSON; - is standard output."
 )
+@click.option(
+    "--html", "html_file", type=FILE, metavar="FILE", help="Write the result as a page with the graph."
+)
 @click.pass_context
 def judge(
     ctx: click.Context,
@@ -79,6 +83,7 @@ def judge(
     seed: int | None,
     every: bool,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> None:
     """Judge every tensor that an implementation of MODEL.onnx computes.
 
@@ -99,11 +104,11 @@ def judge(
     to_stdout = json_file == Path("-")
     import json
 
-    from parity.files import check_writable, write_atomically
+    from parity.files import write_atomically
 
-    check_writable(None if to_stdout else json_file)
-    if is_one_of(json_file, (model, inputs_file, values_file, map_file)):
-        raise click.UsageError(f"--json {shown(str(json_file))} would overwrite what is judged.")
+    _check_results(json_file, html_file, (model, inputs_file, values_file, map_file))
+    if html_file is not None:
+        from parity.command.page import page  # a missing Jinja is reported before anything is judged
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
         files = read_files(inputs_file, values_file)
@@ -117,6 +122,8 @@ def judge(
             values, what = run_runtime(model, graph, inputs, runtime), f"{runtime} {what}"
         bar.update(task, description="judging", total=sum(name in values for name in graph.tensors))
         report = _judge(graph, values, sample, lambda tensor: bar.advance(task))
+    if html_file is not None:
+        write_atomically(html_file, page(graph, report, what))
     text = json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"
     if to_stdout:
         click.echo(text, nl=False)
@@ -125,6 +132,21 @@ def judge(
         if json_file is not None:
             write_atomically(json_file, text)
     ctx.exit(2 if not report.judged else 0 if report.same else 1)
+
+
+def _check_results(json_file: Path | None, html_file: Path | None, read: tuple[Path | None, ...]) -> None:
+    """Refuse results that cannot be written, or would overwrite what is read, or each other."""
+    from parity.files import check_writable
+
+    results = {"--json": None if json_file == Path("-") else json_file, "--html": html_file}
+    for option, file in results.items():
+        check_writable(file)
+        if is_one_of(file, read):
+            raise click.UsageError(f"{option} {shown(str(file))} would overwrite what is judged.")
+    if html_file == Path("-"):
+        raise click.UsageError("--html needs the name of a file.")
+    if html_file is not None and json_file is not None and html_file.resolve() == json_file.resolve():
+        raise click.UsageError("--json and --html would write into the same file.")
 
 
 def _named(
@@ -155,6 +177,7 @@ def _show(report: "Report", what: str, every: bool) -> None:
 
 
 cli.add_command(record)
+cli.add_command(probing(FILE, RUNTIMES, Size()))
 
 
 def main() -> None:

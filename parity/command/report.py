@@ -93,7 +93,7 @@ def table(report: Report, width: int, every: bool = False) -> Table:
             shortened(shown(one.tensor), name_width),
             shortened(shown(one.op), op_width),
             Text(verdict, style=STYLES[one.verdict]),
-            *_figures(one),
+            *figures(one),
         )
     return made
 
@@ -102,7 +102,8 @@ def _measured(one: TensorReport) -> bool:
     return one.verdict == "rounding" and not one.proven
 
 
-def _figures(one: TensorReport) -> tuple[str, str, str, str]:
+def figures(one: TensorReport) -> tuple[str, str, str, str]:
+    """Error over worst case and over the loop, the share of equal values, and "blind below"."""
     if not one.values or one.verdict == "unjudged":
         return "", "", "", ""
     share = 100 * one.equal / one.values

@@ -7,6 +7,9 @@ from typing import Any
 
 # From the best to the worst; "unjudged" has no place in this order.
 ORDER = ("equal", "rounding", "undecided", "coarse", "different")
+# The histogram of error over worst case has a bin for each power of two up to 2^±LARGEST_POWER.
+LARGEST_POWER = 40
+BINS = ("0", *(f"2^{k}" for k in range(-LARGEST_POWER, LARGEST_POWER + 1)))  # their names in the JSON
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,14 @@ class TensorReport:
         verdict: one of `ORDER`, or "unjudged".
         ratio: largest error over worst case; 0 without an error, infinite for an error where none is allowed.
         loop_ratio: RMS error over that of the plain loop; NaN if there is no such loop.
+        loop_limit: the largest such ratio of a right implementation; NaN if there is no such loop.
         values, equal: the number of judged values, and of those equal to the correctly rounded reference.
         max_abs_error: largest |candidate − reference|.
         worst: the worst value; None if nothing was compared.
+        histogram: the number of values by error over worst case. First those without an error, then those in
+            (2^(k-1), 2^k] for k from -LARGEST_POWER to LARGEST_POWER, the last with all above; () if nothing
+            was compared. An error below the first bin counts as none. Of a large tensor without a value
+            outside the worst case, some thousand values are counted, evenly spaced.
         blind_below: the smallest relative change of the weights that this tensor would have shown.
         proven: whether the worst case is smaller than the values; otherwise it proves nothing.
         note: a line with the reason for "unjudged", the form that fits, or an overflow.
@@ -65,10 +73,12 @@ class TensorReport:
     verdict: str = "unjudged"
     ratio: float = 0.0
     loop_ratio: float = float("nan")
+    loop_limit: float = float("nan")
     values: int = 0
     equal: int = 0
     max_abs_error: float = 0.0
     worst: Worst | None = None
+    histogram: tuple[int, ...] = ()
     blind_below: float = float("nan")
     proven: bool = True
     note: str = ""
@@ -93,10 +103,12 @@ class TensorReport:
             "verdict": self.verdict,
             "ratio": finite(self.ratio),
             "loop_ratio": finite(self.loop_ratio),
+            "loop_limit": finite(self.loop_limit),
             "values": self.values,
             "equal": self.equal,
             "max_abs_error": finite(self.max_abs_error),
             "worst": worst,
+            "histogram": {name: n for name, n in zip(BINS, self.histogram, strict=False) if n},
             "blind_below": finite(self.blind_below),
             "proven": self.proven,
             "note": self.note,

@@ -17,7 +17,7 @@ from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FLOAT64, Format, equal_bits, format_of
 from parity.judging.beyond_the_bound import distance, excused, over
 from parity.judging.question import Question, all_points
-from parity.judging.verdict import ORDER, TensorReport, Worst
+from parity.judging.verdict import BINS, LARGEST_POWER, ORDER, TensorReport, Worst
 from parity.operators.operator import Points, random_points
 
 LOOPED = 4096  # values of a tensor on which the plain loop is run
@@ -48,9 +48,13 @@ def judge_tensor(
         if best is None or ORDER.index(report.verdict) < ORDER.index(best.verdict):
             form = "" if best is None else operator.form_name  # nothing is said of the first
             best = replace(report, note="; ".join(one for one in (report.note, form) if one))
+            fits = operator
         if best.verdict in ("equal", "rounding"):
             break
     assert best is not None
+    if best.ratio > 1 and 0 < sum(best.histogram) < best.values:  # the few wrong values shall show
+        counted = _by_form(blank, replace(question, operator=fits), seen, sample, every=True)
+        best = replace(best, histogram=counted.histogram)
     return best
 
 
@@ -60,7 +64,9 @@ def wrong_shape(blank: TensorReport, seen: Array, expected: str) -> TensorReport
     return replace(blank, verdict="different", ratio=np.inf, values=seen.size, note=note, misshapen=True)
 
 
-def _by_form(blank: TensorReport, question: Question, seen: Array, sample: int | None) -> TensorReport:
+def _by_form(
+    blank: TensorReport, question: Question, seen: Array, sample: int | None, every: bool = False
+) -> TensorReport:
     rng = np.random.default_rng(crc32(blank.tensor.encode()))
     some = sample is not None and sample < seen.size and question.output == 0
     points = random_points(rng, seen.shape, sample) if some and sample else ()
@@ -70,7 +76,7 @@ def _by_form(blank: TensorReport, question: Question, seen: Array, sample: int |
     form = format_of(seen)
     if form is None:
         return _of_integers(blank, found, expected, points)
-    report = _by_worst_case(blank, found, expected, points, form)
+    report = _by_worst_case(blank, found, expected, points, form, every)
     if report.verdict == "different":
         excuse = excused(found, expected, form, question, points)
         report = excuse.put_on(report) if excuse else report
@@ -96,7 +102,7 @@ def _of_integers(blank: TensorReport, found: Array, expected: Bounded, points: P
     same = np.asarray((found == right) | ((found != found) & (right != right)))  # NaNs of 8 bits are equal
     report = replace(blank, values=found.size, equal=int(same.sum()))
     if same.all():
-        return replace(report, verdict="equal")
+        return replace(report, verdict="equal", histogram=histogram(np.zeros(same.size)))
     if found.dtype.kind in "USOT":  # text
         return replace(report, verdict="different", ratio=np.inf)
     with np.errstate(invalid="ignore"):
@@ -105,7 +111,14 @@ def _of_integers(blank: TensorReport, found: Array, expected: Bounded, points: P
     ratio = over(apart, expected.bound)
     largest, worst = float(ratio.max()), _at(int(ratio.argmax()), found, right, points)
     verdict = "rounding" if largest <= 1 else "different"
-    return replace(report, verdict=verdict, ratio=largest, max_abs_error=float(apart.max()), worst=worst)
+    return replace(
+        report,
+        verdict=verdict,
+        ratio=largest,
+        max_abs_error=float(apart.max()),
+        worst=worst,
+        histogram=histogram(ratio),
+    )
 
 
 class Part(NamedTuple):
@@ -117,6 +130,7 @@ class Part(NamedTuple):
         place: where that is.
         off: the largest error.
         narrow: how many values are larger than their bound.
+        some: error over worst case of evenly spaced values, for the histogram.
     """
 
     equal: int
@@ -124,16 +138,22 @@ class Part(NamedTuple):
     place: int
     off: float
     narrow: int
+    some: Array
 
 
 def _by_worst_case(
-    blank: TensorReport, found: Array, expected: Bounded, points: Points, form: Format
+    blank: TensorReport, found: Array, expected: Bounded, points: Points, form: Format, every: bool
 ) -> TensorReport:
-    """ "equal", "different", or "rounding" for what lies within the bound."""
+    """ "equal", "different", or "rounding" for what lies within the bound.
+
+    Args:
+        every: count every value in the histogram, not some thousand of them.
+    """
     if not found.size:
         return replace(blank, verdict="equal")
     flat, right = found.reshape(-1), expected.reshape(-1)
-    parts = [_part(flat, right, start, form) for start in range(0, flat.size, AT_ONCE)]
+    step = 1 if every else flat.size // LOOPED | 1  # odd: not the width of a map
+    parts = [_part(flat, right, start, form, step) for start in range(0, flat.size, AT_ONCE)]
     worst = max(parts, key=lambda part: part.ratio)
     equal = sum(part.equal for part in parts)
     verdict = "equal" if equal == flat.size else "rounding" if worst.ratio <= 1 else "different"
@@ -147,11 +167,15 @@ def _by_worst_case(
         worst=_at(worst.place, found, expected.value, points),
         note=_not_finite(found, expected.value, form) or _too_short(found, form, verdict),
         proven=2 * sum(part.narrow for part in parts) > flat.size,
+        histogram=histogram(np.concatenate([part.some for part in parts])),
     )
 
 
-def _part(found: Array, expected: Bounded, start: int, form: Format) -> Part:
-    """The values from `start` on, so few that all that is computed of them stays near the processor."""
+def _part(found: Array, expected: Bounded, start: int, form: Format, step: int) -> Part:
+    """The values from `start` on, so few that all that is computed of them stays near the processor.
+
+    Counting all in a histogram would take a sixth of the time of judging, so each `step`-th value is kept.
+    """
     found = found[start : start + AT_ONCE]
     some = expected.move(lambda a: a[start : start + AT_ONCE])
     right, bound = some.value.astype(np.float64, copy=False), some.bound
@@ -160,7 +184,22 @@ def _part(found: Array, expected: Bounded, start: int, form: Format) -> Part:
     ratio = np.where(same & (error == 0), 0.0, over(error, bound))
     place = int(ratio.argmax())
     narrow = int(np.count_nonzero(over(bound, np.abs(right)) < 1))
-    return Part(int(np.count_nonzero(same)), float(ratio[place]), start + place, float(error.max()), narrow)
+    largest, off = float(ratio[place]), float(error.max())
+    return Part(int(np.count_nonzero(same)), largest, start + place, off, narrow, ratio[::step].copy())
+
+
+def histogram(ratio: Array) -> tuple[int, ...]:
+    """The number of values of error over worst case in each bin of `TensorReport.histogram`.
+
+    The bits of a float64 less one, without its mantissa, are the power of two below it: for all of
+    (2^(k-1), 2^k] the same. Of 0 they are -1, and fall below the first power.
+
+    Args:
+        ratio: float64 from 0 to infinity.
+    """
+    powers = ((ratio.ravel().view(np.int64) - 1) >> 52) - 1022
+    places = np.clip(powers + LARGEST_POWER + 1, 0, len(BINS) - 1)
+    return tuple(np.bincount(places, minlength=len(BINS)).tolist())
 
 
 def _by_plain_loop(
@@ -180,7 +219,9 @@ def _by_plain_loop(
         limit = margin(independent(form.round(true[good])), question.operator.shared(*question.bounded))
         size = _rms(grown[good])
         blind = min(blind, limit * yardstick / size) if size else blind
-    report = replace(report, loop_ratio=loop_ratio, blind_below=blind)
+    report = replace(
+        report, loop_ratio=loop_ratio, loop_limit=limit if good.any() else np.nan, blind_below=blind
+    )
     if report.verdict == "rounding" and loop_ratio > limit:
         return replace(report, verdict="coarse", worst=_furthest(seen, true, few))
     if report.verdict == "rounding" and not blind < 1:

@@ -99,6 +99,7 @@ def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, si
         Constants(stored, folder),
         _inferred(frame, ordered, inputs, stored),
         name,
+        {standard(one.domain): one.version for one in model.opset_import},
     )
 
 
@@ -294,7 +295,7 @@ def _node(proto: NodeProto, opset: int, functions: set[Key]) -> Node:
         operator = _operator(kind, domain, proto, opset)
     except Unjudged as reason:
         problem = str(reason)
-    return Node(name, kind, operator, tuple(proto.input), tuple(proto.output), problem)
+    return Node(name, kind, operator, tuple(proto.input), tuple(proto.output), problem, proto)
 
 
 def _operator(kind: str, domain: str, proto: NodeProto, opset: int) -> Operator:

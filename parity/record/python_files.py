@@ -58,7 +58,9 @@ def _guarded(path: Path, run: Any) -> Any:
         if isinstance(error, ModuleNotFoundError) and (line := not_installed(error)):
             raise MissingFramework(f"{path}: {line}") from error
         frames = [
-            one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path)
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).absolute() == path.absolute()
         ]
         where = f"line {frames[-1]}: " if frames else ""
         said = " ".join(str(error).split())[:300]

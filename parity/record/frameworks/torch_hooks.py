@@ -49,10 +49,11 @@ def aliases(module: "torch.nn.Module") -> dict[str, str]:
 def watching(module: "torch.nn.Module", paths: Collection[str]) -> Iterator[Seen]:
     """Keep what the modules with these paths return, while the context lasts.
 
+    Compiled code that was compiled with hooks is compiled anew without them.
+
     Raises:
         UserError: a compiled module does not call hooks, because it was compiled before they were added.
     """
-    import torch
 
     kept: list[tuple[str, Tensors]] = []
     found: Seen = {}
@@ -64,16 +65,14 @@ def watching(module: "torch.nn.Module", paths: Collection[str]) -> Iterator[Seen
         return keep
 
     every, handles = modules(module), []
-    # Compiled code does not look for new hooks, unless it is told so when it is compiled.
-    with torch._dynamo.config.patch(skip_nnmodule_hook_guards=False):
-        for path, one in every.items():
-            if path in paths:
-                handles.append(one.register_forward_hook(hook(path)))
-        try:
-            yield found
-        finally:
-            for handle in handles:
-                handle.remove()
+    for path, one in every.items():
+        if path in paths:
+            handles.append(one.register_forward_hook(hook(path)))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
     _check_compiled(module, {path for path, _ in kept}, {path for path in every if path in paths})
     calls: dict[str, int] = {}
     for path, tensors in kept:

@@ -123,8 +123,8 @@ def test_json_has_the_keys_that_are_documented(path: Path, values: Arrays, tmp_p
     assert said["sample"] == 50
     assert [one["tensor"] for one in said["tensors"]] == ["conv1", "conv2", "y"]
     assert set(said["tensors"][0]) == {
-        *("tensor", "node", "op", "from", "verdict", "ratio", "loop_ratio", "values", "equal"),
-        *("max_abs_error", "worst", "blind_below", "proven", "note", "causes", "clues"),
+        *("tensor", "node", "op", "from", "verdict", "ratio", "loop_ratio", "loop_limit", "values"),
+        *("equal", "max_abs_error", "worst", "histogram", "blind_below", "proven", "note", "causes", "clues"),
     }
 
 
@@ -229,7 +229,8 @@ def test_files_that_are_no_npz_or_cannot_be_written_are_refused(path: Path, tmp_
     for option in ("--values", "--inputs"):
         refused("judge", path, option, tmp_path / "bad.npz", said="not an npz file")
         refused("judge", path, option, tmp_path / "none.npz", said="no such file")
-    refused("judge", path, "--json", tmp_path / "no" / "out.json", said="cannot be written")
+    for option in ("--json", "--html"):
+        refused("judge", path, option, tmp_path / "no" / "out", said="cannot be written")
 
 
 @pytest.mark.parametrize(

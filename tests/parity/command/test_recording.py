@@ -62,8 +62,8 @@ def test_what_a_python_file_computes_is_written_and_judged(port: Path, tmp_path:
 
 def test_a_pytorch_module_is_recorded_and_exported(tmp_path: Path) -> None:
     framework("torch", "onnxscript")
-    lines = "import torch\ntorch.manual_seed(0)\nnet = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())"
-    (tmp_path / "net.py").write_text(lines)
+    net = "torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())"
+    (tmp_path / "net.py").write_text(f"import torch\ntorch.manual_seed(0)\nnet = {net}")
     np.savez(tmp_path / "in.npz", input=normal(2, 4))
     graph, out = tmp_path / "net.onnx", tmp_path / "out.npz"
     parity("record", f"{tmp_path}/net.py:net", out, "--inputs", tmp_path / "in.npz", "--export", graph)

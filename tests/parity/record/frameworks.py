@@ -13,7 +13,8 @@ from tests.conftest import unavailable
 def framework(*names: str) -> Any:
     """The first of these modules; where one is not installed, the tests are skipped, and fail under CI."""
     try:
-        return [importlib.import_module(name) for name in names][0]
+        first, *_ = [importlib.import_module(name) for name in names]
+        return first
     except ModuleNotFoundError as error:
         unavailable(f"{error.name} is not installed")
         raise

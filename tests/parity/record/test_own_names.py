@@ -19,7 +19,7 @@ def test_arrays_get_the_names_and_the_layout_of_the_graph(tmp_path: Path) -> Non
     names = {"a": ["conv", "NHWC->NCHW"], "b": "y"}
     (tmp_path / "map.json").write_text(json.dumps(names))
     for given in (names, tmp_path / "map.json", str(tmp_path / "map.json")):
-        found = renamed(VALUES, given, keep=["x", "z"])  # type: ignore[arg-type]
+        found = renamed(VALUES, given, keep=["x", "z"])
         assert list(found) == ["x", "conv", "y"]
         np.testing.assert_array_equal(found["conv"], VALUES["a"].transpose(0, 3, 1, 2))
         np.testing.assert_array_equal(found["y"], VALUES["b"])
@@ -59,7 +59,12 @@ def test_files_that_are_no_map_are_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    values = {**VALUES, "file": normal(2), "half": normal(3).astype(ml_dtypes.bfloat16), "n": np.float32(1)}
+    values: dict[str, np.ndarray] = {
+        **VALUES,
+        "file": normal(2),
+        "half": normal(3).astype(ml_dtypes.bfloat16),
+        "n": np.array(1),
+    }
     write_npz(tmp_path / "v.npz", values)
     found = read_npz(tmp_path / "v.npz")
     assert list(found) == list(values)

@@ -100,7 +100,7 @@ def test_a_tag_in_a_loop_is_refused() -> None:
     def looped(x: Any) -> Any:
         return jax.lax.fori_loop(0, 3, lambda k, y: tag(y * 2, "step"), x)
 
-    with pytest.raises(UserError, match="the tag 'step' lies within .*: tag what .* returns"):
+    with pytest.raises(UserError, match=r"the tag 'step' lies within .*: tag what .* returns"):
         record_jax(looped, X)
 
 

@@ -11,15 +11,17 @@ from onnx import ModelProto
 from parity import UserError
 from parity.errors import MissingFramework
 from parity.record import export_torch, record_torch
+from parity.record.frameworks import torch_hooks
 from parity.record.frameworks.torch_names import CALLS, traced
 from tests.parity.record.frameworks import framework, judged, verdicts
 from tests.parity.small import normal
 
 torch = framework("torch", "onnxscript")
 nn = torch.nn
+Module: Any = nn.Module
 
 
-class Block(nn.Module):
+class Block(Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.bn = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
@@ -29,7 +31,7 @@ class Block(nn.Module):
         return self.act(self.bn(self.conv(x)) + x)
 
 
-class Wrapped(nn.Module):
+class Wrapped(Module):
     """Returns what its part returns."""
 
     def __init__(self) -> None:
@@ -40,7 +42,7 @@ class Wrapped(nn.Module):
         return self.inner(x)
 
 
-class Net(nn.Module):
+class Net(Module):
     """Modules called twice, one after the other too; in-place ReLU; a tuple; a module with two names."""
 
     def __init__(self) -> None:
@@ -168,7 +170,7 @@ def test_names_may_be_given(net: Any, graph: ModelProto) -> None:
 
 
 def test_axes_of_an_argument_and_of_a_module_may_be_given() -> None:
-    class Turned(nn.Module):
+    class Turned(Module):
         def __init__(self) -> None:
             super().__init__()
             self.part = nn.Identity()
@@ -208,17 +210,18 @@ def test_names_that_do_not_fit_are_refused(net: Any, names: dict[str, Any], said
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(net: Any, inputs: Any, said: str) -> None:
-    for run in (export_torch, lambda *given: record_torch(*given, {"stem": "conv2d"})):
-        with pytest.raises(UserError, match=said):
-            run(net, inputs)
+    with pytest.raises(UserError, match=said):
+        export_torch(net, inputs)
+    with pytest.raises(UserError, match=said):
+        record_torch(net, inputs, {"stem": "conv2d"})
 
 
 def test_a_module_that_cannot_be_exported_is_refused_in_one_line() -> None:
-    class Branching(nn.Module):
+    class Branching(Module):
         def forward(self, x: Any) -> Any:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(UserError, match="PyTorch cannot export the module: .*data-dependent") as caught:
+    with pytest.raises(UserError, match=r"PyTorch cannot export the module: .*data-dependent") as caught:
         export_torch(Branching(), normal(3))
     assert "\n" not in str(caught.value)
 
@@ -271,6 +274,22 @@ def test_a_compiled_module_is_recorded_by_the_hooks_of_its_parts(compiled: Any) 
         assert judged(graph, values).same
     compiled(torch.from_numpy(x))
     assert not any(one._forward_hooks for one in compiled.modules())
+
+
+def test_compiled_code_forgets_the_recorder(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, seen, leaves = normal(1, 3, 5, 5), [], torch_hooks.leaves
+
+    def counted(output: Any) -> Any:
+        seen.append(1)
+        return leaves(output)
+
+    monkeypatch.setattr(torch_hooks, "leaves", counted)
+    record_torch(compiled, x, {"0": "conv2d"})
+    before = len(seen)
+    assert before > 0
+    with torch.no_grad():
+        compiled(torch.from_numpy(x))
+    assert len(seen) == before
 
 
 def test_compiled_code_that_calls_no_hooks_is_refused(compiled: Any) -> None:

@@ -1,0 +1,230 @@
+"""Single products show coarse arithmetic at every n, also where the plain verdict misses it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+import parity
+from parity.arithmetic import Array
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
+from parity.judging.probes.finding import LIMITS
+from parity.operators.affine import Conv, Gemm, MatMul
+from parity.operators.elementwise import Add, Mul
+from parity.operators.normalization import BatchNormalization
+from parity.operators.pooling import AveragePool
+from tests.parity.operators.one_node import outputs
+from tests.parity.small import model, normal
+
+SHORT = {"TF32": TF32, "bfloat16": BFLOAT16, "float16": FLOAT16}
+DIGITS = {"TF32": 11, "bfloat16": 8, "float16": 11}
+SIZES = [9, 400, 2304, 28672]
+Run = Callable[..., Array]
+
+
+def short(form: Format, x: Array) -> Array:
+    return form.round(x).astype(np.float32)
+
+
+def with_operands_in(form: Format) -> Run:
+    return lambda a, b: short(form, a) @ short(form, b)
+
+
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("n", SIZES)
+def test_operands_in_a_shorter_format_are_found_and_named(n: int, name: str) -> None:
+    found = parity.probe_operator(MatMul(), [(16, n), (n, 64)], with_operands_in(SHORT[name]))
+    assert (found.semantics, found.precision) == ("right", "coarse")
+    assert [one.name for one in found.causes] == [f"operands rounded to {name}"]
+    assert (
+        DIGITS[name] - 0.5 < found.digits < DIGITS[name] + 1
+    )  # of rounding to p digits, most are below 2^-p
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_float32_is_right_whatever_the_number_of_products(n: int) -> None:
+    found = parity.probe_operator(MatMul(), [(16, n), (n, 64)], lambda a, b: a @ b)
+    assert (found.semantics, found.precision) == ("right", "right")
+
+
+def test_the_plain_verdict_misses_what_single_products_find() -> None:
+    """TF32 operands, 28,672 positive products: 1.02 times the loop."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.random(shape, np.float32) + np.float32(0.1) for shape in ((64, 28672), (28672, 8)))
+    node = helper.make_node("MatMul", ["a", "b"], ["y"])
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "ab"]
+    made = [helper.make_empty_tensor_value_info("y")]
+    graph = parity.read_onnx(helper.make_model(helper.make_graph([node], "g", given, made)))
+    run = with_operands_in(TF32)
+    report = parity.judge(graph, {"a": a, "b": b, "y": run(a, b)})
+    found = parity.probe_operator(MatMul(), [a.shape, b.shape], run)
+    assert report.verdict == "rounding"
+    assert found.precision == "coarse"
+
+
+def test_one_operand_is_enough() -> None:
+    found = parity.probe_operator(MatMul(), [(16, 400), (400, 64)], lambda a, b: a @ short(FLOAT16, b))
+    assert [one.name for one in found.causes] == ["weights rounded to float16"]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_sums_in_a_shorter_format_are_found(name: str) -> None:
+    """A product goes through the sum, even if it is the only one."""
+    form = SHORT[name]
+
+    def run(a: Array, b: Array) -> Array:
+        total = np.zeros((8, 16), np.float32)
+        for k in range(a.shape[1]):
+            total = short(form, total + a[:, k : k + 1] * b[k : k + 1])
+        return total
+
+    found = parity.probe_operator(MatMul(), [(8, 300), (300, 16)], run)
+    assert (found.semantics, found.precision) == ("right", "coarse")
+
+
+def in_parts(x: Format | None, w: Format | None, b: Format | None, y: Format | None) -> Run:
+    """A product whose parts are rounded to formats."""
+
+    def rounded(form: Format | None, a: Array) -> Array:
+        return a if form is None else short(form, a)
+
+    return lambda a, m, c: rounded(y, rounded(x, a) @ rounded(w, m) + rounded(b, c))
+
+
+@pytest.mark.parametrize(
+    ("run", "parts", "kept"),
+    [
+        (in_parts(BFLOAT16, BFLOAT16, BFLOAT16, None), ["input", "weight", "bias"], "8"),
+        (in_parts(TF32, None, None, None), ["input"], "11"),
+        (in_parts(None, None, BFLOAT16, None), ["bias"], "8"),
+        (in_parts(BFLOAT16, BFLOAT16, None, BFLOAT16), ["result"], "8"),
+    ],
+)
+def test_the_part_that_is_coarse_is_told_where_no_known_mistake_is(
+    run: Run, parts: list[str], kept: str
+) -> None:
+    """OpenVINO's default, say, rounds the bias as well."""
+    format_ = {"8": "as bfloat16 does", "11": "as TF32 and float16 do"}[kept]
+    found = parity.probe_operator(Gemm(), [(16, 90), (90, 64), (64,)], run)
+    assert found.precision == "coarse"
+    assert not found.causes
+    assert list(found.clues) == [f"the {one} keeps {kept} of 24 binary digits, {format_}" for one in parts]
+
+
+def test_products_are_rounded_once_and_not_twice() -> None:
+    """A check that cannot fail is none: one unit in the last place too much is coarse."""
+
+    def run(a: Array, b: Array) -> Array:
+        return np.nextafter(a @ b, np.float32(np.inf))
+
+    found = parity.probe_operator(MatMul(), [(16, 9), (9, 64)], run)
+    assert found.precision == "coarse"
+    assert 22 < found.digits < 24
+
+
+def test_products_that_are_cut_off_are_coarse() -> None:
+    """Rounding towards zero is off by up to one unit, twice as much as a rounding to nearest."""
+
+    def run(a: Array, b: Array) -> Array:
+        exact = a.astype(np.float64) @ b.astype(np.float64)
+        near = exact.astype(np.float32)
+        return np.where(np.abs(near) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
+
+    found = parity.probe_operator(MatMul(), [(16, 9), (9, 64)], run)
+    assert found.precision == "coarse"
+
+
+CASES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
+    "Conv": (Conv(pads=(1, 1, 1, 1), strides=(2, 1)), [(2, 8, 9, 9), (6, 8, 3, 3), (6,)]),
+    "depthwise": (Conv(group=4), [(1, 4, 9, 9), (4, 1, 3, 3)]),
+    "dilated": (Conv(dilations=(2, 2)), [(1, 4, 12, 12), (5, 4, 3, 3)]),
+    "Gemm": (Gemm(transB=1, alpha=0.5), [(6, 50), (7, 50), (7,)]),
+    "Add": (Add(), [(4, 50), (4, 50)]),
+    "Mul": (Mul(), [(4, 50), (50,)]),
+    "AveragePool": (AveragePool(kernel_shape=(3, 3), pads=(1, 1, 1, 1)), [(1, 4, 9, 9)]),
+    "BatchNormalization": (BatchNormalization(epsilon=1e-3), [(2, 6, 7, 7), (6,), (6,), (6,), (6,)]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("form", [TF32, BFLOAT16, FLOAT16], ids=lambda form: form.name)
+def test_shorter_inputs_of_other_operators_are_coarse(case: str, form: Format) -> None:
+    operator, shapes = CASES[case]
+
+    def run(*arrays: Array) -> Array:
+        arrays = (short(form, arrays[0]), *arrays[1:])
+        return outputs(operator, list(arrays))[0].value.astype(np.float32)
+
+    assert parity.probe_operator(operator, shapes, run).verdict == "coarse"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_other_operators_in_float32_are_right(case: str) -> None:
+    operator, shapes = CASES[case]
+
+    def run(*arrays: Array) -> Array:
+        return outputs(operator, list(arrays))[0].value.astype(np.float32)
+
+    assert parity.probe_operator(operator, shapes, run).verdict == "right"
+
+
+# --- what is not seen --------------------------------------------------------------------------
+
+
+def dropping(a: Array, b: Array) -> Array:
+    """Sums that drop terms 1,000 times smaller than the largest: an adder that cuts digits off."""
+    terms = a[:, :, None] * b
+    large = np.abs(terms) > np.abs(terms).max(1, keepdims=True) / 1000
+    return np.asarray((terms * large).sum(1, dtype=np.float32))
+
+
+def saturating(a: Array, b: Array) -> Array:
+    """Sums that end at the largest number of float16."""
+    return np.clip(a @ b, -65504, 65504)
+
+
+@pytest.mark.parametrize("run", [dropping, saturating])
+def test_limits_are_as_stated(run: Run) -> None:
+    """Both pass the probes and are wrong on data of their own: what is said beside every result."""
+    found = parity.probe_operator(MatMul(), [(8, 400), (400, 16)], run)
+    assert found.verdict == "right"
+    rng = np.random.default_rng(0)
+    scale = np.float32(300 if run is saturating else 1)
+    a, b = (rng.standard_normal(shape).astype(np.float32) * scale for shape in ((8, 400), (400, 16)))
+    assert not np.allclose(run(a, b), a @ b, rtol=1e-6)
+    assert "small terms" in LIMITS
+    assert "overflow" in LIMITS
+
+
+# --- OpenVINO ----------------------------------------------------------------------------------
+
+
+def in_openvino(**hints: str) -> Callable[[ModelProto, Any], dict[str, Array]]:
+    import openvino
+
+    core = openvino.Core()
+
+    def run(one: ModelProto, inputs: Any) -> dict[str, Array]:
+        compiled = core.compile_model(core.read_model(one.SerializeToString()), "CPU", hints)
+        found = compiled(dict(inputs)).items()
+        return {name: np.array(array) for port, array in found for name in port.get_names()}
+
+    return run
+
+
+@pytest.mark.parametrize("channels", [1, 256])
+def test_openvinos_default_is_coarse_where_the_processor_has_bfloat16(channels: int) -> None:
+    """With f32 it is right; n is 9 and 2,304."""
+    import openvino
+
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
+    w = normal(16, channels, 3, 3)
+    graph = parity.read_onnx(model(nodes, {"x": [1, channels, 14, 14]}, ["y"], {"w": w}))
+    can = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    default = parity.probe(graph, in_openvino())
+    exact = parity.probe(graph, in_openvino(INFERENCE_PRECISION_HINT="f32"))
+    assert default.verdict == ("coarse" if can else "right")
+    assert default.findings[0].semantics == "right"
+    assert exact.verdict == "right"

@@ -1,0 +1,161 @@
+"""Mistakes of the catalogue, planted, are found by the integers and named; coarse arithmetic is none."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import parity
+from parity.arithmetic import Array, Bounded, Looped
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
+from parity.errors import Unjudged
+from parity.judging.causes import Mistake, mistakes
+from parity.judging.causes.mistake import MISFITS, Seen
+from parity.judging.probes import Finding, integer_data
+from parity.judging.probes.examine import examine
+from parity.judging.probes.operand import NoProbe, Operand
+from parity.operators import Operator
+from parity.operators.activation import LeakyRelu
+from parity.operators.affine import Conv, Gemm, MatMul
+from parity.operators.elementwise import Add
+from parity.operators.pooling import AveragePool
+from tests.parity.judging.probes.one_example import examples, operands
+from tests.parity.operators.one_node import outputs
+
+KINDS = (
+    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "Flatten", "Gemm"),
+    *("MatMul", "MaxPool", "Pad", "Relu", "Reshape", "Transpose"),
+)
+PRECISION = ("rounded to", "stored in")
+
+
+def looped(operator: Operator, inputs: tuple[Array | None, ...]) -> Array | None:
+    """What a plain loop computes; None where this does not fit the shapes."""
+    try:
+        with np.errstate(all="ignore"):
+            found = operator.evaluate(*(None if a is None else Looped(a) for a in inputs))
+    except (Unjudged, *MISFITS):
+        return None
+    first = found[0] if isinstance(found, tuple) else found
+    assert isinstance(first, Looped)
+    return first.value.astype(np.float32)
+
+
+def planted(operator: Operator, given: list[Operand | None]) -> Iterator[tuple[Mistake, Finding]]:
+    """Each mistake that changes a value of the integers, with what the probes find of it."""
+    inputs = integer_data.probe(operator, given, np.random.default_rng(0)).inputs
+    right = outputs(operator, inputs)[0]
+    bounded = [None if a is None else Bounded(a) for a in inputs]
+    for mistake in mistakes(operator, Seen(bounded, None)):
+        wrong = looped(mistake.operator, inputs)
+        if wrong is None or wrong.shape != right.shape or np.array_equal(wrong, right.value):
+            continue
+        yield mistake, examine(operator, given, lambda a, m=mistake: [looped(m.operator, a)], "node")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_planted_mistakes_are_found_and_named(kind: str) -> None:
+    named = 0
+    for example in examples(kind):
+        given = operands(example)
+        try:
+            for mistake, finding in planted(example.operator, given):
+                assert finding.semantics == "wrong", (str(example), mistake.name)
+                assert finding.verdict == "wrong"
+                assert finding.worst is not None
+                names = [one.name for one in finding.causes]
+                assert mistake.name in names, (str(example), mistake.name, names)
+                named += 1
+        except NoProbe:
+            continue
+    assert named
+
+
+@pytest.mark.parametrize("n", [9, 400, 2304, 28672])
+def test_a_missing_bias_is_found_whatever_the_number_of_products(n: int) -> None:
+    """Its bound hides it from the plain verdict where n is large; the integers show it."""
+    found = parity.probe_operator(Gemm(), [(8, n), (n, 16), (16,)], lambda a, b, c: a @ b)
+    assert found.semantics == "wrong"
+    assert "bias missing" in [one.name for one in found.causes]
+
+
+@pytest.mark.parametrize("form", [TF32, BFLOAT16, FLOAT16], ids=lambda form: form.name)
+@pytest.mark.parametrize("n", [9, 2304])
+def test_integers_are_blind_to_precision(n: int, form: Format) -> None:
+    def short(x: Array) -> Array:
+        return form.round(x).astype(np.float32)
+
+    def run(a: Array, b: Array) -> Array:
+        total = np.zeros((8, 16), np.float32)
+        for k in range(n):  # operands, products and sums in the format
+            total = short(total + short(short(a[:, k : k + 1]) * short(b[k : k + 1])))
+        return total
+
+    found = parity.probe_operator(MatMul(), [(8, n), (n, 16)], run)
+    assert (found.semantics, found.precision) == ("right", "coarse")
+
+
+def test_a_value_that_is_wrong_in_one_place_is_seen() -> None:
+    """Not one in 36,000 values: the plain verdict compares the error of the whole tensor."""
+
+    def run(x: Array, w: Array) -> Array:
+        y = outputs(Conv(), [x, w])[0].value.astype(np.float32)
+        y[1, 2, 3, 4] += 1
+        return y
+
+    found = parity.probe_operator(Conv(), [(2, 8, 50, 50), (8, 8, 3, 3)], run)
+    assert found.semantics == "wrong"
+    assert found.worst is not None
+    assert found.worst.index == (1, 2, 3, 4)
+
+
+def test_another_shape_is_wrong() -> None:
+    found = parity.probe_operator(MatMul(), [(4, 5), (5, 6)], lambda a, b: (a @ b)[:3])
+    assert found.verdict == "wrong"
+    assert found.note == "shape [3, 6], expected [4, 6]"
+
+
+def test_nan_is_wrong() -> None:
+    found = parity.probe_operator(MatMul(), [(4, 5), (5, 6)], lambda a, b: a @ b * np.float32("nan"))
+    assert found.verdict == "wrong"
+
+
+def test_sums_that_are_not_exact_are_coarse_and_not_wrong() -> None:
+    """As those of Winograd's F(4,3), whose transforms multiply by thirds."""
+
+    def run(a: Array, b: Array) -> Array:
+        third = np.float32(1 / 3)
+        return (a * third) @ (b * third) * np.float32(9)
+
+    found = parity.probe_operator(MatMul(), [(4, 25), (25, 6)], run)
+    assert (found.semantics, found.precision) == ("right", "coarse")
+    assert "Winograd" in found.note
+
+
+def test_a_slope_that_is_slightly_off_is_no_coarse_arithmetic() -> None:
+    """LeakyRelu has no integers: single products tell both apart by the size of the error."""
+
+    def with_slope(slope: float) -> Finding:
+        return parity.probe_operator(
+            LeakyRelu(alpha=0.01), [(4, 50)], lambda x: np.where(x < 0, x * np.float32(slope), x)
+        )
+
+    assert with_slope(0.01).verdict == "right"
+    assert with_slope(0.011).semantics == "wrong"
+    assert with_slope(float(np.float16(0.01))).verdict == "coarse"
+
+
+def test_means_are_drawn_several_times_where_no_integers_apply() -> None:
+    """A window in the corner sees no value in the first draw of single values."""
+    pool = AveragePool(kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+
+    def run(x: Array) -> Array:
+        y = outputs(pool, [x])[0].value.astype(np.float32)
+        y[..., 0, 0] *= 2
+        return y
+
+    assert parity.probe_operator(pool, [(1, 1, 11, 11)], run).verdict == "wrong"
+
+
+def test_nothing_is_probed_where_there_is_nothing() -> None:
+    assert parity.probe_operator(Add(), [(0, 3), (0, 3)], lambda a, b: a + b).verdict == "not probed"

@@ -203,8 +203,9 @@ def causes(one: TensorReport) -> Iterator[str]:
         yield f"    {first.explanation}"
         yield f"    {first.remedy}" + (f" (Reported: {first.case})" if first.case else "")
         for other in one.causes[1:]:
-            yield f"  Or: {other.name}. These values do not tell it from the first."
-    elif one.verdict in ("different", "coarse") and not one.misshapen:
+            would = f": {shown(other.apart)} would" if other.apart else ""
+            yield f"  Or: {other.name}. These values do not tell it from the first{would}."
+    elif one.verdict in ("different", "coarse"):
         yield "  Cause: unknown."
         yield from (
             f"  It is {clue}." if clue.startswith("wrong") else f"  {clue.capitalize()}."

@@ -30,6 +30,8 @@ class Cause:
         node: the node in which the mistake is made.
         name, explanation, remedy: what was done instead, where it comes from, and what to do.
         case: where it was reported, as "owner/repository#number"; "" if no report is known.
+        apart: the inputs that would tell it from the first cause, which explains the same values; "" for the
+            first, or if there was no time to see. A cause that no random inputs tell from it is left out.
     """
 
     tensor: str
@@ -38,6 +40,7 @@ class Cause:
     explanation: str
     remedy: str
     case: str = ""
+    apart: str = ""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ class ConvTranspose(Operator):
         d = x.ndim - 2
         strides, dilations = self.strides or (1,) * d, self.dilations or (1,) * d
         reach = tuple((k - 1) * e + 1 for k, e in zip(w.shape[2:], dilations, strict=True))
-        begin, length = self._place(x.shape[2:], reach, strides)
+        begin, length = self.place(x.shape[2:], reach, strides)
         spread_size = tuple(
             (size - 1) * stride + 1 for size, stride in zip(x.shape[2:], strides, strict=True)
         )
@@ -224,7 +224,7 @@ class ConvTranspose(Operator):
         inner = _Spread(dilations=dilations, group=self.group, spacing=strides)
         return x.move(spread), w.move(turn), inner
 
-    def _place(
+    def place(
         self, shape: tuple[int, ...], reach: tuple[int, ...], strides: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Where the wanted part of the full output begins, and how long it is, on each axis."""

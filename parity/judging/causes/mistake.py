@@ -1,12 +1,13 @@
 """What a known mistake is, and the register of all of them by the operator in which they are made."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
+from parity.graph import Node
 from parity.judging import walk
 from parity.operators import Operator
 from parity.operators.operator import Points
@@ -26,6 +27,10 @@ class Mistake:
         operator: the operator with the mistake.
         case: where it was reported, as "owner/repository#number"; "" if no report is known.
         read_off: whether the candidate's values show it by themselves, so that its bound may be wide.
+        inputs: names of the tensors that the operator takes; () if it takes those of the node.
+        value: a number that was used instead, and that stands in the name, if the numbers between two that
+            explain a tensor explain it, too.
+        wider: whether it explains what others explain more precisely: it is named only if none of them does.
     """
 
     name: str
@@ -34,6 +39,9 @@ class Mistake:
     operator: Operator
     case: str = ""
     read_off: bool = False
+    inputs: tuple[str, ...] = ()
+    value: float | None = None
+    wider: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,16 @@ class Seen:
     Attributes:
         inputs: of the operator, with the candidate's possible distance from them.
         found: the candidate's values of the tensor that is wrong; None if other operators follow before it.
+        node: whose operator it is.
+        nodes: all between recorded tensors and the one that is wrong, in order of execution.
+        values: all tensors that are known before the last of them, by name, as `inputs`.
     """
 
     inputs: Inputs
     found: Array | None
+    node: Node | None = None
+    nodes: tuple[Node, ...] = ()
+    values: Mapping[str, Number] = field(default_factory=dict)
 
 
 Find = Callable[[Any, Seen], Iterable[Mistake]]
@@ -69,6 +83,25 @@ def mistakes(operator: Operator, seen: Seen) -> Iterator[Mistake]:
     for find in CATALOGUE.get(operator.TYPE, ()):
         with suppress(Unjudged, *MISFITS):
             yield from find(operator, seen)
+
+
+def in_one(found: Sequence[Mistake]) -> list[Mistake]:
+    """Mistakes of one node that explain a tensor; those that differ in a number alone become one range.
+
+    Where the variance is large, every small ε explains the same values.
+    """
+    groups: dict[str, list[Mistake]] = {}
+    for one in found:
+        name = one.name if one.value is None else one.name.replace(f"{one.value:g}", "{}", 1)
+        groups.setdefault(name, []).append(one)
+    return [_joined(name, several) for name, several in groups.items()]
+
+
+def _joined(name: str, several: list[Mistake]) -> Mistake:
+    numbers = [one.value for one in several if one.value is not None]
+    if len(numbers) < 2:
+        return several[0]
+    return replace(several[0], name=name.format(f"between {min(numbers):g} and {max(numbers):g}"))
 
 
 @dataclass(frozen=True)

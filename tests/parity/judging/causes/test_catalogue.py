@@ -1,6 +1,7 @@
 """Every mistake of the catalogue is planted in every use of its operator, and found and named."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from tests.parity.examples.example import Example
 from tests.parity.operators.one_node import drawn, fed, model, outputs
 
 NOTHING = {
-    "Add": "mistakes of precision alone, which are read off from the candidate",
-    "Mul": "mistakes of precision alone, which are read off from the candidate",
+    "Add": "only of an image with three channels",
+    "Mul": "only of an image with three channels",
     "SpaceToDepth": "one channel, which has no order",
 }
 KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & CATALOGUE.keys())
@@ -33,25 +34,55 @@ def planted(example: Example, arrays: list[Array | None]) -> Iterator[tuple[Mist
         try:
             with np.errstate(all="ignore"):
                 result = mistake.operator.evaluate(*looped)
+            evaluated(mistake, bounded)
         except (Unjudged, *MISFITS):
             continue
         first = result[0] if isinstance(result, tuple) else result
         assert isinstance(first, Looped)
-        if right.value.dtype.kind != "f" or first.value.dtype.kind != "f":
+        if right.value.dtype.kind not in "fiu" or first.value.dtype.kind not in "fiu":
             continue
-        value = first.value.astype(np.float32)
-        if value.shape == right.shape and np.isfinite(value).all() and tells(mistake, bounded, right, value):
+        value = first.value.astype(np.float32 if right.value.dtype.kind == "f" else right.value.dtype)
+        if value.size > 1 and np.isfinite(value).all() and tells(mistake, bounded, right, value):
             yield mistake, value
 
 
 def tells(mistake: Mistake, inputs: Sequence[Bounded | None], right: Bounded, found: Array) -> bool:
-    """Whether these values show the mistake: an error is larger than rounding makes it, either way."""
+    """Whether these values show the mistake: another shape, or an error larger than rounding, either way."""
+    first = evaluated(mistake, inputs)
+    if found.shape != right.shape:
+        return bool((np.abs(first.value) > 2 * first.bound).all() and np.ptp(found) > 0)
     with np.errstate(all="ignore"):
-        result = mistake.operator.evaluate(*inputs)
-        first = result[0] if isinstance(result, tuple) else result
-        assert isinstance(first, Bounded)
         error = np.abs(found.astype(np.float64) - right.value.astype(np.float64))
         return bool((error > np.maximum(first.bound, right.bound)).any())
+
+
+def evaluated(mistake: Mistake, inputs: Sequence[Bounded | None]) -> Bounded:
+    with np.errstate(all="ignore"):
+        result = mistake.operator.evaluate(*inputs)
+    first = result[0] if isinstance(result, tuple) else result
+    assert isinstance(first, Bounded)
+    return first
+
+
+def is_named(mistake: Mistake, report: TensorReport, example: Example, arrays: list[Array | None]) -> bool:
+    """Whether a cause is this mistake, or the same function of these inputs."""
+    names = [cause.name for cause in report.causes]
+    if mistake.name in names:
+        return True
+    bounded = [None if a is None else Bounded(a) for a in arrays]
+    expected = evaluated(mistake, bounded)
+    for one in mistakes(example.operator, Seen(bounded, None)):
+        if one.name in names:
+            with suppress(Unjudged, *MISFITS):
+                other = evaluated(one, bounded)
+                if other.shape == expected.shape and within(other, expected):
+                    return True
+    return False
+
+
+def within(one: Bounded, other: Bounded) -> bool:
+    apart = np.abs(one.value.astype(np.float64) - other.value.astype(np.float64))
+    return bool((apart <= one.bound + other.bound).all())
 
 
 def judged(example: Example, arrays: list[Array | None], found: Array) -> TensorReport:
@@ -66,16 +97,12 @@ def test_a_planted_mistake_is_named(kind: str) -> None:
     for example in (one for one in EXAMPLES if kind == one.operator.TYPE):
         arrays = drawn(example, 3)
         some = list(planted(example, arrays))
-        for mistake, found in some[:: 1 + len(some) // 8]:  # an LSTM has 29, each of which is tried on each
+        for mistake, found in some[:: 1 + len(some) // 3]:  # each of which is searched among all
             report = judged(example, arrays, found)
             if report.verdict not in ("different", "coarse"):
                 assert not report.causes
                 continue
-            assert mistake.name in [cause.name for cause in report.causes], (
-                str(example),
-                mistake.name,
-                report,
-            )
+            assert is_named(mistake, report, example, arrays), (str(example), mistake.name, report)
             named += 1
     assert (named == 0) == (kind in NOTHING)
 

@@ -14,7 +14,7 @@ from parity.operators.affine import MatMul
 from tests.parity.judging.chains import ONE, Array, run
 
 
-def convolutions() -> Graph:
+def convolutions(batch: int = 2) -> Graph:
     """x → Conv (stride 2) → a → Relu → b → Conv → c → Flatten → d → Gemm → y, with random weights."""
     rng = np.random.default_rng(0)
     shapes = {"w1": (4, 3, 3, 3), "w2": (5, 4, 3, 3), "w3": (80, 7)}
@@ -29,8 +29,8 @@ def convolutions() -> Graph:
         helper.make_node("Flatten", ["c"], ["d"]),
         helper.make_node("MatMul", ["d", "w3"], ["y"]),
     ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 8, 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 7])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 7])
     return read_onnx(helper.make_model(helper.make_graph(nodes, "convolutions", [x], [y], weights)))
 
 
@@ -101,14 +101,26 @@ def test_what_is_unknown_has_clues() -> None:
     y = run(ONE)["y0"].astype(np.float64)
     assert clues_of(3.5 * y) == ("every value is 3.5 times what is expected",)
     assert clues_of(y + 2) == ("every value is 2 more than expected",)
-    assert clues_of(0 * y) == ("every value is zero",)
-    assert clues_of(y[:, [1, 0, *range(2, y.shape[1])]])[0].startswith(
-        "the channels are in another order: 1, 0, 2"
-    )
+    assert clues_of(0 * y + 3) == ("every value is 3",)
     wrong = y.copy()
     wrong[3] += 1
     assert clues_of(wrong) == ("wrong only in items 3 of 16",)
     assert clues_of(np.random.default_rng(5).standard_normal(y.shape)) == ()
+
+
+def causes_of(y: Array) -> list[str]:
+    (report,) = judge(ONE, {"x": run(ONE)["x"], "y0": y.astype(np.float32)}).tensors
+    return [cause.name for cause in report.causes]
+
+
+def test_right_values_in_another_order_are_named() -> None:
+    y = run(ONE)["y0"]
+    assert causes_of(y[:, [1, 0, *range(2, y.shape[1])]])[0].startswith("channels in another order: 1, 0, 2")
+    assert causes_of(np.roll(y, 1, 0)) == ["items of the batch shifted by -1"]
+
+
+def test_weights_that_were_not_loaded_are_named() -> None:
+    assert causes_of(0 * run(ONE)["y0"]) == ["weights not loaded: input 1 of MatMul is zero"]
 
 
 def test_the_same_mistake_at_several_nodes_is_named() -> None:
@@ -127,7 +139,7 @@ def test_a_sample_names_it_too() -> None:
 
 
 def test_the_search_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parity.judging.causes.search.SECONDS", 0.0)
+    monkeypatch.setattr("parity.judging.causes.search.finding.SECONDS", 0.0)
     report = judge(GRAPH, only(computed(before=0, after=2), "x", "y"))
     assert report.tensors[0].causes == ()
     assert report.tensors[0].clues[0] == "not every known mistake was tried in 0 s: record tensors in between"
@@ -147,3 +159,62 @@ def test_a_mistake_whose_bound_explains_anything_is_not_named(monkeypatch: pytes
     (one,) = judge(ONE, values).tensors
     assert one.verdict == "different"
     assert one.causes == ()
+
+
+# --- two mistakes ------------------------------------------------------------------------------
+
+
+def test_two_mistakes_in_one_stretch_are_named() -> None:
+    """Neither explains the values alone: padding at the first node, flattening near the last."""
+    values = computed(before=0, after=2, channels_last=True)
+    report = judge(GRAPH, only(values, "x", "y"))
+    (cause,) = report.tensors[0].causes
+    assert cause.name.startswith("padding on the other side: pads (0, 0, 1, 1)")
+    assert cause.name.endswith(", and in d: flattened in H, W, C order")
+
+
+def test_two_mistakes_of_one_node_are_named() -> None:
+    x = computed()["x"]
+    flipped = GRAPH.constants["w1"][..., ::-1, ::-1]
+    report = judge(GRAPH, {"x": x, "a": conv(x, flipped, 0, 2, 2)})
+    (cause,) = report.tensors[0].causes
+    assert cause.name == "kernel flipped, and padding on the other side: pads (0, 0, 1, 1) for (1, 1, 1, 1)"
+
+
+def test_two_mistakes_are_not_named_where_one_suffices_or_none_do() -> None:
+    one = judge(GRAPH, only(computed(before=0, after=2), "x", "y")).tensors[0]
+    assert [", and " in cause.name for cause in one.causes] == [False]
+    values = computed()
+    values["y"] = values["y"] + np.random.default_rng(4).standard_normal(values["y"].shape).astype(np.float32)
+    assert judge(GRAPH, only(values, "x", "y")).tensors[0].causes == ()
+
+
+# --- another shape -----------------------------------------------------------------------------
+
+
+def test_a_mistake_that_changes_the_shape_is_named() -> None:
+    values = computed()
+    values["a"] = conv(values["x"], GRAPH.constants["w1"], 0, 0, 2)
+    report = judge(GRAPH, only(values, "x", "a")).tensors[0]
+    assert report.misshapen
+    assert [cause.name for cause in report.causes] == ["no padding (VALID)"]
+    values["a"] = values["a"] + np.float32(0.01)
+    assert judge(GRAPH, only(values, "x", "a")).tensors[0].causes == ()
+
+
+def test_another_layout_is_named() -> None:
+    values = computed()
+    values["c"] = values["c"].transpose(0, 2, 3, 1)
+    report = judge(GRAPH, only(values, "x", "b", "c")).tensors[1]
+    assert [cause.name for cause in report.causes] == [
+        "channels last (NHWC) for channels first: axes (0, 2, 3, 1)"
+    ]
+
+
+def test_a_missing_batch_dimension_is_named() -> None:
+    x = computed()["x"][:1]
+    a = conv(x, GRAPH.constants["w1"], 1, 1, 2)[0]
+    report = judge(convolutions(1), {"x": x, "a": a}).tensors[0]
+    assert [cause.name for cause in report.causes] == [
+        "batch dimension missing: shape [4, 4, 4] for [1, 4, 4, 4]"
+    ]

@@ -1,0 +1,152 @@
+"""Judges a candidate, and names the mistakes that explain its wrong tensors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from time import monotonic
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded, Looped
+from parity.arithmetic.floats import FLOAT32, format_of
+from parity.errors import Unjudged
+from parity.graph import Graph
+from parity.judging import walk
+from parity.judging.causes.clues import clues
+from parity.judging.causes.mistake import MISFITS, in_one
+from parity.judging.causes.search.apart import SAME, told_apart
+from parity.judging.causes.search.candidates import Clock, Made, one_mistake
+from parity.judging.causes.search.first_look import Look
+from parity.judging.causes.search.pairs import two_mistakes
+from parity.judging.causes.search.stretch import Stretch, between
+from parity.judging.causes.search.wrong import Wrong
+from parity.judging.question import Question
+from parity.judging.verdict import Cause, Report, TensorReport
+
+SECONDS = 10.0  # for the mistakes that may explain one tensor; a deep stretch is evaluated anew for each
+ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
+EQUALS = 2.0  # for others that explain the same values, once one has been found
+LATE = "not every {} tried in {} s: record tensors in between"
+MORE = 4  # the time for a mistake over that of one evaluation: plain loops are slower
+
+
+class _OutOfTime(Exception):
+    """No time is left for this tensor."""
+
+
+def judge(
+    graph: Graph,
+    values: Mapping[str, Array],
+    *,
+    sample: int | None = None,
+    progress: Callable[[str], None] = lambda tensor: None,
+) -> Report:
+    """Judge whether a candidate computes the graph, and name the mistakes that explain where it does not.
+
+    As `parity.judging.judge`, which has the arguments and errors; without a wrong tensor it costs no more.
+    """
+    report = walk.judge(graph, values, sample=sample, progress=progress)
+    end = monotonic() + ALTOGETHER
+    with np.errstate(all="ignore"):
+        tensors = [
+            _explained(graph, values, one, sample, end) if one.verdict in ("different", "coarse") else one
+            for one in report.tensors
+        ]
+    return replace(report, tensors=tuple(tensors))
+
+
+def _explained(
+    graph: Graph, values: Mapping[str, Array], report: TensorReport, sample: int | None, end: float
+) -> TensorReport:
+    """The report on a wrong tensor, with the known mistakes that explain it, or else with clues."""
+    found = np.asarray(values[report.tensor])
+    form = format_of(found) or FLOAT32
+    stretch = between(graph, set(values), report.tensor)
+    arrays = [
+        np.asarray(graph.constants[name] if name in graph.constants else values[name])
+        for name in stretch.names
+    ]
+    bounded, looped = [Bounded(a, None, form) for a in arrays], [Looped(a, form) for a in arrays]
+    start = monotonic()
+    try:
+        if start > end:
+            raise _OutOfTime
+        wrong = Wrong.of(report, Question(stretch, 0, bounded, looped), found, sample)
+        clock = Clock(min(end, start + SECONDS), MORE * (monotonic() - start))
+        made, lines = _searched(wrong, graph, clock)
+    except _OutOfTime:
+        return replace(report, clues=(f"its cause was not searched: {ALTOGETHER:g} s were spent on others",))
+    except (Unjudged, *MISFITS):
+        return report
+    if not made and not wrong.points and not report.misshapen and format_of(found) is not None:
+        lines += clues(found, wrong.right, form)
+    return replace(report, causes=_causes(wrong, made, graph, end), clues=tuple(lines))
+
+
+def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], list[str]]:
+    """The mistakes that explain a wrong tensor, or pairs of them; and a line if not all were tried."""
+    found: list[Made] = []
+    tried: list[Made] = []
+    look = Look(wrong)
+    for one in one_mistake(wrong, graph):
+        if clock.is_out():
+            return found, [] if found else [LATE.format("known mistake was", f"{SECONDS:g}")]
+        tried.append(one)
+        if one.mistakes[0].wider and found:
+            continue
+        mistake = one.mistakes[0]
+        if not _may_be(look, one):
+            continue
+        if wrong.explained_by(one.operator, mistake.read_off, mistake.wider):
+            clock.shorten(EQUALS)
+            found.append(one)
+    if found or wrong.report.verdict != "different":
+        return found, []
+    for one in two_mistakes(look, tried, clock):
+        if clock.is_out():
+            break
+        if wrong.explained_by(one.operator, strict=True):
+            clock.shorten(EQUALS)
+            found.append(one)
+    late = clock.is_out() and not found
+    return found, [LATE.format("two mistakes were", f"{SECONDS:g}")] if late else []
+
+
+def _may_be(look: Look, made: Made) -> bool:
+    """Whether a first look does not rule it out."""
+    if made.start is None or not isinstance(made.operator, Stretch):
+        return True
+    return look.is_near(made.operator, made.start)
+
+
+def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[Cause, ...]:
+    """The causes, each with what would tell it from the first; one for several that are the same function."""
+    causes: list[Cause] = []
+    clock = Clock(min(end, monotonic() + EQUALS), 0.0)
+    for one in _in_one(made):
+        apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
+        if apart == SAME:
+            continue
+        causes.append(
+            Cause(
+                wrong.report.tensor,
+                one.nodes[0].name,
+                one.name,
+                " ".join(dict.fromkeys(mistake.explanation for mistake in one.mistakes)),
+                " ".join(dict.fromkeys(mistake.remedy for mistake in one.mistakes)),
+                one.mistakes[0].case,
+                apart,
+            )
+        )
+    return tuple(causes)
+
+
+def _in_one(made: list[Made]) -> list[Made]:
+    """Mistakes that differ in a number alone become one, with a range."""
+    alone = [one for one in made if len(one.mistakes) == 1]
+    joined = []
+    for node in dict.fromkeys(one.nodes[0].name for one in alone):
+        here = [one for one in alone if one.nodes[0].name == node]
+        for mistake in in_one([one.mistakes[0] for one in here]):
+            same = next(one for one in here if one.mistakes[0].operator is mistake.operator)
+            joined.append(replace(same, mistakes=(mistake,)))
+    return joined + [one for one in made if len(one.mistakes) > 1]

@@ -1,0 +1,109 @@
+"""A wrong tensor, and the proof that an operator with a mistake explains it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from parity.arithmetic import Array, Bounded
+from parity.arithmetic.floats import Format
+from parity.errors import Unjudged
+from parity.judging.beyond_the_bound import distance, over
+from parity.judging.causes.mistake import MISFITS
+from parity.judging.question import Question
+from parity.judging.verdict import TensorReport
+from parity.judging.yardsticks import judge_tensor
+from parity.operators import Operator
+from parity.operators.operator import Points, random_points
+
+WHOLE = 2**20  # values up to which a tensor of a wrong shape is computed though only a sample is judged
+RIGHT = ("equal", "rounding")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong tensor, of which a mistake must explain every value, or those of a sample.
+
+    Attributes:
+        report: the verdict on it.
+        question: what it should be; the operator is a stretch.
+        found: the candidate's values.
+        sample: how many of them are judged; None: all.
+        points: where the sample lies; () for all values.
+        seen: the candidate's values there.
+        right: what they should be; all values, in their own shape, if the candidate's shape is wrong.
+    """
+
+    report: TensorReport
+    question: Question
+    found: Array
+    sample: int | None
+    points: Points
+    seen: Array
+    right: Bounded
+
+    @classmethod
+    def of(cls, report: TensorReport, question: Question, found: Array, sample: int | None) -> "Wrong":
+        """Evaluates the right operators.
+
+        Raises:
+            Unjudged: the shape is wrong, and the tensor is too large to be computed.
+        """
+        whole = sample is None or sample >= found.size
+        if report.misshapen and not whole and found.size > WHOLE:
+            raise Unjudged("a large tensor of a wrong shape")
+        if whole or report.misshapen:
+            return cls(report, question, found, None, (), found, question.whole())
+        points = random_points(np.random.default_rng(0), found.shape, sample or 0)
+        return cls(report, question, found, sample, points, found[points], question.at(points))
+
+    @property
+    def form(self) -> Format:
+        """The candidate's format."""
+        return self.right.format
+
+    def explained_by(self, operator: Operator, read_off: bool = False, strict: bool = False) -> bool:
+        """Whether the operator, which makes a mistake, is right about every value, and the mistake matters.
+
+        Args:
+            operator: of the same inputs as the right one.
+            read_off: whether the candidate's values show the mistake, so that its bound may be wide.
+            strict: whether most errors must be larger than the bound, since much may be within it.
+        """
+        wrong = replace(self.question, operator=operator)
+        try:
+            expected = wrong.at(self.points) if self.points else wrong.whole()
+            if expected.shape != self.seen.shape or not self._inside(self.seen, expected):
+                return False
+            blank = replace(self.report, verdict="unjudged", note="", worst=None, misshapen=False)
+            verdict = judge_tensor(blank, wrong, self.found, self.sample)
+            return verdict.verdict in RIGHT and self._proves(verdict, expected, read_off, strict)
+        except (Unjudged, *MISFITS):
+            return False
+
+    def _proves(self, verdict: TensorReport, expected: Bounded, read_off: bool, strict: bool) -> bool:
+        """Whether it is no accident that the values fit: a bound that is wider than they are says nothing."""
+        if self.report.misshapen:
+            return verdict.proven and bool((self.seen != self.seen.flat[0]).any())
+        if strict and not read_off:
+            return self.report.verdict == "different" and self._is_narrower(expected, 0.5)
+        return read_off or self.report.verdict != "different" or self._is_narrower(expected, 0.0)
+
+    def _is_narrower(self, expected: Bounded, share: float) -> bool:
+        """Whether the bound of the stretch with the mistake is smaller than errors that it explains.
+
+        Of the errors outside of the right bound, more than this share must be larger than that bound.
+        """
+        right = self.right.value
+        if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":
+            return True
+        error = np.abs(self.seen.astype(np.float64) - right.astype(np.float64))
+        error = np.where(np.isnan(error), np.inf, error)
+        outside = error > self.right.bound
+        return int((outside & (error > expected.bound)).sum()) > share * int(outside.sum())
+
+    def _inside(self, found: Array, expected: Bounded) -> bool:
+        if found.dtype.kind in "USOT" or expected.value.dtype.kind in "USOT":
+            return bool(np.array_equal(found, expected.value))
+        bound = expected.bound
+        off = distance(found.astype(np.float64), expected.value.astype(np.float64), bound, self.form)
+        return bool((over(off, bound) <= 1).all())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet.diagnose.mistakes import FORWARD
+from lenet.diagnose.mistakes import forward
 from lenet.diagnose.own_file.process import Checked, check_file
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.show import check_report
@@ -21,7 +21,7 @@ from lenet.testing import explained
 from tests.planted import Planted, flipped_kernel
 
 LENET = str(Path(sys.executable).with_name("lenet"))
-FLIPPED = next(m.kind for m in FORWARD if m.kind.name == "flipped kernel")
+FLIPPED = next(m.kind for m in forward() if m.kind.name == "kernel flipped")
 RIGHT = """
 import numpy as np
 from lenet.ports import open_port

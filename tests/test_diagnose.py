@@ -40,14 +40,22 @@ def test_every_mistake_is_named_at_its_layer(layer, wrong, name):
 
 ALONE = [
     ("image", bugs.image(lambda x: x * np.float32(255)), "pixels not divided by 255"),
-    ("conv1", weights(lambda w: w[:, :, ::-1, ::-1]), "flipped kernel"),
+    ("conv1", weights(lambda w: w[:, :, ::-1, ::-1]), "kernel flipped"),
     ("conv1", bugs.without_bias, "bias missing"),
     ("conv2", weights(lambda w: w.transpose(0, 1, 3, 2)), "kernel height and width swapped"),
     ("relu2", elementwise(lambda x: np.where(x > 0, x, np.float32(0.01) * x)), "leaky ReLU (0.01) for ReLU"),
     ("pool1", bugs.average, "average pooling for max pooling"),
-    ("flatten", elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1)), "flattened in HWC order"),
-    ("fc1", weights(lambda w: w.reshape(400, 120).T), "weights reshaped, not transposed"),
-    ("fc2", bugs.operands(bugs.bfloat16), "operands in bfloat16"),
+    (
+        "flatten",
+        elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1)),
+        "flattened in H, W, C order",
+    ),
+    (
+        "fc1",
+        weights(lambda w: w.reshape(400, 120).T),
+        "weights reshaped to the transposed shape, not transposed",
+    ),
+    ("fc2", bugs.operands(bugs.bfloat16), "operands rounded to bfloat16"),
     ("logits", output(bugs.softmax), "softmax in the model"),
 ]
 
@@ -62,15 +70,15 @@ def test_logits_alone_are_enough(layer, wrong, name):
 def test_one_mistake_in_every_layer_is_one_diagnosis_from_the_logits():
     flipped = weights(lambda w: w[:, :, ::-1, ::-1])
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": flipped, "conv2": flipped}, only=["logits"]))
-    assert [(one.name, one.where) for one in verdict.diagnoses] == [("flipped kernel", ("conv1", "conv2"))]
+    assert [(one.name, one.where) for one in verdict.diagnoses] == [("kernel flipped", ("conv1", "conv2"))]
 
 
 def test_every_wrong_layer_is_diagnosed_where_all_are_shown():
     flipped = weights(lambda w: w[:, :, ::-1, ::-1])
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": flipped, "conv2": flipped, "fc2": bugs.without_bias}))
     assert [(finding.where, finding.causes[0].name) for finding in verdict.findings] == [
-        ("conv1", "flipped kernel"),
-        ("conv2", "flipped kernel"),
+        ("conv1", "kernel flipped"),
+        ("conv2", "kernel flipped"),
         ("fc2", "bias missing"),
     ]
 
@@ -98,11 +106,11 @@ def test_bias_behind_the_activation_is_one_mistake_of_two_layers(only):
 @pytest.mark.parametrize(
     ("layer", "wrong", "name"),
     [
-        ("conv1", conv(padding=0), "no padding (VALID for SAME)"),
-        ("conv2", conv(padding=2), "padding of 2 (SAME for VALID)"),
-        ("conv1", conv(padding=2, stride=2), "stride 2"),
-        ("pool1", pool(2, 1), "pooling with stride 1"),
-        ("pool2", pool(3, 2), "3×3 pooling"),
+        ("conv1", conv(padding=0), "no padding (VALID)"),
+        ("conv2", conv(padding=2), "padding on the other side: pads (2, 2, 2, 2) for (0, 0, 0, 0)"),
+        ("conv1", conv(padding=2, stride=2), "stride 2 for (1, 1)"),
+        ("pool1", pool(2, 1), "strides (1, 1) for (2, 2)"),
+        ("pool2", pool(3, 2), "window (3, 3) for (2, 2)"),
         ("pool1", elementwise(lambda x: x), "pooling missing"),
     ],
 )
@@ -161,11 +169,11 @@ def test_what_is_right_and_handed_out_otherwise_is_told_from_what_is_wrong(layer
     [
         (
             lambda layer, x, w, b: bugs.right(layer, x, np.ascontiguousarray(w[:, :, ::-1, ::-1]), b * 0),
-            {"flipped kernel", "bias missing"},
+            {"kernel flipped", "bias missing"},
         ),
         (
             lambda layer, x, w, b: bugs.right(layer, x, np.ascontiguousarray(w.swapaxes(2, 3)), 2 * b),
-            {"kernel height and width swapped", "bias added twice"},
+            {"kernel height and width swapped", "bias doubled"},
         ),
     ],
 )
@@ -229,7 +237,7 @@ def test_json_holds_what_the_verdict_says():
     found = json.loads(json.dumps(verdict.to_json()))
     assert found["verdict"] == "different"
     assert found["first"] == "conv1"
-    assert found["findings"][0]["causes"][0]["name"] == "flipped kernel"
+    assert found["findings"][0]["causes"][0]["name"] == "kernel flipped"
     assert found["findings"][0]["causes"][0]["case"].startswith("https://github.com/")
     assert json.loads(json.dumps(diagnose(PROBES, seen(PROBES, {})).to_json()))["verdict"] == "ok"
 

@@ -6,7 +6,7 @@ import pytest
 import lenet.diagnose.forward_pass
 from lenet.diagnose import diagnose
 from lenet.diagnose.explain import Count
-from lenet.diagnose.mistakes import FORWARD
+from lenet.diagnose.mistakes import forward
 from lenet.diagnose.mistakes.wrong_forward import compose
 from lenet.diagnose.probe_inputs import Observed, observe, observe_port, standard
 from lenet.ports import open_port
@@ -66,7 +66,7 @@ def test_a_layer_behind_a_wrong_shape_is_compared_with_no_view_of_it():
 
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": conv(padding=0), "flatten": elementwise(to_size)}))
     assert verdict.first == "conv1"
-    assert verdict.diagnoses[0].name == "no padding (VALID for SAME)"
+    assert verdict.diagnoses[0].name == "no padding (VALID)"
 
 
 # --- bounds that say nothing -------------------------------------------------------------------
@@ -100,8 +100,8 @@ def test_small_integers_of_another_kind_are_no_coarse_format():
 def test_a_slight_scale_is_no_pair_of_mistakes_with_wide_bounds():
     """Standardised images and Mish, whose bounds are wide, would admit it."""
     scaled = seen(PROBES, {"fc2": output(lambda z: z * np.float32(1.037))}, only=["logits"])
-    one = next(m for m in FORWARD if m.kind.name == "each image standardised")
-    two = next(m for m in FORWARD if m.kind.name == "Mish for ReLU" and len(m.stages) == 4)
+    one = next(m for m in forward() if m.kind.name == "each image standardised")
+    two = next(m for m in forward() if m.kind.name == "Mish for ReLU" and len(m.stages) == 4)
     starts = tuple(lenet.diagnose.forward_pass._exact(probe.images) for probe in PROBES.forward)
     segment = lenet.diagnose.forward_pass._segment(PROBES, scaled, "", "logits", starts, {})
     assert not segment.is_right
@@ -168,7 +168,9 @@ def test_tf32_in_the_convolutions_alone_shows_in_the_logits():
     verdict = diagnose(
         PROBES, seen(PROBES, {name: bugs.operands(tf32) for name in ("conv1", "conv2")}, only=["logits"])
     )
-    assert [(one.name, one.where) for one in verdict.diagnoses] == [("operands in TF32", ("conv1", "conv2"))]
+    assert [(one.name, one.where) for one in verdict.diagnoses] == [
+        ("operands rounded to TF32", ("conv1", "conv2"))
+    ]
 
 
 def test_habits_of_every_layer_are_found_two_at_once():
@@ -177,7 +179,7 @@ def test_habits_of_every_layer_are_found_two_at_once():
     finding = diagnose(PROBES, seen(PROBES, wrong, only=["flatten", "logits"])).findings[0]
     assert {(one.name, one.where) for one in finding.causes} == {
         ("tanh for ReLU", ("relu3", "relu4")),
-        ("weights reshaped, not transposed", ("fc1", "fc2", "logits")),
+        ("weights reshaped to the transposed shape, not transposed", ("fc1", "fc2", "logits")),
     }
 
 
@@ -224,7 +226,7 @@ def hard_swish(x):
             ),
             "pooling off by one to the upper left",
         ),
-        ("flatten", output(bugs.half), "result in float16"),
+        ("flatten", output(bugs.half), "result rounded to float16"),
     ],
 )
 def test_more_mistakes_of_one_layer(layer, wrong, name):

@@ -57,8 +57,6 @@ TERMINAL = {"rich", "click"}
 OPERATORS = "a family of operators, and the known mistakes in layers of that kind"
 FAMILY = "a family of mistakes: its entries in the catalogue, and its planted ports in the gallery"
 SAME_NAME = {
-    "activation": OPERATORS,
-    "pooling": OPERATORS,
     "reduction": OPERATORS,
     "data": FAMILY,
     "gradients": FAMILY,

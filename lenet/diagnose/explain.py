@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.mistakes import FORWARD, HANDED_OUT
+from lenet.diagnose.mistakes import HANDED_OUT, forward
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, STAGES, Changes, Gridded, compose, walk
 from lenet.network.architecture import ACTIVATION_SHAPES
@@ -259,7 +259,7 @@ def closest(matches: list[Match], segment: Segment) -> list[Match]:
 
 def candidates(segment: Segment) -> Iterator[Mistake]:
     """The mistakes that change only this segment, apart from changes that may be pending."""
-    for mistake in FORWARD:
+    for mistake in forward(segment.stages):
         if mistake.told_by in segment.stages[:-1]:
             continue
         inside = [name in segment.stages for name in mistake.stages]

@@ -83,7 +83,8 @@ def reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> 
     with np.errstate(invalid="ignore"):
         far = np.maximum(highest - value, value - lowest)
         far = far + 4 * U64 * np.maximum(np.abs(highest), np.abs(lowest))
-    far = np.where(np.isnan(far), np.where(highest == lowest, 0.0, np.inf), far)  # NaN where infinite
+    if np.isnan(far.max(initial=0)):  # where infinite
+        far = np.where(np.isnan(far), np.where(highest == lowest, 0.0, np.inf), far)
     return far if widest is None else np.minimum(far, widest)
 
 

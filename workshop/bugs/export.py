@@ -95,7 +95,7 @@ def average_pool(model):
     "Gemm without transB",
     story="The converter writes (in, out), Gemm's default, but reshapes the (out, in) weights to that shape.",
     where="fc1",
-    named="weights reshaped, not transposed",
+    named="weights reshaped to the transposed shape, not transposed",
     case=issue("pytorch/pytorch", 129834),
 )
 def gemm_without_transb(model):
@@ -117,7 +117,7 @@ def initializer_dropped(model):
     "NHWC graph in NCHW operators",
     story="A channels-last graph's Transpose before Flatten was kept, but the weights were not permuted.",
     where="flatten",
-    named="flattened in HWC order",
+    named="flattened in H, W, C order",
     case=issue("onnx/onnx-tensorflow", 289),
 )
 def nhwc_graph(model):
@@ -151,7 +151,7 @@ def leaky_relu(model):
     "ReLU as a Clip",
     story="The mobile converter writes ReLU6, which is Clip(0, 6), for every ReLU.",
     where="relu2",
-    named="ReLU6 for ReLU",
+    named="ReLU6 (cut off at 6) for ReLU",
 )
 def relu_as_clip(model):
     node = node_of(model, "relu2")
@@ -178,8 +178,8 @@ def preprocessing_twice(model):
     "weights quantised",
     story="A converter stored fc1 in float16 with a Cast in front, to halve the file.",
     where="fc1",
-    named="weights in float16",
-    coincides=("weights in TF32", "parameters in TF32"),
+    named="weights rounded to float16",
+    coincides=("weights rounded to TF32", "parameters rounded to TF32"),
 )
 def weights_quantised(model):
     change_tensor(model, "fc1.weight", lambda w: w.astype(np.float16))

@@ -17,7 +17,7 @@ TF_WEIGHTS = "lenet_tf.weights.to_framework"
     CONV,
     story="scipy.signal.convolve flips its kernel, as Theano does; these weights need a correlation.",
     where="conv1",
-    named="flipped kernel",
+    named="kernel flipped",
     case=issue("keras-team/keras", 3015),
 )
 def true_convolution(right, x, w, b, **geometry):
@@ -43,7 +43,7 @@ def axes_reversed(right, name, array):
     TF_WEIGHTS,
     story="The shape did not fit, so the kernel was reshaped to HWIO.",
     where="conv2",
-    named="kernel OIHW read as HWIO",
+    named="weights reshaped to HWIO, not transposed",
     case=issue("Selen-Suyue/DensePolicy2D", 3),
 )
 def kernel_reshaped(right, name, array):
@@ -56,7 +56,7 @@ def kernel_reshaped(right, name, array):
     "lenet_torch.weights.to_framework",
     story="A kernel from Keras is brought to OIHW by `reshape` after `permute` had already changed its axes.",
     where="conv2",
-    named="kernel HWIO read as OIHW",
+    named="weights reshaped from HWIO, not transposed",
     case=issue("hyseob/PyMDNet", 3),
 )
 def kernel_viewed(right, name, array):
@@ -95,7 +95,7 @@ def channels_averaged(right, x, w, b, **geometry):
     CONV,
     story="All four rows of zeros are added before the image and none after it; the shape is right.",
     where="conv1",
-    named="padding at the top and left only",
+    named="padding on the other side: pads (4, 4, 0, 0) for (2, 2, 2, 2)",
     case=issue("keras-team/keras", 16363),
 )
 def padded_on_one_side(right, x, w, b, *, padding=0):
@@ -108,7 +108,7 @@ def padded_on_one_side(right, x, w, b, *, padding=0):
     TORCH_MODEL,
     story='`padding_mode="reflect"` was copied from a network for photographs.',
     where="conv1",
-    named="reflect padding",
+    named="padding mode reflect for zeros",
     case=issue("google/flax", 963),
 )
 def reflected_border(right, dtype):
@@ -174,7 +174,7 @@ def strided_slice(right, x, *, size, stride):
     TORCH_MODEL,
     story="The dense layers were copied from code in which the activation is an argument.",
     where="relu3",
-    named="ReLU missing",
+    named="no activation for ReLU",
     case=issue("intel/ipex-llm", 2411),
 )
 def relu_forgotten(right, dtype):
@@ -254,7 +254,7 @@ def channels_last_weights(right, name, array):
     TORCH_MODEL,
     story="A channels-last network was ported with its permute to H, W, C; these weights need C, H, W.",
     where="flatten",
-    named="flattened in HWC order",
+    named="flattened in H, W, C order",
     case=issue("gzuidhof/nn-transfer", 17),
 )
 def permuted_again(right, dtype):
@@ -275,7 +275,7 @@ def permuted_again(right, dtype):
     TF_WEIGHTS,
     story="(out, in) was turned into (in, out) by `reshape`, which scrambles the values, not by a transpose.",
     where="fc2",
-    named="weights reshaped, not transposed",
+    named="weights reshaped to the transposed shape, not transposed",
     case=issue("Selen-Suyue/DensePolicy2D", 3),
 )
 def dense_reshaped(right, name, array):
@@ -301,7 +301,7 @@ def biases_not_loaded(right, model, params):
     LINEAR,
     story="The bias was added by hand after the layer, but the layer still adds it.",
     where="fc1",
-    named="bias added twice",
+    named="bias doubled",
 )
 def bias_added_twice(right, x, w, b):
     y, cache = right(x, w, b)
@@ -353,7 +353,7 @@ def dropout_scale(right, x, w, b):
     LINEAR,
     story="The activation is part of every dense layer, including the last.",
     where="logits",
-    named="ReLU on the logits",
+    named="ReLU on the result",
     case=issue("intel/ipex-llm", 2411),
 )
 def relu_on_logits(right, x, w, b):

@@ -19,7 +19,7 @@ def cut(x: np.ndarray, bits: int) -> np.ndarray:
     CONV,
     story="By default, a GPU's tensor cores round the operands of a convolution to 11 bits.",
     where="conv1",
-    named="operands in TF32",
+    named="operands rounded to TF32",
     case=issue("pytorch/pytorch", 107514),
 )
 def tf32_by_default(right, x, w, b, **geometry):
@@ -32,7 +32,7 @@ def tf32_by_default(right, x, w, b, **geometry):
     "lenet_torch.port.activations",
     story="`torch.autocast` was left on during the evaluation, so layers run in bfloat16.",
     where="conv1",
-    named="operands and result in bfloat16",
+    named="operands and result rounded to bfloat16",
 )
 def autocast(right, model, images):
     import torch
@@ -47,7 +47,7 @@ def autocast(right, model, images):
     "lenet_tf.model.layers.Dense",
     story='The dense layers use the policy "mixed_bfloat16".',
     where="fc1",
-    named="operands, product and result in bfloat16",
+    named="operands, product and result rounded to bfloat16",
 )
 def keras_mixed_precision(right, units, **options):
     return right(units, **options | {"dtype": "mixed_bfloat16"})
@@ -59,7 +59,7 @@ def keras_mixed_precision(right, units, **options):
     "lenet_numpy.weights.to_framework",
     story="Weights were stored in bfloat16 by dropping the lower two bytes.",
     where="conv1",
-    named="weights in bfloat16, cut off",
+    named="weights cut off to bfloat16",
 )
 def bfloat16_by_cutting(right, name, array):
     bits = array.view(np.uint32) & np.uint32(0xFFFF0000) if name.endswith("weight") else array
@@ -72,8 +72,8 @@ def bfloat16_by_cutting(right, name, array):
     "lenet_torch.weights.to_framework",
     story="The weights were saved as float16 to halve the file, and loaded into a float32 model.",
     where="conv1",
-    named="weights in float16",
-    coincides=("weights in TF32", "parameters in TF32"),
+    named="weights rounded to float16",
+    coincides=("weights rounded to TF32", "parameters rounded to TF32"),
 )
 def half_precision_checkpoint(right, name, array):
     value = right(name, array)

@@ -52,7 +52,7 @@ WRONG = {
         (lambda kernel, height, width: matrix(kernel, height, width).T, "shape"),
     ],
     "convolution": [
-        (_flipped, "flipped kernel"),
+        (_flipped, "kernel flipped"),
         (_transposed, "kernel height and width swapped"),
         (_without_bias, "bias missing"),
         (_without_padding, "shape"),

@@ -57,14 +57,14 @@ def _reshaped(name, array):
 
 WRONG = {
     "torch_forward": [
-        (_hwc, "flattened in HWC order"),
+        (_hwc, "flattened in H, W, C order"),
         (_normalised, "pixels normalised"),
         (_softmax, "softmax in the model"),
     ],
     "to_tf": [
         (_plain_transpose, "fc1 differs"),
         (_reversed, "kernel height and width swapped"),
-        (_reshaped, "kernel OIHW read as HWIO"),
+        (_reshaped, "weights reshaped to HWIO, not transposed"),
         (lambda name, array: array, "shape"),
     ],
 }

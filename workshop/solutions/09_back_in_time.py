@@ -45,7 +45,7 @@ WRONG = {
         (lambda name, array: array, "shape"),
     ],
     "port": [
-        (PORT.replace("correlate(", "convolve("), "flipped kernel"),
+        (PORT.replace("correlate(", "convolve("), "kernel flipped"),
         (PORT.replace("maximum_filter", "minimum_filter"), "pool1"),
         (PORT.replace(" + b[:, None, None]", ""), "bias missing"),
         (PORT.replace("origin=(0, 0, -1, -1)", "origin=0"), "pool1"),

@@ -1,31 +1,25 @@
 """The catalogue of known mistakes, by family.
 
 Each entry has a name, an explanation, a remedy, a reported case, and the change that it makes to the right
-network. To add an entry, write it in the file of its family; the search finds it there.
+network. What can be done wrong in one operator stands in the catalogue of `parity`; `of_operators` takes it
+from there. To add another entry, write it in the file of its family; the search finds it there.
 """
 
-from lenet.diagnose.mistakes import (
-    activation,
-    convolution,
-    data,
-    dense,
-    gates,
-    gradients,
-    loss,
-    pooling,
-    precision,
-    reduction,
-)
+from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction
 from lenet.diagnose.mistakes.base import HandedOut, Mistake
+from lenet.diagnose.mistakes.handed_out import HANDED_OUT
+from lenet.diagnose.mistakes.of_operators import of_layers
+from lenet.diagnose.mistakes.wrong_forward import STAGES
 
-FORWARD: tuple[Mistake, ...] = tuple(
-    mistake
-    for family in (data, convolution, activation, pooling, dense, precision)
-    for mistake in family.FAMILY.mistakes
-)
 BACKWARD: tuple[Mistake, ...] = tuple(
     mistake for family in (reduction, loss, gradients, gates) for mistake in family.FAMILY.mistakes
 )
-HANDED_OUT: tuple[HandedOut, ...] = tuple(pooling.FAMILY.handed_out)
 
-__all__ = ["BACKWARD", "FORWARD", "HANDED_OUT", "HandedOut", "Mistake"]
+
+def forward(stages: tuple[str, ...] = tuple(STAGES)) -> tuple[Mistake, ...]:
+    """The mistakes of the forward pass; in an operator, those of these stages alone."""
+    before, behind = data.FAMILY.mistakes, (*across_layers.FAMILY.mistakes, *precision.FAMILY.mistakes)
+    return (*before, *of_layers(stages), *behind)
+
+
+__all__ = ["BACKWARD", "HANDED_OUT", "HandedOut", "Mistake", "forward"]

@@ -79,7 +79,6 @@ class Family:
     """A list of catalogue entries. Decorators fill it: each decorated function is a mistake."""
 
     mistakes: list[Mistake] = field(default_factory=list)
-    handed_out: list[HandedOut] = field(default_factory=list)
 
     def before(self, on: Iterable[str], kind: Kind, whole_batch: bool = False) -> Callable:
         """Decorates a function Call → Call that changes the layer's input or parameters."""

@@ -58,15 +58,33 @@ def half(x: Array) -> Array:
         return x.astype(np.float16).astype(np.float64)
 
 
-# Significant bits, with the hidden bit. TF32 has float32's exponent and float16's mantissa.
+def tf32(x: Array) -> Array:
+    """x rounded to TF32, which has float32's exponent and float16's mantissa."""
+    return to_bits(x, 11)
+
+
+def bfloat16(x: Array) -> Array:
+    """x rounded to bfloat16."""
+    return to_bits(x, 8)
+
+
+# Significant bits, with the hidden bit.
 FORMATS: tuple[tuple[str, int, Format], ...] = (
-    ("TF32", 11, lambda x: to_bits(x, 11)),
+    ("TF32", 11, tf32),
     ("TF32", 11, lambda x: to_bits(x, 11, away)),
     ("TF32, cut off", 11, lambda x: to_bits(x, 11, np.trunc)),
-    ("bfloat16", 8, lambda x: to_bits(x, 8)),
+    ("bfloat16", 8, bfloat16),
     ("bfloat16, cut off", 8, lambda x: to_bits(x, 8, np.trunc)),
     ("float16", 11, half),
 )
+OPERANDS = (tf32, bfloat16, half)  # roundings of operands, and of inputs alone, that parity's catalogue holds
+STORED = (bfloat16, half)  # and of weights alone
+
+
+def _to(name: str) -> str:
+    """ "rounded to TF32"; "cut off to TF32" for "TF32, cut off"."""
+    form, _, cut = name.partition(", ")
+    return f"{cut or 'rounded'} to {form}"
 
 
 def rounded(x: Bounded, grid: Format) -> Bounded:
@@ -135,40 +153,43 @@ def _sums(call: Call, unit: float, bits: int, grid: Format) -> Bounded:
 
 
 for _name, _bits, _grid in FORMATS:
+    if _grid not in OPERANDS:
+        FAMILY.add_groups(
+            GROUPS,
+            Kind(
+                f"operands {_to(_name)}",
+                f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
+                "Use full float32 products: allow_tf32=False, precision='highest', no autocast.",
+                TF32,
+            ),
+            before(lambda call, grid=_grid: _operands(call, grid)),
+        )
+    if _grid not in STORED:
+        FAMILY.add_groups(
+            GROUPS,
+            Kind(
+                f"weights {_to(_name)}",
+                f"The weights are rounded to {_name} ({_bits} significant bits); inputs are not.",
+                "Keep the weights in float32.",
+                TF32,
+            ),
+            before(lambda call, grid=_grid: replace(call, w=grid(call.w))),
+        )
+    if _grid not in OPERANDS:
+        FAMILY.add_groups(
+            GROUPS,
+            Kind(
+                f"input {_to(_name)}",
+                f"The layer's inputs are rounded to {_name} ({_bits} significant bits); its weights are not.",
+                "Keep activations in float32.",
+                TF32,
+            ),
+            before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid))),
+        )
     FAMILY.add_groups(
         GROUPS,
         Kind(
-            f"operands in {_name}",
-            f"Weights and inputs are rounded to {_name} ({_bits} significant bits) before the products.",
-            "Use full float32 products: allow_tf32=False, precision='highest', no autocast.",
-            TF32,
-        ),
-        before(lambda call, grid=_grid: _operands(call, grid)),
-    )
-    FAMILY.add_groups(
-        GROUPS,
-        Kind(
-            f"weights in {_name}",
-            f"The weights are rounded to {_name} ({_bits} significant bits); inputs are not.",
-            "Keep the weights in float32.",
-            TF32,
-        ),
-        before(lambda call, grid=_grid: replace(call, w=grid(call.w))),
-    )
-    FAMILY.add_groups(
-        GROUPS,
-        Kind(
-            f"inputs in {_name}",
-            f"The layer's inputs are rounded to {_name} ({_bits} significant bits); its weights are not.",
-            "Keep activations in float32.",
-            TF32,
-        ),
-        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid))),
-    )
-    FAMILY.add_groups(
-        GROUPS,
-        Kind(
-            f"parameters in {_name}",
+            f"parameters {_to(_name)}",
             f"Weights and biases are rounded to {_name} ({_bits} significant bits); inputs are not.",
             "Keep the parameters in float32.",
             TF32,
@@ -178,7 +199,7 @@ for _name, _bits, _grid in FORMATS:
     if _name.startswith("TF32"):
         continue  # this format is only for operands: nothing is stored or added in it
     _coarse = Kind(
-        f"result in {_name}",
+        f"result {_to(_name)}",
         f"The layer's output is rounded to {_name} ({_bits} significant bits).",
         "Keep activations in float32.",
         TF32,
@@ -190,7 +211,7 @@ for _name, _bits, _grid in FORMATS:
     FAMILY.add_groups(
         GROUPS,
         Kind(
-            f"operands and result in {_name}",
+            f"operands and result {_to(_name)}",
             f"The layer runs in {_name}: operands and result are rounded to it, sums are not.",
             "Turn off autocast and mixed precision; load the model in float32.",
             TF32,
@@ -213,14 +234,14 @@ for _name, _bits, _grid in FORMATS:
 
 # On some CPUs, TensorFlow's matrix product in bfloat16 truncates its result.
 for _name, _bits, _grid, _product in (
-    ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8)),
-    ("bfloat16", 8, lambda x: to_bits(x, 8), lambda x: to_bits(x, 8, np.trunc)),
+    ("bfloat16", 8, bfloat16, bfloat16),
+    ("bfloat16", 8, bfloat16, lambda x: to_bits(x, 8, np.trunc)),
     ("float16", 11, half, half),
 ):
     FAMILY.add_groups(
         GROUPS,
         Kind(
-            f"operands, product and result in {_name}",
+            f"operands, product and result {_to(_name)}",
             f"The layer runs in {_name}: it rounds the operands, the product, and the sum with the bias.",
             "Turn off mixed precision: Keras' policy 'float32', not 'mixed_bfloat16' or 'mixed_float16'.",
             case("keras-team/keras", 19332),

@@ -9,16 +9,19 @@ a layer are two changes in a row. The bound of a wrong layer comes from the righ
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lenet.network.architecture import LAYERS, Layer
-from lenet.reference.forward import evaluate, in_format
+from lenet.reference.forward import in_format
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FORMATS
+from parity.errors import Unjudged
+from parity.judging.causes.mistake import MISFITS
+from parity.judging.causes.together import core, together, with_core
 from parity.operators import Operator
-from parity.operators.affine import Conv
+from parity.operators.affine import Conv, Gemm
 from parity.operators.elementwise import Identity
 
 IMAGE = Layer("image", Identity())  # a stage before the first layer, for mistakes in the data
@@ -49,13 +52,16 @@ class Call:
         """The port's unit roundoff."""
         return FORMATS[self.dtype].u
 
-    def feed(self, change: Callable[[Array], Array]) -> "Call":
-        """The same call with `change` applied to the input; it may only move or drop values."""
-        return replace(self, x=moved(self.x, change))
+    def with_mistake(self, wrong: Operator) -> "Call":
+        """The same call with a mistake in the layer's operator, beside those that it has.
 
-    def geometry(self, **attributes: Any) -> "Call":
-        """The same call with other attributes of the operator: pads, strides, dilations."""
-        return replace(self, layer=replace(self.layer, operator=replace(self.layer.operator, **attributes)))
+        Raises:
+            ValueError: the two do not go together.
+        """
+        usual, now = STAGES[self.layer.name].operator, self.layer.operator
+        operator = wrong if now is usual else together(usual, wrong, now)
+        layer = Layer(self.layer.name, operator, self.layer.params)
+        return Call(layer, self.x, self.params, self.dtype, self.w, self.b)
 
 
 Compute = Callable[[Call], Bounded]
@@ -98,27 +104,57 @@ def instead(wrong: Callable[..., Any]) -> Change:
 
 
 def right(call: Call) -> Bounded:
-    """The right value of a layer, with its bound."""
-    if call.layer.affine:
-        return exact(call) if never_rounds(call) else rounded(call)
-    return evaluate(call.layer, {}, in_format(call.x, call.dtype))
+    """The value of a layer, with its bound, which is zero where no sum can round.
+
+    Raises:
+        ValueError: the shapes do not fit the layer.
+    """
+    usual = core(call.layer.operator)
+    sharp = _Sharp(usual, call.params) if isinstance(usual, Conv | Gemm) else usual
+    return _evaluated(with_core(call.layer.operator, sharp), call)
 
 
 def rounded(call: Call) -> Bounded:
-    """Wx + b with its rounding bound."""
-    params = dict(zip(call.layer.param_shapes(), (call.w, call.b), strict=True))
-    return evaluate(call.layer, params, in_format(call.x, call.dtype))
+    """The same with the full rounding bound of every sum."""
+    return _evaluated(call.layer.operator, call)
+
+
+def _evaluated(operator: Operator, call: Call) -> Bounded:
+    x = in_format(call.x, call.dtype)
+    if x.error is not None and not x.error.any():
+        x = replace(x, error=None)  # which takes no computing of what errors become
+    inputs = [x, *(x.like(a) for a in (call.w, call.b))] if call.layer.params else [x]
+    try:
+        y = operator.evaluate(*inputs)
+    except (Unjudged, *MISFITS) as error:
+        raise ValueError(str(error)) from error
+    assert isinstance(y, Bounded)
+    return y
+
+
+@dataclass(frozen=True)
+class _Sharp(Operator):
+    """Wx + b: where no operation rounds, neither in float64 nor in the port's dtype, the error is zero.
+
+    Attributes:
+        right: the layer's operator, with other attributes where these are the mistake.
+        params: all shared weights.
+    """
+
+    TYPE: ClassVar[str] = "sharp"
+
+    right: Conv | Gemm
+    params: Mapping[str, Array]
+
+    def evaluate(self, x: Bounded, w: Bounded, b: Bounded) -> Bounded:
+        y = self.right.evaluate(x, w, b)
+        assert isinstance(y, Bounded)
+        return replace(y, error=None) if never_rounds(x, w, b, self.params) else y
 
 
 # Affine layers with the full rounding bound, even where the direct computation is exact: weights or products
 # may be computed through other numbers (weight norm, a fast convolution).
 ROUNDED: Changes = {name: instead(rounded) for name, layer in STAGES.items() if layer.affine}
-
-
-def exact(call: Call) -> Bounded:
-    """Wx + b where no operation rounds, neither in float64 nor in the port's dtype: the error is zero."""
-    y = rounded(call)
-    return replace(y, error=np.zeros(y.shape))
 
 
 def walk(
@@ -156,32 +192,32 @@ def _both(outer: Change, inner: Change) -> Change:
     return lambda compute: outer(inner(compute))
 
 
-def never_rounds(call: Call) -> bool:
-    """Whether no sum of an affine layer can round: as `lenet.reference.certificate`, with a cruder bound.
+def never_rounds(x: Bounded, w: Bounded, b: Bounded, params: Mapping[str, Array]) -> bool:
+    """Whether no sum of Wx + b can round: as `lenet.reference.certificate`, with a cruder bound.
 
     With x, w and b on dyadic grids, every partial sum is a multiple of the finer of two steps, that of the
     products and that of the biases, and at most max_o Σ|w_o| · max|x| + max|b|. If this maximum is below
     2^p steps, arithmetic with p significant bits computes every partial sum exactly.
     """
-    if call.x.bound.any() or not call.x.value.size:
+    if any(one.error is not None and one.error.any() for one in (x, w, b)) or not x.value.size:
         return False
-    x_bits = grid_bits(call.x.value)
+    x_bits = grid_bits(x.value)
     if x_bits is None:
         return False
-    w_bits, b_bits = (_kept_bits(call, part, a) for part, a in (("weight", call.w), ("bias", call.b)))
+    w_bits, b_bits = (_kept_bits(one.value, params) for one in (w, b))
     if w_bits is None or b_bits is None:
         return False
-    load = np.abs(call.w).reshape(len(call.w), -1).sum(axis=1).max() * np.abs(call.x.value).max()
+    load = np.abs(w.value).reshape(w.shape[0], -1).sum(axis=1).max() * np.abs(x.value).max()
     grid = max(x_bits + w_bits, b_bits)
-    return bool((load + np.abs(call.b).max(initial=0)) * 2.0**grid < 0.5 / call.u)
+    return bool((load + np.abs(b.value).max(initial=0)) * 2.0**grid < 0.5 / x.format.u)
 
 
 _KEPT: dict[int, tuple[weakref.ref, int | None]] = {}  # the grids of parameters, by id
 
 
-def _kept_bits(call: Call, part: str, a: Array) -> int | None:
-    """`grid_bits`, cached if `a` is the parameter itself."""
-    if a is not call.params.get(f"{call.layer.name}.{part}"):
+def _kept_bits(a: Array, params: Mapping[str, Array]) -> int | None:
+    """`grid_bits`, cached if `a` is one of the parameters itself."""
+    if not any(a is one for one in params.values()):
         return grid_bits(a)
     owner, bits = _KEPT.get(id(a), (None, None))
     if owner is None or owner() is not a:

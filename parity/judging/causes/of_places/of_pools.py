@@ -31,7 +31,7 @@ def averages(pool: AveragePool, seen: Seen) -> Iterator[Mistake]:
         "onnx/onnx-tensorrt#663",
     )
     yield Mistake(
-        "maximum for average",
+        "max pooling for average pooling",
         "The largest value of each window is taken.",
         "Use average pooling.",
         _as(MaxPool, pool),
@@ -72,7 +72,7 @@ def _with_zeros_behind(pool: AveragePool, x: Number) -> AveragePool:
 @made_in("MaxPool")
 def maxima(pool: MaxPool, seen: Seen) -> Iterator[Mistake]:
     yield Mistake(
-        "average for maximum",
+        "average pooling for max pooling",
         "The average of each window is taken.",
         "Use max pooling.",
         _as(AveragePool, pool),

@@ -42,7 +42,7 @@ def kernels(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     for order in permutations(axes):
         if order != axes and tuple(w.shape[k] for k in order) == w.shape[2:]:
             yield Mistake(
-                f"axes of the kernel permuted: {order} for {axes}",
+                "kernel height and width swapped" if len(axes) == 2 else f"kernel's axes permuted: {order}",
                 "The kernel's spatial axes are exchanged, as `w.T` does, which reverses all axes.",
                 LAYOUT,
                 _weights(conv, lambda a, order=order: a.transpose(0, 1, *order)),  # type: ignore[misc]

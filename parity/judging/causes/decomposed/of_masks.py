@@ -1,0 +1,121 @@
+"""Mistakes of masks that are added to the scores of attention, or chosen by."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from parity.arithmetic import Array, Number
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, made_in, with_input
+from parity.operators import Operator
+from parity.operators.elementwise import Identity, Mul
+
+LOW = -1e3  # what is added to a hidden score is lower
+ABSORBING = -1e8  # a number from which on it swallows a score, whose digits are below its own
+
+
+def is_mask(x: Number | None) -> bool:
+    """Whether an operand holds nothing but zeros and very low numbers, and both."""
+    if x is None or x.size < 2 or x.comparable.dtype.kind != "f":
+        return False
+    hidden = x.comparable < LOW
+    return bool(hidden.any() and (x.comparable[~hidden] == 0).all() and not hidden.all())
+
+
+@made_in("Add")
+def masks(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    for place in (0, 1):
+        mask = seen.inputs[place]
+        if mask is None or not is_mask(mask):
+            continue
+        hidden = mask.comparable < LOW
+        low = mask.comparable.min()
+
+        def instead(values: Array, place: int = place, operator: Operator = operator) -> Changed:
+            return with_input(operator, place, lambda m: m.like(values.astype(np.float32)))
+
+        yield Mistake(
+            "mask inverted",
+            "True means 'masked' in some interfaces, 'seen' in others.",
+            "Invert the mask.",
+            replace(instead(np.where(hidden, 0.0, low)), after=_absorbed(~hidden, float(low))),
+        )
+        for name, values in {"1 where keys are seen": ~hidden, "1 where keys are hidden": hidden}.items():
+            yield Mistake(
+                f"mask added as 0 and 1: {name}",
+                "A boolean mask is added to the scores as it stands, so that hidden keys stay visible.",
+                "Add minus infinity where a key is hidden.",
+                instead(values),
+            )
+        yield Mistake(
+            "mask multiplied, not added",
+            "Hidden scores become 0, which is not the lowest score.",
+            "Add minus infinity where a key is hidden.",
+            Changed(
+                Mul(),
+                lambda inputs, place=place, seen_=~hidden: [  # type: ignore[misc]
+                    one if k != place or one is None else one.like(seen_.astype(np.float32))
+                    for k, one in enumerate(inputs)
+                ],
+            ),
+        )
+        for name, other in _others(hidden):
+            yield Mistake(
+                name,
+                "Queries see other keys.",
+                "Hide the keys above the diagonal, counted from the first query and key.",
+                instead(np.where(other, low, 0.0)),
+            )
+
+
+def _absorbed(hidden: Array, low: float) -> Callable[[Number, Inputs], Number]:
+    """Sums of scores and a mask: where a query sees no key, all are the same, since scores are too small."""
+
+    def after(y: Number, inputs: Inputs) -> Number:
+        empty = np.broadcast_to(hidden.all(-1, keepdims=True) & (-np.inf < low < ABSORBING), y.shape)
+        return y.move(lambda a: np.where(empty, 0, a)) + y.like(np.where(empty, low, 0.0))
+
+    return after
+
+
+def _others(hidden: Array) -> Iterator[tuple[str, Array]]:
+    """Other masks of the same shape that are meant for causal ones."""
+    if hidden.ndim < 2 or 1 in hidden.shape[-2:]:
+        return
+    queries, keys = hidden.shape[-2:]
+    shifts = {
+        0: "aligned at the top left",
+        keys - queries: "aligned at the bottom right",
+        -1: "off by one: queries do not see themselves",
+        1: "off by one: queries see the next key",
+    }
+    causal = {k: np.broadcast_to(~np.tri(queries, keys, k, dtype=bool), hidden.shape) for k in shifts}
+    if any((one == hidden).all() for one in causal.values()):
+        for k, name in shifts.items():
+            if not (causal[k] == hidden).all():
+                yield f"causal mask {name}", causal[k]
+    elif queries == keys:
+        yield "mask transposed", hidden.swapaxes(-1, -2)
+
+
+@made_in("Where")
+def choices(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    _, a, b = seen.inputs
+    assert a is not None
+    assert b is not None
+    yield Mistake(
+        "condition inverted",
+        "The two choices are exchanged, as by a mask in which True means 'masked', not 'seen'.",
+        "Invert the mask.",
+        Changed(operator, lambda inputs: [inputs[0], inputs[2], inputs[1]]),
+    )
+    shape = np.broadcast_shapes(*(one.shape for one in seen.inputs if one is not None))
+    for place, one in {1: a, 2: b}.items():
+        if one.shape == shape:
+            yield Mistake(
+                "mask ignored" if place == 1 else "condition ignored: the second choice everywhere",
+                "The condition is not applied.",
+                "Pass the mask.",
+                Changed(Identity(), lambda inputs, place=place: [inputs[place]]),  # type: ignore[misc]
+            )

@@ -54,7 +54,7 @@ MISTAKES = {
     "gelu": ("layer2.gelu", "tanh approximation"),
     "epsilon": ("layer2.norm2", "epsilon 0.001 for 1e-05"),
     "mask": ("layer2.attn", "mask"),
-    "scale": ("layer2.attn", "scale|1/d for 1/sqrt(d)"),
+    "scale": ("layer2.attn", "scale|1/d for 1/sqrt(d)|root missing"),
 }
 
 

@@ -81,6 +81,7 @@ def written(story: str) -> str:
 
 if __name__ == "__main__":
     os.environ["COLUMNS"] = WIDTH
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the tests
     first, *rest = sections()
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)

@@ -62,13 +62,13 @@ DEPTH = 40  # convolutions of the deep stack
     tolerance=(1e-5, 1e-4),
 )
 def deep_stack() -> Rebuilt:
-    """40 convolutions of 32 channels with ReLU, and a layer that gives 100 boxes in pixels; the port is
+    """40 convolutions of 32 channels with ReLU, and a layer that gives 500 boxes in pixels; the port is
     PyTorch."""
     import torch
     from torch.nn import functional as F
 
     weights = {f"w{k}": normal(32, 32, 3, 3, seed=k) * np.float32(np.sqrt(2 / 288)) for k in range(DEPTH)}
-    weights |= {"w_boxes": 100 * normal(32 * 64, 400), "shape": np.array([1, -1])}
+    weights |= {"w_boxes": 100 * normal(32 * 64, 2000), "shape": np.array([1, -1])}
     nodes, x, last = [], normal(1, 32, 8, 8), "x"
     seen: dict[str, Array] = {"x": x}
     y = torch.from_numpy(x)

@@ -255,3 +255,10 @@ def _empty_rows(operator: Attention, empty: Array) -> Iterator[Mistake]:
         Changed(operator, uniform),
         "microsoft/onnxscript#2479",
     )
+    yield Mistake(
+        "fully masked rows NaN",
+        "The softmax of scores that are all minus infinity divides zero by zero.",
+        "Return zeros for a query that sees no key.",
+        Changed(operator, after=lambda y, inputs: y * y.like(np.where(empty, np.nan, 1.0))),
+        "microsoft/onnxscript#2479",
+    )

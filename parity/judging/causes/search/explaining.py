@@ -7,7 +7,7 @@ from time import monotonic
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped
-from parity.arithmetic.floats import FLOAT32, format_of
+from parity.arithmetic.floats import FLOAT32, Format, format_of
 from parity.errors import Unjudged
 from parity.graph import Graph
 from parity.judging import walk
@@ -60,6 +60,8 @@ def _explained(
     """The report on a wrong tensor, with the known mistakes that explain it, or else with clues."""
     found = np.asarray(values[report.tensor])
     form = format_of(found) or FLOAT32
+    if report.verdict == "coarse" and report.ratio > 1:  # excused, since plain loops overflow as well
+        return replace(report, causes=(_overflow(report, form),))
     stretch = between(graph, set(values), report.tensor)
     arrays = [
         np.asarray(graph.constants[name] if name in graph.constants else values[name])
@@ -80,6 +82,18 @@ def _explained(
     if not made and not wrong.points and not report.misshapen and format_of(found) is not None:
         lines += clues(found, wrong.right, form)
     return replace(report, causes=_causes(wrong, made, graph, end), clues=tuple(lines))
+
+
+def _overflow(report: TensorReport, form: Format) -> Cause:
+    return Cause(
+        report.tensor,
+        report.node,
+        f"overflow in {form.name}",
+        f"A product or a sum on the way is beyond the largest number of {form.name}, or becomes zero and a "
+        "divisor. A plain loop in this format goes as wrong.",
+        "Compute this operator in float32, or make its input smaller.",
+        "apple/coremltools#2110",
+    )
 
 
 def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], list[str]]:

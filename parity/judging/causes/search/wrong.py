@@ -96,10 +96,11 @@ class Wrong:
         right = self.right.value
         if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":
             return True
-        error = np.abs(self.seen.astype(np.float64) - right.astype(np.float64))
-        error = np.where(np.isnan(error), np.inf, error)
+        seen, right = self.seen.astype(np.float64), right.astype(np.float64)
+        error = np.where(np.isnan(seen) != np.isnan(right), np.inf, np.abs(seen - right))
         outside = error > self.right.bound
-        return int((outside & (error > expected.bound)).sum()) > share * int(outside.sum())
+        narrow = ~(error <= expected.bound)  # a NaN that is expected has no bound
+        return int((outside & narrow).sum()) > share * int(outside.sum())
 
     def _inside(self, found: Array, expected: Bounded) -> bool:
         if found.dtype.kind in "USOT" or expected.value.dtype.kind in "USOT":

@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from parity.record.frameworks.jax_functions import record_jax
     from parity.record.frameworks.keras_layers import record_keras
     from parity.record.frameworks.torch_modules import export_torch, record_torch
+    from parity.record.frameworks.torch_names import module_names
     from parity.record.npz import read_npz, write_npz
     from parity.record.onnx_runtimes import record as record_onnx
     from parity.record.own_names import renamed
 
 __all__ = [
     "export_torch",
+    "module_names",
     "read_npz",
     "record_jax",
     "record_keras",
@@ -26,6 +28,7 @@ __all__ = [
 
 _PLACES = {
     "export_torch": ("parity.record.frameworks.torch_modules", "export_torch"),
+    "module_names": ("parity.record.frameworks.torch_names", "module_names"),
     "read_npz": ("parity.record.npz", "read_npz"),
     "record_jax": ("parity.record.frameworks.jax_functions", "record_jax"),
     "record_keras": ("parity.record.frameworks.keras_layers", "record_keras"),

@@ -54,6 +54,8 @@ KEEPING = {
 }
 # Their data_format tells of other axes than the first (items), the last or second (channels), and between.
 OTHERS = {"Flatten", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "TimeDistributed"}
+# A mean over time is taken of sequences (N, T, C) too, which graphs have in the same order.
+OTHERS |= {"GlobalAveragePooling1D", "GlobalMaxPooling1D"}
 AXES = {3: ("NWC", "NCW"), 4: ("NHWC", "NCHW"), 5: ("NDHWC", "NCDHW")}
 
 

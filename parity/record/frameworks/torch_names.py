@@ -73,6 +73,15 @@ def traced(model: ModelProto) -> Traced:
     return Traced({call: tuple(tensors) for call, tensors in found.items()}, calls, exact)
 
 
+def module_names(model: ModelProto) -> dict[str, str]:
+    """{path of a PyTorch module: the tensor that it returns} in a graph that was exported from it.
+
+    For the `names` of a port in another framework whose layers have the names of these modules. A module of
+    which several tensors leave is left out.
+    """
+    return {path: found[0].name for path, found in traced(model).returned.items() if len(found) == 1}
+
+
 def same_calls(told: Traced, seen: Iterable[str], aliases: Mapping[str, str]) -> dict[str, str]:
     """{own name of a call that was seen: that of the same call in the graph}, where this is certain.
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from parity.record import export_torch, record_keras
-from parity.record.frameworks.torch_names import traced
+from parity.record import export_torch, module_names, record_keras
 from tests.parity.networks import lstm, mobilenet, resnet, transformer, unet
 from tests.parity.networks.shared import Array, Weights, drawn, load_keras, load_torch
 from tests.parity.small import normal
@@ -63,20 +62,14 @@ class Network:
         keras.backend.clear_session()
         model = self.port(mistake)
         load_keras(model, self.spoiled(self.weights(), mistake))
-        axes = {layer.name: self.axes(layer) for layer in model.layers}
-        names = {name: (tensor, axes[name]) for name, tensor in self.tensors().items() if name in axes}
-        return record_keras(model, (self.x,), names | {"x": (self.graph().graph.input[0].name, "")})
-
-    @staticmethod
-    def axes(layer: Any) -> str:
-        """Sequences have the same order of axes in both frameworks; Keras declares that of images itself."""
-        return "NTC->NTC" if len(layer.output.shape) == 3 else ""
+        layers = {layer.name for layer in model.layers}
+        names = {name: tensor for name, tensor in self.tensors().items() if name in layers}
+        return record_keras(model, (self.x,), names | {"x": self.graph().graph.input[0].name})
 
     @cache  # noqa: B019
     def tensors(self) -> dict[str, str]:
         """{path of a module: the tensor of the graph that it returns}."""
-        found = traced(self.graph()).returned
-        return {call: tensors[0].name for call, tensors in found.items() if len(tensors) == 1}
+        return module_names(self.graph())
 
 
 NETWORKS = {

@@ -28,9 +28,10 @@ def others(stretch: Stretch, graph: Graph) -> Iterator[tuple[int, Mistake]]:
 
 
 def _parameters(graph: Graph, node: Node) -> dict[int, Array]:
-    """The constants of a node that are arrays of floats, by their places among its inputs."""
+    """The constants of a node that are arrays of finite floats, by their places among its inputs."""
     known = {k: graph.constants[name] for k, name in enumerate(node.inputs) if name in graph.constants}
-    return {k: a for k, a in known.items() if a.size > 1 and format_of(a) is not None}
+    floats = {k: a for k, a in known.items() if a.size > 1 and format_of(a) is not None}
+    return {k: a for k, a in floats.items() if np.isfinite(a).all()}
 
 
 def _with(node: Node, arrays: Mapping[int, Array]) -> Changed:

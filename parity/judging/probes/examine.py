@@ -170,7 +170,10 @@ def _format(operands: Operands) -> Format:
 
 
 def _integers(subject: _Subject, probe: Probe, finding: Finding) -> Finding:
-    """The semantics: right if no result is off by half the grid on which all results lie."""
+    """The semantics: right if no result is off by half the grid on which all results lie.
+
+    Where an operator rounds nothing (a maximum, say), it must not be off at all.
+    """
     form, found, inexact = _format(subject.operands), subject.run(probe.inputs), None
     for one, right in zip(found, subject.expected(probe, form), strict=False):
         if one is None:
@@ -179,7 +182,7 @@ def _integers(subject: _Subject, probe: Probe, finding: Finding) -> Finding:
             return _misshapen(finding, one, right)
         whole = _nearest(probe, right, form)
         error = _distance(one, whole)
-        if (error >= probe.grid / 2).any():
+        if (error >= probe.grid / 2).any() or (error.any() and not right.bound.any()):
             wrong = replace(finding, semantics="wrong", worst=_worst(one, whole, error))
             return _with_causes(wrong, subject.explained(probe, found))
         if (error > (right.bound if probe.roundings is None else 0)).any():

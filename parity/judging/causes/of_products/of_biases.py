@@ -1,6 +1,7 @@
 """Mistakes of a bias: missing, doubled, after the activation, in another order, of another layer."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def biases(operator: Biased, seen: Seen) -> Iterator[Mistake]:
     shown = _read_off(operator, seen, b)
     if shown is not None and not any((shown == one).all() for one in (*known, np.arange(b.size))):
         listed = ", ".join(map(str, shown[:8].tolist())) + (", …" if b.size > 8 else "")
-        yield _reordered(operator, f"bias in another order: {listed}", shown)
+        yield replace(_reordered(operator, f"bias in another order: {listed}", shown), wider=True)
 
 
 def _reordered(operator: Biased, name: str, order: Array) -> Mistake:

@@ -1,8 +1,6 @@
 """Every mistake of the catalogue is planted in every use of its operator, and found and named."""
 
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from parity.judging.verdict import TensorReport
 from parity.onnx import read_onnx
 from tests.parity.examples import EXAMPLES
 from tests.parity.examples.example import Example
+from tests.parity.judging.causes.naming import evaluated, is_named
 from tests.parity.operators.one_node import drawn, fed, model, outputs
 
 NOTHING = {
@@ -64,48 +63,10 @@ def tells(mistake: Mistake, inputs: Sequence[Bounded | None], right: Bounded, fo
         return bool((error > np.maximum(first.bound, right.bound)).any())
 
 
-def evaluated(mistake: Mistake, inputs: Sequence[Bounded | None]) -> Bounded:
-    with np.errstate(all="ignore"):
-        result = mistake.operator.evaluate(*inputs)
-    first = result[0] if isinstance(result, tuple) else result
-    assert isinstance(first, Bounded)
-    return first
-
-
-def is_named(mistake: Mistake, report: TensorReport, example: Example, arrays: list[Array | None]) -> bool:
-    """Whether a cause is this mistake, or the same function of these inputs."""
-    names = [cause.name for cause in report.causes]
-    if any(says(name, mistake) for name in names):
-        return True
-    bounded = [None if a is None else Bounded(a) for a in arrays]
-    expected = evaluated(mistake, bounded)
-    for one in mistakes(example.operator, seen(example, arrays)):
-        if any(says(name, one) for name in names):
-            with suppress(Unjudged, *MISFITS):
-                other = evaluated(one, bounded)
-                if other.shape == expected.shape and within(other, expected):
-                    return True
-    return False
-
-
-def within(one: Bounded, other: Bounded) -> bool:
-    apart = np.abs(one.value.astype(np.float64) - other.value.astype(np.float64))
-    return bool((apart <= one.bound + other.bound).all())
-
-
 def judged(example: Example, arrays: list[Array | None], found: Array) -> TensorReport:
     graph = read_onnx(model(example, arrays, 1))
     (one,) = judge(graph, fed(arrays) | {"y0": found}).tensors
     return one
-
-
-def says(name: str, mistake: Mistake) -> bool:
-    """Whether a cause has the name of a mistake, or the name of a range in which its number lies."""
-    if mistake.value is None or "between" not in name:
-        return name == mistake.name
-    low, high = (float(one) for one in re.findall(r"between (\S+) and (\S+)", name)[0])
-    there = re.sub(r"between \S+ and \S+", f"{mistake.value:g}", name) == mistake.name
-    return there and low <= mistake.value <= high
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,7 +81,12 @@ def test_a_planted_mistake_is_named(kind: str) -> None:
             if report.verdict not in ("different", "coarse"):
                 assert not report.causes
                 continue
-            assert is_named(mistake, report, example, arrays), (str(example), mistake.name, report)
+            some_seen = seen(example, arrays)
+            assert is_named(mistake, report.causes, example.operator, some_seen), (
+                str(example),
+                mistake.name,
+                report,
+            )
             named += 1
     assert (named == 0) == (kind in NOTHING)
 

@@ -97,9 +97,7 @@ def in_parts(x: Format | None, w: Format | None, b: Format | None, y: Format | N
     ("run", "parts", "kept"),
     [
         (in_parts(BFLOAT16, BFLOAT16, BFLOAT16, None), ["input", "weight", "bias"], "8"),
-        (in_parts(TF32, None, None, None), ["input"], "11"),
         (in_parts(None, None, BFLOAT16, None), ["bias"], "8"),
-        (in_parts(BFLOAT16, BFLOAT16, None, BFLOAT16), ["result"], "8"),
     ],
 )
 def test_the_part_that_is_coarse_is_told_where_no_known_mistake_is(
@@ -111,6 +109,19 @@ def test_the_part_that_is_coarse_is_told_where_no_known_mistake_is(
     assert found.precision == "coarse"
     assert not found.causes
     assert list(found.clues) == [f"the {one} keeps {kept} of 24 binary digits, {format_}" for one in parts]
+
+
+@pytest.mark.parametrize(
+    ("run", "cause"),
+    [
+        (in_parts(TF32, None, None, None), "input rounded to TF32"),
+        (in_parts(BFLOAT16, BFLOAT16, None, BFLOAT16), "products in bfloat16, added up in float32"),
+    ],
+)
+def test_parts_that_a_known_mistake_makes_coarse_are_named(run: Run, cause: str) -> None:
+    found = parity.probe_operator(Gemm(), [(16, 90), (90, 64), (64,)], run)
+    assert found.precision == "coarse"
+    assert [one.name.partition(" (")[0] for one in found.causes] == [cause]
 
 
 def test_products_are_rounded_once_and_not_twice() -> None:

@@ -19,6 +19,7 @@ from parity.operators.activation import LeakyRelu
 from parity.operators.affine import Conv, Gemm, MatMul
 from parity.operators.elementwise import Add
 from parity.operators.pooling import AveragePool
+from tests.parity.judging.causes.naming import is_named
 from tests.parity.judging.probes.one_example import examples, operands
 from tests.parity.operators.one_node import outputs
 
@@ -41,7 +42,7 @@ def looped(operator: Operator, inputs: tuple[Array | None, ...]) -> Array | None
     return first.value.astype(np.float32)
 
 
-def planted(operator: Operator, given: list[Operand | None]) -> Iterator[tuple[Mistake, Finding]]:
+def planted(operator: Operator, given: list[Operand | None]) -> Iterator[tuple[Mistake, Seen, Finding]]:
     """Each mistake that changes a value of the integers, with what the probes find of it."""
     inputs = integer_data.probe(operator, given, np.random.default_rng(0)).inputs
     right = outputs(operator, inputs)[0]
@@ -50,7 +51,10 @@ def planted(operator: Operator, given: list[Operand | None]) -> Iterator[tuple[M
         wrong = looped(mistake.operator, inputs)
         if wrong is None or wrong.shape != right.shape or np.array_equal(wrong, right.value):
             continue
-        yield mistake, examine(operator, given, lambda a, m=mistake: [looped(m.operator, a)], "node")  # type: ignore[misc]
+        if "int8" in mistake.name:
+            continue  # small integers survive it, up to the rounding of the scale
+        seen = Seen(bounded, wrong)
+        yield mistake, seen, examine(operator, given, lambda a, m=mistake: [looped(m.operator, a)], "node")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,12 +63,11 @@ def test_planted_mistakes_are_found_and_named(kind: str) -> None:
     for example in examples(kind):
         given = operands(example)
         try:
-            for mistake, finding in planted(example.operator, given):
+            for mistake, seen, finding in planted(example.operator, given):
                 assert finding.semantics == "wrong", (str(example), mistake.name)
                 assert finding.verdict == "wrong"
                 assert finding.worst is not None
-                names = [one.name for one in finding.causes]
-                assert mistake.name in names, (str(example), mistake.name, names)
+                assert is_named(mistake, finding.causes, example.operator, seen), (str(example), mistake.name)
                 named += 1
         except NoProbe:
             continue

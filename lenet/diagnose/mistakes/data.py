@@ -206,8 +206,9 @@ for _name, _text, _change in BATCH:
     ),
 )
 def _(x: Bounded, call: Call) -> Bounded:
-    swapped = x.value.astype(np.float32).byteswap().astype(np.float64)
-    number = np.isfinite(swapped)  # some pixels become NaN or infinite
+    with np.errstate(invalid="ignore"):  # some pixels become NaN or infinite
+        swapped = x.value.astype(np.float32).byteswap().astype(np.float64)
+    number = np.isfinite(swapped)
     return Bounded(np.where(number, swapped, 0), np.where(number, x.bound, np.inf))
 
 

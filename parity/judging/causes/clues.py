@@ -26,6 +26,7 @@ def clues(found: Array, expected: Bounded, form: Format) -> Iterator[str]:
     if not outside.any() or seen.size < 2:
         return
     yield from _factor(seen, right)
+    yield from _limits(seen, right, outside)
     yield from _order(seen, right, bound)
     yield from _part(outside)
 
@@ -43,6 +44,19 @@ def _factor(seen: Array, right: Array) -> Iterator[str]:
         yield f"every value is {factor:.6g} times what is expected"
     elif np.ptp(steps) <= 1e-4 * abs(np.median(steps)):
         yield f"every value is {np.median(steps):.6g} more than expected"
+
+
+def _limits(seen: Array, right: Array, outside: Array) -> Iterator[str]:
+    """Values that are cut off: all wrong ones lie at the largest or smallest value, and should lie beyond."""
+    if np.ptp(seen) == 0:
+        return
+    low, high = seen.min(), seen.max()
+    below, above = (seen == low) & (right < low), (seen == high) & (right > high)
+    if (outside & ~below & ~above).any():
+        return
+    for cut, limit, word in ((below, low, "below"), (above, high, "above")):
+        if (cut & outside).any():
+            yield f"values {word} {limit:.6g} are cut off"
 
 
 def _order(seen: Array, right: Array, bound: Array) -> Iterator[str]:

@@ -154,6 +154,13 @@ def maps(pool: Any, seen: Seen) -> Iterator[Mistake]:
 @made_in("AveragePool", "MaxPool", "LpPool")
 def windows(pool: Any, seen: Seen) -> Iterator[Mistake]:
     x = first(seen.inputs)
+    yield Mistake(
+        f"ceil_mode={1 - pool.ceil_mode}",
+        "The last windows, which stick out, are counted differently: Caffe rounds the output size up, "
+        "others down.",
+        f"Pass ceil_mode={bool(pool.ceil_mode)}.",
+        replace(pool, ceil_mode=1 - pool.ceil_mode),
+    )
     sliding = pool.window(x)
     before, after = sliding.before, sliding.after
     total = tuple(a + b for a, b in zip(before, after, strict=True))
@@ -176,13 +183,6 @@ def windows(pool: Any, seen: Seen) -> Iterator[Mistake]:
             "Use the padding of the reference.",
             replace(pool, pads=(), auto_pad="VALID"),
         )
-    yield Mistake(
-        f"ceil_mode={1 - pool.ceil_mode}",
-        "The last windows, which stick out, are counted differently: Caffe rounds the output size up, "
-        "others down.",
-        f"Pass ceil_mode={bool(pool.ceil_mode)}.",
-        replace(pool, ceil_mode=1 - pool.ceil_mode),
-    )
 
 
 @made_in("AveragePool", "MaxPool", "LpPool")

@@ -105,6 +105,9 @@ def test_what_is_unknown_has_clues() -> None:
     wrong = y.copy()
     wrong[3] += 1
     assert clues_of(wrong) == ("wrong only in items 3 of 16",)
+    limit = np.sort(y, axis=None)[-9]  # one of the values itself: eight others lie above
+    assert clues_of(np.minimum(y, limit))[0] == f"values above {limit:.6g} are cut off"
+    assert clues_of(np.maximum(y, -limit))[0] == f"values below {-limit:.6g} are cut off"
     assert clues_of(np.random.default_rng(5).standard_normal(y.shape)) == ()
 
 

@@ -89,6 +89,11 @@ class TensorReport:
     causes: tuple[Cause, ...] = ()
     clues: tuple[str, ...] = ()
 
+    @property
+    def wrong(self) -> bool:
+        """Whether it is different or coarse."""
+        return self.verdict in ("different", "coarse")
+
     def to_json(self) -> dict[str, Any]:
         """The form of `parity judge --json`."""
         worst = None
@@ -158,7 +163,7 @@ class Report:
     @property
     def first(self) -> TensorReport | None:
         """The first tensor, in order of execution, that is different or coarse."""
-        return next((one for one in self.tensors if one.verdict in ("different", "coarse")), None)
+        return next((one for one in self.tensors if one.wrong), None)
 
     @property
     def missed_share(self) -> float:

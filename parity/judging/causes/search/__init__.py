@@ -4,6 +4,6 @@ A mistake is named only if the operator with this mistake is right about every v
 yardsticks, and if its bound is narrower than the error that it explains.
 """
 
-from parity.judging.causes.search.explaining import judge
+from parity.judging.causes.search.explaining import explained
 
-__all__ = ["judge"]
+__all__ = ["explained"]

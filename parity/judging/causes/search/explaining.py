@@ -1,6 +1,6 @@
 """Judges a candidate, and names the mistakes that explain its wrong tensors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from time import monotonic
 
@@ -10,7 +10,6 @@ from parity.arithmetic import Array, Bounded, Looped
 from parity.arithmetic.floats import FLOAT32, Format, format_of
 from parity.errors import Unjudged
 from parity.graph import Graph
-from parity.judging import walk
 from parity.judging.causes.clues import clues
 from parity.judging.causes.mistake import MISFITS, in_one
 from parity.judging.causes.search.apart import SAME, told_apart
@@ -33,23 +32,19 @@ class _OutOfTime(Exception):
     """No time is left for this tensor."""
 
 
-def judge(
-    graph: Graph,
-    values: Mapping[str, Array],
-    *,
-    sample: int | None = None,
-    progress: Callable[[str], None] = lambda tensor: None,
-) -> Report:
-    """Judge whether a candidate computes the graph, and name the mistakes that explain where it does not.
+def explained(report: Report, graph: Graph, values: Mapping[str, Array], sample: int | None = None) -> Report:
+    """The report on a candidate, with the mistakes that explain its wrong tensors.
 
-    As `parity.judging.judge`, which has the arguments and errors; without a wrong tensor it costs no more.
+    Args:
+        report: of `parity.judging.judge`, with these arguments.
+        graph: the reference.
+        values: the candidate's tensors, by name.
+        sample: the number of values that were judged per tensor; None: all.
     """
-    report = walk.judge(graph, values, sample=sample, progress=progress)
     end = monotonic() + ALTOGETHER
     with np.errstate(all="ignore"):
         tensors = [
-            _explained(graph, values, one, sample, end) if one.verdict in ("different", "coarse") else one
-            for one in report.tensors
+            _explained(graph, values, one, sample, end) if one.wrong else one for one in report.tensors
         ]
     return replace(report, tensors=tuple(tensors))
 

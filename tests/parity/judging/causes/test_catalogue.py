@@ -8,7 +8,7 @@ import pytest
 from parity.arithmetic import Array, Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.errors import Unjudged
-from parity.judging.causes import CATALOGUE, Mistake, judge, mistakes
+from parity.judging.causes import Mistake, catalogue, judge, mistakes
 from parity.judging.causes.mistake import MISFITS, Seen
 from parity.judging.verdict import TensorReport
 from parity.onnx import read_onnx
@@ -21,7 +21,7 @@ NOTHING = {
     "Max": "activations that several nodes compute",
     "SpaceToDepth": "one channel, which has no order",
 }
-KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & CATALOGUE.keys())
+KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & catalogue().keys())
 
 
 def planted(example: Example, arrays: list[Array | None]) -> Iterator[tuple[Mistake, Array]]:

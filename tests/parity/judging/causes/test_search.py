@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from parity.arithmetic import Number
 from parity.arithmetic.floats import BFLOAT16, TF32, Format
 from parity.graph import Graph
-from parity.judging.causes import CATALOGUE, Mistake, judge
+from parity.judging.causes import Mistake, catalogue, judge
 from parity.judging.causes.mistake import Changed, Inputs
 from parity.onnx import read_onnx
 from parity.operators.affine import MatMul
@@ -155,7 +155,7 @@ def test_a_mistake_whose_bound_explains_anything_is_not_named(monkeypatch: pytes
         return y.either(y.move(lambda a: a + first.astype(a.dtype)))
 
     vague = Mistake("vague", "The first value may be anything.", "None.", Changed(MatMul(), after=anything))
-    monkeypatch.setitem(CATALOGUE, "MatMul", [lambda operator, seen: [vague]])
+    monkeypatch.setitem(catalogue(), "MatMul", [lambda operator, seen: [vague]])
     values = run(ONE)
     values["y0"] = values["y0"].copy()
     values["y0"][0, 0] += 0.25

@@ -221,7 +221,7 @@ def test_dark_follows_the_system_and_pictures_are_painted_anew(page):
     light, paper = page.evaluate(read), page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != paper
-    assert page.evaluate(read) != light
+    page.wait_for_function(f"before => {read} !== before", arg=light)  # the page is told of it a little later
     page.emulate_media(color_scheme="light")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from time import monotonic
+from time import thread_time
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from parity.judging.causes.search.wrong import Wrong
 from parity.judging.question import Question
 from parity.judging.verdict import Cause, Report, TensorReport
 
-SECONDS = 10.0  # for the mistakes that may explain one tensor; a deep stretch is evaluated anew for each
+SECONDS = 10.0  # of processor time for one tensor: a deep stretch is evaluated anew for each mistake
 ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
 EQUALS = 2.0  # for others that explain the same values, once one has been found
 LATE = "not every {} tried in {} s: record tensors in between"
@@ -41,7 +41,7 @@ def explained(report: Report, graph: Graph, values: Mapping[str, Array], sample:
         values: the candidate's tensors, by name.
         sample: the number of values that were judged per tensor; None: all.
     """
-    end = monotonic() + ALTOGETHER
+    end = thread_time() + ALTOGETHER
     with np.errstate(all="ignore"):
         tensors = [
             _explained(graph, values, one, sample, end) if one.wrong else one for one in report.tensors
@@ -63,12 +63,12 @@ def _explained(
         for name in stretch.names
     ]
     bounded, looped = [Bounded(a, None, form) for a in arrays], [Looped(a, form) for a in arrays]
-    start = monotonic()
+    start = thread_time()
     try:
         if start > end:
             raise _OutOfTime
         wrong = Wrong.of(report, Question(stretch, 0, bounded, looped), found, sample)
-        clock = Clock(min(end, start + SECONDS), MORE * (monotonic() - start))
+        clock = Clock(min(end, start + SECONDS), MORE * (thread_time() - start))
         made, lines = _searched(wrong, graph, clock)
     except _OutOfTime:
         return replace(report, clues=(f"its cause was not searched: {ALTOGETHER:g} s were spent on others",))
@@ -130,7 +130,7 @@ def _may_be(look: Look, made: Made) -> bool:
 def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[Cause, ...]:
     """The causes, each with what would tell it from the first; one for several that are the same function."""
     causes: list[Cause] = []
-    clock = Clock(min(end, monotonic() + EQUALS), 0.0)
+    clock = Clock(min(end, thread_time() + EQUALS), 0.0)
     made = sorted(made, key=lambda one: (one.mistakes[0].wider, not one.places))  # one node before several
     for one in _in_one(made):
         apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from time import monotonic
+from time import thread_time
 
 from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Mistake, Seen, mistakes
@@ -22,7 +22,7 @@ class Clock:
     """The time for one tensor.
 
     Attributes:
-        end: when it is over, by `time.monotonic`.
+        end: when it is over, by `time.thread_time`, which does not count what other programs take.
         each: what a mistake takes, about.
     """
 
@@ -31,11 +31,11 @@ class Clock:
 
     def is_out(self) -> bool:
         """Whether another mistake would take too long."""
-        return monotonic() + self.each > self.end
+        return thread_time() + self.each > self.end
 
     def shorten(self, seconds: float) -> None:
         """End in so many seconds at the latest."""
-        self.end = min(self.end, monotonic() + seconds)
+        self.end = min(self.end, thread_time() + seconds)
 
 
 @dataclass(frozen=True)

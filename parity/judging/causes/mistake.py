@@ -166,3 +166,10 @@ def first(inputs: Inputs) -> Number:
     x = inputs[0]
     assert x is not None
     return x
+
+
+def second(inputs: Inputs) -> Number:
+    """The input that every operator with two operands has: weights, say."""
+    w = inputs[1]
+    assert w is not None
+    return w

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second
 from parity.operators.activation import (
     Clip,
     Elu,
@@ -232,9 +232,7 @@ def _number(seen: Seen, place: int, attribute: float | None) -> float | None:
 
 @made_in("PRelu")
 def channel_slopes(operator: PRelu, seen: Seen) -> Iterator[Mistake]:
-    x, slope = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert slope is not None
+    x, slope = first(seen.inputs), second(seen.inputs)
 
     def of(change: Any) -> Changed:
         return Changed(operator, lambda inputs: [inputs[0], change(inputs[1])])

@@ -43,14 +43,12 @@ def epsilons(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("BatchNormalization")
 def statistics(operator: BatchNormalization, seen: Seen) -> Iterator[Mistake]:
-    x = seen.inputs[0]
-    assert x is not None
+    x = first(seen.inputs)
     axes = (0, *range(2, x.ndim))
     count = prod(x.shape[axis] for axis in axes)
 
     def of_batch(inputs: list[Number | None], ddof: int) -> list[Number | None]:
-        x = inputs[0]
-        assert x is not None
+        x = first(inputs)
         middle = x.mean(axes)
         off = x - middle
         spread = (off * off).sum(axes).divided(count - ddof)

@@ -78,9 +78,7 @@ def _both_forward(operator: Recurrent, y: Number, inputs: Inputs) -> Number:
     """Y of (T, 2, B, H) whose second half is that of a forward layer."""
     if operator.layout or given(inputs, 4) is not None:
         raise ValueError("only for whole sequences, time first")
-    x, *rest = inputs
-    assert x is not None
-    swapped = _flipped([x.move(lambda a: a), *rest])
+    swapped = _flipped(list(inputs))
     states = [one if one is None else one.move(lambda a: a[::-1]) for one in swapped[5:7]]
     result: Any = operator.evaluate(*swapped[:5], *states, *swapped[7:])
     other = result[0].move(lambda a: a[:, :1])

@@ -68,8 +68,7 @@ def _in_order(a: Array, order: tuple[int, ...]) -> Array:
 
 @made_in("Transpose")
 def axes(operator: Transpose, seen: Seen) -> Iterator[Mistake]:
-    x = seen.inputs[0]
-    assert x is not None
+    x = first(seen.inputs)
     right = tuple(operator.perm or ()) or tuple(range(x.ndim))[::-1]
     if x.ndim > 5:
         return

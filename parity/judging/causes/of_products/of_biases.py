@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Mistake, Seen, given, made_in, with_input
+from parity.judging.causes.mistake import Mistake, Seen, first, given, made_in, second, with_input
 from parity.judging.causes.of_products.of_channels import orders
 from parity.operators.affine import Conv, ConvTranspose, Gemm
 
@@ -60,9 +60,7 @@ def _read_off(operator: Biased, seen: Seen, b: Number) -> Array | None:
     """The order of the bias, as the candidate's values show it."""
     if seen.found is None:
         return None
-    x, w = seen.inputs[:2]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     y = operator.evaluate(x, w)
     if y.shape != seen.found.shape or seen.found.shape[1] != b.size:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second, with_input
 from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
 
 FEW = 4  # channels of which all orders are tried
@@ -29,8 +29,7 @@ def orders(size: int) -> Iterator[tuple[str, Array]]:
 
 @made_in("Conv", "ConvTranspose")
 def inputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
-    x = seen.inputs[0]
-    assert x is not None
+    x = first(seen.inputs)
     size = x.shape[1]
     known = {tuple(range(size))}
     for words, order in orders(size):
@@ -55,8 +54,7 @@ def inputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("Conv", "ConvTranspose")
 def outputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     size = w.shape[0] if isinstance(conv, Conv) else w.shape[1] * conv.group
     yield Mistake(
         "output channels in reverse order",
@@ -82,9 +80,7 @@ def outputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
 @made_in("Gemm", "MatMul")
 def features(operator: Gemm | MatMul, seen: Seen) -> Iterator[Mistake]:
     """The order of what a dense layer reads, and of what it returns."""
-    a, b = seen.inputs[0], seen.inputs[1]
-    assert a is not None
-    assert b is not None
+    b = second(seen.inputs)
     if b.ndim != 2:
         return
     rows, columns = (1, 0) if getattr(operator, "transB", 0) else (0, 1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Number
-from parity.judging.causes.mistake import Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Mistake, Seen, first, made_in, with_input
 from parity.judging.causes.of_products.of_channels import BGR
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1], in RGB
@@ -46,8 +46,7 @@ OF_COLOURS: dict[str, Change] = {
 @made_in("Conv", "Gemm", "MatMul")
 def scales(operator: Any, seen: Seen) -> Iterator[Mistake]:
     """Only where nothing was computed before: an input of the stretch."""
-    x = seen.inputs[0]
-    assert x is not None
+    x = first(seen.inputs)
     if getattr(x, "error", None) is not None:
         return
     colours = x.ndim == 4 and x.shape[1] == 3

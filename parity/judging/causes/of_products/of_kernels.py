@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, second, with_input
 from parity.operators import Operator
 from parity.operators.affine import Conv, ConvTranspose
 
@@ -19,8 +19,7 @@ def _weights(operator: Operator, change: Callable[[Array], Array]) -> Changed:
 
 @made_in("Conv", "ConvTranspose")
 def kernels(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     axes = tuple(range(2, w.ndim))
     if all(n == 1 for n in w.shape[2:]):
         return
@@ -53,8 +52,7 @@ def kernels(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
 @made_in("Conv", "ConvTranspose")
 def layouts(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     """Weights in the memory of one layout that are read as if in another."""
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     if w.ndim == 4:
         for name, order in (("HWIO", (2, 3, 1, 0)), ("OHWI", (0, 2, 3, 1)), ("HWOI", (2, 3, 0, 1))):
             there = tuple(w.shape[k] for k in order)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second, with_input
 from parity.operators import Operator
 from parity.operators.affine import Gemm, MatMul
 from parity.operators.einsum import Einsum
@@ -17,9 +17,7 @@ def _weights(operator: Operator, change: Callable[[Array], Array]) -> Changed:
 
 @made_in("Gemm", "MatMul")
 def products(operator: Gemm | MatMul, seen: Seen) -> Iterator[Mistake]:
-    a, b = seen.inputs[0], seen.inputs[1]
-    assert a is not None
-    assert b is not None
+    a, b = first(seen.inputs), second(seen.inputs)
     if b.ndim >= 2 and b.shape[-1] == b.shape[-2]:
         yield Mistake(
             "weights transposed",

@@ -6,20 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second
 from parity.operators.affine import Conv
 from parity.operators.windows import window
 
 Sides = tuple[tuple[int, ...], tuple[int, ...]]
-MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}  # NumPy's names and PyTorch's
+# NumPy's names and PyTorch's; SciPy's image filters alone have the last one.
+MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular", "symmetric": "symmetric"}
 MOST = 4  # strides and dilations that are tried
 
 
 @made_in("Conv")
 def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     sliding = conv.window(x, w)
     before, after = sliding.before, sliding.after
     sides = _sides(conv, x, w, before, after)
@@ -34,7 +33,7 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
             "The zeros are shared out differently between the two sides. TensorFlow's SAME puts the odd one, "
             "and at stride 2 often all of them, at the end; PyTorch's padding is the same on both sides.",
             "Pad explicitly, and convolve without padding (VALID).",
-            _padded(conv, start, end),
+            padded(conv, start, end),
             "keras-team/keras#16363",
         )
     for step in (-1, 1):
@@ -44,11 +43,12 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
                 f"another amount of padding: pads {(*start, *end)} for {(*before, *after)}",
                 "There are more or fewer zeros around the input.",
                 "Use the padding of the reference.",
-                _padded(conv, start, end),
+                padded(conv, start, end),
             )
 
 
-def _padded(conv: Conv, start: tuple[int, ...], end: tuple[int, ...]) -> Conv:
+def padded(conv: Conv, start: tuple[int, ...], end: tuple[int, ...]) -> Conv:
+    """The convolution with other padding at the beginning and at the end of each axis."""
     return replace(conv, auto_pad="NOTSET", pads=(*start, *end))
 
 
@@ -77,9 +77,7 @@ def _reached(
 
 @made_in("Conv")
 def borders(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     sliding = conv.window(x, w)
     widths = ((0, 0), (0, 0), *zip(sliding.before, sliding.after, strict=True))
     valid = replace(conv, auto_pad="VALID", pads=())
@@ -115,30 +113,24 @@ def borders(conv: Conv, seen: Seen) -> Iterator[Mistake]:
 
 def _filled(valid: Conv, widths: tuple[tuple[int, int], ...], mode: str) -> Changed:
     def before(inputs: list[Number | None]) -> list[Number | None]:
-        x = inputs[0]
-        assert x is not None
-        return [x.move(lambda a: np.pad(a, widths, mode=mode)), *inputs[1:]]  # type: ignore[call-overload]
+        return [first(inputs).move(lambda a: np.pad(a, widths, mode=mode)), *inputs[1:]]  # type: ignore[call-overload]
 
     return Changed(valid, before)
 
 
 def _shifted(inputs: list[Number | None], shift: int) -> list[Number | None]:
     """The input without its first rows and columns, with zeros at the end."""
-    x = inputs[0]
-    assert x is not None
 
     def move(a: Array) -> Array:
         cut = a[(slice(None), slice(None), *(slice(shift, None),) * (a.ndim - 2))]
         return np.pad(cut, ((0, 0), (0, 0), *((0, shift),) * (a.ndim - 2)))
 
-    return [x.move(move), *inputs[1:]]
+    return [first(inputs).move(move), *inputs[1:]]
 
 
 @made_in("Conv")
 def steps(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     sliding, d = conv.window(x, w), w.ndim - 2
     ones = (1,) * d
     if len(set(sliding.strides)) > 1:

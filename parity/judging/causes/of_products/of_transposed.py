@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from parity.judging.causes.mistake import Mistake, Seen, made_in
+from parity.judging.causes.mistake import Mistake, Seen, first, made_in, second
 from parity.operators.affine import ConvTranspose
 
 CUT = "The output is cut off elsewhere: frameworks place the padding of a transposed convolution differently."
@@ -14,9 +14,7 @@ CASE = "PINTO0309/onnx2tf#56"
 @made_in("ConvTranspose")
 def cuts(conv: ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     """The result begins at another place of the full one, and has the same length."""
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     d = w.ndim - 2
     strides, dilations = conv.strides or (1,) * d, conv.dilations or (1,) * d
     spans = [(k - 1) * e + 1 for k, e in zip(w.shape[2:], dilations, strict=True)]
@@ -46,8 +44,7 @@ def cuts(conv: ConvTranspose, seen: Seen) -> Iterator[Mistake]:
 @made_in("ConvTranspose")
 def sizes(conv: ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     """The result has another length."""
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     d = w.ndim - 2
     pads, extra, none = conv.pads or (0,) * (2 * d), conv.output_padding or (0,) * d, (0,) * d
     strides = conv.strides or (1,) * d

@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format, format_of
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, made_in, second, with_input
 from parity.operators import Operator
 from parity.operators.operator import Points
 
@@ -92,8 +92,7 @@ def _half(form: Format) -> Callable[[list[Number | None]], list[Number | None]]:
 
 @made_in(*PRODUCTS)
 def integers(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     if w.ndim < 2:
         return
     channels = _output_axis(operator, w)

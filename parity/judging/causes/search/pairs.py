@@ -6,17 +6,17 @@ Those near the candidate's values are then evaluated as every mistake is.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from parity.arithmetic import Array, Looped, Number
 from parity.errors import Unjudged
-from parity.judging.causes.mistake import MISFITS, Changed, Mistake
+from parity.judging.causes.mistake import MISFITS, Mistake
 from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made
 from parity.judging.causes.search.stretch import Stretch
-from parity.operators import Operator
+from parity.judging.causes.together import together
 
 HELD = 2**26  # values of all tensors that are kept for the pairs
 
@@ -100,28 +100,11 @@ def _both(stretch: Stretch, one: Made, other: Made) -> tuple[Stretch, Made] | No
         right = stretch.nodes[first].operator
         if right is None or one.mistakes[0].inputs or other.mistakes[0].inputs:
             return None
-        operator = merged(right, one.mistakes[0].operator, other.mistakes[0].operator)
-        if operator is None:
+        try:
+            operator = together(right, other.mistakes[0].operator, one.mistakes[0].operator)
+        except ValueError:
             return None
         made[first] = replace(one.mistakes[0], operator=operator)
     nodes, mistakes = (*one.nodes, *other.nodes), (*one.mistakes, *other.mistakes)
     wrong = stretch.with_mistakes(made)
     return wrong, Made(nodes, mistakes, wrong, (first, second), first)
-
-
-def merged(right: Operator, one: Operator, other: Operator) -> Operator | None:
-    """An operator with both mistakes: other attributes, and other inputs or another output.
-
-    None if both change the same attribute, or the operator.
-    """
-    if isinstance(one, Changed) and one.right == right:
-        return replace(one, right=other)
-    if isinstance(other, Changed) and other.right == right:
-        return replace(other, right=one)
-    if type(one) is not type(right) or type(other) is not type(right):
-        return None
-    names = [field.name for field in fields(right)]
-    changes = [{n: getattr(o, n) for n in names if getattr(o, n) != getattr(right, n)} for o in (one, other)]
-    if changes[0].keys() & changes[1].keys():
-        return None
-    return replace(right, **changes[0], **changes[1])

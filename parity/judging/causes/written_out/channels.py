@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Mistake, Seen, made_in, second, with_input
 from parity.judging.causes.written_out.kernels import weights
 from parity.operators.affine import Conv, ConvTranspose, Gemm
 
@@ -43,8 +43,7 @@ CHANNELS: dict[str, tuple[str, Callable[[Array], Array]]] = {
 
 @made_in("Conv")
 def sums(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     count = w.shape[1]
     if count == 1:
         return

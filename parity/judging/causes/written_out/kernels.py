@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, second, with_input
 from parity.operators import Operator
 from parity.operators.affine import Conv
 
@@ -19,8 +19,7 @@ def weights(operator: Operator, change: Callable[[Array], Array]) -> Changed:
 
 @made_in("Conv")
 def turned(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     if w.ndim != 4 or w.shape[2] != w.shape[3] or w.shape[2] == 1:
         return
     for turns in (1, 3):
@@ -45,8 +44,7 @@ LEFT_OUT = {
 
 @made_in("Conv")
 def left_out(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     if w.ndim != 4 or min(w.shape[2:]) == 1:
         return
     for name, (rows, columns) in LEFT_OUT.items():
@@ -68,8 +66,7 @@ def left_out(conv: Conv, seen: Seen) -> Iterator[Mistake]:
 @made_in("Conv")
 def other_layouts(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     """The layouts with the input axis before the output axis."""
-    w = seen.inputs[1]
-    assert w is not None
+    w = second(seen.inputs)
     if w.ndim != 4:
         return
     explanation = (

@@ -1,28 +1,22 @@
 """Mistakes in where a kernel is applied: padding, border, step, gaps."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Mistake, Seen, first, made_in, second, with_input
+from parity.judging.causes.of_products.of_padding import padded
 from parity.operators.affine import Conv
 
 PADDING = "google/flax#963"
 SAME = "keras-team/keras#16363"
 
 
-def _padded(conv: Conv, before: tuple[int, ...], after: tuple[int, ...]) -> Conv:
-    return replace(conv, auto_pad="NOTSET", pads=(*before, *after))
-
-
 @made_in("Conv")
 def amounts(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     """Padding alike on all sides, by more than one more or less."""
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     sliding = conv.window(x, w)
     widths, kernel = set(sliding.before + sliding.after), set(w.shape[2:])
     if len(widths) > 1 or len(kernel) > 1 or kernel == {1}:
@@ -36,7 +30,7 @@ def amounts(conv: Conv, seen: Seen) -> Iterator[Mistake]:
                 names.get(width, f"padding of {width}"),
                 f"{width} zeros are added on each side; there must be {right}.",
                 f"Give the padding as a number: padding={right}.",
-                _padded(conv, (width,) * len(sliding.before), (width,) * len(sliding.after)),
+                padded(conv, (width,) * len(sliding.before), (width,) * len(sliding.after)),
                 PADDING,
             )
 
@@ -44,9 +38,7 @@ def amounts(conv: Conv, seen: Seen) -> Iterator[Mistake]:
 @made_in("Conv")
 def shifts(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     """As many zeros, but one more on one side; or the output of a padded convolution, cut to size."""
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
+    x, w = first(seen.inputs), second(seen.inputs)
     sliding = conv.window(x, w)
     before, after = sliding.before, sliding.after
     if min(before + after) > 1:
@@ -56,7 +48,7 @@ def shifts(conv: Conv, seen: Seen) -> Iterator[Mistake]:
                 f"padding one too far to the {where}",
                 f"{start} zeros are added before and {end} after; it must be {before} and {after}.",
                 "Pad both sides alike, by (kernel − 1) / 2.",
-                _padded(conv, start, end),
+                padded(conv, start, end),
                 SAME,
             )
     if max(before + after) == 0 and min(w.shape[2:]) > 1:
@@ -75,26 +67,3 @@ def _shifted(a: Array, width: int) -> Array:
     """Zeros before, and as many values less at the end of each spatial axis."""
     cut = a[(slice(None), slice(None), *(slice(-width),) * (a.ndim - 2))]
     return np.pad(cut, ((0, 0), (0, 0), *((width, 0),) * (a.ndim - 2)))
-
-
-@made_in("Conv")
-def mirrored(conv: Conv, seen: Seen) -> Iterator[Mistake]:
-    x, w = seen.inputs[0], seen.inputs[1]
-    assert x is not None
-    assert w is not None
-    sliding = conv.window(x, w)
-    if not max(sliding.before + sliding.after):
-        return
-    widths = ((0, 0), (0, 0), *zip(sliding.before, sliding.after, strict=True))
-    bare = replace(conv, auto_pad="NOTSET", pads=())
-
-    def filled(a: Array) -> Array:
-        return np.pad(a, widths, mode="symmetric")
-
-    yield Mistake(
-        "padding mode symmetric for zeros",
-        "The border is filled by `symmetric` padding, as in SciPy's image filters; it must be zero.",
-        "Pad with zeros: mode='constant'.",
-        with_input(bare, 0, lambda one: one.move(filled)),
-        PADDING,
-    )

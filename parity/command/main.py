@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parity.command.probe import probing
+from parity.command.probe import probe
 from parity.command.recording import record
 from parity.command.sources import (
+    DIM,
     FILE,
+    INPUTS,
+    JSON,
     RUNTIMES,
-    Size,
+    SEED,
     inputs_of,
     is_one_of,
     read_files,
@@ -38,9 +41,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
-@click.option(
-    "--inputs", "inputs_file", type=FILE, metavar="FILE.npz", help="Inputs, by their names in the graph."
-)
+@INPUTS
 @click.option(
     "--values",
     "values_file",
@@ -58,15 +59,11 @@ def cli() -> None:
 @click.option(
     "--runtime", type=click.Choice(RUNTIMES), metavar="NAME", help=f"What to judge: {', '.join(RUNTIMES)}."
 )
-@click.option(
-    "--dim", "sizes", type=Size(), multiple=True, metavar="NAME=N", help="Size of a symbolic dimension."
-)
+@DIM
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Judge N values of each tensor.")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of random inputs (default: 0).")
+@SEED
 @click.option("--all", "every", is_flag=True, help="Show all tensors, not the worst alone.")
-@click.option(
-    "--json", "json_file", type=FILE, metavar="FILE", help="Write the result as JSON; - is standard output."
-)
+@JSON
 @click.option(
     "--html", "html_file", type=FILE, metavar="FILE", help="Write the result as a page with the graph."
 )
@@ -177,7 +174,7 @@ def _show(report: "Report", what: str, every: bool) -> None:
 
 
 cli.add_command(record)
-cli.add_command(probing(FILE, RUNTIMES, Size()))
+cli.add_command(probe)
 
 
 def main() -> None:

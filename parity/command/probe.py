@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.sources import DIM, FILE, JSON, RUNTIMES, is_one_of, read_graph
 from parity.command.terminal import output, progress_bar, shortened, shown
 
 if TYPE_CHECKING:
@@ -28,80 +29,65 @@ HEADLINES = {
 ORDER = ("wrong", "coarse", "right")
 
 
-def probing(file: click.ParamType, runtimes: Sequence[str], size: click.ParamType) -> click.Command:
-    """The command, with the types and choices of the other commands."""
-    some = ", ".join(runtimes)
+@click.command("probe")
+@click.argument("model", metavar="MODEL.onnx", type=FILE)
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    metavar="NAME",
+    default=RUNTIMES[0],
+    help=f"What to probe: {', '.join(RUNTIMES)}. Default: {RUNTIMES[0]}.",
+)
+@DIM
+@click.option("--all", "every", is_flag=True, help="Show all operators, not the worst alone.")
+@JSON
+@click.pass_context
+def probe(
+    ctx: click.Context,
+    model: Path,
+    runtime: str,
+    sizes: tuple[tuple[str, int], ...],
+    every: bool,
+    json_file: Path | None,
+) -> None:
+    """Probe every operator of MODEL.onnx in a runtime, one node at a time.
 
-    @click.command("probe")
-    @click.argument("model", metavar="MODEL.onnx", type=file)
-    @click.option(
-        "--runtime",
-        type=click.Choice(runtimes),
-        metavar="NAME",
-        default=runtimes[0],
-        help=f"What to probe: {some}. Default: {runtimes[0]}.",
-    )
-    @click.option(
-        "--dim", "sizes", type=size, multiple=True, metavar="NAME=N", help="Size of a symbolic dimension."
-    )
-    @click.option("--all", "every", is_flag=True, help="Show all operators, not the worst alone.")
-    @click.option(
-        "--json",
-        "json_file",
-        type=file,
-        metavar="FILE",
-        help="Write the result as JSON; - is standard output.",
-    )
-    @click.pass_context
-    def probe(
-        ctx: click.Context,
-        model: Path,
-        runtime: str,
-        sizes: tuple[tuple[str, int], ...],
-        every: bool,
-        json_file: Path | None,
-    ) -> None:
-        """Probe every operator of MODEL.onnx in a runtime, one node at a time.
+    Each node is run on small integers, for which nothing rounds: other bits are another function. Then on
+    single products with all digits: lost digits are coarser arithmetic. Both hold whatever the number of
+    products is. The weights of the model are not used.
 
-        Each node is run on small integers, for which nothing rounds: other bits are another function. Then on
-        single products with all digits: lost digits are coarser arithmetic. Both hold whatever the number of
-        products is. The weights of the model are not used.
+    The exit code is 0 if every probed operator is right; 1 if one is wrong or coarse; 2 if nothing could
+    be probed.
+    """
+    from parity.files import check_writable, write_atomically
 
-        The exit code is 0 if every probed operator is right; 1 if one is wrong or coarse; 2 if nothing could
-        be probed.
-        """
-        from parity.files import check_writable, write_atomically
-
-        to_stdout = json_file == Path("-")
-        check_writable(None if to_stdout else json_file)
-        if json_file is not None and json_file.exists() and model.exists() and json_file.samefile(model):
-            raise click.UsageError(f"--json {shown(str(json_file))} would overwrite the model.")
-        report = _probed(model, runtime, dict(sizes))
-        text = json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"
-        if to_stdout:
-            click.echo(text, nl=False)
-        else:
-            console = output()
-            console.print(rendered(report, runtime, console.width, every))
-            if json_file is not None:
-                write_atomically(json_file, text)
-        ctx.exit(2 if not report.probed else 0 if report.right else 1)
-
-    return probe
+    to_stdout = json_file == Path("-")
+    check_writable(None if to_stdout else json_file)
+    if is_one_of(json_file, (model,)):
+        raise click.UsageError(f"--json {shown(str(json_file))} would overwrite the model.")
+    report = _probed(model, runtime, dict(sizes))
+    text = json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"
+    if to_stdout:
+        click.echo(text, nl=False)
+    else:
+        console = output()
+        console.print(rendered(report, runtime, console.width, every))
+        if json_file is not None:
+            write_atomically(json_file, text)
+    ctx.exit(2 if not report.probed else 0 if report.right else 1)
 
 
 def _probed(model: Path, runtime: str, sizes: dict[str, int]) -> "ProbeReport":
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
-        from parity.judging.probes import probe
-        from parity.onnx import read_onnx
-        from parity.record.onnx_runtimes import record
+        from parity.judging import probes
+        from parity.record import record_onnx
 
-        graph = read_onnx(model, sizes=sizes)
+        graph = read_graph(model, {}, sizes)
         bar.update(task, description=f"probing {runtime}", total=len(graph.nodes))
-        return probe(
+        return probes.probe(
             graph,
-            lambda one, inputs: record(one, inputs, runtime),
+            lambda one, inputs: record_onnx(one, inputs, runtime),
             progress=lambda node: bar.advance(task),
         )
 
@@ -184,8 +170,7 @@ def _about(one: "Finding") -> Iterator[str]:
     what = "computes another function" if one.verdict == "wrong" else "is coarse"
     yield f"{shown(one.nodes[0])} ({shown(one.op)}) {what}."
     if one.worst is not None:
-        at = ", ".join(map(str, one.worst.index))
-        yield f"  At [{at}] it is {one.worst.found:.9g}, expected {one.worst.expected:.9g}."
+        yield f"  {one.worst}"
     if one.note:
         yield f"  {shown(one.note[0].upper() + one.note[1:])}."
     if one.worst is not None:

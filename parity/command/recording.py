@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parity.command.sources import (
+    DIM,
     FILE,
+    INPUTS,
     RUNTIMES,
-    Size,
+    SEED,
     inputs_of,
     is_one_of,
     read_files,
@@ -32,13 +34,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help=f"What runs MODEL.onnx: {', '.join(RUNTIMES)} (default: {RUNTIMES[0]}).",
 )
-@click.option(
-    "--inputs", "inputs_file", type=FILE, metavar="FILE.npz", help="Inputs, by their names in the graph."
-)
-@click.option(
-    "--dim", "sizes", type=Size(), multiple=True, metavar="NAME=N", help="Size of a symbolic dimension."
-)
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of random inputs (default: 0).")
+@INPUTS
+@DIM
+@SEED
 @click.option(
     "--map",
     "map_file",

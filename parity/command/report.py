@@ -184,9 +184,7 @@ def first_wrong(one: TensorReport) -> Iterator[str]:
     """Lines about the first wrong tensor: its place, its error, and the tensors from which it was judged."""
     yield f"First in order of execution: {shown(one.tensor)} ({shown(one.op)}), {one.verdict}."
     if one.worst is not None:
-        at = "".join(f"[{', '.join(map(str, one.worst.index))}]")
-        found, expected = f"{one.worst.found:.9g}", f"{one.worst.expected:.9g}"
-        yield f"  At {at} it is {found}, expected {expected}.{_size(one)}"
+        yield f"  {one.worst}{_size(one)}"
     if one.note:
         yield f"  {shown(one.note)}"
     if one.sources:
@@ -199,13 +197,13 @@ def causes(one: TensorReport) -> Iterator[str]:
     if one.causes:
         first = one.causes[0]
         where = "" if first.node in (one.tensor, one.node) else f" (in {shown(first.node)})"
-        yield f"  Cause: {first.name}{where}."
-        yield f"    {first.explanation}"
-        yield f"    {first.remedy}" + (f" (Reported: {first.case})" if first.case else "")
+        yield f"  Cause: {shown(first.name)}{where}."
+        yield f"    {shown(first.explanation)}"
+        yield f"    {shown(first.remedy)}" + (f" (Reported: {first.case})" if first.case else "")
         for other in one.causes[1:]:
             would = f": {shown(other.apart)} would" if other.apart else ""
-            yield f"  Or: {other.name}. These values do not tell it from the first{would}."
-    elif one.verdict in ("different", "coarse"):
+            yield f"  Or: {shown(other.name)}. These values do not tell it from the first{would}."
+    elif one.wrong:
         yield "  Cause: unknown."
         yield from (
             f"  It is {clue}." if clue.startswith("wrong") else f"  {clue.capitalize()}."
@@ -217,7 +215,7 @@ def _others(report: Report) -> Iterator[str]:
     """Lines about the causes of later wrong tensors."""
     later = [one for one in report.tensors if one.causes and one is not report.first]
     for one in later[:LATER]:
-        yield f"{shown(one.tensor)}: {one.causes[0].name}."
+        yield f"{shown(one.tensor)}: {shown(one.causes[0].name)}."
     if len(later) > LATER:
         yield f"and {len(later) - LATER} more tensors with a cause: the JSON has them"
 

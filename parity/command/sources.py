@@ -29,6 +29,19 @@ class Size(click.ParamType):
         return name, int(size)
 
 
+# Options that several commands have.
+INPUTS = click.option(
+    "--inputs", "inputs_file", type=FILE, metavar="FILE.npz", help="Inputs, by their names in the graph."
+)
+DIM = click.option(
+    "--dim", "sizes", type=Size(), multiple=True, metavar="NAME=N", help="Size of a symbolic dimension."
+)
+SEED = click.option("--seed", type=click.IntRange(0), metavar="N", help="Of random inputs (default: 0).")
+JSON = click.option(
+    "--json", "json_file", type=FILE, metavar="FILE", help="Write the result as JSON; - is standard output."
+)
+
+
 class Files(ChainMap[str, "Array"]):
     """The arrays of several npz files, read one at a time."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 # From the best to the worst; "unjudged" has no place in this order.
 ORDER = ("equal", "rounding", "undecided", "coarse", "different")
+WRONG = ("coarse", "different")
 # The histogram of error over worst case has a bin for each power of two up to 2^±LARGEST_POWER.
 LARGEST_POWER = 40
 BINS = ("0", *(f"2^{k}" for k in range(-LARGEST_POWER, LARGEST_POWER + 1)))  # their names in the JSON
@@ -19,6 +20,18 @@ class Worst:
     index: tuple[int, ...]
     found: float
     expected: float
+
+    def __str__(self) -> str:
+        index = ", ".join(map(str, self.index))
+        return f"At [{index}] it is {self.found:.9g}, expected {self.expected:.9g}."
+
+    def to_json(self) -> dict[str, Any]:
+        """As part of the commands' --json."""
+        return {
+            "index": list(self.index),
+            "found": finite(self.found),
+            "expected": finite(self.expected),
+        }
 
 
 @dataclass(frozen=True)
@@ -92,17 +105,10 @@ class TensorReport:
     @property
     def wrong(self) -> bool:
         """Whether it is different or coarse."""
-        return self.verdict in ("different", "coarse")
+        return self.verdict in WRONG
 
     def to_json(self) -> dict[str, Any]:
         """The form of `parity judge --json`."""
-        worst = None
-        if self.worst is not None:
-            worst = {
-                "index": list(self.worst.index),
-                "found": finite(self.worst.found),
-                "expected": finite(self.worst.expected),
-            }
         return {
             "tensor": self.tensor,
             "node": self.node,
@@ -115,7 +121,7 @@ class TensorReport:
             "values": self.values,
             "equal": self.equal,
             "max_abs_error": finite(self.max_abs_error),
-            "worst": worst,
+            "worst": self.worst and self.worst.to_json(),
             "histogram": {name: n for name, n in zip(BINS, self.histogram, strict=False) if n},
             "blind_below": finite(self.blind_below),
             "proven": self.proven,

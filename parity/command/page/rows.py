@@ -9,7 +9,7 @@ from parity.command.page.lanes import Row, lay_out
 from parity.command.report import figures
 from parity.command.terminal import shown
 from parity.graph import Graph, Node
-from parity.judging.verdict import ORDER, Report, TensorReport
+from parity.judging.verdict import ORDER, WRONG, Report, TensorReport
 
 INPUT, ABSENT = "input", "not recorded"
 # What each kind of node means. The template draws a mark for each, with a shape and a sign of its own.
@@ -23,7 +23,6 @@ KINDS = {
     ABSENT: "its values were not recorded: the bound is carried through it",
     INPUT: "an input of the graph",
 }
-WRONG = ("different", "coarse")
 TAIL = 20  # characters of a name that are shown in any case, because names differ at their end
 LINKED = 8  # neighbours of a node that are named
 HEIGHTS = {INPUT: 26, ABSENT: 26}  # pixels of a row
@@ -56,7 +55,7 @@ class Tensor:
     @property
     def without_cause(self) -> bool:
         """Whether it is wrong, and no known mistake explains it."""
-        return self.report.verdict in WRONG and not self.report.causes and not self.report.misshapen
+        return self.report.wrong and not self.report.causes and not self.report.misshapen
 
     @property
     def judged(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from parity.judging.verdict import Cause, Worst, finite
+from parity.judging.verdict import Cause, Worst
 
 # What holds for every model and is said beside every result.
 LIMITS = (
@@ -56,10 +56,6 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The form of `parity probe --json`."""
-        worst = None
-        if self.worst is not None:
-            found, expected = finite(self.worst.found), finite(self.worst.expected)
-            worst = {"index": list(self.worst.index), "found": found, "expected": expected}
         return {
             "nodes": list(self.nodes),
             "op": self.op,
@@ -68,7 +64,7 @@ class Finding:
             "semantics": self.semantics or None,
             "precision": self.precision or None,
             "digits": self.digits if isfinite(self.digits) else None,
-            "worst": worst,
+            "worst": self.worst and self.worst.to_json(),
             "causes": [asdict(one) for one in self.causes],
             "clues": list(self.clues),
             "note": self.note,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from parity.command.report import HEADLINES, STYLES, rendered, short, worst_first
 from parity.command.terminal import shortened, shown
-from parity.judging.verdict import ORDER, Report, TensorReport, Worst
+from parity.judging.verdict import ORDER, Cause, Report, TensorReport, Worst
 
 
 def tensor(name: str, verdict: str, ratio: float = 0.1, loop: float = 0.5, **more: Any) -> TensorReport:
@@ -111,3 +111,13 @@ def test_names_are_safe_and_keep_both_ends() -> None:
     assert shown("a\x1b[31m\tb é") == "a\\x1b[31m\\tb é"
     assert shortened("encoder/layer/output", 11) == "enco…output"
     assert len(shortened("x" * 100, 20)) == 20
+
+
+def test_causes_that_quote_a_name_from_the_file_are_safe() -> None:
+    hostile = "\x1b]0;title\x07b2"
+    causes = tuple(Cause("y", hostile, f"{hostile} in place of b{k}", hostile, hostile) for k in (1, 2))
+    first, later = (tensor(name, "different", causes=causes) for name in ("y", "z"))
+    text = printed(Report((first, later)))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert text.count("\\x1b]0;title\\x07b2 in place of b") == 3

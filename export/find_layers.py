@@ -19,12 +19,12 @@ from onnx.reference import ReferenceEvaluator
 from export.onnx_file import describe, inputs, one_line
 from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer
 from parity.errors import UserError
+from parity.onnx.flatten import standard
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
 from parity.operators.shape import Flatten
 
-STANDARD = ("", "ai.onnx")  # two names of the domain of ONNX's own operators
 MOST = 10_000  # images in a batch of fixed size
 REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 OPERATORS = {Conv: "Conv", Relu: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Gemm: "Gemm or MatMul"}
@@ -144,11 +144,11 @@ class _Walk:
 
     def expect_standard(self, node: NodeProto) -> None:
         """Require that a node is one of ONNX's operators, and that all it does stands in the node itself."""
-        own = {(function.domain, function.name) for function in self.model.functions}
+        own = {(standard(function.domain), function.name) for function in self.model.functions}
         problem = None
-        if node.domain not in STANDARD:
+        if standard(node.domain):
             problem = f"belongs to the domain {node.domain!r}, not to ONNX"
-        elif any((domain, node.op_type) in own for domain in STANDARD):
+        elif ("", node.op_type) in own:
             problem = "is defined anew by a function in the file"
         elif any(one.ref_attr_name for one in node.attribute):
             problem = "refers to an attribute of a function, but is in none"

@@ -69,16 +69,20 @@ def assert_same(
     __tracebackhide__ = True  # pytest shows the test, not this function
     from onnx import ModelProto
 
-    if isinstance(reference, Graph | ModelProto | str | Path):
-        model = load(Path(reference)) if isinstance(reference, str | Path) else reference
-        graph = read_onnx(reference) if not isinstance(reference, Graph) else reference
+    what = kind(candidate)
+    source: ModelProto | Path | None = None
+    if isinstance(reference, Graph):
+        graph, fed = reference, _by_name(reference, inputs)
+    elif isinstance(reference, ModelProto | str | Path):
+        source = Path(reference) if isinstance(reference, str) else reference
+        graph = read_onnx(source)
         fed = _by_name(graph, inputs)
+        if isinstance(source, Path) and what == "PyTorch module":
+            source = load(source)  # its metadata tell which tensor a module returns
     else:
-        model, graph, fed = _exported(reference, inputs, sample)
-    file = Path(reference) if isinstance(reference, str | Path) else None
-    source = file if isinstance(candidate, str) and file else model if isinstance(model, ModelProto) else None
+        source, graph, fed = _exported(reference, inputs, sample)
     values = recorded(candidate, fed, names, source, graph.outputs)
-    if kind(candidate) == "runtime":  # which shows names of its own too
+    if what == "runtime":  # which shows names of its own too
         values = {name: one for name, one in values.items() if name in {*graph.tensors, *graph.inputs}}
     return _same(judge(graph, values, sample=sample), PORT)
 

@@ -384,3 +384,14 @@ def test_looped_function_is_off_by_its_accuracy() -> None:
     true = x.astype(np.float64) ** 3
     relative = np.abs(y - true) / true / FLOAT32.u
     assert 1.5 <= relative.max() <= 2 * CUBE.ulps + 1
+
+
+@pytest.mark.parametrize("place", [0, 7])
+def test_one_subnormal_number_among_others_may_be_taken_for_zero(place: int) -> None:
+    """However many others there are."""
+    x = np.full(8, -1.0, np.float32)
+    x[place] = 1e-40
+    computed = Bounded(np.ones(1), np.ones(1))
+    bound = Bounded(x).join([computed], 0).bound
+    assert bound[place] >= x[place]
+    assert np.count_nonzero(bound) == 2

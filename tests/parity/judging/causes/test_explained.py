@@ -1,14 +1,18 @@
 """The search: causes told apart, formats, nodes in a row, parameters, inputs, Winograd."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.judging.causes.of_rounding.of_winograd import Winograd
+from parity.judging.causes.search.parameters import others
+from parity.judging.causes.search.stretch import between
 from parity.onnx import read_onnx
 from parity.operators.affine import Conv
 from tests.parity.judging.causes.test_search import GRAPH, causes_of, computed, conv, only
@@ -79,11 +83,17 @@ def test_all_wrong_tensors_together_have_a_limit(monkeypatch: pytest.MonkeyPatch
 # --- mistakes of two nodes, of parameters, of inputs -------------------------------------------------
 
 
-def graph_of(nodes: list[NodeProto], constants: dict[str, Array], x: Array, result: str) -> Graph:
+def graph_of(
+    nodes: list[NodeProto],
+    constants: dict[str, Array],
+    x: Array,
+    result: str,
+    more: Sequence[TensorProto] = (),
+) -> Graph:
     given = [helper.make_tensor(k, TensorProto.FLOAT, a.shape, a.ravel()) for k, a in constants.items()]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)]
     outputs = [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)]
-    return read_onnx(helper.make_model(helper.make_graph(nodes, "graph", inputs, outputs, given)))
+    return read_onnx(helper.make_model(helper.make_graph(nodes, "graph", inputs, outputs, [*given, *more])))
 
 
 def drawn(*shape: int, seed: int = 0) -> Array:
@@ -117,6 +127,19 @@ def test_parameters_of_another_layer_are_named() -> None:
     assert named(graph, {"x": x, "h": (x.astype(np.float64) @ v).astype(np.float32)}) == [
         "parameters of y for those of h"
     ]
+
+
+def test_a_mask_is_no_parameter() -> None:
+    """Zeros in place of it are a mask left out, and no weights that were not loaded."""
+    x, mask = drawn(3, 4), np.where(np.arange(4) > 2, -np.inf, 0).astype(np.float32)
+    nodes = [
+        helper.make_node("Unsqueeze", ["mask", "zeroth"], ["m"]),
+        helper.make_node("Add", ["x", "m"], ["a"]),
+        helper.make_node("Softmax", ["a"], ["y"]),
+    ]
+    axes = numpy_helper.from_array(np.array([0]), "zeroth")
+    graph = graph_of(nodes, {"mask": mask}, x, "y", [axes])
+    assert list(others(between(graph, {"x"}, "y"), graph)) == []
 
 
 def test_another_scale_of_the_input_is_named() -> None:

@@ -48,7 +48,7 @@ ROOTS = {"Sqrt", "Pow"}
 
 
 @dataclass(frozen=True)
-class Standardized(LayerNormalization):
+class LayerNormOver(LayerNormalization):
     """Layer normalization over any axes."""
 
     over: tuple[int, ...] = ()
@@ -58,7 +58,7 @@ class Standardized(LayerNormalization):
 
 
 @dataclass(frozen=True)
-class OfLength1(RMSNormalization):
+class RMSNormOver(RMSNormalization):
     """RMS normalization over any axes."""
 
     over: tuple[int, ...] = ()
@@ -106,7 +106,7 @@ def normalization_of(seen: Seen) -> Layer | None:
         kind(epsilon=epsilon, over=span)
         for span in _spans(seen, means)
         for epsilon in _scalars(seen, inner)
-        for kind in (Standardized, OfLength1)
+        for kind in (LayerNormOver, RMSNormOver)
     )
     return _first(seen, averaged + squared, list(layers))
 

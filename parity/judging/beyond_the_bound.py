@@ -133,7 +133,7 @@ def _may_overflow(question: Question, where: Points, seen: Array) -> Array:
     Then the bound is infinite even if each rounding is as small as float64's. Where the inputs were not
     recorded, it may be infinite because it has grown.
     """
-    if any(x is not None and x.error is not None for x in question.bounded):
+    if question.carries_errors:
         return np.zeros(seen.shape, bool)
     exact = [None if x is None else replace(x, format=replace(x.format, digits=53)) for x in question.bounded]
     return ~np.isfinite(seen) & np.isinf(replace(question, bounded=exact).at(where).bound)

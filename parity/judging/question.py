@@ -1,12 +1,13 @@
 """What one recorded tensor should be: the operator that computes it, and its inputs in two arithmetics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
+from parity.arithmetic.floats import Format
 from parity.errors import Unjudged
 from parity.operators import Operator
 from parity.operators.operator import Points
@@ -53,6 +54,23 @@ class Question:
             return sampled(self.operator, points, inputs)
         return _output(self.operator, self.output, inputs).move(lambda a: a[points])
 
+    def without_errors(self) -> Iterator["Question"]:
+        """The question of each of two candidates: with exact inputs, and with those that plain loops make."""
+        for inputs in (self.bounded, self.looped):
+            yield replace(self, bounded=[_exact(x) for x in inputs])
+
+    def inverted(self, found: Array, form: Format) -> "Question | None":
+        """The question to which `found` must be the answer if it is one at all; None if any output is one."""
+        inputs = self.operator.inputs_of(found, form) if self.output == 0 else None
+        if inputs is None:
+            return None
+        return replace(self, bounded=[Bounded(x, None, form) for x in inputs])
+
+    @property
+    def carries_errors(self) -> bool:
+        """Whether a candidate's own inputs may be others than those that are known."""
+        return any(x is not None and x.error is not None for x in self.bounded)
+
     def tells_nan(self) -> bool:
         """Whether every implementation returns NaN where the formula does."""
         return self.operator.tells_nan(*self.bounded)
@@ -81,6 +99,10 @@ def _output(operator: Operator, output: int, inputs: Sequence[Number | None]) ->
     if output >= len(outputs):
         raise Unjudged(f"output {output} of {operator.TYPE}")
     return outputs[output]
+
+
+def _exact(x: Bounded | Looped | None) -> Bounded | None:
+    return None if x is None else Bounded(x.value, None, x.format)
 
 
 def _as_bounded(x: Number) -> Bounded:

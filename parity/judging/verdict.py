@@ -75,6 +75,8 @@ class TensorReport:
             was compared. An error below the first bin counts as none. Of a large tensor without a value
             outside the worst case, some thousand values are counted, evenly spaced.
         blind_below: the smallest relative change of the weights that this tensor would have shown.
+        strange: how many of the values on which the plain loop was run could be anything, as far as rounding
+            goes, and are neither what exact arithmetic returns nor what the plain loop does.
         proven: whether the worst case is smaller than the values; otherwise it proves nothing.
         note: a line with the reason for "unjudged", the form that fits, or an overflow.
         misshapen: whether its shape is wrong, so that no value was compared.
@@ -96,6 +98,7 @@ class TensorReport:
     worst: Worst | None = None
     histogram: tuple[int, ...] = ()
     blind_below: float = float("nan")
+    strange: int = 0
     proven: bool = True
     note: str = ""
     misshapen: bool = False
@@ -124,6 +127,7 @@ class TensorReport:
             "worst": self.worst and self.worst.to_json(),
             "histogram": {name: n for name, n in zip(BINS, self.histogram, strict=False) if n},
             "blind_below": finite(self.blind_below),
+            "strange": self.strange,
             "proven": self.proven,
             "note": self.note,
             "causes": [asdict(one) for one in self.causes],
@@ -154,12 +158,16 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of all; "undecided" if an output is undecided or nothing could be judged."""
+        """The worst verdict of all; "undecided" if nothing could be judged.
+
+        An undecided tensor counts if it is an output or holds strange values: the others are what a right
+        implementation returns.
+        """
         found = [one.verdict for one in self.tensors if one.verdict != "unjudged"]
         decided = [verdict for verdict in found if verdict != "undecided"]
         worst = max(decided, key=ORDER.index, default="undecided")
-        at_the_end = any(one.verdict == "undecided" for one in self.tensors if one.tensor in self.outputs)
-        return max(worst, "undecided", key=ORDER.index) if at_the_end else worst
+        counts = (one.verdict for one in self.tensors if one.strange or one.tensor in self.outputs)
+        return max(worst, "undecided", key=ORDER.index) if "undecided" in counts else worst
 
     @property
     def same(self) -> bool:

@@ -80,6 +80,14 @@ def _by_form(
     if report.verdict == "different":
         excuse = excused(found, expected, form, question, points)
         report = excuse.put_on(report) if excuse else report
+    elif question.carries_errors and (other := question.inverted(seen, form)):
+        expected_of_itself = other.at(points) if some else other.whole()
+        itself = _by_worst_case(blank, found, expected_of_itself, points, form, every)
+        report = (
+            replace(itself, note=f"{blank.op} returns such values for no inputs")
+            if itself.verdict == "different"
+            else report
+        )
     if not found.size or report.verdict in ("coarse", "undecided"):
         return report
     few = _few_points(rng, question, seen.shape, found.size)
@@ -212,22 +220,39 @@ def _by_plain_loop(
         shows = np.where(grown == 0, np.inf, (bound + distance(seen, true, bound, form)) / grown)
     blind = float(np.nanmin(shows, initial=np.inf))
     good = np.isfinite(true) & np.isfinite(seen) & (np.abs(true) <= form.largest)
-    limit, loop_ratio = np.inf, np.nan
+    limit, loop_ratio, strange = np.inf, np.nan, 0
     if form is not FLOAT64 and good.any():
-        yardstick = _yardstick([loop[good] for loop in question.loops(few)], true[good], form)
+        loops = question.loops(few)
+        yardstick = _yardstick([loop[good] for loop in loops], true[good], form)
         loop_ratio = _rms(seen[good] - true[good]) / yardstick
         limit = margin(independent(form.round(true[good])), question.operator.shared(*question.bounded))
         size = _rms(grown[good])
         blind = min(blind, limit * yardstick / size) if size else blind
+        off = limit * np.max([distance(loop, true, bound, form) for loop in loops], 0)
+        open_ = good & (np.minimum(bound, off) >= _rms(true[good]))
+        strange = (
+            _strange(question, tuple(axis[open_] for axis in few), seen[open_], form) if open_.any() else 0
+        )
     report = replace(
         report, loop_ratio=loop_ratio, loop_limit=limit if good.any() else np.nan, blind_below=blind
     )
     if report.verdict == "rounding" and loop_ratio > limit:
         return replace(report, verdict="coarse", worst=_furthest(seen, true, few))
-    if report.verdict == "rounding" and not blind < 1:
-        note = "record more tensors before it, or more values of it"
-        return replace(report, verdict="undecided", note="; ".join(one for one in (report.note, note) if one))
+    if report.verdict == "rounding" and (strange or not blind < 1):
+        what = f"{strange} of {found.size} values could be anything: " if strange else ""
+        note = f"{what}record more tensors before it, or more values of it"
+        note = "; ".join(one for one in (report.note, note) if one)
+        return replace(report, verdict="undecided", strange=strange, note=note)
     return report
+
+
+def _strange(question: Question, points: Points, seen: Array, form: Format) -> int:
+    """How many values are neither those of exact inputs nor those of inputs that plain loops make."""
+    known = np.zeros(seen.shape, bool)
+    for one in question.without_errors():
+        expected = one.at(points)
+        known |= over(distance(seen, expected.value, expected.bound, form), expected.bound) <= 1
+    return int(np.count_nonzero(~known))
 
 
 def _furthest(seen: Array, true: Array, points: Points) -> Worst:

@@ -175,7 +175,7 @@ def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[
     """The nodes and constants of a branch, whose outputs get the names of the outputs of the If."""
     made = [name for inner in branch.node for name in inner.output if name]
     made += [one.name for one in branch.initializer] + [one.values.name for one in branch.sparse_initializer]
-    names = {name: _fresh(name, node.name or next(iter(node.output), "If"), taken) for name in made}
+    names = {name: fresh(name, node.name or next(iter(node.output), "If"), taken) for name in made}
     passed = []
     for output, wanted in zip(branch.output, node.output, strict=False):
         if output.name in made and output.name not in passed and names[output.name] not in node.output:
@@ -196,7 +196,7 @@ def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[
     return nodes, weights
 
 
-def _fresh(name: str, prefix: str, taken: set[str]) -> str:
+def fresh(name: str, prefix: str, taken: set[str]) -> str:
     """The name, or a similar name that is not taken yet; it is added to `taken`."""
     found = name
     while found in taken:

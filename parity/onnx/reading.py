@@ -21,11 +21,13 @@ from onnx import (
     shape_inference,
 )
 
+from parity.arithmetic import Array
 from parity.errors import Unjudged, UserError
 from parity.files import check_readable
 from parity.graph import Declared, Graph, Node, fits_shape
 from parity.onnx.constants import Constants, Stored, constant, dtype_of, named_dtype
 from parity.onnx.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
+from parity.onnx.sequences import without_sequences
 from parity.operators import OPERATORS, Operator
 
 OLDEST, NEWEST = 7, 28  # the range of opsets that the operators implement
@@ -156,12 +158,16 @@ def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeP
     nodes = _constants_apart(frame.graph.node, stored, name)
     taken = {*stored, *produced, *(one.name for one in frame.graph.input)}
 
-    def condition(tensor: str) -> bool | None:
+    def small(tensor: str) -> Array | None:
         one = stored.get(tensor)
         external = isinstance(one, TensorProto) and one.data_location == TensorProto.EXTERNAL
-        if one is None or external or prod(getattr(one, "dims", ()) or getattr(one, "shape", ())) != 1:
+        if one is None or external or prod(getattr(one, "dims", ()) or getattr(one, "shape", ())) > SMALL:
             return None
-        return bool(constant(tensor, one).all())
+        return constant(tensor, one)
+
+    def condition(tensor: str) -> bool | None:
+        value = small(tensor)
+        return bool(value.all()) if value is not None and value.size == 1 else None
 
     while True:  # a branch may hold the condition of a later If
         before = len(nodes)
@@ -170,7 +176,10 @@ def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeP
             stored |= {one.name: one} if isinstance(one, TensorProto) else dict((one,))
         nodes = _constants_apart(nodes, stored, name)
         if not more and len(nodes) == before:
-            return nodes
+            break
+    nodes, places = without_sequences(nodes, small, {one.name for one in frame.graph.output}, taken)
+    stored |= places
+    return nodes
 
 
 def _constants_apart(nodes: Iterable[NodeProto], stored: dict[str, Stored], name: str) -> list[NodeProto]:

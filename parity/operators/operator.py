@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
+from parity.arithmetic.floats import Format
 from parity.errors import Unjudged
 
 Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index returns them
@@ -111,6 +112,13 @@ class Operator(ABC):
         An operator that computes values from its own earlier values takes the earlier ones from the record.
         """
         return self
+
+    def inputs_of(self, output: Array, form: Format) -> tuple[Array, ...] | None:
+        """Float64 inputs whose first output is `output`, up to rounding in `form`, if there are any.
+
+        None where every output is that of some inputs, or where nobody has asked.
+        """
+        return None
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         """The cotangent of input number `which`, computed from the cotangent of the first output.

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from parity.arithmetic import Number
+from parity.arithmetic import Array, Number
+from parity.arithmetic.floats import Format
 from parity.errors import Unjudged
 from parity.operators import functions as known
 from parity.operators.cast import exactly
@@ -81,6 +82,10 @@ class Softmax(_Rows):
     def of_rows(self, x: Number, axes: tuple[int, ...]) -> Number:
         powers = (x - x.max(axes)).apply(known.EXP)
         return powers / powers.sum(axes)
+
+    def inputs_of(self, output: Array, form: Format) -> tuple[Array, ...]:
+        """The logarithms of the shares, which are 0 where e^x is too small for the format."""
+        return (np.log(np.maximum(output.astype(np.float64), form.smallest)),)
 
 
 @register

@@ -229,10 +229,9 @@ def _by_plain_loop(
         size = _rms(grown[good])
         blind = min(blind, limit * yardstick / size) if size else blind
         off = limit * np.max([distance(loop, true, bound, form) for loop in loops], 0)
-        open_ = good & (np.minimum(bound, off) >= _rms(true[good]))
-        strange = (
-            _strange(question, tuple(axis[open_] for axis in few), seen[open_], form) if open_.any() else 0
-        )
+        # Where places may be chosen in two ways, as in Resize, a bound is the distance of any two values.
+        unknown = good & (bound > 2 * np.abs(true[good]).max()) & (off >= _rms(true[good]))
+        strange = _strange(question, tuple(axis[unknown] for axis in few), seen[unknown], form)
     report = replace(
         report, loop_ratio=loop_ratio, loop_limit=limit if good.any() else np.nan, blind_below=blind
     )
@@ -247,7 +246,9 @@ def _by_plain_loop(
 
 
 def _strange(question: Question, points: Points, seen: Array, form: Format) -> int:
-    """How many values are neither those of exact inputs nor those of inputs that plain loops make."""
+    """How many values are neither those of exact inputs nor those of the inputs that a plain loop makes."""
+    if not seen.size:
+        return 0
     known = np.zeros(seen.shape, bool)
     for one in question.without_errors():
         expected = one.at(points)

@@ -64,9 +64,7 @@ def test_shares_that_do_not_add_up_to_one_are_wrong(value: float) -> None:
 def test_other_shares_are_undecided_and_count_within_the_graph() -> None:
     report = judged(np.eye(6, dtype=np.float32)[1])
     assert [one.verdict for one in report.tensors] == ["undecided", "equal"]
-    strange = report.tensors[
-        0
-    ].strange  # not all of the row: a share of the plain loop may be right by chance
+    (strange, _) = (one.strange for one in report.tensors)  # a share may be near the plain loop's by chance
     assert 4 <= strange <= 6
     assert report.verdict == "undecided"
     assert f"{strange} of 30 values could be anything" in report.tensors[0].note

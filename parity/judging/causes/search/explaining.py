@@ -131,7 +131,8 @@ def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[C
     """The causes, each with what would tell it from the first; one for several that are the same function."""
     causes: list[Cause] = []
     clock = Clock(min(end, thread_time() + EQUALS), 0.0)
-    made = sorted(made, key=lambda one: (one.mistakes[0].wider, not one.places))  # one node before several
+    # Where a number is used before where it is computed, and one node before several.
+    made = sorted(made, key=lambda one: (one.mistakes[0].wider, one.single, not one.places))
     for one in _in_one(made):
         apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
         if apart == SAME:

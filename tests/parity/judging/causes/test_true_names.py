@@ -1,0 +1,142 @@
+"""Names that would not be true of what a port does, or that would mislead: the true one is said instead."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from onnx import NodeProto, helper, numpy_helper
+
+from parity.graph import Graph
+from parity.judging.causes import judge
+from parity.onnx import read_onnx
+
+Array = np.ndarray
+N = helper.make_node
+
+
+def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+
+
+def graph_of(nodes: list[NodeProto], constants: dict[str, Array], inputs: str, result: str = "y") -> Graph:
+    """A graph of inputs that are named by one letter each."""
+    given = [numpy_helper.from_array(a, name) for name, a in constants.items()]
+    ends = [helper.make_tensor_value_info(name, 1, None) for name in (*inputs, result)]
+    graph = helper.make_graph(nodes, "graph", ends[:-1], ends[-1:], given)
+    return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+
+
+def names(graph: Graph, **values: Array) -> list[str]:
+    """Of the causes of what is wrong in these values."""
+    recorded = {name: one.astype(np.float32) for name, one in values.items()}
+    return [cause.name for one in judge(graph, recorded).tensors for cause in one.causes]
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return np.asarray(e / e.sum(axis, keepdims=True))
+
+
+# --- pieces of a joint projection --------------------------------------------------------------
+
+X, W = drawn(2, 5, 8), drawn(8, 24, seed=1)
+ENDS = [
+    N("Transpose", ["K"], ["kt"], perm=[0, 2, 1]),
+    N("MatMul", ["Q", "kt"], ["s"]),
+    N("Softmax", ["s"], ["p"]),
+    N("MatMul", ["p", "V"], ["y"]),
+]
+BOUNDS = {f"c{n}": np.array([n]) for n in (-1, 0, 8, 16, 24)}
+PIECES: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
+    "Split": ([N("Split", ["j"], ["Q", "K", "V"], axis=-1, num_outputs=3)], {}),
+    "Slice": (
+        [
+            N("Slice", ["j", f"c{8 * k}", f"c{8 * k + 8}", "c-1"], [name])
+            for k, name in enumerate(("Q", "K", "V"))
+        ],
+        BOUNDS,
+    ),
+    "Gather": (
+        [
+            N("Reshape", ["j", "shape"], ["j3"]),
+            *(N("Gather", ["j3", f"i{k}"], [name], axis=2) for k, name in enumerate(("Q", "K", "V"))),
+        ],
+        {"shape": np.array([2, 5, 3, 8]), **{f"i{k}": np.array(k) for k in range(3)}},
+    ),
+}
+ORDERS = {"K and V swapped": (0, 2, 1), "Q and V swapped": (2, 1, 0), "K, V, Q taken for Q, K, V": (1, 2, 0)}
+
+
+def of_pieces(order: tuple[int, ...]) -> Array:
+    three = np.split(X.astype(np.float64) @ W, 3, -1)
+    q, k, v = (three[at] for at in order)
+    return softmax(q @ k.swapaxes(1, 2)) @ v
+
+
+@pytest.mark.parametrize("kind", PIECES)
+@pytest.mark.parametrize("name", ORDERS)
+def test_pieces_of_a_projection_are_named_by_what_they_are(kind: str, name: str) -> None:
+    nodes, constants = PIECES[kind]
+    graph = graph_of([N("MatMul", ["x", "w"], ["j"]), *nodes, *ENDS], {"w": W, **constants}, "x")
+    assert names(graph, x=X, y=of_pieces((0, 1, 2))) == []
+    (one,) = names(graph, x=X, y=of_pieces(ORDERS[name]))
+    assert one.split(":")[0] == name
+
+
+def test_pieces_of_which_nothing_is_known_are_named_by_their_numbers() -> None:
+    nodes = [*PIECES["Slice"][0][:2], N("Sigmoid", ["Q"], ["g"]), N("Mul", ["g", "K"], ["y"])]
+    x = drawn(3, 24)
+    graph = graph_of([N("Relu", ["x"], ["j"]), *nodes], BOUNDS, "x")
+    one, other = (np.maximum(x, 0)[:, start : start + 8].astype(np.float64) for start in (0, 8))
+    assert names(graph, x=x, y=one / (1 + np.exp(-other))) == ["pieces 0 and 1 of j exchanged"]
+
+
+# --- indices -----------------------------------------------------------------------------------
+
+
+def test_a_single_index_is_named_by_both() -> None:
+    graph = graph_of([N("Gather", ["x", "i"], ["y"], axis=1)], {"i": np.array(-1)}, "x")
+    assert names(graph, x=X, y=X[:, 0]) == ["index 0 for -1"]
+    assert names(graph, x=X, y=X[:, 3]) == ["index 3 for -1"]
+
+
+def test_indices_that_leave_the_range_are_not_off_by_one() -> None:
+    table, n = drawn(7, 4), np.array([0, 3, 5])
+    nodes = [N("Gather", ["t", "n"], ["y"])]
+    graph = graph_of(nodes, {"t": table, "n": n}, "")
+    assert names(graph, y=table[n + 1]) == ["index one too large (off by one)"]
+    assert "index one too small (off by one)" not in names(graph, y=table[n - 1])
+
+
+# --- a scale that queries and keys share -------------------------------------------------------
+
+Q, K = drawn(3, 4, 6, 8), drawn(3, 4, 6, 8, seed=1)
+# As PyTorch's exporter writes it: the scale is computed from the shape, and its root multiplies both.
+SCALED = [
+    N("Shape", ["q"], ["shape"]),
+    N("Gather", ["shape", "last"], ["d"]),
+    N("Cast", ["d"], ["size"], to=1),
+    N("Sqrt", ["size"], ["root"]),
+    N("Div", ["one", "root"], ["scale"]),
+    N("Sqrt", ["scale"], ["half"]),
+    N("Mul", ["q", "half"], ["qs"]),
+    N("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
+    N("Mul", ["kt", "half"], ["ks"]),
+    N("MatMul", ["qs", "ks"], ["s"]),
+    N("Softmax", ["s"], ["y"]),
+]
+SCALES: dict[str, float] = {
+    "scale left out: 1 for 0.353553": 1.0,
+    "scale applied twice: 1/d for 0.353553": 1 / 8,
+    "scale multiplied, not divided: sqrt(d) for 0.353553": 8**0.5,
+    "scale of all heads together: 1/sqrt(H·d) for 1/sqrt(d)": 32**-0.5,
+    "scale 1/sqrt(6), of the length of another axis, for 1/sqrt(8)": 6**-0.5,
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_shared_scale_is_named_as_one(name: str) -> None:
+    graph = graph_of(SCALED, {"last": np.array(-1), "one": np.array(1.0, np.float32)}, "qk")
+    scores = Q.astype(np.float64) @ K.swapaxes(2, 3)
+    assert names(graph, q=Q, k=K, y=softmax(scores * 8**-0.5)) == []
+    assert names(graph, q=Q, k=K, y=softmax(scores * SCALES[name])) == [name]

@@ -64,6 +64,13 @@ class Seen:
     nodes: tuple[Node, ...] = ()
     values: Mapping[str, Number] = field(default_factory=dict)
 
+    @property
+    def constant(self) -> bool:
+        """Whether all of the candidate's values are one number, which many a function returns."""
+        return (
+            self.found is not None and self.found.size > 1 and bool((self.found == self.found.flat[0]).all())
+        )
+
 
 Find = Callable[[Any, Seen], Iterable[Mistake]]
 FAMILIES = ("of_products", "layers", "decomposed", "of_places", "of_rounding", "written_out")  # likely first

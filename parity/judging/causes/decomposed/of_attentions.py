@@ -78,7 +78,7 @@ def _source(name: str, maker: Makers, seen: Seen) -> str | None:
 
 @made_in(*SCALES)
 def shared_scales(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    """Another scale, made at the queries: PyTorch's exporter multiplies them and the keys by its root each."""
+    """Another scale, made at the queries: PyTorch's exporter multiplies queries and keys by its root."""
     both, q = sharing(seen), seen.inputs[0]
     if not both or both[0] is not seen.node or q is None:
         return
@@ -87,8 +87,8 @@ def shared_scales(operator: Any, seen: Seen) -> Iterator[Mistake]:
         by = scale / right if operator.TYPE == "Mul" else right / scale
         yield Mistake(
             f"scale {words}",
-            "The scores are multiplied by another factor before the softmax. The graph multiplies the queries and "
-            "the keys by the root of the scale.",
+            "The scores are multiplied by another factor before the softmax. The graph multiplies the "
+            "queries and the keys by the root of the scale.",
             f"Multiply by {right:.6g}.",
             with_input(operator, 1, lambda c, by=by: c * by),  # type: ignore[misc]
         )

@@ -45,7 +45,7 @@ def pieces(nodes: Sequence[Node], values: Mapping[str, Number]) -> Iterator[tupl
 
 
 def _as_at(other: Node, values: Mapping[str, Number]) -> Changed:
-    """The operator that selects what it selects at another node: its indices are known, and may come later."""
+    """The operator that selects what it selects at another node, whose indices may come later."""
     assert other.operator is not None
     chosen = [values[name].comparable if name else None for name in other.inputs[1:]]
 

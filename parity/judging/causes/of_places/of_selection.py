@@ -89,8 +89,8 @@ def _single(operator: Gather, x: Number, right: int) -> Iterator[Mistake]:
     for other in (one for one in likely if 0 <= one < count and one != place):
         yield Mistake(
             f"index {other} for {right}",
-            "Another part is taken: the next one, the first for the last, or another piece of what was computed "
-            "together.",
+            "Another part is taken: the next one, the first for the last, or another piece of what was "
+            "computed together.",
             f"Take the part with index {right}.",
             with_input(operator, 1, lambda i, other=other: i.move(lambda a: np.full_like(a, other))),  # type: ignore[misc]
         )

@@ -1,7 +1,5 @@
 """Names that would not be true of what a port does, or that would mislead: the true one is said instead."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from onnx import NodeProto, helper, numpy_helper
@@ -140,3 +138,58 @@ def test_a_shared_scale_is_named_as_one(name: str) -> None:
     scores = Q.astype(np.float64) @ K.swapaxes(2, 3)
     assert names(graph, q=Q, k=K, y=softmax(scores * 8**-0.5)) == []
     assert names(graph, q=Q, k=K, y=softmax(scores * SCALES[name])) == [name]
+
+
+# --- masks -------------------------------------------------------------------------------------
+
+SCORES = drawn(2, 3, 6, 6)
+MASKED = [N("Add", ["x", "mask"], ["s"]), N("Softmax", ["s"], ["y"])]
+CHOSEN = [N("Where", ["seen", "x", "low"], ["s"]), N("Softmax", ["s"], ["y"])]
+SEEN = (np.arange(6) < 4)[None] & (np.arange(6) != 2)[:, None]  # the third query sees no key
+
+
+def masked(low: float, chosen: bool) -> Graph:
+    if chosen:
+        return graph_of(CHOSEN, {"seen": SEEN, "low": np.array(low, np.float32)}, "x")
+    return graph_of(MASKED, {"mask": np.where(SEEN, 0, low).astype(np.float32)}, "x")
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["added", "chosen by"])
+@pytest.mark.parametrize("low", [-1e4, -np.inf])
+def test_fully_masked_rows_are_named(low: float, chosen: bool) -> None:
+    seen = softmax(np.where(SEEN, SCORES, -1e4))
+    rows = ~SEEN.any(-1, keepdims=True)
+    graph = masked(low, chosen)
+    assert names(graph, x=SCORES, y=np.where(rows, 0, seen)) == ["fully masked rows are zeros"]
+    other = {"NaN": np.nan} if np.isfinite(low) else {"uniform": 1 / 6}
+    for word, value in other.items():
+        assert names(graph, x=SCORES, y=np.where(rows, value, seen)) == [f"fully masked rows are {word}"]
+
+
+def test_zeros_everywhere_are_no_sigmoid() -> None:
+    graph = graph_of(MASKED, {"mask": np.full((6, 6), -1e4, np.float32)}, "x")
+    assert names(graph, x=SCORES, y=0 * SCORES) == ["fully masked rows are zeros"]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_one_constant_is_no_activation(value: float) -> None:
+    """A clip to [0, 0] is zero, but so is much else."""
+    limits = {"zero": np.array(0, np.float32), "six": np.array(6, np.float32)}
+    graph = graph_of([N("Clip", ["x", "zero", "six"], ["y"])], limits, "x")
+    x = drawn(4, 8)
+    (one,) = judge(graph, {"x": x, "y": np.full_like(x, value)}).tensors
+    assert one.causes == ()
+    assert any(clue.startswith("every value is ") for clue in one.clues)
+
+
+def test_a_bound_as_wide_as_the_values_explains_nothing() -> None:
+    """-1e9 swallows the scores: by the worst case of rounding, any shares are right, along any axis."""
+    graph = graph_of(MASKED, {"mask": np.full((6, 6), -1e9, np.float32)}, "x")
+    y = np.random.default_rng(0).uniform(0, 1, SCORES.shape)
+    assert names(graph, x=SCORES, y=y) == []
+
+
+def test_a_transposed_causal_mask_is_named() -> None:
+    causal = np.tri(6, dtype=bool)
+    graph = graph_of(MASKED, {"mask": np.where(causal, 0, -np.inf).astype(np.float32)}, "x")
+    assert names(graph, x=SCORES, y=softmax(np.where(causal.T, SCORES, -np.inf))) == ["mask transposed"]

@@ -67,13 +67,15 @@ def _said(names: Sequence[str], order: Sequence[int], nodes: Sequence[Node], sou
 
 
 def in_roles(names: Sequence[str], order: Sequence[int], nodes: Sequence[Node]) -> str:
-    """What pieces in another order are to the attention behind them; "" if there is none.
+    """What pieces in another order are to the attention behind them; "" if there is none, or not all have a name.
 
     Args:
         names: of the pieces.
         order: the number of the piece that each of them is taken for.
         nodes: those behind them.
     """
+    if len(names) < len(order):
+        return ""
     changed = [k for k, other in enumerate(order) if k != other]
     roles = {k: role(names[k], nodes) for k in changed}
     if sorted(set(roles.values()) & set(ROLES)) != sorted(roles.values()):

@@ -107,7 +107,8 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
 def _together(stretch: Stretch, several: dict[int, Mistake]) -> Made:
     """The same mistake at several nodes at once."""
     first = min(several)
-    named = replace(several[first], name=f"{several[first].name}, at {len(several)} nodes")
+    one, where = several[first], f", at {len(several)} nodes"
+    named = replace(one, name=one.name + where, alike=one.alike and one.alike + where)
     return Made((stretch.nodes[first],), (named,), stretch.with_mistakes(several), (), first)
 
 

@@ -88,7 +88,8 @@ def test_shorter_operands_are_named(form: Format) -> None:
     short = [form.round(one).astype(np.float64) for one in (values["x"], ONE.constants["w0"])]
     report = judge(ONE, {"x": values["x"], "y0": (short[0] @ short[1]).astype(np.float32)})
     names = [cause.name for cause in report.tensors[0].causes]
-    assert f"operands rounded to {'TF32' if form is TF32 else 'bfloat16'}" in names
+    long = form is TF32
+    assert f"operands {'with 10 bits of fraction: TF32 or float16' if long else 'rounded to bfloat16'}" in names
 
 
 def clues_of(y: Array) -> tuple[str, ...]:

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper, numpy_helper
 
+from parity.arithmetic import Bounded
+from parity.arithmetic.floats import FLOAT16, TF32
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.onnx import read_onnx
+from parity.operators.resize import Resize
 
 Array = np.ndarray
 N = helper.make_node
@@ -98,14 +101,6 @@ def test_a_single_index_is_named_by_both() -> None:
     assert names(graph, x=X, y=X[:, 3]) == ["index 3 for -1"]
 
 
-def test_indices_that_leave_the_range_are_not_off_by_one() -> None:
-    table, n = drawn(7, 4), np.array([0, 3, 5])
-    nodes = [N("Gather", ["t", "n"], ["y"])]
-    graph = graph_of(nodes, {"t": table, "n": n}, "")
-    assert names(graph, y=table[n + 1]) == ["index one too large (off by one)"]
-    assert "index one too small (off by one)" not in names(graph, y=table[n - 1])
-
-
 # --- a scale that queries and keys share -------------------------------------------------------
 
 Q, K = drawn(3, 4, 6, 8), drawn(3, 4, 6, 8, seed=1)
@@ -182,6 +177,14 @@ def test_one_constant_is_no_activation(value: float) -> None:
     assert any(clue.startswith("every value is ") for clue in one.clues)
 
 
+def test_no_two_mistakes_are_named_for_a_constant() -> None:
+    """A scale of ones that is taken for 1 + w is zero, and so is a shift that is not loaded."""
+    constants = dict(zip("gbmv", (drawn(3) + 2, drawn(3, seed=1), drawn(3, seed=2), np.ones(3)), strict=True))
+    node = N("BatchNormalization", ["x", *"gbmv"], ["y"])
+    graph = graph_of([node], {name: one.astype(np.float32) for name, one in constants.items()}, "x")
+    assert names(graph, x=drawn(2, 3, 4, 4), y=np.zeros((2, 3, 4, 4))) == []
+
+
 def test_a_bound_as_wide_as_the_values_explains_nothing() -> None:
     """-1e9 swallows the scores: by the worst case of rounding, any shares are right, along any axis."""
     graph = graph_of(MASKED, {"mask": np.full((6, 6), -1e9, np.float32)}, "x")
@@ -193,3 +196,40 @@ def test_a_transposed_causal_mask_is_named() -> None:
     causal = np.tri(6, dtype=bool)
     graph = graph_of(MASKED, {"mask": np.where(causal, 0, -np.inf).astype(np.float32)}, "x")
     assert names(graph, x=SCORES, y=softmax(np.where(causal.T, SCORES, -np.inf))) == ["mask transposed"]
+
+
+# --- numbers and formats -----------------------------------------------------------------------
+
+
+def test_two_formats_of_one_length_are_told_by_what_one_cannot_hold() -> None:
+    """With values within the range of both, nothing tells TF32 from float16; with tiny or large ones, it does."""
+    w = drawn(64, 16, seed=1)
+    graph = graph_of([N("MatMul", ["x", "w"], ["y"])], {"w": w}, "x")
+    for scale, words in ((1.0, "with 10 bits of fraction: TF32 or float16"), (1e-6, "rounded to TF32")):
+        x = drawn(8, 64, scale=scale)
+        y = TF32.round(x).astype(np.float64) @ TF32.round(w)
+        assert names(graph, x=x, y=y) == [f"operands {words}"]
+    y = FLOAT16.round(x).astype(np.float64) @ FLOAT16.round(w)
+    assert names(graph, x=x, y=y) == ["operands rounded to float16"]
+
+
+def test_a_number_in_a_pair_is_a_range() -> None:
+    """No ε at all, and the root of the variance not taken: each small ε explains that."""
+    x, (g, b, m), v = drawn(2, 3, 4, 4), drawn(3, 3), np.abs(drawn(3, seed=1)) + 0.5
+    constants = dict(zip("gbmv", (g, b, m, v), strict=True))
+    node = N("BatchNormalization", ["x", *"gbmv"], ["y"])
+    wide = [one.astype(np.float64)[:, None, None] for one in (g, b, m, v)]
+    y = (x - wide[2]) / wide[3] * wide[0] + wide[1]
+    (one,) = names(graph_of([node], constants, "x"), x=x, y=y)
+    assert one.startswith("epsilon between 0 and 1e-0")
+    assert one.endswith(" for 1e-05, and running variance used as a standard deviation")
+
+
+def test_what_makes_no_difference_is_not_named() -> None:
+    """Where an image grows, antialias does nothing."""
+    x = drawn(1, 2, 5, 6)
+    constants = {"twice": np.array([1, 1, 2, 2], np.float32)}
+    node = N("Resize", ["x", "", "twice"], ["y"], mode="cubic")
+    other = Resize(mode="cubic", exclude_outside=1).evaluate(Bounded(x), None, Bounded(constants["twice"]))
+    assert isinstance(other, Bounded)
+    assert names(graph_of([node], constants, "x"), x=x, y=other.value) == ["exclude_outside=1"]

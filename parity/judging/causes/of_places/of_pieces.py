@@ -1,6 +1,6 @@
 """Mistakes of a joint projection, of queries, keys and values most often: its pieces in another order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -20,17 +20,22 @@ ON_SCORES = ("Mul", "Div", "Add", "Sub", "Where", "Cast", "Tanh", "Identity")
 ON_SHARES = ("Cast", "Dropout", "Identity", "Where", "Mul")
 
 
-def pieces(nodes: Sequence[Node], values: Mapping[str, Number]) -> Iterator[tuple[int, dict[int, Mistake]]]:
+def pieces(
+    nodes: Sequence[Node], values: Mapping[str, Number], constants: Container[str]
+) -> Iterator[tuple[int, dict[int, Mistake]]]:
     """The place of the first of several nodes that select from one tensor, and what each selects instead.
 
     Args:
         nodes: between recorded tensors, in order of execution.
         values: all tensors before the last of them, by name.
+        constants: names of those whose pieces are no results: of weights, whose layer says more.
     """
     groups: dict[tuple[str, str, int], list[int]] = {}
     for place, node in enumerate(nodes):
-        if node.type in SELECTING and values[node.inputs[0]].comparable.dtype.kind == "f":
-            groups.setdefault((node.inputs[0], node.type, len(node.inputs)), []).append(place)
+        source = node.inputs[0]
+        selects = node.type in SELECTING and source not in constants
+        if selects and values[source].comparable.dtype.kind == "f":
+            groups.setdefault((source, node.type, len(node.inputs)), []).append(place)
     for (source, *_), places in groups.items():
         selecting = [nodes[place] for place in places]
         for order in permutations(range(len(places))) if 1 < len(places) <= MOST else ():

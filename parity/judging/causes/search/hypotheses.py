@@ -96,7 +96,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for place, changes in (*pieces(stretch.nodes, values), *neighbours(stretch)):
+    for place, changes in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
         yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
     for place, mistake in others(stretch, graph):
         yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)

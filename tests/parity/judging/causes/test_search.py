@@ -89,7 +89,9 @@ def test_shorter_operands_are_named(form: Format) -> None:
     report = judge(ONE, {"x": values["x"], "y0": (short[0] @ short[1]).astype(np.float32)})
     names = [cause.name for cause in report.tensors[0].causes]
     long = form is TF32
-    assert f"operands {'with 10 bits of fraction: TF32 or float16' if long else 'rounded to bfloat16'}" in names
+    assert (
+        f"operands {'with 10 bits of fraction: TF32 or float16' if long else 'rounded to bfloat16'}" in names
+    )
 
 
 def clues_of(y: Array) -> tuple[str, ...]:

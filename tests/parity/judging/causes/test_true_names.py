@@ -233,3 +233,53 @@ def test_what_makes_no_difference_is_not_named() -> None:
     other = Resize(mode="cubic", exclude_outside=1).evaluate(Bounded(x), None, Bounded(constants["twice"]))
     assert isinstance(other, Bounded)
     assert names(graph_of([node], constants, "x"), x=x, y=other.value) == ["exclude_outside=1"]
+
+
+def test_a_softmax_of_opset_11_is_not_one_over_its_axis() -> None:
+    """It flattens to two axes; its axis alone is what opset 13 takes."""
+    node = N("Softmax", ["x"], ["y"], axis=1)
+    ends = [helper.make_tensor_value_info(name, 1, None) for name in "xy"]
+    graph = helper.make_graph([node], "graph", ends[:1], ends[1:])
+    old = read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)]))
+    said = "axis 1 alone for all axes from 1 on (before opset 13)"
+    assert names(old, x=SCORES, y=softmax(SCORES.astype(np.float64), 1)) == [said]
+
+
+# --- the order of gates ------------------------------------------------------------------------
+
+STEPS, UNITS = 3, 4
+PARTS = {
+    "W": drawn(1, 4 * UNITS, 5),
+    "R": drawn(1, 4 * UNITS, UNITS, seed=1),
+    "B": drawn(1, 8 * UNITS, seed=2),
+}
+GATES = {
+    "stored iofc (ONNX), read as ifco (Keras; PyTorch's ifgo)": ("iofc", "ifco"),
+    "stored ifco (Keras; PyTorch's ifgo), read as iofc (ONNX)": ("ifco", "iofc"),
+    "stored iofc (ONNX), read as icfo (TensorFlow 1)": ("iofc", "icfo"),
+    "f and c exchanged, stored iofc (ONNX), read as iocf": ("iofc", "iocf"),
+}
+
+
+def lstm(x: Array, stored: str, read: str) -> Array:
+    """(T, 1, 1, UNITS): an LSTM whose blocks are brought from ONNX's order to `stored`, and read as `read`."""
+    w, r, b = (one[0].astype(np.float64) for one in PARTS.values())
+    bias = b[: 4 * UNITS] + b[4 * UNITS :]
+    h, cell, states = np.zeros(UNITS), np.zeros(UNITS), []
+    for step in x[:, 0]:
+        blocks = dict(zip("iofc", np.split(w @ step + r @ h + bias, 4), strict=True))
+        gate = dict(zip(read, (blocks[name] for name in stored), strict=True))
+        i, o, f = (1 / (1 + np.exp(-gate[name])) for name in "iof")
+        cell = f * cell + i * np.tanh(gate["c"])
+        h = o * np.tanh(cell)
+        states.append(h)
+    return np.stack(states)[:, None, None]
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_order_of_gates_is_said_as_stored_and_read(name: str) -> None:
+    x = drawn(STEPS, 1, 5, seed=3)
+    node = N("LSTM", ["x", "W", "R", "B"], ["y"], hidden_size=UNITS)
+    graph = graph_of([node], PARTS, "x")
+    assert names(graph, x=x, y=lstm(x, "iofc", "iofc")) == []
+    assert names(graph, x=x, y=lstm(x, *GATES[name])) == [f"order of the gates: {name}"]

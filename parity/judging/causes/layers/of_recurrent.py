@@ -84,8 +84,8 @@ def gates(operator: LSTM | GRU, seen: Seen) -> Iterator[Mistake]:
         if order != right:
             yield Mistake(
                 f"order of the gates: {in_words(operator.TYPE, order)}",
-                "The blocks of the weights are taken for other gates: PyTorch's LSTM has i, f, g, o and its GRU "
-                "r, z, n; Keras has i, f, c, o and z, r, h; ONNX i, o, f, c and z, r, h.",
+                "The blocks of the weights are taken for other gates: PyTorch's LSTM has i, f, g, o and its "
+                "GRU r, z, n; Keras has i, f, c, o and z, r, h; ONNX i, o, f, c and z, r, h.",
                 "Reorder the blocks of W, R and B.",
                 _reordered(operator, order),
             )

@@ -72,7 +72,9 @@ def _said(names: Sequence[str], order: Sequence[int], nodes: Sequence[Node], sou
 
 
 def in_roles(names: Sequence[str], order: Sequence[int], nodes: Sequence[Node]) -> str:
-    """What pieces in another order are to the attention behind them; "" if there is none, or not all have a name.
+    """What pieces in another order are to the attention behind them.
+
+    "" if there is none, or not all of them have a name.
 
     Args:
         names: of the pieces.

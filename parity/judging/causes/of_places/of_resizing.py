@@ -43,8 +43,8 @@ def resizing(resize: Resize, seen: Seen) -> Iterator[Mistake]:
                 f"Use {resize.mode}.",
                 replace(resize, mode=mode),
             )
-    before, after = first(seen.inputs), resize.evaluate(*seen.inputs)
-    shrinks = any(n > m for n, m in zip(before.shape, after.shape, strict=True))
+    x = first(seen.inputs)
+    shrinks = any(n > m for n, m in zip(x.shape, resize.evaluate(x, *seen.inputs[1:]).shape, strict=True))
     if resize.mode != "nearest" and shrinks:  # else it makes no difference
         yield Mistake(
             f"antialias={1 - resize.antialias}",

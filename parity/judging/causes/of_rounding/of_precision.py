@@ -60,7 +60,8 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
         alike = EQUALLY_LONG if form in (TF32, FLOAT16) else ""
         yield Mistake(
             f"operands rounded to {name}",
-            "Both factors of the products are rounded before they are multiplied: tensor cores do so by default.",
+            "Both factors of the products are rounded before they are multiplied: tensor cores do so by "
+            "default.",
             ENABLED,
             Changed(operator, _all(short, 2)),
             "pytorch/pytorch#107514",

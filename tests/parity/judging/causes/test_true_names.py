@@ -202,7 +202,7 @@ def test_a_transposed_causal_mask_is_named() -> None:
 
 
 def test_two_formats_of_one_length_are_told_by_what_one_cannot_hold() -> None:
-    """With values within the range of both, nothing tells TF32 from float16; with tiny or large ones, it does."""
+    """With values within the range of both, nothing tells TF32 from float16; tiny ones do."""
     w = drawn(64, 16, seed=1)
     graph = graph_of([N("MatMul", ["x", "w"], ["y"])], {"w": w}, "x")
     for scale, words in ((1.0, "with 10 bits of fraction: TF32 or float16"), (1e-6, "rounded to TF32")):
@@ -262,7 +262,7 @@ GATES = {
 
 
 def lstm(x: Array, stored: str, read: str) -> Array:
-    """(T, 1, 1, UNITS): an LSTM whose blocks are brought from ONNX's order to `stored`, and read as `read`."""
+    """(T, 1, 1, UNITS): an LSTM whose blocks are put from ONNX's order to `stored`, and read as `read`."""
     w, r, b = (one[0].astype(np.float64) for one in PARTS.values())
     bias = b[: 4 * UNITS] + b[4 * UNITS :]
     h, cell, states = np.zeros(UNITS), np.zeros(UNITS), []

@@ -32,10 +32,10 @@ def pieces(
     """
     groups: dict[tuple[str, str, int], list[int]] = {}
     for place, node in enumerate(nodes):
-        source = node.inputs[0]
-        selects = node.type in SELECTING and source not in constants
-        if selects and values[source].comparable.dtype.kind == "f":
-            groups.setdefault((source, node.type, len(node.inputs)), []).append(place)
+        if node.type not in SELECTING or node.inputs[0] in constants:
+            continue
+        if values[node.inputs[0]].comparable.dtype.kind == "f":
+            groups.setdefault((node.inputs[0], node.type, len(node.inputs)), []).append(place)
     for (source, *_), places in groups.items():
         selecting = [nodes[place] for place in places]
         for order in permutations(range(len(places))) if 1 < len(places) <= MOST else ():

@@ -14,6 +14,7 @@ from parity.operators.softmax import Softmax
 
 LOW = -1e3  # what is added to a hidden score is lower
 ABSORBING = -1e8  # a number from which on it swallows a score, whose digits are below its own
+TRANSPOSED = "Queries see the keys that see them: a causal mask then hides the earlier keys, not the later."
 
 
 def is_mask(x: Number | None) -> bool:
@@ -64,7 +65,7 @@ def masks(operator: Any, seen: Seen) -> Iterator[Mistake]:
         for name, other in _others(hidden):
             yield Mistake(
                 name,
-                "Queries see other keys.",
+                TRANSPOSED if name == "mask transposed" else "Queries see other keys.",
                 "Hide the keys that the reference hides: those above the diagonal, in a causal mask.",
                 instead(np.where(other, low, 0.0)),
             )
@@ -134,7 +135,8 @@ def _in_rows(empty: Array, instead: float) -> Callable[[Number, Inputs], Number]
 
 @made_in("Where")
 def choices(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    _, a, b = seen.inputs
+    condition, a, b = seen.inputs
+    assert condition is not None
     assert a is not None
     assert b is not None
     yield Mistake(
@@ -143,6 +145,13 @@ def choices(operator: Any, seen: Seen) -> Iterator[Mistake]:
         "Invert the mask.",
         Changed(operator, lambda inputs: [inputs[0], inputs[2], inputs[1]]),
     )
+    if condition.ndim > 1 and condition.shape[-1] == condition.shape[-2] > 1:
+        yield Mistake(
+            "mask transposed",
+            TRANSPOSED,
+            "Exchange its last two axes: the first of them is that of the queries.",
+            with_input(operator, 0, lambda one: one.move(lambda m: m.swapaxes(-1, -2))),
+        )
     shape = np.broadcast_shapes(*(one.shape for one in seen.inputs if one is not None))
     for place, one in {1: a, 2: b}.items():
         if one.shape == shape:

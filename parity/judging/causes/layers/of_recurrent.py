@@ -102,11 +102,10 @@ def in_words(kind: str, order: tuple[int, ...]) -> str:
     taken = "".join(names[k] for k in order)
     read = "".join(names[order.index(k)] for k in range(len(order)))
     orders = (taken, names) if taken in known and read not in known else (names, read)
-    moved = [k for k, block in enumerate(order) if k != block]
-    swapped = len(moved) == 2 and not set(orders) <= set(known)
-    first = f"{names[moved[0]]} and {names[moved[1]]} exchanged, " if swapped else ""
+    moved = [name for k, name in enumerate(names) if order[k] != k]
+    swapped = f"{' and '.join(moved)} exchanged, " if len(moved) == 2 else ""
     stored, read = (f"{one} ({known[one]})" if one in known else one for one in orders)
-    return f"{first}stored {stored}, read as {read}"
+    return f"{swapped}stored {stored}, read as {read}"
 
 
 def resets(operator: GRU, seen: Seen) -> Iterator[Mistake]:

@@ -67,7 +67,7 @@ class Wrong:
         Args:
             operator: of the same inputs as the right one.
             read_off: whether the candidate's values show the mistake, so that its bound may be wide.
-            strict: whether most errors must be larger than the bound, since much may be within it.
+            strict: whether more proof is asked for, since there are many such operators.
         """
         wrong = replace(self.question, operator=operator)
         try:
@@ -90,7 +90,7 @@ class Wrong:
             return False  # many a pair of mistakes returns a constant
         if self.report.verdict == "coarse":
             return not strict and self._is_finer(verdict, expected)
-        return self._is_narrower(expected, 0.5 if strict else 0.0)
+        return self._is_narrower(expected)
 
     def _is_finer(self, verdict: TensorReport, expected: Bounded) -> bool:
         """Whether what a plain loop with the mistake may be off is smaller than the error that it explains.
@@ -108,10 +108,10 @@ class Wrong:
         factor = (verdict.loop_ratio / verdict.loop_limit) ** 2 if remains else 1.0
         return bool(remains < factor * explained.sum() < 2 * factor * explained[known].sum())
 
-    def _is_narrower(self, expected: Bounded, share: float) -> bool:
-        """Whether the bound of the stretch with the mistake is smaller than errors that it explains.
+    def _is_narrower(self, expected: Bounded) -> bool:
+        """Whether the bound of the stretch with the mistake is smaller than most errors that it explains.
 
-        Of the errors outside of the right bound, more than this share must be larger than that bound.
+        Those are the errors outside of the right bound.
         """
         right = self.right.value
         if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":
@@ -121,7 +121,7 @@ class Wrong:
         error = np.where((seen == right) | (np.isnan(seen) & np.isnan(right)), 0.0, error)
         outside = ~(error <= self.right.bound) & (error > 0)  # a NaN has no bound
         narrow = ~(error <= expected.bound)  # a NaN that is expected has no bound
-        return int((outside & narrow).sum()) > share * int(outside.sum())
+        return 2 * int((outside & narrow).sum()) > int(outside.sum())
 
     def _inside(self, found: Array, expected: Bounded) -> bool:
         if found.dtype.kind in "USOT" or expected.value.dtype.kind in "USOT":

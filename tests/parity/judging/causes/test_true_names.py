@@ -193,9 +193,11 @@ def test_a_bound_as_wide_as_the_values_explains_nothing() -> None:
 
 
 def test_a_transposed_causal_mask_is_named() -> None:
-    causal = np.tri(6, dtype=bool)
-    graph = graph_of(MASKED, {"mask": np.where(causal, 0, -np.inf).astype(np.float32)}, "x")
-    assert names(graph, x=SCORES, y=softmax(np.where(causal.T, SCORES, -np.inf))) == ["mask transposed"]
+    causal, low = np.tri(6, dtype=bool), np.array(-np.inf, np.float32)
+    added = graph_of(MASKED, {"mask": np.where(causal, 0, low).astype(np.float32)}, "x")
+    chosen = graph_of(CHOSEN, {"seen": causal, "low": low}, "x")
+    y = softmax(np.where(causal.T, SCORES, -np.inf))
+    assert names(added, x=SCORES, y=y) == names(chosen, x=SCORES, y=y) == ["mask transposed"]
 
 
 # --- numbers and formats -----------------------------------------------------------------------
@@ -256,7 +258,7 @@ PARTS = {
 GATES = {
     "stored iofc (ONNX), read as ifco (Keras; PyTorch's ifgo)": ("iofc", "ifco"),
     "stored ifco (Keras; PyTorch's ifgo), read as iofc (ONNX)": ("ifco", "iofc"),
-    "stored iofc (ONNX), read as icfo (TensorFlow 1)": ("iofc", "icfo"),
+    "o and c exchanged, stored iofc (ONNX), read as icfo (TensorFlow 1)": ("iofc", "icfo"),
     "f and c exchanged, stored iofc (ONNX), read as iocf": ("iofc", "iocf"),
 }
 

@@ -32,6 +32,7 @@ class Mistake:
         inputs: names of the tensors that the operator takes; () if it takes those of the node.
         value: a number that was used instead, and that stands in the name, if the numbers between two that
             explain a tensor explain it, too.
+        alike: what it is called together with others of the same node, if the values do not tell them apart.
         wider: whether it explains what others explain more precisely: it is named only if none of them does.
     """
 
@@ -43,6 +44,7 @@ class Mistake:
     read_off: bool = False
     inputs: tuple[str, ...] = ()
     value: float | None = None
+    alike: str = ""
     wider: bool = False
 
 
@@ -63,6 +65,13 @@ class Seen:
     node: Node | None = None
     nodes: tuple[Node, ...] = ()
     values: Mapping[str, Number] = field(default_factory=dict)
+
+    @property
+    def constant(self) -> bool:
+        """Whether all of the candidate's values are one number, which many a function returns."""
+        return (
+            self.found is not None and self.found.size > 1 and bool((self.found == self.found.flat[0]).all())
+        )
 
 
 Find = Callable[[Any, Seen], Iterable[Mistake]]
@@ -96,23 +105,26 @@ def mistakes(operator: Operator, seen: Seen) -> Iterator[Mistake]:
             yield from find(operator, seen)
 
 
-def in_one(found: Sequence[Mistake]) -> list[Mistake]:
-    """Mistakes of one node that explain a tensor; those that differ in a number alone become one range.
+def pattern(one: Mistake) -> str:
+    """The name without the number that was used instead: the same for mistakes that can be said as one."""
+    if one.alike:
+        return one.alike
+    return one.name if one.value is None else one.name.replace(f"{one.value:g}", "{}", 1)
+
+
+def in_one(several: Sequence[Mistake]) -> Mistake:
+    """The first of some mistakes of one pattern that explain the same, in the name of all of them.
 
     Where the variance is large, every small ε explains the same values.
     """
-    groups: dict[str, list[Mistake]] = {}
-    for one in found:
-        name = one.name if one.value is None else one.name.replace(f"{one.value:g}", "{}", 1)
-        groups.setdefault(name, []).append(one)
-    return [_joined(name, several) for name, several in groups.items()]
-
-
-def _joined(name: str, several: list[Mistake]) -> Mistake:
+    names = {one.name for one in several}
     numbers = [one.value for one in several if one.value is not None]
-    if len(numbers) < 2:
+    if len(names) < 2:
         return several[0]
-    return replace(several[0], name=name.format(f"between {min(numbers):g} and {max(numbers):g}"))
+    if not numbers:
+        return replace(several[0], name=several[0].alike)
+    span = f"between {min(numbers):g} and {max(numbers):g}"
+    return replace(several[0], name=pattern(several[0]).replace("{}", span))
 
 
 @dataclass(frozen=True)

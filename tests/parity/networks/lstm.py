@@ -28,8 +28,7 @@ class Classifier(nn.Module):
 
 # {mistake in the Keras model: (the first wrong layer, words of the cause)}
 MISTAKES = {
-    # the exporter concatenates the gates of the weights anew: this order is said as that of the parts
-    "order of the gates": ("lstm", "order of the gates|concatenated in the order"),
+    "order of the gates": ("lstm", "stored iofc (ONNX), read as ifco"),
     "1 added to the forget bias": ("lstm", "forget"),
     "second bias missing": ("lstm", "bias of the recurrence missing"),
 }

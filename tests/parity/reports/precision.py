@@ -15,7 +15,7 @@ from tests.parity.small import model, normal
     needs=("torch",),
     verdict="coarse",
     tensor="y",
-    cause="operands rounded to TF32",
+    cause="operands with 10 bits of fraction: TF32 or float16",
 )
 def tensor_cores() -> Rebuilt:
     """A 3×3 convolution over 256 channels; the port is PyTorch on operands that were rounded to TF32 before

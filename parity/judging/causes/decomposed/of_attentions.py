@@ -1,12 +1,15 @@
-"""Mistakes of the heads of attention that the graph holds as reshapes, products and a softmax."""
+"""Mistakes of attention that the graph holds as reshapes, products and a softmax: heads, a shared scale."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from parity.arithmetic import Number
 from parity.graph import Node
 from parity.judging.causes.decomposed.recognised import agree
-from parity.judging.causes.mistake import Mistake, Seen, made_in, mistakes
+from parity.judging.causes.mistake import Mistake, Seen, made_in, mistakes, with_input
 from parity.operators.attention import Attention
 
 MOVES = ("Reshape", "Transpose")
@@ -68,3 +71,61 @@ def _source(name: str, maker: Makers, seen: Seen) -> str | None:
     while name in maker and maker[name].type in (*MOVES, *SCALES) and seen.values[name].ndim != 3:
         name = maker[name].inputs[0]
     return name if name in seen.values and seen.values[name].ndim == 3 else None
+
+
+# --- a scale that queries and keys share -------------------------------------------------------
+
+
+@made_in(*SCALES)
+def shared_scales(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """Another scale, made at the queries: PyTorch's exporter multiplies queries and keys by its root."""
+    both, q = sharing(seen), seen.inputs[0]
+    if not both or both[0] is not seen.node or q is None:
+        return
+    right = float(np.prod([_factor(one, seen) for one in both]))
+    for words, scale in _scales(right, q).items():
+        by = scale / right if operator.TYPE == "Mul" else right / scale
+        yield Mistake(
+            f"scale {words}",
+            "The scores are multiplied by another factor before the softmax. The graph multiplies the "
+            "queries and the keys by the root of the scale.",
+            f"Multiply by {right:.6g}.",
+            with_input(operator, 1, lambda c, by=by: c * by),  # type: ignore[misc]
+        )
+
+
+def _scales(right: float, q: Number) -> dict[str, float]:
+    """Other scales of queries (..., heads, queries, size), each with what it is."""
+    size = q.shape[-1]
+    said = f"for {right:.6g}"
+    scales = {f"left out: 1 {said}": 1.0}
+    if abs(right * size**0.5 - 1) > 1e-5:
+        return {**scales, f"applied twice: {right * right:.6g} {said}": right * right}
+    scales[f"applied twice: 1/d {said}"] = 1 / size
+    scales[f"multiplied, not divided: sqrt(d) {said}"] = size**0.5
+    if q.ndim == 4 and q.shape[1] > 1:
+        scales["of all heads together: 1/sqrt(H·d) for 1/sqrt(d)"] = (size * q.shape[1]) ** -0.5
+    for length in q.shape[:-1]:
+        if length not in (1, size):
+            scales[f"1/sqrt({length}), of the length of another axis, for 1/sqrt({size})"] = length**-0.5
+    return scales
+
+
+def sharing(seen: Seen) -> list[Node]:
+    """The nodes that multiply the two factors of a product by a number each, if this is one of them."""
+    maker = {name: one for one in seen.nodes for name in one.outputs if name}
+    for product in (one for one in seen.nodes if one.type == "MatMul"):
+        two = [_through(name, maker, MOVES) for name in product.inputs]
+        both = [one for one in two if one is not None and one.type in SCALES and _factor(one, seen)]
+        if len(both) == 2 and any(one is seen.node for one in both):
+            return both
+    return []
+
+
+def _factor(node: Node, seen: Seen) -> float:
+    """What a node multiplies its first input by, if that is a number; else 0."""
+    c = seen.values.get(node.inputs[1])
+    if c is None or c.size != 1 or c.comparable.dtype.kind != "f":
+        return 0.0
+    number = float(c.comparable.reshape(-1)[0])
+    return 1 / number if node.type == "Div" and number else number

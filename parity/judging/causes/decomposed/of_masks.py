@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, made_in, with_input
 from parity.operators import Operator
 from parity.operators.elementwise import Identity, Mul
+from parity.operators.softmax import Softmax
 
 LOW = -1e3  # what is added to a hidden score is lower
 ABSORBING = -1e8  # a number from which on it swallows a score, whose digits are below its own
+TRANSPOSED = "Queries see the keys that see them: a causal mask then hides the earlier keys, not the later."
 
 
 def is_mask(x: Number | None) -> bool:
@@ -63,8 +65,8 @@ def masks(operator: Any, seen: Seen) -> Iterator[Mistake]:
         for name, other in _others(hidden):
             yield Mistake(
                 name,
-                "Queries see other keys.",
-                "Hide the keys above the diagonal, counted from the first query and key.",
+                TRANSPOSED if name == "mask transposed" else "Queries see other keys.",
+                "Hide the keys that the reference hides: those above the diagonal, in a causal mask.",
                 instead(np.where(other, low, 0.0)),
             )
 
@@ -95,13 +97,46 @@ def _others(hidden: Array) -> Iterator[tuple[str, Array]]:
         for k, name in shifts.items():
             if not (causal[k] == hidden).all():
                 yield f"causal mask {name}", causal[k]
-    elif queries == keys:
+    if queries == keys:
         yield "mask transposed", hidden.swapaxes(-1, -2)
+
+
+@made_in("Softmax")
+def empty_rows(operator: Softmax, seen: Seen) -> Iterator[Mistake]:
+    """Rows in which every score is hidden, by whatever is added or chosen before."""
+    scores = first(seen.inputs).comparable
+    if operator.to_the_end or scores.ndim < 2:
+        return
+    highest = scores.max(operator.axis, keepdims=True)
+    for name, empty, instead in (
+        ("fully masked rows are zeros", highest < LOW, 0.0),
+        ("fully masked rows are NaN", (highest < LOW) & (highest > -np.inf), np.nan),
+        ("fully masked rows are uniform", highest == -np.inf, 1 / scores.shape[operator.axis]),
+    ):
+        if empty.any():
+            yield Mistake(
+                name,
+                "A query that sees no key gets zeros from some implementations of attention, NaN from a "
+                "softmax of minus infinities, and equal shares from one of large negative numbers.",
+                "Decide what such a query is to get, or leave it out where the result is used.",
+                Changed(operator, after=_in_rows(empty, instead)),
+            )
+
+
+def _in_rows(empty: Array, instead: float) -> Callable[[Number, Inputs], Number]:
+    """One value in all places of some rows."""
+
+    def after(y: Number, inputs: Inputs) -> Number:
+        rows = np.broadcast_to(empty, y.shape)
+        return y.move(lambda a: np.where(rows, 0, a)) + y.like(np.where(rows, instead, 0.0))
+
+    return after
 
 
 @made_in("Where")
 def choices(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    _, a, b = seen.inputs
+    condition, a, b = seen.inputs
+    assert condition is not None
     assert a is not None
     assert b is not None
     yield Mistake(
@@ -110,6 +145,13 @@ def choices(operator: Any, seen: Seen) -> Iterator[Mistake]:
         "Invert the mask.",
         Changed(operator, lambda inputs: [inputs[0], inputs[2], inputs[1]]),
     )
+    if condition.ndim > 1 and condition.shape[-1] == condition.shape[-2] > 1:
+        yield Mistake(
+            "mask transposed",
+            TRANSPOSED,
+            "Exchange its last two axes: the first of them is that of the queries.",
+            with_input(operator, 0, lambda one: one.move(lambda m: m.swapaxes(-1, -2))),
+        )
     shape = np.broadcast_shapes(*(one.shape for one in seen.inputs if one is not None))
     for place, one in {1: a, 2: b}.items():
         if one.shape == shape:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Number
+from parity.judging.causes.decomposed.of_attentions import sharing
 from parity.judging.causes.decomposed.of_masks import is_mask
 from parity.judging.causes.decomposed.recognised import activation_of
 from parity.judging.causes.layers.of_normalization import EPSILONS
@@ -73,6 +74,8 @@ def left_out(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("Mul", "Div")
 def factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    if sharing(seen):
+        return  # half of a scale, whose own mistakes say what all of it is
     for place in (0, 1) if operator.TYPE == "Mul" else (1,):
         number = number_of(seen.inputs[place])
         if number is None or abs(number) in (0.0, 1.0) or not np.isfinite(number):

@@ -72,7 +72,7 @@ def gelus(gelu: Gelu, seen: Seen) -> Iterator[Mistake]:
 @made_in(*OF_ONE)
 def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
     x = first(seen.inputs)
-    if x.comparable.dtype.kind in "iu":
+    if x.comparable.dtype.kind in "iu" or seen.constant:
         return
     above = bool(x.size and x.comparable.max() > 6)
     for name, other in OPTIONS.items():
@@ -98,6 +98,8 @@ def _same(one: Operator, other: Operator) -> bool:
 
 @made_in("Sigmoid", "Tanh", "Gelu", "Swish", "HardSwish", "HardSigmoid", "Softplus", "Softmax", "Mish", "Elu")
 def twice(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    if seen.constant:
+        return
     yield Mistake(
         f"{operator.TYPE} applied twice",
         "The activation is part of the layer and follows it once more; softmax: the loss expects logits.",
@@ -200,6 +202,8 @@ def softplus_factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("Clip")
 def limits(operator: Clip, seen: Seen) -> Iterator[Mistake]:
+    if seen.constant:
+        return
     right = (_number(seen, 1, operator.min), _number(seen, 2, operator.max))
     options = [(0.0, 1.0), (-1.0, 1.0), (None, right[1]), (right[0], None)]
     if seen.found is not None and seen.found.dtype.kind == "f":

@@ -20,14 +20,19 @@ HIDDEN = -1e3  # what is added to a score that is to count for nothing is lower 
 
 @made_in("Softmax", "LogSoftmax")
 def softmaxes(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    if seen.constant:
+        return
     x = first(seen.inputs)
     right = operator.axis % x.ndim
+    whole = f"all axes from {operator.axis} on (before opset 13)"
     for axis in range(x.ndim):
         if axis != right or operator.to_the_end:
             yield Mistake(
-                f"axis {axis} for {operator.axis}",
+                f"axis {axis} alone for {whole}"
+                if operator.to_the_end
+                else f"axis {axis} for {operator.axis}",
                 "The shares add up to 1 along another axis.",
-                f"Pass axis={operator.axis}.",
+                f"Take the shares of {whole}." if operator.to_the_end else f"Pass axis={operator.axis}.",
                 replace(operator, axis=axis, to_the_end=False),
             )
     if not operator.to_the_end:

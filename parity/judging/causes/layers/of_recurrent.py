@@ -27,7 +27,13 @@ from parity.operators.recurrent import GRU, LSTM, Recurrent
 FIRST = 2  # steps
 LAYERS = ("LSTM", "GRU", "RNN")
 GATES = {"LSTM": "iofc", "GRU": "zrh"}
-COMMON = {"LSTM": ((0, 2, 3, 1), (0, 2, 1, 3), (0, 3, 2, 1)), "GRU": ((1, 0, 2),)}  # tried first
+# Who stores the gates in which order; PyTorch calls c and h g and n.
+ORDERS = {
+    "LSTM": {"iofc": "ONNX", "ifco": "Keras; PyTorch's ifgo", "icfo": "TensorFlow 1"},
+    "GRU": {"zrh": "ONNX, Keras", "rzh": "PyTorch's rzn"},
+}
+# Tried first: the third is no one's, but easily made.
+COMMON = {"LSTM": ((0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1, 3), (0, 3, 2, 1)), "GRU": ((1, 0, 2),)}
 WEIGHTS = (1, 2, 3)  # places of W, R and B
 
 
@@ -73,18 +79,33 @@ def _reordered(operator: Any, order: tuple[int, ...]) -> Changed:
 
 
 def gates(operator: LSTM | GRU, seen: Seen) -> Iterator[Mistake]:
-    names = GATES[operator.TYPE]
-    right = tuple(range(len(names)))
+    right = tuple(range(len(GATES[operator.TYPE])))
     for order in dict.fromkeys((*COMMON[operator.TYPE], *permutations(right))):
         if order != right:
-            said = "".join(names[k] for k in order)
             yield Mistake(
-                f"order of the gates {said} for {names}",
-                "The gates are stored in another order: PyTorch's LSTM has i, f, g, o and its GRU r, z, n; "
-                "Keras has i, f, c, o and z, r, h; ONNX i, o, f, c and z, r, h.",
+                f"order of the gates: {in_words(operator.TYPE, order)}",
+                "The blocks of the weights are taken for other gates: PyTorch's LSTM has i, f, g, o and its "
+                "GRU r, z, n; Keras has i, f, c, o and z, r, h; ONNX i, o, f, c and z, r, h.",
                 "Reorder the blocks of W, R and B.",
                 _reordered(operator, order),
             )
+
+
+def in_words(kind: str, order: tuple[int, ...]) -> str:
+    """In which order gates are stored and in which they are read, of two that frameworks have if that fits.
+
+    Args:
+        kind: the type of the layer.
+        order: for each of its gates in ONNX's order, whose block is taken for it, by its number.
+    """
+    names, known = GATES[kind], ORDERS[kind]
+    taken = "".join(names[k] for k in order)
+    read = "".join(names[order.index(k)] for k in range(len(order)))
+    orders = (taken, names) if taken in known and read not in known else (names, read)
+    moved = [name for k, name in enumerate(names) if order[k] != k]
+    swapped = f"{' and '.join(moved)} exchanged, " if len(moved) == 2 else ""
+    stored, read = (f"{one} ({known[one]})" if one in known else one for one in orders)
+    return f"{swapped}stored {stored}, read as {read}"
 
 
 def resets(operator: GRU, seen: Seen) -> Iterator[Mistake]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, first, given, made_in, with_input
+from parity.judging.causes.of_places.of_pieces import EXPLAINED, in_roles
 from parity.operators import Operator
 from parity.operators.shape import DepthToSpace, Flatten, Reshape, Slice, Split, Transpose
 
@@ -160,12 +161,10 @@ def pieces(operator: Split, seen: Seen) -> Iterator[Mistake]:
     count = len(result) if isinstance(result, tuple) else 1
     for order in permutations(range(count)) if 1 < count <= 4 else ():
         if order != tuple(range(count)):
-            yield Mistake(
-                f"pieces of the split in the order {order}",
-                "The pieces (of a fused projection of q, k and v, say) are taken in another order.",
-                "Split in the order of the reference.",
-                _Reordered(operator, order),
-            )
+            name = f"pieces of the split in the order {order}"
+            roles = in_roles(seen.node.outputs, order, seen.nodes) if seen.node is not None else ""
+            name = f"{roles}: {name}" if roles else name
+            yield Mistake(name, **EXPLAINED, operator=_Reordered(operator, order))
     if count > 1 and x.shape[axis] % count == 0:
         yield Mistake(
             "pieces of the split interleaved",

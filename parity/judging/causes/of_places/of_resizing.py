@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Mistake, Seen, made_in, with_input
+from parity.judging.causes.mistake import Mistake, Seen, first, made_in, with_input
 from parity.operators.grid_sample import GridSample
 from parity.operators.resize import Resize
 
@@ -43,7 +43,9 @@ def resizing(resize: Resize, seen: Seen) -> Iterator[Mistake]:
                 f"Use {resize.mode}.",
                 replace(resize, mode=mode),
             )
-    if resize.mode != "nearest":
+    x = first(seen.inputs)
+    shrinks = any(n > m for n, m in zip(x.shape, resize.evaluate(x, *seen.inputs[1:]).shape, strict=True))
+    if resize.mode != "nearest" and shrinks:  # else it makes no difference
         yield Mistake(
             f"antialias={1 - resize.antialias}",
             "Where the image shrinks, the filter is widened (PIL always does so), or it is not.",
@@ -51,16 +53,24 @@ def resizing(resize: Resize, seen: Seen) -> Iterator[Mistake]:
             replace(resize, antialias=1 - resize.antialias, exclude_outside=1 - resize.antialias),
         )
     if resize.mode == "cubic":
-        for a, outside, anti in product((-0.5, -0.75), (0, 1), (0, 1)):
-            if (a, outside, anti) != (resize.cubic_coeff_a, resize.exclude_outside, resize.antialias):
-                widened = f", antialias={anti}" if anti != resize.antialias else ""
-                yield Mistake(
-                    f"cubic coefficient {a} for {resize.cubic_coeff_a}, exclude_outside={outside}{widened}",
-                    "PyTorch and OpenCV use -0.75; TensorFlow, JAX and PIL use -0.5, and leave out pixels "
-                    "beyond the border.",
-                    f"Use {resize.cubic_coeff_a}.",
-                    replace(resize, cubic_coeff_a=a, exclude_outside=outside, antialias=anti),
-                )
+        yield from _cubics(resize, shrinks)
+
+
+def _cubics(resize: Resize, shrinks: bool) -> Iterator[Mistake]:
+    for a, outside, anti in product((-0.5, -0.75), (0, 1), (0, 1) if shrinks else (resize.antialias,)):
+        parts = [
+            f"cubic coefficient {a} for {resize.cubic_coeff_a}" if a != resize.cubic_coeff_a else "",
+            f"exclude_outside={outside}" if outside != resize.exclude_outside else "",
+            f"antialias={anti}" if anti != resize.antialias else "",
+        ]
+        if any(parts[:2]):
+            yield Mistake(
+                ", ".join(part for part in parts if part),
+                "PyTorch and OpenCV use -0.75; TensorFlow, JAX and PIL use -0.5, and leave out pixels "
+                "beyond the border.",
+                f"Use {resize.cubic_coeff_a} and exclude_outside={resize.exclude_outside}.",
+                replace(resize, cubic_coeff_a=a, exclude_outside=outside, antialias=anti),
+            )
 
 
 @made_in("GridSample")

@@ -6,9 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from parity.arithmetic import Array
-from parity.judging.causes.mistake import Changed, Mistake, Seen, first, given, made_in, with_input
+from parity.arithmetic import Array, Number
+from parity.judging.causes.mistake import (
+    Changed,
+    Mistake,
+    Seen,
+    first,
+    given,
+    made_in,
+    second,
+    with_input,
+)
 from parity.operators.select import Gather, Pad
+
+FEW = 4  # parts of which each is tried
 
 
 @made_in("Pad")
@@ -52,14 +63,13 @@ def borders(pad: Pad, seen: Seen) -> Iterator[Mistake]:
 
 @made_in("Gather", "GatherElements", "GatherND")
 def indices(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    x = first(seen.inputs)
-    for by in (-1, 1):
-        yield Mistake(
-            f"index {'one too large' if by > 0 else 'one too small'} (off by one)",
-            "The indices are counted from another number: from 1 and from 0, or with a row for padding.",
-            "Count them from the same number.",
-            with_input(operator, 1, lambda i, by=by: i.move(lambda a: a + np.asarray(by, a.dtype))),  # type: ignore[misc]
-        )
+    x, chosen = first(seen.inputs), second(seen.inputs).comparable
+    if x.comparable.dtype.kind in "iu":
+        return  # lengths of a shape: what follows from them says more
+    if isinstance(operator, Gather) and chosen.size == 1:
+        yield from _single(operator, x, int(chosen.ravel()[0]))
+    else:
+        yield from _off_by_one(operator)
     if isinstance(operator, Gather):
         for axis in range(x.ndim):
             if axis != operator.axis % x.ndim:
@@ -69,6 +79,32 @@ def indices(operator: Any, seen: Seen) -> Iterator[Mistake]:
                     f"Gather along axis {operator.axis}.",
                     replace(operator, axis=axis),
                 )
+
+
+def _single(operator: Gather, x: Number, right: int) -> Iterator[Mistake]:
+    """Another one in place of a single index: the next ones, the first, the last; all where they are few."""
+    count = x.shape[operator.axis]
+    place = right % count
+    likely = dict.fromkeys((place + 1, place - 1, 0, count - 1, *range(min(count, FEW))))
+    for other in (one for one in likely if 0 <= one < count and one != place):
+        yield Mistake(
+            f"index {other} for {right}",
+            "Another part is taken: the next one, the first for the last, or another piece of what was "
+            "computed together.",
+            f"Take the part with index {right}.",
+            with_input(operator, 1, lambda i, other=other: i.move(lambda a: np.full_like(a, other))),  # type: ignore[misc]
+        )
+
+
+def _off_by_one(operator: Any) -> Iterator[Mistake]:
+    """All indices one larger or smaller; below 0 that is the last part, as NumPy and JAX take it."""
+    for by in (-1, 1):
+        yield Mistake(
+            f"index {'one too large' if by > 0 else 'one too small'} (off by one)",
+            "The indices are counted from another number: from 1 and from 0, or with a row for padding.",
+            "Count them from the same number.",
+            with_input(operator, 1, lambda i, by=by: i.move(lambda a: a + np.asarray(by, a.dtype))),  # type: ignore[misc]
+        )
 
 
 ROUNDINGS = {

@@ -20,6 +20,8 @@ ENABLED = (
     "PyTorch: torch.set_float32_matmul_precision('highest') and "
     "torch.backends.cudnn.allow_tf32 = False; JAX: jax_default_matmul_precision='highest'."
 )
+# They differ below 6.1e-5, where float16 has fewer, and above 65504, where it ends.
+EQUALLY_LONG = "with 10 bits of fraction: TF32 or float16"
 AUTOCAST = "Keep activations in float32; switch autocast off."
 
 Change = Callable[[Number], Number]
@@ -55,19 +57,22 @@ def _all(short: Change, places: int) -> Callable[[list[Number | None]], list[Num
 def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
     for form in SHORTER:
         name, short = NAMES[form.name], _shortened(form)
+        alike = EQUALLY_LONG if form in (TF32, FLOAT16) else ""
         yield Mistake(
             f"operands rounded to {name}",
-            f"Both factors of the products are rounded to {name} before they are multiplied: tensor cores "
-            "do so by default.",
+            "Both factors of the products are rounded before they are multiplied: tensor cores do so by "
+            "default.",
             ENABLED,
             Changed(operator, _all(short, 2)),
             "pytorch/pytorch#107514",
+            alike=alike and f"operands {alike}",
         )
         yield Mistake(
             f"input rounded to {name}",
-            f"The first factor of the products is rounded to {name}, the weights are not.",
+            "The first factor of the products is rounded, the weights are not.",
             ENABLED,
             with_input(operator, 0, short),
+            alike=alike and f"input {alike}",
         )
     for form in (FLOAT16, BFLOAT16):
         name, short = NAMES[form.name], _shortened(form)

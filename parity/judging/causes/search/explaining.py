@@ -11,7 +11,7 @@ from parity.arithmetic.floats import FLOAT32, Format, format_of
 from parity.errors import Unjudged
 from parity.graph import Graph
 from parity.judging.causes.clues import clues
-from parity.judging.causes.mistake import MISFITS, in_one
+from parity.judging.causes.mistake import MISFITS, in_one, pattern
 from parity.judging.causes.search.apart import SAME, told_apart
 from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made, one_mistake
@@ -131,7 +131,8 @@ def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[C
     """The causes, each with what would tell it from the first; one for several that are the same function."""
     causes: list[Cause] = []
     clock = Clock(min(end, thread_time() + EQUALS), 0.0)
-    made = sorted(made, key=lambda one: (one.mistakes[0].wider, not one.places))  # one node before several
+    # Where a number is used before where it is computed, and one node before several.
+    made = sorted(made, key=lambda one: (one.mistakes[0].wider, one.single, not one.places))
     for one in _in_one(made):
         apart = told_apart(wrong.question, made[0].operator, one.operator, graph, clock) if causes else ""
         if apart == SAME:
@@ -151,12 +152,17 @@ def _causes(wrong: Wrong, made: list[Made], graph: Graph, end: float) -> tuple[C
 
 
 def _in_one(made: list[Made]) -> list[Made]:
-    """Mistakes that differ in a number alone become one, with a range."""
-    alone = [one for one in made if len(one.mistakes) == 1]
-    joined = []
-    for node in dict.fromkeys(one.nodes[0].name for one in alone):
-        here = [one for one in alone if one.nodes[0].name == node]
-        for mistake in in_one([one.mistakes[0] for one in here]):
-            same = next(one for one in here if one.mistakes[0].operator is mistake.operator)
-            joined.append(replace(same, mistakes=(mistake,)))
-    return joined + [one for one in made if len(one.mistakes) > 1]
+    """Mistakes, or pairs of them, that differ in a number alone become one, with a range."""
+    groups: dict[tuple[str, ...], list[Made]] = {}
+    for one in made:
+        where = (f"{node.name}: {pattern(each)}" for node, each in zip(one.nodes, one.mistakes, strict=True))
+        groups.setdefault(tuple(where), []).append(one)
+    return [one for several in groups.values() for one in _joined(several)]
+
+
+def _joined(several: list[Made]) -> list[Made]:
+    """As one, unless both mistakes of the pairs differ: not all of their numbers may fit together."""
+    places = list(zip(*(one.mistakes for one in several), strict=True))
+    if sum(len({one.name for one in mistakes}) > 1 for mistakes in places) > 1:
+        return several
+    return [replace(several[0], mistakes=tuple(in_one(mistakes) for mistakes in places))]

@@ -73,7 +73,7 @@ class Look:
         largest = float(np.abs(finite).max(initial=0.0))
         self.allowed: Array | float = max(NEAR, ROUNDINGS * wrong.form.u) * largest
         if self.sees and not wrong.points and wrong.right.shape == wrong.found.shape:
-            self.allowed = np.maximum(self.allowed, BOUNDS * wrong.right.bound[self.points])
+            self.allowed = np.fmax(self.allowed, BOUNDS * wrong.right.bound[self.points])
 
     def is_near(self, stretch: Stretch, start: int, known: Mapping[str, Number] | None = None) -> bool:
         """Whether a few values are about the candidate's.

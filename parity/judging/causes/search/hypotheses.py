@@ -9,6 +9,7 @@ from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
+from parity.judging.causes.of_places.of_pieces import pieces
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
 from parity.judging.causes.search.neighbours import neighbours
 from parity.judging.causes.search.parameters import others
@@ -48,6 +49,7 @@ class Made:
         operator: the stretch with them.
         places: of the nodes in the stretch; () if the mistake is none of a single node.
         start: the first node that is changed; None if a first look does not tell.
+        single: whether it is made in computing one number: where that is used, its meaning is known.
     """
 
     nodes: tuple[Node, ...]
@@ -55,6 +57,7 @@ class Made:
     operator: Operator
     places: tuple[int, ...] = ()
     start: int | None = None
+    single: bool = False
 
     @property
     def name(self) -> str:
@@ -93,7 +96,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for place, changes in neighbours(stretch):
+    for place, changes in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
         yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
     for place, mistake in others(stretch, graph):
         yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
@@ -104,7 +107,8 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
 def _together(stretch: Stretch, several: dict[int, Mistake]) -> Made:
     """The same mistake at several nodes at once."""
     first = min(several)
-    named = replace(several[first], name=f"{several[first].name}, at {len(several)} nodes")
+    one, where = several[first], f", at {len(several)} nodes"
+    named = replace(one, name=one.name + where, alike=one.alike and one.alike + where)
     return Made((stretch.nodes[first],), (named,), stretch.with_mistakes(several), (), first)
 
 
@@ -112,6 +116,7 @@ def _at(stretch: Stretch, place: int, seen: Seen, made: dict[str, dict[int, Mist
     """The mistakes at one node; `made` gathers them by name."""
     node = stretch.nodes[place]
     assert node.operator is not None
+    single = all(one is None or one.size == 1 for one in seen.inputs)
     for mistake in mistakes(node.operator, seen):
         made.setdefault(f"{node.type}: {mistake.name}", {})[place] = mistake
-        yield Made((node,), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place)
+        yield Made((node,), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place, single)

@@ -67,7 +67,7 @@ class Wrong:
         Args:
             operator: of the same inputs as the right one.
             read_off: whether the candidate's values show the mistake, so that its bound may be wide.
-            strict: whether most errors must be larger than the bound, since much may be within it.
+            strict: whether more proof is asked for, since there are many such operators.
         """
         wrong = replace(self.question, operator=operator)
         try:
@@ -84,23 +84,44 @@ class Wrong:
         """Whether it is no accident that the values fit: a bound that is wider than they are says nothing."""
         if self.report.misshapen:
             return verdict.proven and bool((self.seen != self.seen.flat[0]).any())
-        if strict and not read_off:
-            return self.report.verdict == "different" and self._is_narrower(expected, 0.5)
-        return read_off or self.report.verdict != "different" or self._is_narrower(expected, 0.0)
+        if read_off:
+            return True
+        if strict and bool((self.seen == self.seen.flat[0]).all()):
+            return False  # many a pair of mistakes returns a constant
+        if self.report.verdict == "coarse":
+            return not strict and self._is_finer(verdict, expected)
+        return self._is_narrower(expected)
 
-    def _is_narrower(self, expected: Bounded, share: float) -> bool:
-        """Whether the bound of the stretch with the mistake is smaller than errors that it explains.
+    def _is_finer(self, verdict: TensorReport, expected: Bounded) -> bool:
+        """Whether what a plain loop with the mistake may be off is smaller than the error that it explains.
 
-        Of the errors outside of the right bound, more than this share must be larger than that bound.
+        That is its own error times a limit: `verdict.loop_ratio` is what remains of the candidate's error
+        over the loop's. Most of the explained error must lie where the bound, too, is smaller than the
+        values: where it is not, any values would do.
+        """
+        seen, wrong, right = (a.astype(np.float64) for a in (self.seen, expected.value, self.right.value))
+        finite = np.isfinite(seen) & np.isfinite(wrong) & np.isfinite(right)
+        explained, remains = (seen - right)[finite] ** 2, ((seen - wrong)[finite] ** 2).sum()
+        known = (
+            (expected.bound <= np.sqrt((wrong[finite] ** 2).mean()))[finite] if finite.any() else finite[:0]
+        )
+        factor = (verdict.loop_ratio / verdict.loop_limit) ** 2 if remains else 1.0
+        return bool(remains < factor * explained.sum() < 2 * factor * explained[known].sum())
+
+    def _is_narrower(self, expected: Bounded) -> bool:
+        """Whether the bound of the stretch with the mistake is smaller than most errors that it explains.
+
+        Those are the errors outside of the right bound.
         """
         right = self.right.value
         if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":
             return True
         seen, right = self.seen.astype(np.float64), right.astype(np.float64)
         error = np.where(np.isnan(seen) != np.isnan(right), np.inf, np.abs(seen - right))
-        outside = error > self.right.bound
+        error = np.where((seen == right) | (np.isnan(seen) & np.isnan(right)), 0.0, error)
+        outside = ~(error <= self.right.bound) & (error > 0)  # a NaN has no bound
         narrow = ~(error <= expected.bound)  # a NaN that is expected has no bound
-        return int((outside & narrow).sum()) > share * int(outside.sum())
+        return 2 * int((outside & narrow).sum()) > int(outside.sum())
 
     def _inside(self, found: Array, expected: Bounded) -> bool:
         if found.dtype.kind in "USOT" or expected.value.dtype.kind in "USOT":

@@ -48,7 +48,7 @@ def within(one: Bounded, other: Bounded) -> bool:
 def says(name: str, mistake: Mistake) -> bool:
     """Whether a cause has the name of a mistake, or the name of a range in which its number lies."""
     if mistake.value is None or "between" not in name:
-        return name == mistake.name
+        return name in (mistake.name, mistake.alike)
     low, high = (float(one) for one in re.findall(r"between (\S+) and (\S+)", name)[0])
     there = re.sub(r"between \S+ and \S+", f"{mistake.value:g}", name) == mistake.name
     return there and low <= mistake.value <= high

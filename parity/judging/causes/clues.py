@@ -22,8 +22,12 @@ def clues(found: Array, expected: Bounded, form: Format) -> Iterator[str]:
         form: the candidate's format.
     """
     seen, right, bound = found.astype(np.float64), expected.value.astype(np.float64), expected.bound
+    if seen.size < 2:
+        return
+    if np.ptp(seen) == 0:
+        yield "every value is zero" if not seen.any() else f"every value is {seen.flat[0]:.6g}"
     outside = over(distance(seen, right, bound, form), bound) > 1
-    if not outside.any() or seen.size < 2:
+    if not outside.any():
         return
     yield from _factor(seen, right)
     yield from _limits(seen, right, outside)
@@ -34,7 +38,6 @@ def clues(found: Array, expected: Bounded, form: Format) -> Iterator[str]:
 def _factor(seen: Array, right: Array) -> Iterator[str]:
     """One number by which all values are multiplied, or which is added to all."""
     if np.ptp(seen) == 0:
-        yield "every value is zero" if not seen.any() else f"every value is {seen.flat[0]:.6g}"
         return
     large = np.abs(right) > 1e-3 * np.abs(right).max()
     factors, steps = seen[large] / right[large], (seen - right).ravel()

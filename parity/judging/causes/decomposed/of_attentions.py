@@ -87,8 +87,8 @@ def shared_scales(operator: Any, seen: Seen) -> Iterator[Mistake]:
         by = scale / right if operator.TYPE == "Mul" else right / scale
         yield Mistake(
             f"scale {words}",
-            "The scores are multiplied by another factor before the softmax. The graph multiplies the "
-            "queries and the keys by the root of the scale.",
+            "A product (the scores of attention, most often) is multiplied by another factor. The graph "
+            "multiplies both of its operands by a part of the scale: queries and keys by its root.",
             f"Multiply by {right:.6g}.",
             with_input(operator, 1, lambda c, by=by: c * by),  # type: ignore[misc]
         )

@@ -90,7 +90,8 @@ class Wrong:
             return False  # many a pair of mistakes returns a constant
         if self.report.verdict == "coarse":
             return not strict and self._is_finer(verdict, expected)
-        return self._is_narrower(expected)
+        share = self._narrow_share(expected)  # uncertain operands widen a bound: then the plain loop decides
+        return share > 0.5 or (share > 0 and not strict and self._is_finer(verdict, expected))
 
     def _is_finer(self, verdict: TensorReport, expected: Bounded) -> bool:
         """Whether what a plain loop with the mistake may be off is smaller than the error that it explains.
@@ -108,20 +109,17 @@ class Wrong:
         factor = (verdict.loop_ratio / verdict.loop_limit) ** 2 if remains else 1.0
         return bool(remains < factor * explained.sum() < 2 * factor * explained[known].sum())
 
-    def _is_narrower(self, expected: Bounded) -> bool:
-        """Whether the bound of the stretch with the mistake is smaller than most errors that it explains.
-
-        Those are the errors outside of the right bound.
-        """
+    def _narrow_share(self, expected: Bounded) -> float:
+        """Of the errors outside of the right bound, the share that is larger than that with the mistake."""
         right = self.right.value
         if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":
-            return True
+            return 1.0
         seen, right = self.seen.astype(np.float64), right.astype(np.float64)
         error = np.where(np.isnan(seen) != np.isnan(right), np.inf, np.abs(seen - right))
         error = np.where((seen == right) | (np.isnan(seen) & np.isnan(right)), 0.0, error)
         outside = ~(error <= self.right.bound) & (error > 0)  # a NaN has no bound
         narrow = ~(error <= expected.bound)  # a NaN that is expected has no bound
-        return 2 * int((outside & narrow).sum()) > int(outside.sum())
+        return float((outside & narrow).sum() / max(outside.sum(), 1))
 
     def _inside(self, found: Array, expected: Bounded) -> bool:
         if found.dtype.kind in "USOT" or expected.value.dtype.kind in "USOT":

@@ -7,7 +7,7 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from parity.arithmetic import Bounded, Looped
-from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.judging.causes.of_rounding.of_winograd import Winograd
@@ -178,3 +178,18 @@ def test_winograd_is_the_same_convolution(m: int) -> None:
     assert isinstance(other, Bounded)
     assert np.abs(one.value - other.value).max() < 1e-12 * np.abs(one.value).max()
     assert (other.bound > 0).all()
+
+
+def test_three_layers_in_tf32_are_named_from_the_end() -> None:
+    """Which way an operand is rounded is not known behind the first: the bound is wide, the loop is not."""
+    weights = {f"w{k}": 0.15 * drawn(64, 64, seed=k) for k in range(3)}
+    nodes, x = [], drawn(16, 64, seed=9)
+    y = x
+    for k, (name, w) in enumerate(weights.items()):
+        nodes += [
+            helper.make_node("MatMul", [f"h{k}" if k else "x", name], [f"m{k}"]),
+            helper.make_node("Relu", [f"m{k}"], [f"h{k + 1}"]),
+        ]
+        y = np.maximum(TF32.round(y).astype(np.float64) @ TF32.round(w), 0).astype(np.float32)
+    said = "operands with 10 bits of fraction: TF32 or float16, at 3 nodes"
+    assert named(graph_of(nodes, weights, x, "h3"), {"x": x, "h3": y}) == [said]

@@ -177,6 +177,13 @@ def test_one_constant_is_no_activation(value: float) -> None:
     assert any(clue.startswith("every value is ") for clue in one.clues)
 
 
+def test_that_all_values_are_one_number_is_said_where_the_bound_allows_it() -> None:
+    graph = graph_of(MASKED, {"mask": np.full((6, 6), -1e9, np.float32)}, "x")
+    (one,) = judge(graph, {"x": SCORES, "y": np.full_like(SCORES, 0.9)}).tensors
+    assert one.causes == ()
+    assert one.clues == ("every value is 0.9",)
+
+
 def test_no_two_mistakes_are_named_for_a_constant() -> None:
     """A scale of ones that is taken for 1 + w is zero, and so is a shift that is not loaded."""
     constants = dict(zip("gbmv", (drawn(3) + 2, drawn(3, seed=1), drawn(3, seed=2), np.ones(3)), strict=True))

@@ -33,6 +33,11 @@ class Clock:
         """Whether another mistake would take too long."""
         return thread_time() + self.each > self.end
 
+    def half(self) -> "Clock":
+        """A clock for the first half of the time that is left."""
+        now = thread_time()
+        return replace(self, end=now + (self.end - now) / 2)
+
     def shorten(self, seconds: float) -> None:
         """End in so many seconds at the latest."""
         self.end = min(self.end, thread_time() + seconds)
@@ -96,7 +101,9 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
     for place, changes in neighbours(stretch):
         yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
     for place, mistake in others(stretch, graph):
-        yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
+        yield Made(
+            (stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place
+        )
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
 

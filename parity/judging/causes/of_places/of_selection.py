@@ -13,7 +13,7 @@ from parity.operators.select import Gather, Pad
 
 @made_in("Pad")
 def borders(pad: Pad, seen: Seen) -> Iterator[Mistake]:
-    for mode in ("constant", "reflect", "edge", "wrap"):
+    for mode in ("constant", "reflect", "edge", "wrap", "symmetric"):
         if mode != pad.mode:
             yield Mistake(
                 f"pad mode {mode} for {pad.mode}",

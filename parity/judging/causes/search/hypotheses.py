@@ -11,7 +11,8 @@ from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
 from parity.judging.causes.search.neighbours import neighbours
-from parity.judging.causes.search.parameters import others
+from parity.judging.causes.search.parameters import exchanged, others
+from parity.judging.causes.search.rewired import rewired
 from parity.judging.causes.search.stretch import Stretch
 from parity.judging.causes.search.wrong import Wrong
 from parity.operators import Operator
@@ -84,7 +85,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         assert node.operator is not None
         inputs = [values[name] if name else None for name in node.inputs]
         last = node.outputs[0] == stretch.result
-        seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values)
+        seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values, graph)
         known.append(_at(stretch, place, seen, made))
     together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
     for some in zip_longest(*known):
@@ -98,7 +99,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for place, changes in neighbours(stretch):
+    for place, changes in (*neighbours(stretch), *rewired(stretch, values), *exchanged(stretch, graph)):
         yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
     for place, mistake in others(stretch, graph):
         yield Made(

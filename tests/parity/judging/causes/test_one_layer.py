@@ -1,5 +1,7 @@
 """Mistakes in one layer, made by plain NumPy code and not by the catalogue's own operators."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,7 @@ def drawn(*shape: int) -> Array:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def case(
-    node: dict[str, object], constants: dict[str, Array | float], x: Array, wrong: dict[str, Port]
-) -> Case:
+def case(node: dict[str, Any], constants: dict[str, Array | float], x: Array, wrong: dict[str, Port]) -> Case:
     """One node of x and the constants, in this order."""
     kind = str(node.pop("type"))
     return Case([N(kind, ["x", *constants], ["y"], **node)], constants, x, lambda x: x, wrong)

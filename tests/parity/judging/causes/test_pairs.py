@@ -1,6 +1,7 @@
 """Two mistakes at once: which pairs are tried, in which order, and when none are."""
 
 from collections.abc import Mapping
+from time import thread_time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from parity.arithmetic import Number
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.judging.causes.search.first_look import Look
+from parity.judging.causes.search.hypotheses import Clock
 from parity.judging.causes.search.stretch import Stretch
 from tests.parity.judging.causes.test_explained import drawn, graph_of
 from tests.parity.judging.causes.test_search import conv
@@ -78,3 +80,24 @@ def test_no_pair_is_tried_where_all_values_are_the_same(monkeypatch: pytest.Monk
     (one,) = judge(ONE, {"x": run(ONE)["x"], "y0": y}).tensors
     assert one.causes == ()
     assert one.clues == ("every value is 3",)
+
+
+def work(seconds: float) -> None:
+    end = thread_time() + seconds
+    while thread_time() < end:
+        pass
+
+
+def test_the_clock_counts_the_time_of_its_own_thread() -> None:
+    clock = Clock(thread_time() + 0.05, 0.0)
+    assert not clock.is_out()
+    assert not clock.half().is_out()
+    work(0.06)
+    assert clock.is_out()
+    later = Clock(thread_time() + 60, 0.0)
+    assert not later.is_out()  # it is sure of this for a minute
+    later.shorten(0.02)
+    assert not later.is_out()
+    work(0.03)
+    assert later.is_out()
+    assert Clock(thread_time() + 60, 61.0).is_out()

@@ -83,6 +83,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
     """Each known mistake at each node, then at all nodes at once, then those of the whole stretch.
 
     The first mistakes of all nodes come before the second ones: those that are made most often stand first.
+    Exchanges of two layers or parts, of which a deep stretch has hundreds, come last.
     """
     stretch = wrong.question.operator
     assert isinstance(stretch, Stretch)
@@ -108,14 +109,20 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for place, changes in (*neighbours(stretch), *rewired(stretch, values), *exchanged(stretch, graph)):
-        yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
+    yield from (_at_several(stretch, *one) for one in neighbours(stretch))
     for place, mistake in others(stretch, graph):
         yield Made(
             (stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place
         )
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
+    for exchange in (*rewired(stretch, values), *exchanged(stretch, graph)):
+        yield _at_several(stretch, *exchange)
+
+
+def _at_several(stretch: Stretch, place: int, changes: dict[int, Mistake]) -> Made:
+    """One mistake that changes several nodes, of which the first one is at this place."""
+    return Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
 
 
 def _together(stretch: Stretch, several: dict[int, Mistake]) -> Made:

@@ -185,7 +185,7 @@ class Pad(Operator):
         constant: Number | None = None,
         axes: Number | None = None,
     ) -> Number:
-        if self.mode not in ("constant", "reflect", "edge", "wrap"):
+        if self.mode not in ("constant", "reflect", "edge", "wrap", "symmetric"):  # the last is NumPy's
             raise Unjudged(f"Pad in mode {self.mode}")
         widths = self._widths(axes_of(pads, self.pads, "the widths of a Pad") or (), x.ndim, axes)
         cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(widths, x.shape, strict=True))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
-from parity.graph import Node
+from parity.graph import Graph, Node
 from parity.judging import walk
 from parity.operators import Operator
 from parity.operators.operator import Points
@@ -58,6 +58,7 @@ class Seen:
         node: whose operator it is.
         nodes: all between recorded tensors and the one that is wrong, in order of execution.
         values: all tensors that are known before the last of them, by name, as `inputs`.
+        graph: the whole reference; None if the operator is looked at by itself.
     """
 
     inputs: Inputs
@@ -65,6 +66,7 @@ class Seen:
     node: Node | None = None
     nodes: tuple[Node, ...] = ()
     values: Mapping[str, Number] = field(default_factory=dict)
+    graph: Graph | None = None
 
     @property
     def constant(self) -> bool:

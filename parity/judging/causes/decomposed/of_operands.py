@@ -63,6 +63,8 @@ def left_out(operator: Any, seen: Seen) -> Iterator[Mistake]:
             continue  # an ε of 0
         if is_mask(seen.inputs[place]):
             role = "mask"
+        if operator.TYPE == "Add" and _is_residual(seen, place):
+            role = "residual connection"
         yield Mistake(
             f"{role} {_said(seen, place)} left out",
             f"The {operator.TYPE} is missing: the other operand goes on as it is (a scale, a bias, a mask, a "
@@ -70,6 +72,24 @@ def left_out(operator: Any, seen: Seen) -> Iterator[Mistake]:
             f"Apply the {operator.TYPE}.",
             Changed(Identity(), lambda inputs, place=place: [inputs[1 - place]]),  # type: ignore[misc]
         )
+
+
+def _is_residual(seen: Seen, place: int) -> bool:
+    """Whether an operand of a sum is what the other one is computed from: x of x + f(x)."""
+    if seen.node is None or seen.graph is None:
+        return False
+    maker = {name: node for node in seen.graph.nodes for name in node.outputs if name}
+    x, known, stack = seen.node.inputs[place], set(seen.graph.constants), [seen.node.inputs[1 - place]]
+    if x in known:
+        return False
+    while stack:
+        name = stack.pop()
+        if name == x:
+            return True
+        if name in maker and name not in known:
+            known.add(name)
+            stack += maker[name].inputs
+    return False
 
 
 @made_in("Mul", "Div")

@@ -10,6 +10,7 @@ from parity.judging.causes.layers import (
     of_recurrent,
     of_rotation,
     of_sequences,
+    of_whole,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "of_recurrent",
     "of_rotation",
     "of_sequences",
+    "of_whole",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second
 from parity.operators.activation import (
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -157,6 +158,14 @@ def alphas(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 f"Pass {operator.alpha:g}.",
                 replace(operator, alpha=alpha),
             )
+    if operator.TYPE in ("Celu", "Elu") and operator.alpha != 1:
+        other = Elu if operator.TYPE == "Celu" else Celu
+        yield Mistake(
+            f"{other.TYPE} with the same alpha {operator.alpha:g} for {operator.TYPE}",
+            "CELU is alpha·(exp(x/alpha) - 1) where x is negative, ELU alpha·(exp(x) - 1).",
+            f"Apply {operator.TYPE}.",
+            other(alpha=operator.alpha),
+        )
     if operator.TYPE == "Selu":
         yield Mistake(
             "SELU without its factor gamma",

@@ -10,7 +10,7 @@ import numpy as np
 from parity.arithmetic import Number
 from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in, with_input
 from parity.operators.functions import SQRT as ROOT
-from parity.operators.normalization import LRN, BatchNormalization, LpNormalization
+from parity.operators.normalization import LRN, BatchNormalization, InstanceNormalization, LpNormalization
 
 # From 0 on: of those that explain the same the first is said, or their range.
 EPSILONS = (0.0, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1.001e-5, 2e-5, 1e-4, 1e-3, 1e-2)
@@ -87,12 +87,28 @@ def statistics(operator: BatchNormalization, seen: Seen) -> Iterator[Mistake]:
             "Copy the parameters by their names.",
             Changed(operator, lambda inputs: [*inputs[:3], inputs[4], inputs[3], *inputs[5:]]),
         )
+        if (first(seen.inputs[3:]).comparable < 0).any():  # as a variance it gives NaN
+            yield Mistake(
+                "running mean and variance swapped, and signs dropped",
+                "The two statistics are exchanged, and the mean's absolute value is taken for the variance.",
+                "Copy the parameters by their names.",
+                Changed(
+                    operator, lambda inputs: [*inputs[:3], inputs[4], abs(first(inputs[3:])), *inputs[5:]]
+                ),
+            )
         yield Mistake(
             "scale and shift swapped with mean and variance",
             "The four parameters are read in another order.",
             "Copy the parameters by their names.",
             Changed(operator, lambda inputs: [inputs[0], *inputs[3:5], *inputs[1:3], *inputs[5:]]),
         )
+        if x.ndim > 2:
+            yield Mistake(
+                "statistics of each map of each image for running ones (instance normalization)",
+                "Mean and variance are those of each map by itself.",
+                "Use the running statistics: batch normalization, and eval() in PyTorch.",
+                Changed(InstanceNormalization(epsilon=operator.epsilon), lambda inputs: inputs[:3]),
+            )
         yield from _not_loaded(operator)
         yield from _divisors(operator)
 
@@ -247,13 +263,19 @@ def local_response(operator: LRN, seen: Seen) -> Iterator[Mistake]:
         "Divide once.",
         replace(operator, alpha=operator.alpha / operator.size),
     )
-    for size in (2 * operator.size + 1, (operator.size - 1) // 2):
-        if size > 0:
+    right = operator.size
+    for size in dict.fromkeys((2 * right + 1, (right - 1) // 2, 3, 5, 7)):
+        if size <= 0 or size == right:
+            continue
+        for name, alpha in {
+            "": operator.alpha * size / right,
+            f", alpha divided by {size}": operator.alpha,
+        }.items():
             yield Mistake(
-                f"window of size {size} for {operator.size}",
+                f"window of size {size} for {right}{name}",
                 "TensorFlow's depth_radius is half of the window, ONNX's size is all of it.",
                 "Pass depth_radius=(size - 1) / 2.",
-                replace(operator, size=size, alpha=operator.alpha * size / operator.size),
+                replace(operator, size=size, alpha=alpha),
             )
     for name, numbers in {"bias": (1.0, 2.0), "beta": (0.5, 0.75, 1.0)}.items():
         right = getattr(operator, name)

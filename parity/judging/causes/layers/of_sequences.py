@@ -59,12 +59,27 @@ def directions(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
             "Copy the parameters by their names: PyTorch's have the suffix _reverse.",
             Changed(operator, _flipped),
         )
+        for place, words in enumerate(("forward", "backward")):
+            yield Mistake(
+                f"{words} weights for both directions",
+                f"Both directions have the parameters of the {words} one.",
+                "Copy the parameters by their names: PyTorch's have the suffix _reverse.",
+                Changed(operator, lambda inputs, k=place: _of_one(inputs, k)),  # type: ignore[misc]
+            )
         yield Mistake(
             "backward direction reads forward",
             "Both directions read the sequence from its beginning.",
             "Reverse the input of the backward direction, and its outputs.",
             Changed(operator, after=lambda y, inputs: _both_forward(operator, y, inputs)),
         )
+
+
+def _of_one(inputs: list[Number | None], direction: int) -> list[Number | None]:
+    """The inputs, with the parameters of one direction for both."""
+    return [
+        one if one is None or k not in (*WEIGHTS, 7) else one.move(lambda a: a[[direction, direction]])
+        for k, one in enumerate(inputs)
+    ]
 
 
 def _flipped(inputs: list[Number | None]) -> list[Number | None]:

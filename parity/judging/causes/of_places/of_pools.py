@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Bounded, Number
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, made_in
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, made_in, with_input
 from parity.operators import Operator
 from parity.operators.global_pooling import GlobalAveragePool, GlobalLpPool, GlobalMaxPool
 from parity.operators.interpolation import choose
@@ -105,6 +105,13 @@ def _as(kind: Any, pool: Any) -> Any:
 
 @made_in("LpPool")
 def norms(pool: LpPool, seen: Seen) -> Iterator[Mistake]:
+    if pool.p in (2, 3):
+        yield Mistake(
+            "root missing",
+            f"The sum of the powers |x|^{pool.p} is taken, without its root.",
+            f"Take the root of order {pool.p}.",
+            with_input(replace(pool, p=1), 0, lambda x: x * x if pool.p == 2 else x * x * x),
+        )
     for p in (1, 2, 3):
         if p != pool.p:
             yield _norm(p, replace(pool, p=p), pool.p)
@@ -196,6 +203,18 @@ def steps(pool: Any, seen: Seen) -> Iterator[Mistake]:
             "The windows have no gaps.",
             "Pass the dilation on.",
             replace(pool, dilations=()),
+        )
+        reach = [k - 1 for k in sliding.kernel]
+        yield Mistake(
+            "dilations ignored, with the padding that keeps the size",
+            "The windows have no gaps, and the padding is that of windows without gaps.",
+            "Pass the dilation on.",
+            replace(
+                pool,
+                dilations=(),
+                pads=(*(n // 2 for n in reach), *(n - n // 2 for n in reach)),
+                auto_pad="NOTSET",
+            ),
         )
     for strides in {ones, (2,) * d, (3,) * d, sliding.kernel} - {sliding.strides}:
         yield Mistake(

@@ -24,7 +24,7 @@ FEW = 4  # parts of which each is tried
 
 @made_in("Pad")
 def borders(pad: Pad, seen: Seen) -> Iterator[Mistake]:
-    for mode in ("constant", "reflect", "edge", "wrap"):
+    for mode in ("constant", "reflect", "edge", "wrap", "symmetric"):
         if mode != pad.mode:
             yield Mistake(
                 f"pad mode {mode} for {pad.mode}",

@@ -53,6 +53,20 @@ def inputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
 
 
 @made_in("Conv", "ConvTranspose")
+def groups(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
+    x = first(seen.inputs)
+    if conv.group == 1:
+        return
+    size = x.shape[1] // conv.group
+    yield Mistake(
+        "all groups read the first group's channels",
+        "Every filter is applied to the channels of the first group: the input was not split.",
+        "Split the input into the groups, and pass `groups` on.",
+        with_input(conv, 0, lambda a: a.move(lambda m: m[:, np.arange(m.shape[1]) % size])),
+    )
+
+
+@made_in("Conv", "ConvTranspose")
 def outputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     w = second(seen.inputs)
     size = w.shape[0] if isinstance(conv, Conv) else w.shape[1] * conv.group

@@ -23,7 +23,8 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     before, after = sliding.before, sliding.after
     sides = _sides(conv, x, w, before, after)
     seen_by = {_reached(conv, x, w, before, after)}
-    for start, end in sorted(sides - {(before, after)}):
+    one_axis = {one for side in sides for one in _along_one_axis((before, after), side)} - sides
+    for start, end in (*sorted(sides - {(before, after)}), *sorted(one_axis - {(before, after)})):
         reached = _reached(conv, x, w, start, end)
         if reached in seen_by:
             continue  # zeros at the end that no window reaches make no difference
@@ -63,6 +64,15 @@ def _sides(conv: Conv, x: Number, w: Number, before: tuple[int, ...], after: tup
         for side in ("SAME_UPPER", "SAME_LOWER")
     ]
     return sides | {(one.before, one.after) for one in same}
+
+
+def _along_one_axis(right: Sides, other: Sides) -> Iterator[Sides]:
+    """The padding of the other along one axis alone."""
+    for axis in range(len(right[0])):
+        both = [
+            (*mine[:axis], theirs[axis], *mine[axis + 1 :]) for mine, theirs in zip(right, other, strict=True)
+        ]
+        yield both[0], both[1]
 
 
 def _reached(

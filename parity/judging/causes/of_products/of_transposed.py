@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from parity.judging.causes.mistake import Mistake, Seen, first, made_in, second
+import numpy as np
+
+from parity.arithmetic import Number
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in, second
 from parity.operators.affine import ConvTranspose
 
 CUT = "The output is cut off elsewhere: frameworks place the padding of a transposed convolution differently."
@@ -71,3 +74,29 @@ def sizes(conv: ConvTranspose, seen: Seen) -> Iterator[Mistake]:
     for name, other in options.items():
         if other != conv:
             yield Mistake(name, CUT, REMEDY, other, CASE)
+
+
+@made_in("ConvTranspose")
+def filled(conv: ConvTranspose, seen: Seen) -> Iterator[Mistake]:
+    """The rows and columns that output padding adds are filled, not computed."""
+    extra = conv.output_padding
+    if not any(extra) or conv.output_shape or conv.auto_pad not in ("NOTSET", ""):
+        return
+    widths = ((0, 0), (0, 0), *((0, n) for n in extra))
+    short = replace(conv, output_padding=())
+
+    def with_bias(y: Number, inputs: Inputs) -> Number:
+        bias, full = given(inputs, 2), y.move(lambda a: np.pad(a, widths))
+        return full if bias is None else full + bias.reshape(1, -1, *(1,) * (y.ndim - 2))
+
+    options = {"zeros": Changed(short, after=lambda y, inputs: y.move(lambda a: np.pad(a, widths)))}
+    if given(seen.inputs, 2) is not None:
+        options["the bias"] = Changed(short, lambda inputs: inputs[:2], with_bias)
+    for name, other in options.items():
+        yield Mistake(
+            f"output padding filled with {name}",
+            "Rows and columns are put at the end of the result. Output padding makes the result longer, so "
+            "that products which are otherwise cut off are part of it.",
+            "Pass output_padding on, and compute these values.",
+            other,
+        )

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.arithmetic.floats import FLOAT64
+from parity.arithmetic.number import Function, Move
 from parity.errors import Unjudged
 from parity.judging.causes.mistake import MISFITS
 from parity.judging.causes.search.stretch import Stretch
@@ -28,23 +29,49 @@ UNSURE = ("Resize", "Upsample", "GridSample", "Round", "Floor", "Ceil", "Cast", 
 
 @dataclass(frozen=True, eq=False)
 class Fast(Looped):
-    """Values in float64, added up in NumPy's order; NaN where implementations may return other values."""
+    """Values in float64, added up in NumPy's order; NaN where implementations may return other values.
+
+    A look takes thousands of these operations on few values each, so they do without what a loop needs:
+    another format, warnings that are turned off, errors of functions.
+    """
+
+    def move(self, rearrange: Move) -> "Fast":
+        return Fast(rearrange(self.value), FLOAT64)
 
     def either(self, other: Looped) -> "Fast":
         if self.value.dtype.kind != "f":
-            return replace(self, value=other.value)
-        return replace(self, value=np.where(self.value == other.value, self.value, np.nan))
+            return Fast(other.value, FLOAT64)
+        return Fast(np.where(self.value == other.value, self.value, np.nan), FLOAT64)
 
     def dot(self, other: Looped, bias: Looped | None = None, products: int | None = None) -> "Fast":
         if self.value.dtype.kind in "biu":
-            return replace(self, value=super().dot(other, bias, products).value)
+            return Fast(super().dot(other, bias, products).value, FLOAT64)
         total = self._in_format(self.value) @ self._in_format(other.value)
-        return replace(self, value=total if bias is None else total + bias.value)
+        return Fast(total if bias is None else total + bias.value, FLOAT64)
 
     def sum(self, axes: tuple[int, ...]) -> "Fast":
         if self.value.dtype.kind in "biu":
-            return replace(self, value=super().sum(axes).value)
-        return replace(self, value=self._computed().sum(axes, keepdims=True))
+            return Fast(super().sum(axes).value, FLOAT64)
+        return Fast(self._computed().sum(axes, keepdims=True), FLOAT64)
+
+    def apply(self, function: Function, *others: Looped | float) -> "Fast":
+        scalars = self.value.dtype if self.value.dtype.kind in "iu" else np.float64
+        rest = [one.value if isinstance(one, Looped) else np.asarray(one, scalars) for one in others]
+        operands = [self._kept(x) if function.exact else self._in_format(x) for x in (self.value, *rest)]
+        return Fast(function.f(*operands), FLOAT64)
+
+    def _with(self, operation: np.ufunc, other: Looped | float) -> "Fast":
+        own = self.value.dtype if self.value.dtype.kind in "iu" else None
+        y = other.value if isinstance(other, Looped) else np.asarray(other, own)
+        if self.value.dtype.kind in "biu" and y.dtype.kind in "biu":
+            return Fast(operation(self.value, y), FLOAT64)
+        return Fast(operation(self._in_format(self.value), self._in_format(y)), FLOAT64)
+
+    def _in_format(self, x: Array) -> Array:
+        return x.astype(np.float64, copy=False)
+
+    def _made(self, value: Array) -> "Fast":
+        return Fast(value, FLOAT64)
 
 
 def fast(x: Bounded | None) -> Fast | None:

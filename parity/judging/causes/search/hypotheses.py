@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from time import thread_time
+from math import inf
+from time import perf_counter, thread_time
 
 from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Mistake, Seen, mistakes
@@ -12,7 +13,8 @@ from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_places.of_pieces import pieces
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
 from parity.judging.causes.search.neighbours import neighbours
-from parity.judging.causes.search.parameters import others
+from parity.judging.causes.search.parameters import exchanged, others
+from parity.judging.causes.search.rewired import rewired
 from parity.judging.causes.search.stretch import Stretch
 from parity.judging.causes.search.wrong import Wrong
 from parity.operators import Operator
@@ -25,18 +27,31 @@ class Clock:
     Attributes:
         end: when it is over, by `time.thread_time`, which does not count what other programs take.
         each: what a mistake takes, about.
+        sure: until when it is not over, by `time.perf_counter`. A thread takes no more time than passes, and
+            to ask how much it has taken costs milliseconds on a busy machine.
     """
 
     end: float
     each: float
+    sure: float = -inf
 
     def is_out(self) -> bool:
         """Whether another mistake would take too long."""
-        return thread_time() + self.each > self.end
+        now = perf_counter()
+        if now < self.sure:
+            return False
+        left = self.end - self.each - thread_time()
+        self.sure = now + left
+        return left < 0
+
+    def half(self) -> "Clock":
+        """A clock for the first half of the time that is left."""
+        now = thread_time()
+        return Clock(now + (self.end - now) / 2, self.each)
 
     def shorten(self, seconds: float) -> None:
         """End in so many seconds at the latest."""
-        self.end = min(self.end, thread_time() + seconds)
+        self.end, self.sure = min(self.end, thread_time() + seconds), -inf
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
     """Each known mistake at each node, then at all nodes at once, then those of the whole stretch.
 
     The first mistakes of all nodes come before the second ones: those that are made most often stand first.
+    Exchanges of two layers or parts, of which a deep stretch has hundreds, come last.
     """
     stretch = wrong.question.operator
     assert isinstance(stretch, Stretch)
@@ -82,7 +98,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         assert node.operator is not None
         inputs = [values[name] if name else None for name in node.inputs]
         last = node.outputs[0] == stretch.result
-        seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values)
+        seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values, graph)
         known.append(_at(stretch, place, seen, made))
     together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
     for some in zip_longest(*known):
@@ -96,12 +112,21 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for place, changes in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
-        yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
+    for changed in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
+        yield _at_several(stretch, *changed)
     for place, mistake in others(stretch, graph):
-        yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
+        yield Made(
+            (stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place
+        )
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
+    for exchange in (*rewired(stretch, values), *exchanged(stretch, graph)):
+        yield _at_several(stretch, *exchange)
+
+
+def _at_several(stretch: Stretch, place: int, changes: dict[int, Mistake]) -> Made:
+    """One mistake that changes several nodes, of which the first one is at this place."""
+    return Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
 
 
 def _together(stretch: Stretch, several: dict[int, Mistake]) -> Made:

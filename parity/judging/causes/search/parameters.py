@@ -1,6 +1,7 @@
 """Parameters of another layer, or none, in place of a node's own."""
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from parity.judging.causes.search.stretch import Stretch
 
 MOST = 200  # other parameters of the same shape that are tried
 SAID = "The layer computes with parameters of another layer, which have the same shape."
+EXCHANGED = "Each of two layers computes with the parameters of the other, which have the same shape."
 REMEDY = "Check the names under which the parameters are loaded."
 
 
@@ -25,6 +27,52 @@ def others(stretch: Stretch, graph: Graph) -> Iterator[tuple[int, Mistake]]:
         yield from ((place, one) for one in _of_other_nodes(graph, node, own))
         if len(own) > 1 or node.type in ("Add", "Mul", "MatMul", "Gather"):
             yield from ((place, one) for one in _of_other_places(graph, node, own))
+
+
+def exchanged(stretch: Stretch, graph: Graph) -> Iterator[tuple[int, dict[int, Mistake]]]:
+    """For two layers with parameters of the same shapes, the first place, and what all their nodes do."""
+    nodes = stretch.nodes
+    own = {place: _parameters(graph, node) for place, node in enumerate(nodes)}
+    layers = [place for place, arrays in own.items() if arrays]
+    alike = (
+        (a, b)
+        for a, b in combinations(layers, 2)
+        if nodes[a].type == nodes[b].type and nodes[a].inputs != nodes[b].inputs and _fit(own[a], own[b])
+    )
+    for a, b in islice(alike, MOST):
+        said = f"parameters of {nodes[a].name} and {nodes[b].name} exchanged"
+        c, d = _bias(stretch, own, a), _bias(stretch, own, b)
+        weights = {a: own[b], b: own[a]}
+        options = [weights]
+        if c is not None and d is not None and c != d and _fit(own[c], own[d]):
+            options += [{**weights, c: own[d], d: own[c]}]
+        for arrays in options:
+            yield (
+                a,
+                {
+                    place: Mistake(said, EXCHANGED, REMEDY, _with(nodes[place], theirs))
+                    for place, theirs in arrays.items()
+                },
+            )
+
+
+def _fit(one: Mapping[int, Array], other: Mapping[int, Array]) -> bool:
+    """Whether parameters at the same places have the same shapes."""
+    return {k: a.shape for k, a in one.items()} == {k: a.shape for k, a in other.items()}
+
+
+def _bias(stretch: Stretch, own: Mapping[int, Mapping[int, Array]], place: int) -> int | None:
+    """The place of the sum that adds a bias to the product with the weights of a node."""
+    while True:
+        name = stretch.nodes[place].outputs[0]
+        readers = [k for k, node in enumerate(stretch.nodes) if name in node.inputs]
+        if len(readers) != 1:
+            return None
+        (place,) = readers
+        if stretch.nodes[place].type == "Add" and own[place]:
+            return place
+        if stretch.nodes[place].type != "MatMul":
+            return None
 
 
 def _parameters(graph: Graph, node: Node) -> dict[int, Array]:
@@ -60,11 +108,10 @@ def _zeros(node: Node, own: Mapping[int, Array]) -> Iterator[Mistake]:
 
 
 def _of_other_nodes(graph: Graph, node: Node, own: Mapping[int, Array]) -> Iterator[Mistake]:
-    shapes = {k: a.shape for k, a in own.items()}
     there = (one for one in graph.nodes if one.type == node.type and one.inputs != node.inputs)
     for count, one in enumerate(there):
         theirs = _parameters(graph, one)
-        if count < MOST and {k: a.shape for k, a in theirs.items()} == shapes:
+        if count < MOST and _fit(own, theirs):
             yield Mistake(
                 f"parameters of {one.name} for those of {node.name}", SAID, REMEDY, _with(node, theirs)
             )

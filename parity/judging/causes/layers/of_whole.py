@@ -1,0 +1,52 @@
+"""Mistakes of a whole layer: left out, or applied twice."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from parity.arithmetic import Number
+from parity.judging.causes.layers.of_normalization import WITH_EPSILON
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, made_in, second
+from parity.operators.affine import Conv, Gemm, MatMul
+from parity.operators.elementwise import Identity
+from parity.operators.pooling import AveragePool
+
+
+@made_in("Conv", "Gemm", "MatMul", "AveragePool", *WITH_EPSILON)
+def whole(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """A layer that keeps the shape: what follows does not notice."""
+    if not _keeps_shape(operator, seen.inputs):
+        return
+    yield Mistake(
+        f"{operator.TYPE} left out",
+        "The layer is skipped: its input goes on as it is.",
+        "Apply the layer.",
+        Changed(Identity(), lambda inputs: inputs[:1]),
+    )
+    yield Mistake(
+        f"{operator.TYPE} applied twice",
+        "The layer is applied to its own result once more.",
+        "Apply it once.",
+        Changed(operator, after=lambda y, inputs: _once_more(operator, y, inputs)),
+    )
+
+
+def _keeps_shape(operator: Any, inputs: Inputs) -> bool:
+    x = first(inputs)
+    if isinstance(operator, Conv):
+        w = second(inputs)
+        places = operator.window(x, w).out_shape(x.shape[2:])
+        return (w.shape[0], *places) == x.shape[1:]
+    if isinstance(operator, AveragePool):
+        return operator.positions(x) == x.shape[2:]
+    if isinstance(operator, Gemm | MatMul):
+        return second(inputs).ndim == 2 and len(set(second(inputs).shape)) == 1
+    return True
+
+
+def _once_more(operator: Any, y: Number, inputs: Inputs) -> Number:
+    return _only(operator.evaluate(y, *inputs[1:]))
+
+
+def _only(result: Any) -> Number:
+    one: Number = result[0] if isinstance(result, tuple) else result
+    return one

@@ -1,0 +1,158 @@
+"""Mistakes in which tensors nodes read: parts exchanged, a normalization on another side of a sum."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from parity.arithmetic import Number
+from parity.graph import Node
+from parity.judging.causes.mistake import Changed, Mistake, first
+from parity.judging.causes.search.stretch import Stretch
+from parity.operators import Operator
+from parity.operators.elementwise import Identity
+
+NORMS = (
+    *("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"),
+    *("BatchNormalization", "GroupNormalization", "InstanceNormalization"),
+)
+PARTS = ("Slice", "Gather")
+
+Changes = dict[int, Mistake]  # what the node at each place does instead
+
+
+def rewired(stretch: Stretch, values: Mapping[str, Number]) -> Iterator[tuple[int, Changes]]:
+    """The place of the first node that is changed, and what all do instead.
+
+    Args:
+        stretch: the nodes.
+        values: all tensors before the last, without a mistake.
+    """
+    for changes in (*_exchanged(stretch.nodes, values), *_normalized_elsewhere(stretch.nodes)):
+        if changes:
+            yield min(changes), changes
+
+
+# --- two parts of a tensor -----------------------------------------------------------------------
+
+
+def _exchanged(nodes: Sequence[Node], values: Mapping[str, Number]) -> Iterator[Changes]:
+    """Two parts of one tensor: the halves of a gated unit, say, or queries, keys and values."""
+    parts = [node for node in nodes if node.type in PARTS and node.outputs[0] in values]
+    for one, other in combinations(parts, 2):
+        names = (one.outputs[0], other.outputs[0])
+        a, b = (values[name] for name in names)
+        if one.inputs[0] != other.inputs[0] or a.shape != b.shape or a.comparable.dtype.kind != "f":
+            continue
+        swapped = dict(zip(names, names[::-1], strict=True))
+        readers = [k for k, node in enumerate(nodes) if set(names) & set(node.inputs)]
+        if min(readers, default=0) <= nodes.index(other):
+            continue  # a reader in between: what it would read is not there yet
+        yield {
+            k: Mistake(
+                f"{names[0]} and {names[1]} exchanged",
+                "Two parts of a tensor are exchanged: the halves of a gated unit (GLU, SwiGLU), say, or "
+                "queries, keys and values.",
+                "Take the parts in the order of the reference.",
+                _operator(nodes[k]),
+                inputs=tuple(swapped.get(name, name) for name in nodes[k].inputs),
+            )
+            for k in readers
+        }
+
+
+# --- normalizations and residual sums -------------------------------------------------------------
+
+
+def _normalized_elsewhere(nodes: Sequence[Node]) -> Iterator[Changes]:
+    """Post-norm for pre-norm or the other way round: at all such blocks, and at each of them."""
+    for find in (_before, _behind):
+        blocks = [changes for place, node in enumerate(nodes) if (changes := find(nodes, place, node))]
+        if len(blocks) > 1:
+            yield {place: one for changes in blocks for place, one in changes.items()}
+        yield from blocks
+
+
+def _before(nodes: Sequence[Node], place: int, norm: Node) -> Changes:
+    """For norm(x + f(x)): x + f(norm(x))."""
+    total = next((k for k, node in enumerate(nodes[:place]) if norm.inputs[0] in node.outputs), None)
+    if norm.type not in NORMS or total is None or nodes[total].type != "Add":
+        return {}
+    said: Mapping[str, Any] = {
+        "name": "normalization before the branch (pre-norm), not behind the residual sum",
+        "explanation": "The input of each branch is normalized, not the sum: norm_first=True in PyTorch.",
+        "remedy": "Normalize the sum (post-norm).",
+    }
+    for x, branch in (nodes[total].inputs, nodes[total].inputs[::-1]):
+        into = _needed(nodes, branch)
+        readers = [k for k in into if x in nodes[k].inputs]
+        if readers:
+            made = {
+                k: Mistake(
+                    **said,
+                    operator=_normalizing(nodes[k], nodes[k].inputs.index(x), norm),
+                    inputs=(*nodes[k].inputs, *norm.inputs[1:]),
+                )
+                for k in readers
+            }
+            return {**made, place: Mistake(**said, operator=Identity(), inputs=norm.inputs[:1])}
+    return {}
+
+
+def _behind(nodes: Sequence[Node], place: int, norm: Node) -> Changes:
+    """For x + f(norm(x)): norm(x + f(x))."""
+    x = norm.inputs[0]
+    if norm.type not in NORMS:
+        return {}
+    said: Mapping[str, Any] = {
+        "name": "normalization behind the residual sum (post-norm), not before the branch",
+        "explanation": "The sum is normalized, not the input of each branch: norm_first=False in PyTorch.",
+        "remedy": "Normalize the input of the branch (pre-norm).",
+    }
+    for k, node in enumerate(nodes):
+        if node.type != "Add" or x not in node.inputs or len(node.inputs) != 2:
+            continue
+        branch = node.inputs[1 - node.inputs.index(x)]
+        if place in _needed(nodes, branch):
+            return {
+                place: Mistake(**said, operator=Identity(), inputs=norm.inputs[:1]),
+                k: Mistake(
+                    **said,
+                    operator=Changed(
+                        _operator(node),
+                        lambda inputs: inputs[:2],
+                        lambda y, inputs: _only(_operator(norm).evaluate(y, *inputs[2:])),
+                    ),
+                    inputs=(*node.inputs, *norm.inputs[1:]),
+                ),
+            }
+    return {}
+
+
+def _normalizing(node: Node, at: int, norm: Node) -> Changed:
+    """The node's operator, one of whose inputs is normalized; the normalization's own inputs follow."""
+    own = len(node.inputs)
+
+    def before(inputs: list[Number | None]) -> list[Number | None]:
+        normalized = _only(_operator(norm).evaluate(first(inputs[at:]), *inputs[own:]))
+        return [*inputs[:at], normalized, *inputs[at + 1 : own]]
+
+    return Changed(_operator(node), before)
+
+
+def _needed(nodes: Sequence[Node], name: str) -> set[int]:
+    """The places of the nodes that a tensor depends on."""
+    names, places = {name}, set()
+    for k in reversed(range(len(nodes))):
+        if names & set(nodes[k].outputs):
+            places.add(k)
+            names |= set(nodes[k].inputs)
+    return places
+
+
+def _operator(node: Node) -> Operator:
+    assert node.operator is not None
+    return node.operator
+
+
+def _only(result: Number | tuple[Number, ...]) -> Number:
+    return result[0] if isinstance(result, tuple) else result

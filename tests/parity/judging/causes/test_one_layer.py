@@ -1,0 +1,218 @@
+"""Mistakes in one layer, made by plain NumPy code and not by the catalogue's own operators."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.parity.judging.causes.test_decomposed import Array, Case, N, Port
+from tests.parity.judging.causes.test_search import conv
+
+RNG = np.random.default_rng(7)
+
+
+def drawn(*shape: int) -> Array:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def case(node: dict[str, Any], constants: dict[str, Array | float], x: Array, wrong: dict[str, Port]) -> Case:
+    """One node of x and the constants, in this order."""
+    kind = str(node.pop("type"))
+    return Case([N(kind, ["x", *constants], ["y"], **node)], constants, x, lambda x: x, wrong)
+
+
+# --- convolutions --------------------------------------------------------------------------------
+
+W, GROUPED, T, BIAS = drawn(6, 4, 4, 4), drawn(6, 2, 3, 3), drawn(4, 6, 3, 3), drawn(6)
+
+
+def padded(x: Array, top: int, left: int, bottom: int, right: int, mode: str = "constant") -> Array:
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode=mode)  # type: ignore[call-overload]
+
+
+def transposed(x: Array, bias: Array | float = 0.0) -> Array:
+    """ConvTranspose of stride 2 with padding 1, without output padding."""
+    n, _, height, width = x.shape
+    full = np.zeros((n, 6, 2 * height + 1, 2 * width + 1))
+    for i in range(height):
+        for j in range(width):
+            full[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += np.einsum("nc,cokl->nokl", x[:, :, i, j], T)
+    return full[:, :, 1:-1, 1:-1] + np.reshape(bias, (-1, 1, 1))
+
+
+CONVOLUTIONS = {
+    "padding": case(
+        {"type": "Conv", "pads": [1, 1, 2, 2]},
+        {"w": W},
+        drawn(1, 4, 11, 10),
+        {
+            "padding on the other side: pads (2, 1, 1, 2) for (1, 1, 2, 2)": lambda x: conv(
+                padded(x, 2, 1, 1, 2), W, 0, 0, 1
+            ),
+            "padding on the other side: pads (1, 3, 2, 0) for (1, 1, 2, 2)": lambda x: conv(
+                padded(x, 1, 3, 2, 0), W, 0, 0, 1
+            ),
+        },
+    ),
+    "groups": case(
+        {"type": "Conv", "group": 2},
+        {"w": GROUPED},
+        drawn(2, 4, 7, 7),
+        {"all groups read the first group's channels": lambda x: conv(x[:, :2], GROUPED, 0, 0, 1)},
+    ),
+    "output padding": case(
+        {"type": "ConvTranspose", "strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1]},
+        {"w": T, "b": BIAS},
+        drawn(1, 4, 5, 5),
+        {
+            "output padding filled with zeros": lambda x: padded(transposed(x, BIAS), 0, 0, 1, 1),
+            "output padding filled with the bias": lambda x: (
+                padded(transposed(x), 0, 0, 1, 1) + BIAS.reshape(-1, 1, 1)
+            ),
+        },
+    ),
+}
+
+# --- places --------------------------------------------------------------------------------------
+
+WIDTHS = np.array([0, 0, 2, 1, 0, 0, 1, 2])
+
+
+def pads(right: str) -> Case:
+    return case(
+        {"type": "Pad", "mode": right},
+        {"widths": WIDTHS},
+        drawn(1, 3, 6, 7),
+        {f"pad mode symmetric for {right}": lambda x: padded(x, 2, 1, 1, 2, "symmetric")},
+    )
+
+
+def maxima(x: Array) -> Array:
+    wide = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    return np.lib.stride_tricks.sliding_window_view(wide, (3, 3), (2, 3)).max((-2, -1))
+
+
+def powers(x: Array, p: int) -> Array:
+    blocks = np.abs(x.astype(np.float64)).reshape(*x.shape[:2], x.shape[2] // 2, 2, x.shape[3] // 2, 2)
+    return (blocks**p).sum((3, 5))
+
+
+def norms(p: int) -> Case:
+    return case(
+        {"type": "LpPool", "kernel_shape": [2, 2], "strides": [2, 2], "p": p},
+        {},
+        drawn(2, 3, 8, 8),
+        {"root missing": lambda x: powers(x, p)},
+    )
+
+
+PLACES = {
+    **{mode: pads(mode) for mode in ("reflect", "edge", "constant", "wrap")},
+    "dilation": case(
+        {"type": "MaxPool", "kernel_shape": [3, 3], "dilations": [2, 2], "pads": [2] * 4},
+        {},
+        drawn(2, 3, 9, 9),
+        {"dilations ignored, with the padding that keeps the size": maxima},
+    ),
+    "root of squares": norms(2),
+    "root of cubes": norms(3),
+}
+
+# --- normalizations, activations -----------------------------------------------------------------
+
+SCALE, SHIFT, MEAN = drawn(6), drawn(6), drawn(6)
+VARIANCE = RNG.uniform(0.3, 2, 6).astype(np.float32)
+
+
+def normalized(x: Array, mean: Array, variance: Array) -> Array:
+    scale, shift = (one.reshape(-1, 1, 1) for one in (SCALE, SHIFT))
+    return (x.astype(np.float64) - mean) / np.sqrt(variance + 1e-5) * scale + shift
+
+
+def response(x: Array, size: int, each: float) -> Array:
+    """LRN of 0.75, with what each square is multiplied by."""
+    wide = np.pad(x.astype(np.float64) ** 2, ((0, 0), (size // 2, size // 2), (0, 0), (0, 0)))
+    return x / (1 + each * np.lib.stride_tricks.sliding_window_view(wide, size, 1).sum(-1)) ** 0.75
+
+
+def negative(x: Array, inner: float) -> Array:
+    return np.where(x > 0, x, 2.0 * np.expm1(np.minimum(x.astype(np.float64), 0) * inner))
+
+
+FUNCTIONS = {
+    "batch norm": case(
+        {"type": "BatchNormalization"},
+        {"scale": SCALE, "shift": SHIFT, "mean": MEAN, "variance": VARIANCE},
+        drawn(4, 6, 5, 5),
+        {
+            "running mean and variance swapped, and signs dropped": lambda x: normalized(
+                x, VARIANCE.reshape(-1, 1, 1), np.abs(MEAN).reshape(-1, 1, 1)
+            ),
+            "statistics of each map of each image for running ones (instance normalization)": lambda x: (
+                normalized(x, x.mean((2, 3), keepdims=True), x.var((2, 3), keepdims=True))
+            ),
+        },
+    ),
+    "LRN": case(
+        {"type": "LRN", "size": 5, "alpha": 1e-2},
+        {},
+        4 * drawn(2, 12, 4, 4),
+        {
+            "window of size 3 for 5": lambda x: response(x, 3, 1e-2 / 5),
+            "window of size 3 for 5, alpha divided by 3": lambda x: response(x, 3, 1e-2 / 3),
+        },
+    ),
+    "CELU": case(
+        {"type": "Celu", "alpha": 2.0},
+        {},
+        drawn(4, 64),
+        {"Elu with the same alpha 2 for Celu": lambda x: negative(x, 1.0)},
+    ),
+    "ELU": case(
+        {"type": "Elu", "alpha": 2.0},
+        {},
+        drawn(4, 64),
+        {"Celu with the same alpha 2 for Elu": lambda x: negative(x, 0.5)},
+    ),
+}
+
+# --- recurrent layers ----------------------------------------------------------------------------
+
+INTO, AGAIN, BOTH = drawn(2, 5, 6), drawn(2, 5, 5) / 2, drawn(2, 10)
+
+
+def states(x: Array, direction: int, backwards: bool) -> Array:
+    """(T, 1, B, 5): those of a plain recurrent layer."""
+    h, found = np.zeros((x.shape[1], 5)), []
+    for step in x[::-1] if backwards else x:
+        bias = BOTH[direction, :5] + BOTH[direction, 5:]
+        h = np.tanh(step @ INTO[direction].T + h @ AGAIN[direction].T + bias)
+        found.append(h)
+    return np.stack(found[::-1] if backwards else found)[:, None]
+
+
+def of_both(x: Array, direction: int) -> Array:
+    return np.concatenate([states(x, direction, False), states(x, direction, True)], 1)
+
+
+RECURRENT = {
+    "directions": case(
+        {"type": "RNN", "hidden_size": 5, "direction": "bidirectional"},
+        {"w": INTO, "r": AGAIN, "b": BOTH},
+        drawn(7, 3, 6),
+        {
+            "forward weights for both directions": lambda x: of_both(x, 0),
+            "backward weights for both directions": lambda x: of_both(x, 1),
+        },
+    )
+}
+
+CASES = {**CONVOLUTIONS, **PLACES, **FUNCTIONS, **RECURRENT}
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"), [(name, cause) for name, one in CASES.items() for cause in one.wrong]
+)
+def test_a_mistake_is_named(name: str, cause: str) -> None:
+    one = CASES[name]
+    assert one.named(one.wrong[cause]) == ["different", cause]

@@ -10,6 +10,7 @@ from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
+from parity.judging.causes.of_rounding.of_storage import stored
 from parity.judging.causes.search.neighbours import neighbours
 from parity.judging.causes.search.parameters import others
 from parity.judging.causes.search.stretch import Stretch
@@ -81,6 +82,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         last = node.outputs[0] == stretch.result
         seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values)
         known.append(_at(stretch, place, seen, made))
+    yield from (_at_several(stretch, changes) for changes in stored(graph, stretch.nodes))
     together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
     for some in zip_longest(*known):
         yield from (one for one in some if one is not None)
@@ -93,12 +95,17 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for place, changes in neighbours(stretch):
-        yield Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
+    yield from (_at_several(stretch, changes) for _, changes in neighbours(stretch))
     for place, mistake in others(stretch, graph):
         yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
+
+
+def _at_several(stretch: Stretch, changes: dict[int, Mistake]) -> Made:
+    """What several nodes do instead, as one mistake."""
+    place = min(changes)
+    return Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
 
 
 def _together(stretch: Stretch, several: dict[int, Mistake]) -> Made:

@@ -9,6 +9,7 @@ from parity.judging.causes.layers import (
     of_normalization,
     of_recurrent,
     of_rotation,
+    of_scalars,
     of_sequences,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "of_normalization",
     "of_recurrent",
     "of_rotation",
+    "of_scalars",
     "of_sequences",
 ]

@@ -10,6 +10,7 @@ from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
+from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.judging.causes.of_rounding.of_storage import stored
 from parity.judging.causes.search.neighbours import neighbours
 from parity.judging.causes.search.parameters import others
@@ -96,6 +97,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
     yield from (_at_several(stretch, changes) for _, changes in neighbours(stretch))
+    yield from (_at_several(stretch, changes) for changes in on_the_way(stretch.nodes))
     for place, mistake in others(stretch, graph):
         yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
     for mistake in whole_stretch(stretch, wrong.found):

@@ -9,6 +9,7 @@ from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
+from parity.judging.causes.of_rounding.of_constants import folded
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
 from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.judging.causes.of_rounding.of_storage import stored
@@ -100,6 +101,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
     yield from (_at_several(stretch, changes) for changes in on_the_way(stretch.nodes))
     for place, mistake in others(stretch, graph):
         yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
+    yield from (_at_several(stretch, changes) for changes in folded(graph, stretch.nodes))
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
 

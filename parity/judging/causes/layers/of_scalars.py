@@ -43,7 +43,7 @@ class Scalar:
     positive: bool = True
 
 
-ATTRIBUTES = {  # of an operator, and where the search begins
+ATTRIBUTES: dict[str, dict[str, tuple[float, ...]]] = {  # of an operator, and where the search begins
     "Elu": {"alpha": (1.0,)},
     "Celu": {"alpha": (1.0,)},
     "Swish": {"alpha": (1.0,)},

@@ -1,5 +1,7 @@
 """Numbers that no list has, read off the candidate's values."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -14,7 +16,7 @@ X = np.random.default_rng(0).standard_normal((6, 10)).astype(np.float32)
 W = np.random.default_rng(1).standard_normal((10, 7)).astype(np.float32)
 
 
-def graph_of(*nodes: tuple[str, dict[str, float]], product: bool = False) -> Graph:
+def graph_of(*nodes: tuple[str, dict[str, Any]], product: bool = False) -> Graph:
     """x → the nodes, in a row (t0, t1 …), and then · w if there is a product → y."""
     made, name = [], "x"
     for k, (kind, attributes) in enumerate(nodes):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from parity.arithmetic.floats import BFLOAT16
 from parity.judging.causes import judge
 from tests.parity.judging.causes.test_decomposed import COS, ROTATION, SIN, Case, N, halves, tables
 
@@ -33,15 +34,26 @@ def test_tables_that_are_some_units_off_are_named(units: int) -> None:
     assert names == [OFF.format(one) for one in some]
 
 
-def test_angles_that_are_some_units_off_are_named() -> None:
-    angles = np.concatenate([np.arange(5)[:, None] * 100.0 ** -np.arange(4)] * 2, -1).astype(np.float32)
+ANGLES = np.concatenate([np.arange(5)[:, None] * 100.0 ** -np.arange(4)] * 2, -1).astype(np.float32)
+
+
+def of_angles(angles: Array) -> Case:
+    """The graph computes both tables."""
     nodes = [N("Cos", ["angles"], ["cos"]), N("Sin", ["angles"], ["sin"]), *ROTATION.nodes]
     constants = {name: a for name, a in ROTATION.constants.items() if name not in ("cos", "sin")}
-    case = replace(ROTATION, nodes=nodes, constants={**constants, "angles": 100 * angles})
-    cos, sin = tables(moved(100 * angles, 2, 0), lambda a: a)
-    assert names_of(case, halves(X, cos, sin)) == [
+    return replace(ROTATION, nodes=nodes, constants={**constants, "angles": angles})
+
+
+def test_angles_that_are_some_units_off_are_named() -> None:
+    cos, sin = tables(moved(100 * ANGLES, 2, 0), lambda a: a)
+    assert names_of(of_angles(100 * ANGLES), halves(X, cos, sin)) == [
         "constants of the graph (angles) are 2 ulps off from the port's"
     ]
+
+
+def test_tables_in_a_shorter_format_are_named() -> None:
+    cos, sin = (BFLOAT16.round(one).astype(np.float32) for one in tables(ANGLES, lambda a: a))
+    assert names_of(of_angles(ANGLES), halves(X, cos, sin)) == ["cosines and sines rounded to bfloat16"]
 
 
 def test_parameters_are_no_tables() -> None:

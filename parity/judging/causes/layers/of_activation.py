@@ -9,7 +9,6 @@ import numpy as np
 from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second
 from parity.operators.activation import (
-    Celu,
     Clip,
     Elu,
     Gelu,
@@ -156,14 +155,6 @@ def alphas(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 f"Pass {operator.alpha:g}.",
                 replace(operator, alpha=alpha),
             )
-    other = {"Elu": Celu, "Celu": Elu}.get(operator.TYPE)
-    if other is not None and operator.alpha != 1:
-        yield Mistake(
-            f"{other.TYPE.upper()} for {operator.TYPE.upper()}, both with alpha {operator.alpha:g}",
-            "Below 0, ELU is alpha (exp(x) - 1), CELU is alpha (exp(x / alpha) - 1).",
-            f"Apply {operator.TYPE.upper()}.",
-            other(alpha=operator.alpha),
-        )
     if operator.TYPE == "Selu":
         yield Mistake(
             "SELU without its factor gamma",

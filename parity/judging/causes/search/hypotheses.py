@@ -84,7 +84,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         last = node.outputs[0] == stretch.result
         seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values)
         known.append(_at(stretch, place, seen, made))
-    yield from (_at_several(stretch, changes) for changes in stored(graph, stretch.nodes))
+    yield from (_at_several(stretch, min(one), one) for one in stored(graph, stretch.nodes))
     together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
     for some in zip_longest(*known):
         yield from (one for one in some if one is not None)
@@ -97,18 +97,17 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    yield from (_at_several(stretch, changes) for _, changes in neighbours(stretch))
-    yield from (_at_several(stretch, changes) for changes in on_the_way(stretch.nodes))
+    yield from (_at_several(stretch, *one) for one in neighbours(stretch))
+    yield from (_at_several(stretch, min(one), one) for one in on_the_way(stretch.nodes))
     for place, mistake in others(stretch, graph):
         yield Made((stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (), place)
-    yield from (_at_several(stretch, changes) for changes in folded(graph, stretch.nodes))
+    yield from (_at_several(stretch, min(one), one) for one in folded(graph, stretch.nodes))
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
 
 
-def _at_several(stretch: Stretch, changes: dict[int, Mistake]) -> Made:
-    """What several nodes do instead, as one mistake."""
-    place = min(changes)
+def _at_several(stretch: Stretch, place: int, changes: dict[int, Mistake]) -> Made:
+    """One mistake that changes several nodes, of which the first one is at this place."""
     return Made((stretch.nodes[place],), (changes[place],), stretch.with_mistakes(changes), (), place)
 
 

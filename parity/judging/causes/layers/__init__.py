@@ -9,7 +9,6 @@ from parity.judging.causes.layers import (
     of_normalization,
     of_recurrent,
     of_rotation,
-    of_scalars,
     of_sequences,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "of_normalization",
     "of_recurrent",
     "of_rotation",
-    "of_scalars",
     "of_sequences",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Looped
 from parity.errors import Unjudged
-from parity.judging.causes.layers.of_scalars import Scalar, scalars
+from parity.judging.causes.decomposed.of_scalars import Scalar, scalars
 from parity.judging.causes.mistake import MISFITS, Mistake
 from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made

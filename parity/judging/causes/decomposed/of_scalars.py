@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Number
+from parity.judging.causes.decomposed.of_operands import SMALL
 from parity.judging.causes.layers.of_normalization import WITH_EPSILON
 from parity.judging.causes.mistake import Changed, with_input
 from parity.operators import Operator
 from parity.operators.activation import LeakyRelu
 
-SMALL = 0.1  # an ε is smaller
 EPSILON = "Another ε is added to the variance, or to the sum below a root."
 OTHER = "Another number is used, which is read off from the candidate's values."
 

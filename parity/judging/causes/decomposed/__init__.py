@@ -7,6 +7,7 @@ from parity.judging.causes.decomposed import (
     of_operands,
     of_parts,
     of_rotations,
+    of_scalars,
 )
 
-__all__ = ["of_attentions", "of_layers", "of_masks", "of_operands", "of_parts", "of_rotations"]
+__all__ = ["of_attentions", "of_layers", "of_masks", "of_operands", "of_parts", "of_rotations", "of_scalars"]

@@ -27,7 +27,7 @@ AUTOCAST = "Keep activations in float32; switch autocast off."
 Change = Callable[[Number], Number]
 
 
-def _shortened(form: Format) -> Change:
+def shortened(form: Format) -> Change:
     """Rounds to a format; where a value is not known well enough, to any of the numbers that it may give."""
 
     def change(a: Array) -> Array:
@@ -56,7 +56,7 @@ def _all(short: Change, places: int) -> Callable[[list[Number | None]], list[Num
 @made_in(*PRODUCTS)
 def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
     for form in SHORTER:
-        name, short = NAMES[form.name], _shortened(form)
+        name, short = NAMES[form.name], shortened(form)
         alike = EQUALLY_LONG if form in (TF32, FLOAT16) else ""
         yield Mistake(
             f"operands rounded to {name}",
@@ -75,7 +75,7 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
             alike=alike and f"input {alike}",
         )
     for form in (FLOAT16, BFLOAT16):
-        name, short = NAMES[form.name], _shortened(form)
+        name, short = NAMES[form.name], shortened(form)
         yield Mistake(
             f"weights rounded to {name}",
             f"The weights are stored in {name}, or went through it.",
@@ -86,7 +86,7 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
 
 def _half(form: Format) -> Callable[[list[Number | None]], list[Number | None]]:
     """Rounds both factors, and the bias or not."""
-    short = _shortened(form)
+    short = shortened(form)
 
     def change(inputs: list[Number | None]) -> list[Number | None]:
         factors = _all(short, 2)(inputs)
@@ -173,13 +173,13 @@ def whole_stretch(operator: Any, found: Array) -> Iterator[Mistake]:
             f"result rounded to {name}",
             f"The values went through {name}: all of them are numbers of this format.",
             AUTOCAST,
-            Changed(operator, after=lambda y, inputs, form=form: _shortened(form)(y)),  # type: ignore[misc]
+            Changed(operator, after=lambda y, inputs, form=form: shortened(form)(y)),  # type: ignore[misc]
             read_off=True,
         )
         short = Changed(
             operator,
-            lambda inputs, form=form: _all(_shortened(form), len(inputs))(inputs),  # type: ignore[misc]
-            lambda y, inputs, form=form: _shortened(form)(y),  # type: ignore[misc]
+            lambda inputs, form=form: _all(shortened(form), len(inputs))(inputs),  # type: ignore[misc]
+            lambda y, inputs, form=form: shortened(form)(y),  # type: ignore[misc]
         )
         yield Mistake(
             f"computed from {name} values, and rounded to {name}",
@@ -204,7 +204,7 @@ def _autocast(stretch: Any, form: Format) -> Operator:
     nodes = [
         replace(
             node,
-            operator=Changed(node.operator, _half(form), lambda y, inputs: _shortened(form)(y)),
+            operator=Changed(node.operator, _half(form), lambda y, inputs: shortened(form)(y)),
         )
         if node.type in PRODUCTS
         else node

@@ -16,6 +16,7 @@ from parity.judging.causes.search.apart import SAME, told_apart
 from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made, one_mistake
 from parity.judging.causes.search.pairs import two_mistakes
+from parity.judging.causes.search.read_off import read_off
 from parity.judging.causes.search.stretch import Stretch, between
 from parity.judging.causes.search.wrong import Wrong
 from parity.judging.question import Question
@@ -108,7 +109,12 @@ def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], lis
         if wrong.explained_by(one.operator, mistake.read_off, mistake.wider):
             clock.shorten(EQUALS)
             found.append(one)
-    if found or wrong.report.verdict != "different":
+    different = wrong.report.verdict == "different"
+    for one in () if found else read_off(look, clock):
+        if _may_be(look, one) and wrong.explained_by(one.operator, strict=different):
+            clock.shorten(EQUALS)
+            found.append(one)
+    if found or not different:
         return found, []
     for one in two_mistakes(look, tried, clock):
         if clock.is_out():

@@ -11,10 +11,13 @@ from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_places.of_pieces import pieces
+from parity.judging.causes.of_rounding.of_constants import folded
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
-from parity.judging.causes.search.neighbours import neighbours
-from parity.judging.causes.search.parameters import exchanged, others
-from parity.judging.causes.search.rewired import rewired
+from parity.judging.causes.of_rounding.of_results import on_the_way
+from parity.judging.causes.of_rounding.of_storage import stored
+from parity.judging.causes.search.rewiring.neighbours import neighbours
+from parity.judging.causes.search.rewiring.parameters import exchanged, others
+from parity.judging.causes.search.rewiring.rewired import rewired
 from parity.judging.causes.search.stretch import Stretch
 from parity.judging.causes.search.wrong import Wrong
 from parity.operators import Operator
@@ -100,6 +103,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         last = node.outputs[0] == stretch.result
         seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values, graph)
         known.append(_at(stretch, place, seen, made))
+    yield from (_at_several(stretch, min(one), one) for one in stored(graph, stretch.nodes))
     together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
     for some in zip_longest(*known):
         yield from (one for one in some if one is not None)
@@ -114,10 +118,12 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
     for changed in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
         yield _at_several(stretch, *changed)
+    yield from (_at_several(stretch, min(one), one) for one in on_the_way(stretch.nodes))
     for place, mistake in others(stretch, graph):
         yield Made(
             (stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place
         )
+    yield from (_at_several(stretch, min(one), one) for one in folded(graph, stretch.nodes))
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
     for exchange in (*rewired(stretch, values), *exchanged(stretch, graph)):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper, numpy_helper
 
+from parity.arithmetic.floats import BFLOAT16
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.onnx import read_onnx
@@ -277,7 +278,8 @@ HEADS = Case(
 
 # --- rotary embedding --------------------------------------------------------------------------
 
-ANGLES = np.arange(5)[:, None] * 100.0 ** -np.arange(4)
+POSITIONS = np.arange(5)[:, None]
+ANGLES = POSITIONS * 100.0 ** -np.arange(4)  # of the base 1e8, as it is said of 8 values
 
 
 def tables(angles: Array, joined: Callable[[Array], Array]) -> tuple[Array, Array]:
@@ -289,13 +291,18 @@ COS, SIN = tables(ANGLES, lambda a: np.concatenate([a, a], -1))
 
 
 def halves(x: Array, cos: Array = COS, sin: Array = SIN) -> Array:
-    return x * cos + np.concatenate([-x[..., 4:], x[..., :4]], -1) * sin
+    half = x.shape[-1] // 2
+    return x * cos + np.concatenate([-x[..., half:], x[..., :half]], -1) * sin
+
+
+def turned(x: Array, angles: Array) -> Array:
+    return halves(x, *tables(angles, lambda a: np.concatenate([a, a], -1)))
 
 
 def neighbours(x: Array) -> Array:
     cos, sin = tables(ANGLES, lambda a: a.repeat(2, -1))
-    turned = np.stack([-x[..., 1::2], x[..., ::2]], -1).reshape(x.shape)
-    return x * cos + turned * sin
+    other = np.stack([-x[..., 1::2], x[..., ::2]], -1).reshape(x.shape)
+    return x * cos + other * sin
 
 
 ROTATION = Case(
@@ -317,8 +324,13 @@ ROTATION = Case(
     {
         "interleaved 1 for 0": neighbours,
         "sign of the sine: turned the other way": lambda x: halves(x, sin=-SIN),
-        "positions one too large": lambda x: halves(
-            x, *tables(ANGLES + ANGLES[1], lambda a: np.concatenate([a, a], -1))
+        "positions one too large": lambda x: turned(x, ANGLES + ANGLES[1]),
+        "base 10000 for 1e+08 (rope_theta)": lambda x: turned(x, POSITIONS * 1e4 ** -(np.arange(4) / 4)),
+        "frequencies rounded to bfloat16 before the cosine and the sine": lambda x: turned(
+            x, POSITIONS * BFLOAT16.round(ANGLES[1]).astype(float)
+        ),
+        "only 4 of 8 values of a head are turned, by frequencies of its own": lambda x: np.concatenate(
+            [turned(x[..., :4], POSITIONS * [1, 1e-4]), x[..., 4:]], -1
         ),
     },
 )

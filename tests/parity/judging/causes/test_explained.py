@@ -11,7 +11,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.judging.causes.of_rounding.of_winograd import Winograd
-from parity.judging.causes.search.parameters import others
+from parity.judging.causes.search.rewiring.parameters import others
 from parity.judging.causes.search.stretch import between
 from parity.onnx import read_onnx
 from parity.operators.affine import Conv

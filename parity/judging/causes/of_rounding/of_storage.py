@@ -1,0 +1,71 @@
+"""Parameters that went through a shorter format: a checkpoint of half the size."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from parity.arithmetic import Array, Number
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format, format_of
+from parity.graph import Graph, Node
+from parity.judging.causes.mistake import Changed, Mistake
+from parity.judging.causes.of_rounding.of_precision import PRODUCTS, shortened
+
+Places = frozenset[int]  # of a node's parameters among its inputs
+
+
+def stored(graph: Graph, nodes: tuple[Node, ...]) -> Iterator[dict[int, Mistake]]:
+    """Parameters in a shorter format, of all nodes, of all products or of one node: what each node does.
+
+    Args:
+        graph: whose constants are the parameters.
+        nodes: that compute a wrong tensor.
+    """
+    for form in (FLOAT16, BFLOAT16):
+        every = {k: places for k, node in enumerate(nodes) if (places := _parameters(graph, node, form))}
+        products = {k: places for k, places in every.items() if nodes[k].type in PRODUCTS}
+        named: dict[str, Mapping[int, Places]] = {f"parameters stored in {form.name}": every}
+        if len(products) < len(every):
+            named[f"parameters stored in {form.name}: those of all products"] = products
+        for name, several in named.items():
+            if len(several) > 1:
+                yield _rounded(nodes, several, form, name)
+        for k, places in every.items():
+            if nodes[k].type not in PRODUCTS or len(places) > 1:  # weights alone have a name of their own
+                yield _rounded(nodes, {k: places}, form, f"parameters stored in {form.name}")
+
+
+def _parameters(graph: Graph, node: Node, form: Format) -> Places:
+    """The constants of a node that are arrays of numbers which the format changes, but not to infinities."""
+    known = {k: graph.constants[name] for k, name in enumerate(node.inputs) if name in graph.constants}
+    return frozenset(k for k, a in known.items() if a.size > 1 and _is_changed(a, form))
+
+
+def _is_changed(a: Array, form: Format) -> bool:
+    own = format_of(a)
+    if own is None or own.digits <= form.digits:
+        return False
+    short = form.round(a).astype(a.dtype)
+    return bool((short != a).any() and np.isfinite(short).all())
+
+
+def _rounded(
+    nodes: tuple[Node, ...], parameters: Mapping[int, Places], form: Format, name: str
+) -> dict[int, Mistake]:
+    made = {}
+    for place, own in parameters.items():
+        operator = nodes[place].operator
+        assert operator is not None
+
+        def before(inputs: list[Number | None], own: Places = own) -> list[Number | None]:
+            short = shortened(form)
+            return [short(x) if k in own and x is not None else x for k, x in enumerate(inputs)]
+
+        made[place] = Mistake(
+            name,
+            f"Weights, biases and other parameters went through {form.name}: they were saved or converted in "
+            "it, and are computed with in a longer format.",
+            "Load the parameters in the format of the reference, or judge against the graph of the shorter "
+            "ones.",
+            Changed(operator, before),
+        )
+    return made

@@ -1,0 +1,1 @@
+"""Mistakes in how nodes are connected, and with which parameters."""

@@ -5,10 +5,10 @@ import pytest
 
 import lenet.diagnose.forward_pass
 from lenet.diagnose import diagnose
-from lenet.diagnose.explain import Count
 from lenet.diagnose.mistakes import forward
 from lenet.diagnose.mistakes.wrong_forward import compose
 from lenet.diagnose.probe_inputs import Observed, observe, observe_port, standard
+from lenet.diagnose.search.explain import Count
 from lenet.ports import open_port
 from lenet.reference.backward import cross_entropy
 from parity.arithmetic import Bounded
@@ -125,7 +125,7 @@ def test_weights_rounded_once_more_are_the_same_network():
 
 def test_a_small_mistake_is_no_rounding(monkeypatch):
     monkeypatch.setattr(
-        "lenet.diagnose.two_mistakes.PAIR_SECONDS", 0.0
+        "lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0
     )  # what it is called is not asked here
     slightly = {"fc1": weights(lambda w: w * np.float32(1 + 2.0**-11))}
     assert not diagnose(PROBES, seen(PROBES, slightly, ["logits"])).ok

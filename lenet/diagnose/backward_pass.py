@@ -1,20 +1,20 @@
 """Judges the loss and gradients of a port, and explains the first wrong one."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.explain import PAIR_SECONDS, Count, excluded
 from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
-from lenet.diagnose.probe_inputs import Observed, Probes
+from lenet.diagnose.probe_inputs import Observed, Probe, Probes
+from lenet.diagnose.search.explain import PAIR_SECONDS, Count, excluded
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
 from parity.errors import UserError
@@ -31,10 +31,12 @@ ACCUMULATED = Kind(
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe: its forward pass, and the loss and gradients that the port returned."""
+    """One probe: its forward pass, and the loss and gradients that the port returned; `again` if it was asked
+    before."""
 
     tape: Tape
     seen: Mapping[str, Array]
+    again: bool = False
 
     @cached_property
     def right(self) -> Passed:
@@ -109,9 +111,12 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     Raises:
         UserError: a gradient has a name that is no parameter of the network.
     """
-    samples = _samples(probes, observed, {})
+    samples = _samples(probes.backward, observed, {})
     if any(sample.first_wrong for sample in samples) and rounded_layers(probes, observed):
-        samples = _samples(probes, observed, ROUNDED)  # start from the forward pass with its extra roundings
+        samples = _samples(
+            probes.backward, observed, ROUNDED
+        )  # start from the forward pass with more roundings
+    calls, samples = samples, [one for one in samples if not one.again]
     wrong = [(key, value, sample) for sample in samples for key, value in sample.wrong()]
     if not wrong:
         return []
@@ -119,7 +124,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
     where = "loss" if key == "loss" else f"gradient of {key}"
     wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # right samples exclude few mistakes
-    explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
+    explanations = _accumulated(calls) or _singles(wrong_first) or _pairs(wrong_first)
     causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
     return [
         Finding(
@@ -137,10 +142,10 @@ _APART = "the loss and the gradients of every parameter, on batches of other siz
 Explanation = list[tuple[Kind, tuple[str, ...]]]
 
 
-def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sample]:
+def _samples(probes: Iterable[Probe], observed: Observed, changes: Changes) -> list[Sample]:
     """The probes for which the port returned gradients, after a forward pass with `changes`."""
     samples = []
-    for probe in probes.backward:
+    for probe in probes:
         if probe.name not in observed.gradients:
             continue
         loss, gradients = observed.gradients[probe.name]
@@ -150,7 +155,7 @@ def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sampl
         if loss is not None:
             seen["loss"] = np.asarray(loss, np.float64)
         tape = Tape.record(probe.params, probe.images, probe.labels, observed.dtype, changes)
-        samples.append(Sample(tape, seen))
+        samples.append(Sample(tape, seen, bool(probe.twins)))
     return samples
 
 

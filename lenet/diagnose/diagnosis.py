@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from lenet.diagnose import backward_pass, forward_pass, training_run
 from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.looks import repeated
 from lenet.diagnose.probe_inputs import Observed, Probes
 
 
@@ -77,6 +78,8 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
     Raises:
         UserError: nothing was observed, or a name is not one of the network's.
     """
+    if changing := repeated.findings(probes, observed):
+        return Verdict(tuple(changing), unjudged=_unjudged(observed))
     parts = (("forward", forward_pass), ("gradients", backward_pass), ("training", training_run))
     for k, (_, judge) in enumerate(parts):
         findings = judge.findings(probes, observed)
@@ -84,6 +87,12 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
             there = {"gradients": observed.gradients, "training": observed.trajectory}
             return Verdict(tuple(findings), unjudged=tuple(name for name, _ in parts[k + 1 :] if there[name]))
     return Verdict(notes=tuple(forward_pass.notes(probes, observed)))
+
+
+def _unjudged(observed: Observed) -> tuple[str, ...]:
+    """The parts that were answered and not judged because of a random answer."""
+    there = {"gradients": observed.gradients, "training": observed.trajectory}
+    return tuple(name for name, answers in there.items() if answers)
 
 
 def _finding_json(finding: Finding) -> dict:

@@ -5,7 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from lenet.diagnose.explain import (
+from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.mistakes.precision import FLOAT64, single
+from lenet.diagnose.mistakes.wrong_forward import Change, Changes
+from lenet.diagnose.probe_inputs import Observed, Probes
+from lenet.diagnose.search.explain import (
     Match,
     Sample,
     Segment,
@@ -15,11 +19,7 @@ from lenet.diagnose.explain import (
     stages_between,
     tells_apart,
 )
-from lenet.diagnose.findings import Diagnosis, Finding
-from lenet.diagnose.mistakes.precision import FLOAT64, single
-from lenet.diagnose.mistakes.wrong_forward import Change, Changes
-from lenet.diagnose.probe_inputs import Observed, Probes
-from lenet.diagnose.two_mistakes import pair_matches
+from lenet.diagnose.search.two_mistakes import pair_matches
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from parity.arithmetic import Array, Bounded

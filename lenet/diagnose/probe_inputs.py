@@ -17,7 +17,11 @@ weights reveals other mistakes:
 - `subnormal`: `exact` scaled by 2^-128, below the smallest normal float32. It only leads to a note, because
   frameworks may set such numbers to zero, and some do;
 - `loud`: the weights of `exact` with logits 64 times as large and many wrong labels: a softmax without
-  the shift overflows, and a clipped probability shows.
+  the shift overflows, a probability that underflows has no logarithm, and a clipped probability shows;
+- `sure`: the same with the most probable labels, where only a softmax without the shift overflows;
+- `again`: the input of `exact` once more. No order of summation changes it, so another answer is random;
+- `one` and `many`: digits of `exact`, alone and several times in a batch of 37. Each must have the answer
+  that it has among 16.
 
 The training run has momentum, a large weight decay, a learning-rate drop and a short last batch. Its
 weights after the first layer are positive, so no sum cancels before the logits, and the worst case of
@@ -37,16 +41,21 @@ from lenet.network.digits import Digits, test_set
 from lenet.network.recipe import Batch, Recipe, initial_params
 from lenet.ports import Arrays, Port, Unsupported
 from lenet.reference.exact import EXACT, coarsen
+from lenet.reference.forward import reference
+from parity.arithmetic.floats import FORMATS
 
 Activations = Callable[[Arrays, np.ndarray], Mapping[str, np.ndarray]]
 Gradients = Callable[[Arrays, np.ndarray, np.ndarray], tuple[float | None, Mapping[str, np.ndarray]]]
 Train = Callable[[Arrays, list[Batch], Recipe], Mapping[str, np.ndarray]]
 
 DIGITS = 16  # in the batch of a probe
+MANY = 37  # digits of the probe `many`: odd, and more than 32
 LARGE = 8.0  # gives values above 6, where ReLU6 cuts off, from the first layer on
 SUBNORMAL = 2.0**-128  # the smallest normal float32 is 2^-126, the weights of conv1 are below 1
 SIGNS = 0.75  # share of positive weights, so that not every unit is zero after ReLU
 FAINT = 2.0**-24  # the smallest positive float16
+FIRST = ("exact", "again")  # what a port is asked first
+ROOM = 256.0  # unit roundoffs of the largest value: more than another order of summation changes
 LOUD = 64.0  # exp overflows in float64 for logits above 710; those of the exact weights reach 20
 
 
@@ -55,12 +64,13 @@ class Probe:
     """A set of weights and a batch of digits.
 
     Attributes:
-        name: "random", "trained", "fine", "subnormal", "exact" or "loud".
+        name: "random", "trained", "fine", "subnormal", "exact", "loud", "sure", "again", "one" or "many".
         params: shared weights, float32.
         images, labels: (N, 1, 28, 28) float32 and (N,) int64. The labels need not be true.
         forward: whether the port is asked for activations.
         backward: whether it is asked for loss and gradients.
         judged: whether wrong activations are a mistake; otherwise they only lead to a note.
+        twins: for each digit its place in `exact`, to whose answers this probe's are compared; () for none.
     """
 
     name: str
@@ -70,6 +80,7 @@ class Probe:
     forward: bool = True
     backward: bool = False
     judged: bool = True
+    twins: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,18 +101,29 @@ class Probes:
 
     @property
     def asked(self) -> tuple[Probe, ...]:
-        """The probes for which the port is asked for activations."""
-        return tuple(probe for probe in self.probes if probe.forward)
+        """The probes for which the port is asked for activations, in this order: `exact` comes first, and
+        again, because a random answer is found at once."""
+        return self._ordered([probe for probe in self.probes if probe.forward])
 
     @property
     def forward(self) -> tuple[Probe, ...]:
         """The probes whose activations are judged."""
-        return tuple(probe for probe in self.asked if probe.judged)
+        return tuple(one for one in self.probes if one.forward and one.judged and not one.twins)
 
     @property
     def backward(self) -> tuple[Probe, ...]:
-        """The probes for which the port is asked for loss and gradients."""
-        return tuple(probe for probe in self.probes if probe.backward)
+        """The probes for which the port is asked for loss and gradients, in this order."""
+        return self._ordered([probe for probe in self.probes if probe.backward])
+
+    def named(self, name: str) -> Probe | None:
+        """The probe of this name; None if there is none."""
+        return next((probe for probe in self.probes if probe.name == name), None)
+
+    @staticmethod
+    def _ordered(probes: list[Probe]) -> tuple[Probe, ...]:
+        return tuple(
+            sorted(probes, key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST))
+        )
 
 
 @dataclass
@@ -114,12 +136,14 @@ class Observed:
             are kept as they were returned: a wrong shape is evidence, not an error.
         gradients: {probe: (loss or None, {parameter: array})}, perhaps for some parameters only.
         trajectory: the parameters after the first step, after the second, and so on; None without training.
+        first_step_again: the parameters after the first step of a second run; None without one.
     """
 
     dtype: str = "float32"
     activations: dict[str, Arrays] = field(default_factory=dict)
     gradients: dict[str, tuple[float | None, Arrays]] = field(default_factory=dict)
     trajectory: list[Arrays] | None = None
+    first_step_again: Arrays | None = None
 
 
 def observe(
@@ -135,23 +159,55 @@ def observe(
         activations: takes (params, images), returns {layer: array} for some layers, at least "logits".
         gradients: takes (params, images, labels), returns (mean loss or None, {parameter: gradient}).
         train: takes (params, batches, recipe), makes a step for each batch from zero velocity, and returns
-            the parameters. It is called on the first batch, on the first two, and so on.
+            the parameters. It is called on the first batch, on the first two, and so on, and on the first
+            once more.
         dtype: the type that the port claims to compute in.
+
+    A function that returns something else for the same input is asked no more, and neither are those after it.
     """
     seen = Observed(dtype)
     for probe in probes.asked:
         seen.activations[probe.name] = _arrays(activations(_copy(probe.params), probe.images.copy()))
+        if is_random(seen.activations, dtype):
+            return seen
     for probe in probes.backward if gradients else ():
         assert gradients is not None
         loss, found = gradients(_copy(probe.params), probe.images.copy(), probe.labels.copy())
         seen.gradients[probe.name] = None if loss is None else float(loss), _arrays(found)
+        if is_random({name: arrays for name, (_, arrays) in seen.gradients.items()}, dtype):
+            return seen
     if train is not None:
-        course, steps = probes.course, list[Arrays]()
-        for k in range(len(course.batches)):
-            own = [Batch(b.images.copy(), b.labels.copy(), b.rate) for b in course.batches[: k + 1]]
-            steps.append(_arrays(train(_copy(course.start), own, course.recipe)))
+        steps = [_trained(train, probes.course, 1)]
+        seen.first_step_again = _trained(train, probes.course, 1)
+        if not is_random(dict(zip(FIRST, (steps[0], seen.first_step_again), strict=True)), dtype):
+            steps += [_trained(train, probes.course, k + 1) for k in range(1, len(probes.course.batches))]
         seen.trajectory = steps
     return seen
+
+
+def _trained(train: Train, course: Course, steps: int) -> Arrays:
+    own = [Batch(b.images.copy(), b.labels.copy(), b.rate) for b in course.batches[:steps]]
+    return _arrays(train(_copy(course.start), own, course.recipe))
+
+
+def is_random(answers: Mapping[str, Arrays], dtype: str) -> bool:
+    """Whether two answers to the same question, `exact` and `again`, are different."""
+    if not all(name in answers for name in FIRST):
+        return False
+    one, two = (answers[name] for name in FIRST)
+    return any(not alike(array, two.get(name), dtype) for name, array in one.items())
+
+
+def alike(one: np.ndarray, two: np.ndarray | None, dtype: str) -> bool:
+    """Whether two arrays are equal, up to `ROOM` roundings of their largest value; NaN is equal to NaN."""
+    if two is None or one.shape != two.shape:
+        return False
+    if np.array_equal(one, two, equal_nan=one.dtype.kind == "f"):
+        return True
+    a, b = one.astype(np.float64), two.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        off = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        return bool(off.max(initial=0) <= ROOM * FORMATS[dtype].u * np.abs(a[np.isfinite(a)]).max(initial=0))
 
 
 def observe_port(probes: Probes, port: Port) -> Observed:
@@ -193,6 +249,9 @@ def standard() -> Probes:
             Probe("subnormal", scaled(exact, SUBNORMAL), coarse, labels, judged=False),
             Probe("exact", exact, coarse, labels, backward=True),
             Probe("loud", loud, coarse, labels, forward=False, backward=True),
+            Probe("sure", loud, coarse, _most_probable(loud, coarse), forward=False, backward=True),
+            Probe("again", exact, coarse, labels, backward=True, twins=tuple(range(DIGITS))),
+            *(_other_batch(name, exact, coarse, labels, twins) for name, twins in _other_batches().items()),
         ),
         course(digits[2 * DIGITS :]),
     )
@@ -200,6 +259,24 @@ def standard() -> Probes:
         _freeze([probe.images, probe.labels, *probe.params.values()])
     _freeze(found.course.start.values())
     return found
+
+
+def _other_batches() -> dict[str, tuple[int, ...]]:
+    """The digits of `exact` in the batches of other sizes, in another order."""
+    order = np.random.default_rng(17).permutation(MANY) % DIGITS
+    return {"one": (3,), "many": tuple(order.tolist())}
+
+
+def _other_batch(
+    name: str, params: Arrays, images: np.ndarray, labels: np.ndarray, twins: tuple[int, ...]
+) -> Probe:
+    places = list(twins)
+    return Probe(name, params, images[places], labels[places], twins=twins)
+
+
+def _most_probable(params: Arrays, images: np.ndarray) -> np.ndarray:
+    """The label with the largest logit, for each image."""
+    return reference(params, images, "float64")["logits"].value.argmax(axis=1)
 
 
 def scaled(params: Arrays, factor: float) -> Arrays:

@@ -12,13 +12,13 @@ from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.explain import PAIR_SECONDS, Count, within
 from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.optimizer import MISTAKES, Moment, Rule, advance
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.probe_inputs import Course, Observed, Probes
+from lenet.diagnose.search.explain import PAIR_SECONDS, Count, within
 from parity.arithmetic import Array, Bounded
 
 Gradients = Mapping[str, Bounded]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lenet.diagnose.explain import PAIR_SECONDS, Match, Segment, candidates, closest, fits, within
 from lenet.diagnose.mistakes.base import Mistake
 from lenet.diagnose.mistakes.wrong_forward import Changes, compose, walk
+from lenet.diagnose.search.explain import PAIR_SECONDS, Match, Segment, candidates, closest, fits, within
 from parity.arithmetic import Array, Bounded
 
 ROWS = 128  # networks that run as one batch

@@ -8,7 +8,7 @@ from lenet.diagnose import diagnose
 from lenet.diagnose.mistakes import forward
 from lenet.diagnose.mistakes.wrong_forward import compose
 from lenet.diagnose.probe_inputs import Observed, observe, observe_port, standard
-from lenet.diagnose.search.explain import Count
+from lenet.diagnose.search.segment import Count
 from lenet.ports import open_port
 from lenet.reference.backward import cross_entropy
 from parity.arithmetic import Bounded
@@ -28,7 +28,7 @@ def names(observed, probes=PROBES):
 
 @pytest.fixture
 def _no_pairs(monkeypatch):
-    def refuse(segment):
+    def refuse(segment, clock):
         raise AssertionError("no two mistakes give such a shape: why search?")
 
     monkeypatch.setattr(lenet.diagnose.forward_pass, "pair_matches", refuse)
@@ -117,10 +117,12 @@ def test_weights_rounded_once_more_are_the_same_network():
         norm = np.linalg.norm(w, axis=1, keepdims=True)
         return norm * (w / norm)
 
-    for only, where in ((None, "fc1"), (["logits"], "logits")):
-        verdict = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}, only))
-        assert verdict.ok, str(verdict)
-        assert [note.partition(" is off by a rounding error")[0] for note in verdict.notes] == [where]
+    verdict = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}))
+    assert verdict.ok, str(verdict)
+    assert [note.partition(" is off by a rounding error")[0] for note in verdict.notes] == ["fc1"]
+    alone = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}, ["logits"]))
+    assert alone.summary == "undecided"  # a mistake as small would look the same
+    assert not alone.diagnoses
 
 
 def test_a_small_mistake_is_no_rounding(monkeypatch):

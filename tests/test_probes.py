@@ -12,7 +12,7 @@ from lenet.diagnose.mistakes.optimizer import MISTAKES, Rule
 from lenet.diagnose.mistakes.wrong_backward import Tape
 from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
 from lenet.diagnose.probe_inputs import Probe, Probes, observe_port, standard
-from lenet.diagnose.search.explain import excluded
+from lenet.diagnose.search.segment import excluded
 from lenet.diagnose.training_run import Run
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.ports import open_port

@@ -7,14 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.findings import Diagnosis, Finding, deviation
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
 from lenet.diagnose.probe_inputs import Observed, Probe, Probes
-from lenet.diagnose.search.explain import PAIR_SECONDS, Count, excluded
+from lenet.diagnose.search.explain import PAIR_SECONDS
+from lenet.diagnose.search.segment import Count, excluded
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
 from parity.errors import UserError
@@ -129,7 +130,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     return [
         Finding(
             where,
-            _evidence(where, sample.seen[key], expected),
+            deviation(where, sample.seen[key], expected),
             causes[0] if causes else (),
             tuple(causes[1:]),
             _APART if len(causes) > 1 else "",
@@ -218,17 +219,3 @@ def _accumulated(samples: list[Sample]) -> list[Explanation]:
                     return []
                 off |= not agrees(sample.seen[key], value)
     return [[(ACCUMULATED, tuple(totals))]] if off else []
-
-
-def _evidence(where: str, seen: Array, expected: Bounded) -> str:
-    if seen.shape != expected.value.shape:
-        return f"{where} has shape {seen.shape}, expected {expected.value.shape}"
-    if not np.isfinite(seen).all():
-        return f"{where} is not finite"
-    off = np.abs(seen - expected.value)
-    outside = off > expected.bound
-    worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
-    return (
-        f"{int(outside.sum())} of {seen.size} values of {where} lie outside the rounding bound; largest "
-        f"deviation: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.bound[worst]:.1g}"
-    )

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from lenet.diagnose import backward_pass, forward_pass, training_run
 from lenet.diagnose.findings import Diagnosis, Finding
-from lenet.diagnose.looks import repeated
+from lenet.diagnose.looks import batches, repeated
+from lenet.diagnose.looks.accuracy import LESS, UNDECIDED
 from lenet.diagnose.probe_inputs import Observed, Probes
 
 
@@ -40,6 +41,12 @@ class Verdict:
         return not self.findings
 
     @property
+    def summary(self) -> str:
+        """ "ok", "different", "less accurate" or "undecided": the worst of all findings."""
+        said = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in ("different", LESS, UNDECIDED) if verdict in said), "ok")
+
+    @property
     def first(self) -> str | None:
         """The first wrong place."""
         return self.findings[0].where if self.findings else None
@@ -57,7 +64,7 @@ class Verdict:
     def to_json(self) -> dict:
         """The verdict as `lenet check --json` prints it."""
         return {
-            "verdict": "ok" if self.ok else "different",
+            "verdict": self.summary,
             "first": self.first,
             "findings": [_finding_json(finding) for finding in self.findings],
             "notes": list(self.notes),
@@ -78,15 +85,20 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
     Raises:
         UserError: nothing was observed, or a name is not one of the network's.
     """
-    if changing := repeated.findings(probes, observed):
-        return Verdict(tuple(changing), unjudged=_unjudged(observed))
+    if found := repeated.findings(probes, observed) or batches.left_out(probes, observed):
+        return Verdict(tuple(found), unjudged=_unjudged(observed))
     parts = (("forward", forward_pass), ("gradients", backward_pass), ("training", training_run))
+    open_: list[Finding] = []
     for k, (_, judge) in enumerate(parts):
         findings = judge.findings(probes, observed)
-        if findings:
+        if judge is forward_pass:
+            findings = batches.added(findings, probes, observed)
+        if any(finding.verdict != UNDECIDED for finding in findings):
             there = {"gradients": observed.gradients, "training": observed.trajectory}
-            return Verdict(tuple(findings), unjudged=tuple(name for name, _ in parts[k + 1 :] if there[name]))
-    return Verdict(notes=tuple(forward_pass.notes(probes, observed)))
+            unjudged = tuple(name for name, _ in parts[k + 1 :] if there[name])
+            return Verdict((*open_, *findings), unjudged=unjudged)
+        open_ += findings
+    return Verdict(tuple(open_), tuple(forward_pass.notes(probes, observed)))
 
 
 def _unjudged(observed: Observed) -> tuple[str, ...]:
@@ -98,9 +110,11 @@ def _unjudged(observed: Observed) -> tuple[str, ...]:
 def _finding_json(finding: Finding) -> dict:
     return {
         "where": finding.where,
+        "verdict": finding.verdict,
         "evidence": finding.evidence,
-        "unknown": not finding.known,
+        "unknown": finding.verdict == "different" and not finding.known,
         "causes": [vars(one) for one in finding.causes],
         "alternatives": [[vars(one) for one in some] for some in finding.alternatives],
         "apart": finding.apart,
+        "clues": list(finding.clues),
     }

@@ -163,7 +163,7 @@ def observe(
             once more.
         dtype: the type that the port claims to compute in.
 
-    A function that returns something else for the same input is asked no more, and neither are those after it.
+    A function that returns something else for the same input is asked no more, nor are those after it.
     """
     seen = Observed(dtype)
     for probe in probes.asked:
@@ -259,6 +259,11 @@ def standard() -> Probes:
         _freeze([probe.images, probe.labels, *probe.params.values()])
     _freeze(found.course.start.values())
     return found
+
+
+def other_batches(probes: Probes) -> list[Probe]:
+    """The probes of other sizes, which are asked last."""
+    return [probe for probe in probes.asked if probe.twins and probe.name not in FIRST]
 
 
 def _other_batches() -> dict[str, tuple[int, ...]]:

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from lenet.diagnose import Verdict, diagnose
 from lenet.diagnose.own_file.child import is_theirs
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused
-from lenet.diagnose.probe_inputs import Observed, Probes, observe_port, standard
+from lenet.diagnose.probe_inputs import Observed, Probes, observe_port, other_batches, standard
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.ports import Port
 
@@ -70,10 +70,9 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """ "ok", "different" or "failed"; a failed run in which a mistake was found is "different"."""
-        if self.verdict is not None and not self.verdict.ok:
-            return "different"
-        return "failed" if self.failure else "ok"
+        """The verdict's, or "failed"; a failed run in which a mistake was found is "different"."""
+        found = self.verdict.summary if self.verdict is not None else "ok"
+        return "failed" if self.failure and found != "different" else found
 
     @property
     def unjudged(self) -> dict[str, list[str]]:
@@ -265,7 +264,7 @@ def _read(folder: Path, code: int | None, seconds: float) -> Answers:
     count = len(list(folder.glob(ANSWERS)))
     parts = {name: _answers(folder, name) for name in FUNCTIONS}
     done = "done" in events  # then what is missing was not asked, for an answer was random
-    if done or len(parts["activations"]) == len(probes.asked):
+    if done or len(parts["activations"]) >= len(probes.asked) - len(other_batches(probes)):
         names = [probe.name for probe in probes.asked]
         observed.activations = dict(zip(names, parts["activations"], strict=False))
     if done or len(parts["gradients"]) == len(probes.backward):

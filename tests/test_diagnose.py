@@ -228,9 +228,11 @@ def test_float64_in_a_float32_port_is_a_valid_choice_with_a_remedy():
     )
     verdict = diagnose(PROBES, wide)
     assert verdict.ok, str(verdict)
-    (note,) = verdict.notes
-    assert note.startswith("conv2: float64")
-    assert 'DTYPE = "float64"' in note
+    assert [(one.where, one.verdict, one.causes[0].name) for one in verdict.findings] == [
+        ("conv2", "a valid choice", "float64 where float32 was meant")
+    ]
+    assert 'DTYPE = "float64"' in verdict.diagnoses[0].remedy
+    assert verdict.to_json()["verdict"] == "ok"
 
 
 def test_json_holds_what_the_verdict_says():

@@ -45,8 +45,6 @@ def _no_pairs(monkeypatch):
         ("conv1", lambda a: a[:, 0]),
         ("conv2", lambda a: a[0]),
         ("pool1", lambda a: a.ravel()),
-        ("pool2", lambda a: a.reshape(len(a), -1)),
-        ("flatten", lambda a: a[..., None]),
     ],
 )
 @pytest.mark.parametrize("alone", [True, False])
@@ -58,6 +56,20 @@ def test_a_shape_that_no_network_has_is_told_without_a_search(layer, spoil, alon
     assert verdict.first == layer
     assert "shape" in verdict.findings[0].evidence
     assert not verdict.diagnoses
+
+
+@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.parametrize(
+    ("layer", "spoil"),
+    [("pool2", lambda a: a.reshape(len(a), -1)), ("flatten", lambda a: a.reshape(len(a), 16, 5, 5))],
+)
+def test_all_values_on_other_axes_are_named(layer, spoil):
+    observed = seen(PROBES, {})
+    for found in observed.activations.values():
+        found[layer] = spoil(found[layer])
+    verdict = diagnose(PROBES, observed)
+    assert (verdict.first, verdict.summary) == (layer, "different")
+    assert verdict.diagnoses[0].name == "handed out with other axes"
 
 
 def test_a_layer_behind_a_wrong_shape_is_compared_with_no_view_of_it():

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.findings import Diagnosis, Finding, deviation
+from lenet.diagnose.findings import DIFFERENT, VALID, Diagnosis, Finding, deviation
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
@@ -134,6 +134,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             causes[0] if causes else (),
             tuple(causes[1:]),
             _APART if len(causes) > 1 else "",
+            VALID if explanations and all(kind.valid for kind, _ in explanations[0]) else DIFFERENT,
         )
     ]
 

@@ -7,6 +7,8 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Kind
 from parity.arithmetic import Array, Bounded
 
+DIFFERENT, LESS, UNDECIDED, VALID = "different", "less accurate", "undecided", "a valid choice"
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -42,7 +44,7 @@ class Finding:
         alternatives: other explanations, each of one or two mistakes, that fit these values as well.
         apart: the input that would tell the explanations apart; "" without alternatives.
         verdict: "different"; "less accurate" for the same function with larger errors than a plain loop's;
-            "undecided" if the values returned do not tell.
+            "undecided" if the values returned do not tell; "a valid choice" for what is right in another way.
         clues: lines on an unknown mistake.
     """
 
@@ -51,7 +53,7 @@ class Finding:
     causes: tuple[Diagnosis, ...] = ()
     alternatives: tuple[tuple[Diagnosis, ...], ...] = ()
     apart: str = ""
-    verdict: str = "different"
+    verdict: str = DIFFERENT
     clues: tuple[str, ...] = ()
 
     @property

@@ -6,12 +6,12 @@ from math import prod
 
 import numpy as np
 
-from lenet.diagnose.findings import Diagnosis, Finding, deviation
+from lenet.diagnose.findings import VALID, Diagnosis, Finding, deviation
 from lenet.diagnose.looks import plain_outputs
 from lenet.diagnose.looks.accuracy import beyond_noise, is_rounding, less_than_right
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.handed_out import OTHER_AXES
-from lenet.diagnose.mistakes.precision import single
+from lenet.diagnose.mistakes.precision import FLOAT64, single
 from lenet.diagnose.mistakes.wrong_forward import Change, Changes
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.diagnose.search.explain import Match, generic, single_matches, stages_between, tells_apart
@@ -49,6 +49,7 @@ def findings(probes: Probes, observed: Observed, clock: Clock | None = None) -> 
         place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
         starts = tuple(_exact(sample.seen) for sample in segment.samples)
         if is_rounding(segment):
+            found += _widened(probes, observed, name, found)
             continue
         if plain := plain_outputs.constant(segment):
             found.append(_plain(segment, plain))
@@ -89,8 +90,6 @@ def notes(probes: Probes, observed: Observed) -> list[str]:
     said = dict[str, None]()
     for name in rounded_layers(probes, observed):
         said[ROUNDED_ONCE_MORE.format(name=name)] = None
-    if wider := _widened(probes, observed):
-        said[FLOAT64.format(names=", ".join(wider))] = None
     for probe in probes.asked:
         if probe.judged or probe.name not in observed.activations:
             continue
@@ -108,10 +107,6 @@ def notes(probes: Probes, observed: Observed) -> list[str]:
 ROUNDED_ONCE_MORE = (
     "{name} is off by a rounding error where the direct computation is exact: its weights or products were "
     "computed through other numbers (weight norm, FFT)"
-)
-FLOAT64 = (
-    "{names}: float64, with more digits than the claimed float32 holds. That is a valid choice; with "
-    'DTYPE = "float64" in the file, it is judged by float64\'s smaller bounds'
 )
 FLUSHED = "denormals (numbers below 1.2e-38) are set to zero; no weights or pixels in use are so small"
 
@@ -189,15 +184,14 @@ def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: 
     return True
 
 
-def _widened(probes: Probes, observed: Observed) -> list[str]:
-    """The layers of a float32 port that hold float64 values."""
-    if observed.dtype != "float32":
+def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding]) -> list[Finding]:
+    """A valid choice: a layer of a float32 port is right and holds float64 values. It is told once."""
+    if observed.dtype != "float32" or any(one.verdict == VALID for one in before):
         return []
-    return [
-        name
-        for name in observed_layers(probes, observed)
-        if any(_is_wide(observed.activations[probe.name][name]) for probe in probes.forward)
-    ]
+    if not any(_is_wide(observed.activations[probe.name][name]) for probe in probes.forward):
+        return []
+    evidence = f"{name} is float64, and its values do not fit into float32"
+    return [Finding(name, evidence, (Diagnosis.of(FLOAT64, (name,)),), verdict=VALID)]
 
 
 def _is_wide(values: Array) -> bool:

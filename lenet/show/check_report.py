@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lenet.diagnose import Diagnosis, Finding
+from lenet.diagnose.findings import DIFFERENT, LESS, VALID
 from lenet.diagnose.own_file.process import Checked
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.show.tables import BAD, FAINT, GOOD, count
 
+HEADINGS = {VALID: "choice", LESS: "cause"}  # of what is no mistake
 COLUMNS = 80  # width of a report that is not for a terminal
 
 
@@ -45,11 +47,11 @@ def text(checked: Checked) -> str:
 
 def heading(checked: Checked) -> Text:
     """The verdict in one line."""
-    first = checked.verdict.first if checked.verdict else None
+    first = checked.verdict.first if checked.verdict and not checked.verdict.ok else None
     said = Text(f"{checked.source}: ", "bold", overflow="fold")
     if first:
         verdict = checked.verdict.summary if checked.verdict else ""
-        said.append(f"{verdict} at {first}", BAD if verdict == "different" else "yellow")
+        said.append(f"{verdict} at {first}", BAD if verdict == DIFFERENT else "yellow")
     if checked.failure is not None:
         during = checked.failure.during
         said.append(f"{', and ' if first else ''}failed {'at' if during == 'import' else 'in'} {during}", BAD)
@@ -63,16 +65,18 @@ def finding(alike: list[Finding], checked: Checked) -> RenderableType:
     """Wrong places with one explanation: the evidence, the mistake and its remedy."""
     rows, first = _rows(), alike[0]
     for one in alike:
-        rows.add_row(Text(one.where, BAD), one.evidence)
+        rows.add_row(Text(one.where, BAD if one.verdict == DIFFERENT else "yellow"), one.evidence)
         for clue in one.clues:
             rows.add_row("", clue)
-    if first.verdict == "different" and not first.known:
+    if first.verdict == DIFFERENT and not first.known:
         rows.add_row("mistake", Text("unknown: no mistake of the catalogue gives these values", "bold"))
         rows.add_row("", _from_own_input(first.where, checked))
     for index, causes in enumerate((first.causes, *first.alternatives)):
         for number, cause in enumerate(causes):
-            heading = "and" if number else "or" if index else "mistake"
+            heading = "and" if number else "or" if index else HEADINGS.get(first.verdict, "mistake")
             _explain(rows, heading, cause, "" if len(alike) > 1 else first.where)
+    if first.verdict == VALID:
+        rows.add_row("", "This is a valid choice, no mistake; the remedy makes it the one made here.")
     if first.apart:
         rows.add_row("told apart", f"by {first.apart}")
     return rows

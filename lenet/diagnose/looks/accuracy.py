@@ -1,6 +1,6 @@
 """The three verdicts beside right and wrong: rounding, less accurate, undecided."""
 
-from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.findings import LESS, UNDECIDED, Diagnosis, Finding
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.wrong_forward import STAGES
 from lenet.diagnose.search.segment import Segment
@@ -11,7 +11,6 @@ FAST_ALGORITHM = Kind(
     "The layer is the same function, computed through other numbers, as FFT and Winograd do: less accurate.",
     "Use the direct or the matrix-product algorithm, or compute in float64, if the last digits matter.",
 )
-LESS, UNDECIDED = "less accurate", "undecided"
 
 
 def is_rounding(segment: Segment) -> bool:

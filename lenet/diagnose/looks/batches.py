@@ -7,7 +7,7 @@ import numpy as np
 
 from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.probe_inputs import FIRST, Observed, Probe, Probes, alike
+from lenet.diagnose.probe_inputs import DIGITS, FIRST, Observed, Probe, Probes, alike
 from lenet.network.architecture import ACTIVATION_SHAPES
 from parity.arithmetic import Array
 
@@ -64,8 +64,8 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
 def _layer(name: str, probe: Probe, observed: Observed) -> tuple[Kind, str] | None:
     own = observed.activations.get(FIRST[0], {}).get(name)
     other = observed.activations.get(probe.name, {}).get(name)
-    if own is None or other is None or own.ndim < 1 or len(own) <= max(probe.twins):
-        return None
+    if own is None or other is None or own.ndim != len(ACTIVATION_SHAPES[name]) + 1 or len(own) != DIGITS:
+        return None  # the shape among 16 is wrong already
     digits = f"{len(probe.twins)} digit{'s' if len(probe.twins) > 1 else ''}"
     expected = own[list(probe.twins)]
     if other.shape != expected.shape:

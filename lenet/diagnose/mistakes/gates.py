@@ -101,6 +101,7 @@ def _winner_from_the_end(call: BackCall) -> Bounded:
     return moved(back, turned)
 
 
+SHARED = "ties split among winners"  # a right subgradient: all shares lie in [0, 1], and their sum is 1
 WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
     (
         "ties rewarded to all winners",
@@ -108,7 +109,7 @@ WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
         lambda call: tied(call, lambda count: np.ones(count.shape)),
     ),
     (
-        "ties split among winners",
+        SHARED,
         "If several values of a window are the largest, they share the cotangent.",
         lambda call: tied(call, lambda count: 1 / count),
     ),
@@ -132,7 +133,11 @@ for _name, _text, _how in WINNERS:
     FAMILY.add(
         POOLS,
         Kind(
-            _name, _text, "Give the cotangent to the first largest value of each window, in row order.", TIES
+            _name,
+            _text,
+            "Give the cotangent to the first largest value of each window, in row order.",
+            TIES,
+            valid=_name == SHARED,
         ),
         instead(_how),
     )

@@ -284,3 +284,13 @@ def _(call: Call) -> Bounded:
     y = right(replace(call, dtype="float32"))
     error = y.bound + 2.0**-24 * np.abs(y.value)
     return Gridded(single(y.value), error, grid=single, coarser=lambda x: to_bits(x, 23))
+
+
+FLOAT64 = Kind(
+    "float64 where float32 was meant",
+    "The values have more digits than float32 holds, perhaps because of a NumPy default.",
+    'Write DTYPE = "float64" into the file, to be judged by its smaller bounds; or make weights, images and '
+    "constants float32: np.float32(...), dtype=np.float32.",
+    WIDE,
+    valid=True,
+)

@@ -1,4 +1,4 @@
-"""What is looked at before the catalogue: plain outputs, other batches, and errors that are no other function."""
+"""What is looked at before the catalogue: plain outputs, other batches, and small errors."""
 
 import numpy as np
 import pytest
@@ -42,10 +42,8 @@ def test_a_plain_output_is_a_finding_of_its_own(change, name, only):
 
 def test_one_answer_for_every_digit_is_named():
     repeated = output(lambda z: z[:1].repeat(len(z), axis=0))
-    assert told(diagnose(PROBES, seen(PROBES, {"logits": repeated}))) == (
-        "different",
-        ["the same for every digit"],
-    )
+    verdict = diagnose(PROBES, seen(PROBES, {"logits": repeated}))
+    assert told(verdict) == ("different", ["the same for every digit"])
 
 
 def test_the_bias_alone_is_named():

@@ -118,7 +118,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             probes.backward, observed, ROUNDED
         )  # start from the forward pass with more roundings
     calls, samples = samples, [one for one in samples if not one.again]
-    wrong = [(key, value, sample) for sample in samples for key, value in sample.wrong()]
+    wrong = [(key, value, sample) for sample in calls for key, value in sample.wrong()]
     if not wrong:
         return []
     order = list(dict.fromkeys(key for key, _, _ in samples[0].right))

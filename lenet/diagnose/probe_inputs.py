@@ -18,6 +18,7 @@ weights reveals other mistakes:
   frameworks may set such numbers to zero, and some do;
 - `loud`: the weights of `exact` with logits 64 times as large and many wrong labels: a softmax without
   the shift overflows, a probability that underflows has no logarithm, and a clipped probability shows;
+- `near`: `exact` with nearly equal pixels for equal ones, so that np.isclose in pooling shows;
 - `sure`: the same with the most probable labels, where only a softmax without the shift overflows;
 - `again`: the input of `exact` once more. No order of summation changes it, so another answer is random;
 - `one` and `many`: digits of `exact`, alone and several times in a batch of 37. Each must have the answer
@@ -56,6 +57,7 @@ SIGNS = 0.75  # share of positive weights, so that not every unit is zero after 
 FAINT = 2.0**-24  # the smallest positive float16
 FIRST = ("exact", "again")  # what a port is asked first
 ROOM = 256.0  # unit roundoffs of the largest value: more than another order of summation changes
+NEAR = 2.0**-18  # np.isclose takes 1e-5 of a value for nothing
 LOUD = 64.0  # exp overflows in float64 for logits above 710; those of the exact weights reach 20
 
 
@@ -64,7 +66,7 @@ class Probe:
     """A set of weights and a batch of digits.
 
     Attributes:
-        name: "random", "trained", "fine", "subnormal", "exact", "loud", "sure", "again", "one" or "many".
+        name: "random", "trained" and so on; see above.
         params: shared weights, float32.
         images, labels: (N, 1, 28, 28) float32 and (N,) int64. The labels need not be true.
         forward: whether the port is asked for activations.
@@ -251,6 +253,7 @@ def standard() -> Probes:
             Probe("loud", loud, coarse, labels, forward=False, backward=True),
             Probe("sure", loud, coarse, _most_probable(loud, coarse), forward=False, backward=True),
             Probe("again", exact, coarse, labels, backward=True, twins=tuple(range(DIGITS))),
+            Probe("near", exact, _nearly(coarse), labels, forward=False, backward=True),
             *(_other_batch(name, exact, coarse, labels, twins) for name, twins in _other_batches().items()),
         ),
         course(digits[2 * DIGITS :]),
@@ -277,6 +280,13 @@ def _other_batch(
 ) -> Probe:
     places = list(twins)
     return Probe(name, params, images[places], labels[places], twins=twins)
+
+
+def _nearly(images: np.ndarray) -> np.ndarray:
+    """Images whose equal pixels differ by less than np.isclose sees, and by more than float32 rounds."""
+    return images + np.random.default_rng(19).integers(0, 2, images.shape).astype(np.float32) * np.float32(
+        NEAR
+    )
 
 
 def _most_probable(params: Arrays, images: np.ndarray) -> np.ndarray:

@@ -66,12 +66,12 @@ FAMILY.add(
 )
 
 
-def tied(call: BackCall, share: Callable[[Array], Array]) -> Bounded:
-    """The cotangent if every position equal to its window's maximum gets `share(number of these)` of it."""
+def tied(call: BackCall, share: Callable[[Array], Array], equal: Callable[..., Array] = np.equal) -> Bounded:
+    """The cotangent if every position `equal` to its window's maximum gets `share(number of these)` of it."""
     assert isinstance(call.layer.operator, MaxPool)
     size = call.layer.kernel
     taps = np.stack(window_taps(call.x.value, size))
-    wins = taps == taps.max(axis=0)
+    wins = equal(taps, taps.max(axis=0))
     factor = share(wins.sum(axis=0))
     base = right_input(call)
     value, error = np.zeros(call.x.value.shape), base.bound.copy()
@@ -112,6 +112,16 @@ WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
         SHARED,
         "If several values of a window are the largest, they share the cotangent.",
         lambda call: tied(call, lambda count: 1 / count),
+    ),
+    (
+        "nearly equal values rewarded as ties",
+        "Every value that np.isclose finds equal to the largest of its window gets the whole cotangent.",
+        lambda call: tied(call, lambda count: np.ones(count.shape), np.isclose),
+    ),
+    (
+        "nearly equal values share as ties",
+        "All values that np.isclose finds equal to the largest of their window share the cotangent.",
+        lambda call: tied(call, lambda count: 1 / count, np.isclose),
     ),
     (
         "ties won by the last",

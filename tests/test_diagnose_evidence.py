@@ -93,6 +93,16 @@ def test_a_bound_that_admits_the_right_value_as_well_is_no_evidence():
         assert (count.departing, count.proving, count.most) == (10, sharp, most)
 
 
+def test_a_bound_wider_than_the_departure_that_it_explains_is_no_evidence():
+    seen_values, right = np.full(10, 1.0), Bounded(np.zeros(10), np.zeros(10))
+    for value, error, most in ((100.0, 99.5, False), (1.25, 0.5, True)):
+        wrong = Bounded(np.full(10, value), np.full(10, error))
+        assert (np.abs(wrong.value - right.value) > wrong.bound).all()  # both exclude the right value
+        count = Count()
+        count.add(seen_values, wrong, right, "float32")
+        assert count.most == most
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [

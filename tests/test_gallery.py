@@ -175,9 +175,12 @@ def without_a_rest(batches: list[Batch]) -> list[Batch]:
     return [batch for batch in batches if len(batch.labels) == len(batches[0].labels)]
 
 
+LOUD = ("loud", "sure")
+
+
 def quiet(given: Probes) -> Probes:
     """Logits as they are at the beginning of a training."""
-    return replace(given, probes=tuple(probe for probe in given.probes if probe.name != "loud"))
+    return replace(given, probes=tuple(probe for probe in given.probes if probe.name not in LOUD))
 
 
 WEAK: dict[str, tuple[Callable[[Probes], Probes], list[str]]] = {

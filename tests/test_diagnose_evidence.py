@@ -145,6 +145,7 @@ def test_weights_rounded_once_more_are_the_same_network():
     alone = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}, ["logits"]))
     assert alone.summary == "undecided"  # a mistake as small would look the same
     assert not alone.diagnoses
+    assert not alone.notes  # nothing is blamed for it
 
 
 def test_a_small_mistake_is_no_rounding(monkeypatch):

@@ -74,13 +74,17 @@ def findings(probes: Probes, observed: Observed, clock: Clock | None = None) -> 
     return found
 
 
-def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
-    """Layers of a right forward pass that fit only if a sum rounds that should be exact."""
-    place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
+def rounded_layers(probes: Probes, observed: Observed, decided: bool = False) -> list[str]:
+    """Layers of a right forward pass that fit only if a sum rounds that should be exact.
+
+    Args:
+        decided: leave out those of which the verdict is "undecided".
+    """
+    place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), list[str]()
     for name in observed_layers(probes, observed):
         segment = _segment(probes, observed, place, name, starts, {})
         place, starts = name, tuple(_exact(sample.seen) for sample in segment.samples)
-        if not segment.is_right:
+        if not segment.is_right and (not decided or is_rounding(segment)):
             found.append(name)
     return found
 
@@ -88,7 +92,7 @@ def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
 def notes(probes: Probes, observed: Observed) -> list[str]:
     """Remarks on a right forward pass: deviations that are no mistakes."""
     said = dict[str, None]()
-    for name in rounded_layers(probes, observed):
+    for name in rounded_layers(probes, observed, decided=True):
         said[ROUNDED_ONCE_MORE.format(name=name)] = None
     for probe in probes.asked:
         if probe.judged or probe.name not in observed.activations:

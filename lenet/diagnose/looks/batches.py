@@ -77,8 +77,12 @@ def _layer(name: str, probe: Probe, observed: Observed) -> tuple[Kind, str] | No
         return None
     empty = [row for row in wrong if _constant(other[row]) != _constant(expected[row])]
     if len(empty) == len(wrong):
-        here = "no answer" if _constant(other[empty[0]]) else "an answer, and none among 16"
-        return LEFT_OUT, f"{_rows(empty)} of {digits} have {here} in {name}"
+        if _constant(other[empty[0]]):
+            return LEFT_OUT, f"{name} holds no answer in {_rows(empty)} of {digits}"
+        return (
+            LEFT_OUT,
+            f"{name} holds no answer for some of 16 digits, and one in {_rows(empty)} of {digits}",
+        )
     worst = max(wrong, key=lambda row: _apart(other[row], expected[row]))
     where = np.unravel_index(int(np.argmax(np.abs(other[worst] - expected[worst]))), other[worst].shape)
     return DEPENDS, (

@@ -5,7 +5,9 @@ import pytest
 
 from lenet.diagnose import diagnose
 from lenet.diagnose.findings import apart, deviation
+from lenet.diagnose.looks.plain_outputs import repeated_or_cut_off
 from lenet.diagnose.probe_inputs import observe, standard
+from lenet.diagnose.search.segment import Sample, Segment
 from lenet.diagnose.search.yardstick import PLAIN
 from parity.arithmetic import Bounded
 from tests import bugs
@@ -49,6 +51,21 @@ def test_one_answer_for_every_digit_is_named():
 def test_the_bias_alone_is_named():
     alone = {"logits": weights(np.zeros_like)}
     assert told(diagnose(PROBES, seen(PROBES, alone, ["logits"]))) == ("different", ["the bias alone"])
+
+
+def test_equal_values_that_are_wrong_are_not_cut_off():
+    """Where every digit has the same input, a class may have one wrong value for all, and the largest."""
+    params = {"logits.weight": np.ones((10, 84)), "logits.bias": np.arange(10.0)}
+
+    def sample(x, wrong):
+        right = x @ params["logits.weight"].T + params["logits.bias"]
+        return Sample(Bounded(x, np.zeros(x.shape)), wrong(right), params)
+
+    fine = sample(np.random.default_rng(0).random((16, 84)), lambda right: right)
+    for wrong, found in ((lambda z: np.where(z > 8.9, 8.5, z), False), (lambda z: z.clip(0, 7.5), True)):
+        same = sample(np.full((16, 84), 2.0**-30), wrong)
+        segment = Segment(("logits",), (fine, same), "float32", {})
+        assert (repeated_or_cut_off(segment) is not None) == found
 
 
 def test_the_limits_are_said():

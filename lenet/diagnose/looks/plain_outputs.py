@@ -110,7 +110,15 @@ def _limits(segment: Segment, sample: Sample, right: Bounded) -> Iterator[tuple[
     cut = {word: departs & (seen == limit) & beyond(right.value, limit) for word, limit, beyond in sides}
     if (departs & ~cut["below"] & ~cut["above"]).any():
         return
-    yield from ((word, limit) for word, limit, _ in sides if cut[word].sum() > 1)
+    # A limit makes different values equal. Values that are equal by themselves may be wrong for any reason.
+    yield from ((word, limit) for word, limit, _ in sides if _spread(right, cut[word]) > 0)
+
+
+def _spread(right: Bounded, where: Array) -> float:
+    """How far the right values at some places lie apart, beyond their bounds."""
+    if not where.any():
+        return 0.0
+    return float(np.ptp(right.value[where]) - 2 * right.bound[where].max())
 
 
 def _one_limit(limits: list[tuple[str, float]]) -> str:

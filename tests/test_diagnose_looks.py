@@ -62,7 +62,12 @@ def test_equal_values_that_are_wrong_are_not_cut_off():
         return Sample(Bounded(x, np.zeros(x.shape)), wrong(right), params)
 
     fine = sample(np.random.default_rng(0).random((16, 84)), lambda right: right)
-    for wrong, found in ((lambda z: np.where(z > 8.9, 8.5, z), False), (lambda z: z.clip(0, 7.5), True)):
+    cases = (
+        (lambda z: np.where(z > 8.9, 8.5, z), False),
+        (lambda z: z * 0, False),
+        (lambda z: z.clip(0, 7.5), True),
+    )
+    for wrong, found in cases:
         same = sample(np.full((16, 84), 2.0**-30), wrong)
         segment = Segment(("logits",), (fine, same), "float32", {})
         assert (repeated_or_cut_off(segment) is not None) == found

@@ -103,6 +103,8 @@ def _limits(segment: Segment, sample: Sample, right: Bounded) -> Iterator[tuple[
     if not departs.any():
         yield "", 0.0
         return
+    if not np.ptp(seen):  # one value is no range
+        return
     sides: tuple[tuple[str, float, Callable[[Array, float], Array]], ...] = (
         ("below", float(seen.min()), np.less),
         ("above", float(seen.max()), np.greater),

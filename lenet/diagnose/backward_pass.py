@@ -12,6 +12,8 @@ from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
+from lenet.diagnose.mistakes.of_training.numbers import Expected
+from lenet.diagnose.mistakes.of_training.read_gradients import readings
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
 from lenet.diagnose.probe_inputs import Observed, Probes
@@ -63,8 +65,12 @@ class Sample:
             changes: by stage.
             until: the name of the last value to look at; None for all.
         """
+        return self.agrees(self.changed(changes), until)
+
+    def agrees(self, expected: Expected, until: str | None = None) -> bool:
+        """Whether all observed values lie within the bounds of these; see `explained`."""
         with np.errstate(all="ignore"):
-            for key, value in self.changed(changes):
+            for key, value in expected:
                 if key in self.seen and not agrees(self.seen[key], value):
                     return False
                 if key == until:
@@ -80,9 +86,13 @@ class Sample:
     def proved(self, changes: Changes) -> bool:
         """Whether, in the loss or a gradient, the bounds under `changes` exclude the right value at more
         than half of the wrong values."""
+        return self.proves(self.changed(changes))
+
+    def proves(self, expected: Expected) -> bool:
+        """The same for these values; see `proved`."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
-            for key, value in self.changed(changes):
+            for key, value in expected:
                 if key in self.seen:
                     count = Count()
                     count.add(self.seen[key], value, right[key], self.tape.dtype)
@@ -93,14 +103,15 @@ class Sample:
 
 def agrees(seen: Array, expected: Bounded) -> bool:
     """Whether every value lies within its bound. An expected NaN means "not finite": an array may then hold
-    any value, but a loss must not be finite."""
+    any number of values, but not all of them finite."""
     if seen.shape != expected.value.shape:
         return False
     nothing = np.isnan(expected.value)
     if nothing.any():
-        return seen.ndim > 0 or not np.isfinite(seen)
+        return not np.isfinite(seen).all()
     with np.errstate(invalid="ignore"):
-        return bool((np.abs(seen - expected.value) <= expected.bound).all())
+        inside = np.abs(seen - expected.value) <= expected.bound
+        return bool((inside | (seen == expected.value)).all())  # an infinite loss may be expected
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -119,7 +130,9 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
     where = "loss" if key == "loss" else f"gradient of {key}"
     wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # right samples exclude few mistakes
-    explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
+    explanations = (
+        _accumulated(samples) or _singles(wrong_first) or _read_off(wrong_first) or _pairs(wrong_first)
+    )
     causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
     return [
         Finding(
@@ -163,6 +176,17 @@ def _explained(samples: list[Sample], changes: Changes) -> bool:
 
 def _singles(samples: list[Sample]) -> list[Explanation]:
     return [[(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)]
+
+
+def _read_off(samples: list[Sample]) -> list[Explanation]:
+    """Mistakes with a number in them, which was read off the values. Of each family, the first that fits."""
+    found: dict[str, Explanation] = {}
+    for reading in readings(samples):
+        key = reading.family
+        if key not in found and all(s.agrees(reading.expect(s.tape, s.right)) for s in samples):
+            if any(s.proves(reading.expect(s.tape, s.right)) for s in samples):
+                found[key] = [(reading.kind, reading.where)]
+    return list(found.values())
 
 
 def _pairs(samples: list[Sample]) -> list[Explanation]:

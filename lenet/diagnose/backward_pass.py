@@ -183,9 +183,10 @@ def _read_off(samples: list[Sample]) -> list[Explanation]:
     found: dict[str, Explanation] = {}
     for reading in readings(samples):
         key = reading.family
-        if key not in found and all(s.agrees(reading.expect(s.tape, s.right)) for s in samples):
-            if any(s.proves(reading.expect(s.tape, s.right)) for s in samples):
-                found[key] = [(reading.kind, reading.where)]
+        if key in found or not all(s.agrees(reading.expect(s.tape, s.right)) for s in samples):
+            continue
+        if any(s.proves(reading.expect(s.tape, s.right)) for s in samples):
+            found[key] = [(reading.kind, reading.where)]
     return list(found.values())
 
 

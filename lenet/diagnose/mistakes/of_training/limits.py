@@ -1,13 +1,14 @@
 """Reads the limit of clipped gradients off them: a norm of all, a norm of each, or a value."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.of_training.numbers import Expected, Reading, Seen, fitted, gradients_of, typed
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
-from parity.arithmetic import Array, Bounded
+from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FORMATS, gamma
 
 Gradients = dict[str, Bounded]
@@ -36,19 +37,6 @@ def by_value(gradients: Gradients, limit: float, u: float) -> Gradients:
     return {
         key: Bounded(np.clip(g.value, -limit, limit), g.bound + u * limit) for key, g in gradients.items()
     }
-
-
-def to_length(gradients: Gradients, limit: float, u: float) -> Gradients:
-    """All gradients divided by their norm and multiplied by a number, whatever the norm is."""
-    norm = np.sqrt(sum(float((g.value**2).sum()) for g in gradients.values()))
-    return (
-        by_norm(gradients, limit, u)
-        if norm > limit
-        else {
-            key: Bounded(g.value * limit / norm, g.bound * limit / norm + 1e-3 * np.abs(g.value) * u)
-            for key, g in gradients.items()
-        }
-    )
 
 
 def _shrunk(g: Bounded, limit: float, norm: float, carried: float, count: int, u: float) -> Bounded:
@@ -84,11 +72,11 @@ def limits(samples: Sequence[Seen]) -> Iterator[Reading]:
             yield Reading(
                 Kind(name.format(said), text.format(said, said), REMEDY),
                 ("gradients",),
-                lambda tape, right, clip=clip, one=one: _clipped(tape, right, clip, one),
+                partial(_clipped, clip=clip, limit=one),
             )
 
 
-def _clipped(tape: Tape, right: Passed, clip: Clip, limit: float) -> Expected:
+def _clipped(tape: Tape, right: Passed, *, clip: Clip, limit: float) -> Expected:
     yield from ((key, value) for key, value, _ in right if key == "loss")
     yield from clip(gradients_of(right), limit, FORMATS[tape.dtype].u).items()
 
@@ -134,6 +122,6 @@ def _common(found: list[float]) -> float | None:
     return middle if np.abs(np.array(found) - middle).max() <= 1e-2 * middle else None
 
 
-READERS: dict[str, Callable[[Sequence[Seen]], float | None]] = {
-    name: reader for name, reader in zip(CLIPS, (norm_of, own_norm_of, value_of), strict=True)
-}
+READERS: dict[str, Callable[[Sequence[Seen]], float | None]] = dict(
+    zip(CLIPS, (norm_of, own_norm_of, value_of), strict=True)
+)

@@ -1,6 +1,7 @@
 """Reads the number of a mistake off the gradients: a factor, a limit, a penalty, a slope, a missing part."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from lenet.diagnose.mistakes.of_training.numbers import (
 )
 from lenet.diagnose.mistakes.of_training.other_losses import penalised
 from lenet.diagnose.mistakes.of_training.read_loss import readings as of_the_loss
-from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
+from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again
+from lenet.diagnose.mistakes.wrong_forward import Changes
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FORMATS
@@ -29,8 +31,13 @@ BIASES = tuple(name for name in PARAM_SHAPES if name.endswith("bias"))
 WEIGHTS = tuple(name for name in PARAM_SHAPES if name.endswith("weight"))
 
 
-def readings(samples: Sequence[Seen]) -> Iterator[Reading]:
-    """Mistakes with their numbers, the simplest first. Each is to be held against all values."""
+def readings(samples: Sequence[Seen], penalties: bool = True) -> Iterator[Reading]:
+    """Mistakes with their numbers, the simplest first. Each is to be held against all values.
+
+    Args:
+        samples: probes, or the steps of a training run.
+        penalties: whether multiples of the weights are looked for; in a training run they are its decay.
+    """
     finite = [
         sample for sample in samples if is_finite(sample) and len(sample.seen) > ("loss" in sample.seen)
     ]
@@ -40,7 +47,7 @@ def readings(samples: Sequence[Seen]) -> Iterator[Reading]:
         yield from _factors(finite)
         yield from limits(finite)
         yield from of_the_loss(finite)
-        yield from _penalties(finite)
+        yield from _penalties(finite) if penalties else ()
         yield from _slopes(finite)
         yield from _missing_parts(finite)
 
@@ -57,7 +64,7 @@ def _factors(samples: Sequence[Seen]) -> Iterator[Reading]:
     if not number or abs(number - 1) < 1e-6:
         return
     for one in whole(number):
-        for with_loss in (False, True):
+        for with_loss in (False, True) if any("loss" in sample.seen for sample in samples) else (False,):
             scale = not with_loss and one >= 8 and np.log2(one) == int(np.log2(one))
             what = "loss and gradients" if with_loss else "gradients"
             name = f"{what} multiplied by {one:.6g}" + (": the loss scale left in" if scale else "")
@@ -68,11 +75,11 @@ def _factors(samples: Sequence[Seen]) -> Iterator[Reading]:
             yield Reading(
                 kind,
                 ("gradients",),
-                lambda tape, right, one=one, too=with_loss: _multiplied(tape, right, one, too),
+                partial(_multiplied, factor=one, with_loss=with_loss),
             )
 
 
-def _multiplied(tape: Tape, right: Passed, factor: float, with_loss: bool) -> Expected:
+def _multiplied(tape: Tape, right: Passed, *, factor: float, with_loss: bool) -> Expected:
     u = FORMATS[tape.dtype].u
     for key, g, _ in right:
         own = factor if with_loss or key != "loss" else 1.0
@@ -129,7 +136,9 @@ def _in_the_loss_alone(
                 yield _penalty(word, text, on, 0.0, one, penalised(on, 0.0, one, form, power))
 
 
-def _penalty(word: str, text: str, on: tuple[str, ...], one: float, in_loss: float, changes: dict) -> Reading:
+def _penalty(
+    word: str, text: str, on: tuple[str, ...], one: float, in_loss: float, changes: Changes
+) -> Reading:
     which = (
         "all parameters"
         if set(on) == set(PARAM_SHAPES)
@@ -155,8 +164,6 @@ def _penalty(word: str, text: str, on: tuple[str, ...], one: float, in_loss: flo
 def _slopes(samples: Sequence[Seen]) -> Iterator[Reading]:
     """The slope of a leaky backward pass: the gradients of fc2 see it once, behind the last ReLU."""
     first = RELUS[0]
-    from lenet.diagnose.mistakes.wrong_backward import walk_again
-
     keys = ("fc2.weight", "fc2.bias")
     rows = [s for s in samples if all(key in s.seen for key in keys)]
     target, part = [], []

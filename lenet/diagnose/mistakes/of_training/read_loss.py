@@ -60,6 +60,11 @@ def _smoothings(samples: Sequence[Seen]) -> Iterator[Reading]:
     share = fitted(target, part)
     if not 1e-4 < abs(share) < 1.2:
         return
+    over_others = share * (CLASSES - 1) / CLASSES
+    usual = float(f"{share:.2g}")  # of the two forms, that in which the number looks as if it was typed
+    if abs(usual / share - 1) > EQUAL and abs(float(f"{over_others:.2g}") / over_others - 1) < EQUAL:
+        yield from _smoothed_over_others(over_others)
+        return
     for one in typed(share):
         yield changed(
             Kind(
@@ -69,7 +74,10 @@ def _smoothings(samples: Sequence[Seen]) -> Iterator[Reading]:
             ),
             smoothed(one),
         )
-    for one in typed(share * (CLASSES - 1) / CLASSES):
+
+
+def _smoothed_over_others(share: float) -> Iterator[Reading]:
+    for one in typed(share):
         yield changed(
             Kind(
                 "label smoothing over the other classes",
@@ -81,7 +89,7 @@ def _smoothings(samples: Sequence[Seen]) -> Iterator[Reading]:
 
 
 def _temperatures(samples: Sequence[Seen]) -> Iterator[Reading]:
-    """The divisor of the logits that fits the first sample, by bisection on its gradient along the right one."""
+    """The divisor of the logits that fits the first sample's gradient best."""
     sample = samples[0]
     z, hot, n = sample.tape.inputs["loss"].value, one_hot(sample.tape.labels), len(sample.tape.labels)
 
@@ -284,7 +292,8 @@ def _focals(samples: Sequence[Seen]) -> Iterator[Reading]:
         yield changed(
             Kind(
                 "focal loss",
-                f"Each digit's loss is multiplied by {one:.4g} · (1 − p)^{power:g}, p the label's probability.",
+                f"Each digit's loss is multiplied by {one:.4g} · (1 − p)^{power:g}, with p its label's "
+                "probability.",
                 "Use softmax cross-entropy, without the focal factor (γ = 0).",
             ),
             focal(power, one),

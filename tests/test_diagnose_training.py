@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lenet.diagnose import diagnose
+from lenet.diagnose import diagnose, training_run
 from lenet.diagnose.probe_inputs import Observed, standard
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import open_port
-from tests.bugs import bfloat16, patched
+from tests.bugs import bfloat16
 
 Array = np.ndarray
 Params = dict[str, Array]
@@ -195,9 +195,10 @@ def stale(first: bool) -> Train:
 
 
 def kept(weights: bool, velocity: bool) -> Train:
-    state: dict[str, Params] = {}
+    states: dict[np.dtype, dict[str, Params]] = {}
 
     def train(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
+        state = states.setdefault(w["fc1.bias"].dtype, {})
         zero = {name: np.zeros_like(a) for name, a in w.items()}
         w, v = state.get("w", w) if weights else w, state.get("v", zero) if velocity else zero
         for batch in given:
@@ -261,7 +262,7 @@ CASES: list[tuple[str, Train]] = [
     ("each gradient clipped to a norm of 0.5", own_clipped(0.5)),
     ("gradients clipped to values of ±0.1", sgd(lambda g, w, b: each(lambda a: np.clip(a, -0.1, 0.1))(g))),
     ("gradients multiplied by 0.5", sgd(lambda g, w, b: each(lambda a: a / 2)(g))),
-    ("gradients multiplied by 128", sgd(lambda g, w, b: each(lambda a: a * 128)(g))),
+    ("gradients multiplied by 128: the loss scale left in", sgd(lambda g, w, b: each(lambda a: a * 128)(g))),
     ("momentum of 0.95", sgd(mu=0.95)),
     ("momentum of 0.899", sgd(mu=0.899)),
     ("weight decay of 0.0005", sgd(decay=0.0005)),
@@ -269,7 +270,10 @@ CASES: list[tuple[str, Train]] = [
     ("learning rate multiplied by 10", sgd(rate=lambda b, k, r: 10 * b.rate)),
     ("learning rates of its own", sgd(rate=lambda b, k, r: b.rate * min(1, (k + 1) / 5))),
     ("learning rate multiplied by the batch size", sgd(rate=lambda b, k, r: b.rate * len(b.labels))),
-    ("L1 in place of weight decay", sgd(lambda g, w, b: {n: g[n] + 0.125 * np.sign(w[n]) for n in w}, decay=0)),
+    (
+        "L1 in place of weight decay",
+        sgd(lambda g, w, b: {n: g[n] + 0.125 * np.sign(w[n]) for n in w}, decay=0),
+    ),
     ("momentum dampened and corrected", averaged),
     ("Adam", adam()),
     ("AdamW", adam(1, 0)),
@@ -293,7 +297,10 @@ CASES: list[tuple[str, Train]] = [
     ("moving average of the weights handed out", moving(0.99, each(np.zeros_like), correct=True)),
     ("mean of the weights of all steps handed out", sgd(out=lambda path: mean(path[1:]))),
     ("weights rounded to bfloat16 after each step", sgd(after=each(bfloat16))),
-    ("weights rounded to float16 after each step", sgd(after=each(lambda a: a.astype(np.float16).astype(a.dtype)))),
+    (
+        "weights rounded to float16 after each step",
+        sgd(after=each(lambda a: a.astype(np.float16).astype(a.dtype))),
+    ),
     ("batches in reverse order", sgd(batches=lambda given: given[::-1])),
     ("last batch skipped", sgd(batches=lambda given: given[:-1])),
     ("first batch skipped", sgd(batches=lambda given: given[1:])),
@@ -302,10 +309,10 @@ CASES: list[tuple[str, Train]] = [
     ("two steps for each batch", sgd(batches=lambda given: [b for b in given for _ in "12"])),
     ("short batch filled up", sgd(batches=filled("again"))),
     ("short batch filled up", sgd(batches=filled("zeros"))),
-    ("images flipped at random in training", sgd(batches=flipped)),
+    ("some images flipped left to right in training", sgd(batches=flipped)),
     ("only the first 4 digits of the batch in the loss", sgd(batches=cut(4))),
     ("image flipped left to right", with_images(lambda x: x[..., ::-1].copy())),
-    ("pixels normalised", with_images(lambda x: (x - np.float32(0.1307)) / np.float32(0.3081))),
+    ("pixels inverted", with_images(lambda x: 1 - x)),
 ]
 
 
@@ -315,3 +322,26 @@ def test_every_mistake_of_a_training_run_is_named(name, train, dtype):
     if "bfloat16" in name and dtype == "float64":
         dtype = "float32"  # `bfloat16` of these tests takes the bits of float32
     assert names(returned(train, dtype)) == [[name]]
+
+
+@pytest.mark.parametrize(
+    ("train", "name"),
+    [
+        (kept(False, True), "velocity kept from the call before"),
+        (kept(True, False), "weights kept from the call before"),
+        (kept(True, True), "weights and velocity kept from the call before"),
+    ],
+)
+def test_what_is_kept_shows_when_the_first_call_is_made_twice(train, name):
+    port, course, found = open_port("numpy"), PROBES.course, []
+
+    def gradient(params: Params, batch: Batch) -> Params:
+        port.load(params)
+        return dict(port.gradients(batch.images, batch.labels)[1])
+
+    for count in (1, 1, 2, 3, 4):
+        found.append(train(gradient, dict(course.start), list(course.batches[:count]), course.recipe))
+    first, again, *others = found
+    observed = Observed("float32", trajectory=[first, *others])
+    assert [one.name for one in training_run.kept(PROBES, observed, again)] == [name]
+    assert training_run.kept(PROBES, observed, first) == ()

@@ -9,11 +9,12 @@ from lenet.diagnose import diagnose
 from lenet.diagnose.backward_pass import Sample
 from lenet.diagnose.explain import excluded
 from lenet.diagnose.mistakes import BACKWARD, forward
-from lenet.diagnose.mistakes.optimizer import MISTAKES, Rule
+from lenet.diagnose.mistakes.of_training.run import Run
+from lenet.diagnose.mistakes.optimizer import MISTAKES
+from lenet.diagnose.mistakes.update_rule import Rule
 from lenet.diagnose.mistakes.wrong_backward import Tape
 from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
 from lenet.diagnose.probe_inputs import Probe, Probes, observe_port, standard
-from lenet.diagnose.training_run import Run
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.ports import open_port
 from parity.arithmetic import Bounded
@@ -124,7 +125,7 @@ def test_every_option_of_the_optimizer_changes_some_step_by_more_than_rounding()
     stations = [PROBES.course.start, *(observed.trajectory or [])]
     run = Run(PROBES.course, [{n: w.astype(np.float64) for n, w in p.items()} for p in stations], "float32")
     for kind, options in MISTAKES:
-        steps = run.steps(Rule().with_options(options), run.gradients)
+        steps = run.by_rule(Rule().with_options(options))
         assert any(
             (np.abs(w.value - run.usual[k, name].value) > w.bound + run.usual[k, name].bound).any()
             for k, name, w in steps

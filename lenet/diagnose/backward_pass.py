@@ -12,7 +12,7 @@ from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
-from lenet.diagnose.mistakes.of_training.numbers import Expected
+from lenet.diagnose.mistakes.of_training.numbers import Expected, family
 from lenet.diagnose.mistakes.of_training.read_gradients import readings
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
@@ -175,14 +175,23 @@ def _explained(samples: list[Sample], changes: Changes) -> bool:
 
 
 def _singles(samples: list[Sample]) -> list[Explanation]:
-    return [[(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)]
+    found = [mistake for mistake in BACKWARD if _explained(samples, mistake.changes)]
+    empty = [mistake for mistake in found if all(_empty(s, mistake.changes) for s in samples)]
+    return [[(mistake.kind, mistake.stages)] for mistake in empty or found]
+
+
+def _empty(sample: Sample, changes: Changes) -> bool:
+    """Whether the gradients that a mistake changes are zero, as returned and by the mistake itself."""
+    keys = [key for key in changes if key in sample.seen]
+    values = dict(sample.changed(changes)) if keys and not any(sample.seen[key].any() for key in keys) else {}
+    return bool(values) and not any(values[key].value.any() for key in keys)
 
 
 def _read_off(samples: list[Sample]) -> list[Explanation]:
     """Mistakes with a number in them, which was read off the values. Of each family, the first that fits."""
     found: dict[str, Explanation] = {}
     for reading in readings(samples):
-        key = reading.family
+        key = family(reading.kind)
         if key in found or not all(s.agrees(reading.expect(s.tape, s.right)) for s in samples):
             continue
         if any(s.proves(reading.expect(s.tape, s.right)) for s in samples):

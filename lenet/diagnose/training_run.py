@@ -17,8 +17,9 @@ from lenet.diagnose.mistakes import BACKWARD, data
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.of_training import hidden
 from lenet.diagnose.mistakes.of_training.adaptive import methods
+from lenet.diagnose.mistakes.of_training.at_random import flips
 from lenet.diagnose.mistakes.of_training.batches import ORDERS, altered
-from lenet.diagnose.mistakes.of_training.numbers import NUMBER
+from lenet.diagnose.mistakes.of_training.numbers import family
 from lenet.diagnose.mistakes.of_training.read_gradients import readings
 from lenet.diagnose.mistakes.of_training.read_rule import rules
 from lenet.diagnose.mistakes.of_training.run import Run, Stations
@@ -50,7 +51,8 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     if wrong is None:
         return [Finding(f"step {good + 1}", problems[good])] if good < len(problems) else []
     k, name, bound = wrong
-    explanations = _closest(run, _singles(run)) or _closest(run, _by_gradients(run)) or _pairs(run)
+    searches = (_singles(run), _on_other_images(run), _by_gradients(run), _in_a_coarse_format(run))
+    explanations = next(filter(None, (_closest(run, one) for one in searches)), None) or _pairs(run)
     causes = [tuple(Diagnosis.of(kind, where) for kind, where in one) for one in explanations]
     return [
         Finding(
@@ -61,6 +63,24 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             "a longer run with other rates and batch sizes" if len(causes) > 1 else "",
         )
     ]
+
+
+def kept(probes: Probes, observed: Observed, again: Mapping[str, Array]) -> tuple[Diagnosis, ...]:
+    """What a port keeps from one call of `train` to the next, if that explains every call.
+
+    Args:
+        probes: the inputs.
+        observed: what it returned; the trajectory is needed.
+        again: what it returned for the first batch when it was asked a second time.
+    """
+    course = probes.course
+    wide = [
+        {name: np.asarray(p[name], np.float64) for name in course.start}
+        for p in (course.start, *(observed.trajectory or ()), again)
+    ]
+    run = Run(course, wide[:-1], observed.dtype, wide[-1])
+    keeping = ((0, (order.kind,), run.ordered(order)) for order in ORDERS if order.weights or order.velocity)
+    return tuple(Diagnosis.of(*one) for found in _closest(run, keeping)[:1] for one in found)
 
 
 def _problem(params: Mapping[str, Array], start: Mapping[str, Array]) -> str:
@@ -83,15 +103,15 @@ def _closest(run: Run, candidates: Iterable[Candidate]) -> list[Explanation]:
     that fits."""
     found: dict[tuple[str, ...], tuple[float, int, Explanation]] = {}
     for tier, kinds, stations in candidates:
-        family = tuple(NUMBER.sub("", kind.name) for kind in kinds)
-        if family in found:
+        key = tuple(family(kind) for kind in kinds)
+        if key in found:
             continue
         try:
             distance = run.distance(stations)
         except ValueError:  # a gradient does not have its parameter's shape
             continue
         if distance is not None:
-            found[family] = distance, tier, [(kind, STEP) for kind in kinds]
+            found[key] = distance, tier, [(kind, STEP) for kind in kinds]
     best = min((distance for distance, _, _ in found.values()), default=0.0)
     close = [one for one in found.values() if one[0] <= AS_CLOSE * best]
     simplest = min((tier for _, tier, _ in close), default=0)
@@ -111,7 +131,7 @@ def _singles(run: Run) -> Iterator[Candidate]:
         yield 0, (kind,), run.steps(method, run.gradients)
     for kind, stations in hidden.averages(run):
         yield 0, (kind,), stations
-    for kind, stations in hidden.coarse(run):
+    for kind, stations in hidden.rounded(run):
         yield 0, (kind,), stations
     moments = [run.moment(k) for k in range(run.count)]
     for kinds, rule in rules(run.stations, run.gradients, moments):
@@ -119,6 +139,10 @@ def _singles(run: Run) -> Iterator[Candidate]:
     for reading in readings(run.samples, penalties=False):
         passed = zip(run.tapes, run.right, strict=True)
         yield 1, (reading.kind,), run.by_rule(Rule(), (dict(reading.expect(*one)) for one in passed))
+
+
+def _in_a_coarse_format(run: Run) -> Iterator[Candidate]:
+    yield from ((0, (kind,), stations) for kind, stations in hidden.coarse(run))
 
 
 def _accumulated(every: int, averaged: bool) -> Kind:
@@ -129,19 +153,36 @@ def _accumulated(every: int, averaged: bool) -> Kind:
     )
 
 
-def _by_gradients(run: Run) -> Iterator[Candidate]:
-    """Mistakes of loss, gradients and images that are made in training alone, under the right rule."""
+def _on_other_images(run: Run) -> Iterator[Candidate]:
+    """Short batches that are filled up, and images that are changed by chance."""
     size = max(len(batch.labels) for batch in run.course.batches)
     for number, (kind, _) in enumerate(altered(run.course.batches[0], size)):
         yield 0, (kind,), run.by_rule(Rule(), run.on_other_batches(partial(_filled, size, number), {}))
+    for kind, gradients in flips(run):
+        yield 0, (kind,), run.by_rule(Rule(), gradients)
+
+
+def _by_gradients(run: Run) -> Iterator[Candidate]:
+    """Mistakes of loss, gradients and images that are made in training alone, under the right rule."""
     for mistake in BACKWARD:
-        yield 0, (mistake.kind,), run.by_rule(Rule(), run.changed(mistake.changes))
+        if not _refuted(run, run.first_changed(mistake.changes)):
+            yield 0, (mistake.kind,), run.by_rule(Rule(), run.changed(mistake.changes))
     for mistake in data.FAMILY.mistakes:
-        yield (
-            0,
-            (mistake.kind,),
-            run.by_rule(Rule(), run.on_other_batches(lambda batch: batch, mistake.changes)),
-        )
+        try:
+            first = run.first_on(run.course.batches[0], mistake.changes)
+        except ValueError:  # the shapes do not fit
+            continue
+        if not _refuted(run, first):
+            others = run.on_other_batches(lambda batch: batch, mistake.changes)
+            yield 0, (mistake.kind,), run.by_rule(Rule(), others)
+
+
+def _refuted(run: Run, gradients: Iterable[tuple[str, Bounded]]) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            return run.refuted(gradients)
+    except ValueError:  # a gradient does not have its parameter's shape
+        return True
 
 
 def _filled(size: int, number: int, batch: Batch) -> Batch:

@@ -258,8 +258,8 @@ FAMILY.add(
     BIASES,
     Kind(
         "bias gradient missing",
-        "The gradient of the bias is zero.",
-        "Compute db as the sum of dy.",
+        "The gradient of the bias is zero, or None, which counts as zero.",
+        "Compute db as the sum of dy; the bias must be part of the graph of the loss (requires_grad=True).",
         POSITIONS,
     ),
     after(lambda g, call: zero(g)),
@@ -267,7 +267,10 @@ FAMILY.add(
 FAMILY.add(
     WEIGHTS,
     Kind(
-        "weight gradient missing", "The gradient of the weights is zero.", "Compute dw = Σ dy · x.", POSITIONS
+        "weight gradient missing",
+        "The gradient of the weights is zero, or None, which counts as zero.",
+        "Compute dw = Σ dy · x; the weights must be part of the graph of the loss (requires_grad=True).",
+        POSITIONS,
     ),
     after(lambda g, call: zero(g)),
 )

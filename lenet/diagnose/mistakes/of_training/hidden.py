@@ -9,8 +9,9 @@ from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.of_training.batches import Order
 from lenet.diagnose.mistakes.of_training.numbers import fitted, typed
 from lenet.diagnose.mistakes.of_training.run import Params, Run, Stations
-from lenet.diagnose.mistakes.precision import FORMATS, to_bits
+from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
 from lenet.diagnose.mistakes.update_rule import Rule, total
+from lenet.diagnose.mistakes.wrong_forward import Gridded
 from parity.arithmetic import Bounded
 
 REMEDY = "Return the parameters themselves after the last step."
@@ -63,8 +64,8 @@ def _candidates(run: Run, path: list[Params]) -> Iterator[tuple[Kind, Shares]]:
             yield kind(name, f"e = {d:.6g} · e + {1 - d:.6g} · w, from the initial weights."), _moving(d)
     if len(path) > 2:
         share = between(2, path[1], path[2])
-        if 1e-4 < share < 0.5:
-            for d in typed(share / (1 - share)):
+        if 1e-4 < share < 0.4998:  # a half is the plain mean, which comes below
+            for d in (d for d in typed(share / (1 - share)) if d < 1):
                 text = f"e = {d:.6g} · e + {1 - d:.6g} · w from zero, divided by 1 − {d:.6g}^t."
                 yield kind(name, text), _corrected(d)
     for first in (0, 1):
@@ -124,40 +125,47 @@ def _mixed(run: Run, path: list[Params], shares: Shares) -> Stations:
             yield k, name, total(run.dtype, *parts)
 
 
-def coarse(run: Run) -> Iterator[tuple[Kind, Stations]]:
-    """Parameters that are numbers of a coarse format after every step, though the port claims a finer one."""
-    for name, bits, grid in FORMATS:
-        returned = [w for station in run.stations[1:] for w in station.values()]
-        if not all((grid(w) == w).all() for w in returned):
-            continue
-        if all((to_bits(w, bits - 1) == w).all() for w in returned):
-            continue  # no evidence for this format
-        word = name.partition(",")[0]
+def rounded(run: Run) -> Iterator[tuple[Kind, Stations]]:
+    """Parameters that are rounded to a coarse format after every step of the right rule."""
+    for name, bits, grid in _formats(run):
         kind = Kind(
-            f"weights rounded to {word} after each step",
-            f"Every returned parameter is a number of {word} ({bits} significant bits).",
+            f"weights rounded to {name} after each step",
+            f"Every returned parameter is a number of {name} ({bits} significant bits).",
             "Keep the parameters in the format that the port claims; only copies may be coarser.",
         )
-        yield kind, _spaced(run.by_rule(Rule()), bits)
+        yield kind, _spaced(run.by_rule(Rule()), bits, grid)
         started = replace(run, stations=[{n: grid(w) for n, w in run.stations[0].items()}, *run.stations[1:]])
-        yield kind, _spaced(started.by_rule(Rule()), bits)
-        text = (
-            "Parameters and gradients are numbers of the format; how far the gradients are off is not judged."
-        )
-        whole = Kind(f"training in {word}", text, kind.remedy)
-        yield (
-            whole,
-            (
-                (k, n, Bounded(w, np.zeros(w.shape)))
-                for k in range(run.count)
-                for n, w in run.stations[k + 1].items()
-            ),
-        )
+        yield kind, _spaced(started.by_rule(Rule()), bits, grid)
 
 
-def _spaced(stations: Stations, bits: int) -> Stations:
-    """The values before they are rounded to so many bits: their bounds grow by half of the distance of two
-    numbers."""
+def coarse(run: Run) -> Iterator[tuple[Kind, Stations]]:
+    """Training in a coarse format: of the returned parameters, nothing but their format is judged."""
+    for name, bits, _ in _formats(run):
+        kind = Kind(
+            f"training in {name}",
+            f"Every returned parameter is a number of {name} ({bits} significant bits); whether there is "
+            "another mistake, too, cannot be told.",
+            "Train in the format that the port claims: no half(), no bfloat16(), no cast of the model.",
+        )
+        seen = [(k, n, run.stations[k + 1][n]) for k in range(run.count) for n in run.names]
+        yield kind, ((k, name, Bounded(w, np.zeros(w.shape))) for k, name, w in seen)
+
+
+def _formats(run: Run) -> Iterator[tuple[str, int, Format]]:
+    """The coarse format whose numbers all returned parameters are, if they are not those of a coarser one."""
+    returned = [w for station in run.stations[1:] for w in station.values()]
+    for name, bits, grid in FORMATS[::-1]:  # float16 before TF32, which has all of its numbers
+        fine = all((grid(w) == w).all() for w in returned)
+        if fine and not all((to_bits(w, bits - 1) == w).all() for w in returned):
+            yield name.partition(",")[0], bits, grid
+            return
+
+
+def _spaced(stations: Stations, bits: int, grid: Format) -> Stations:
+    """The values rounded to so many bits: their bounds grow by half of the distance of two numbers, which is
+    2^-24 at least in float16."""
+    least = 2.0**-25 if grid(np.array(2.0**-26)) == 0 else 0.0
     for k, name, w in stations:
         size = np.abs(w.value) + w.bound
-        yield k, name, Bounded(w.value, w.bound + np.ldexp(1.01, np.frexp(size)[1] - bits - 1))
+        bound = w.bound + np.maximum(np.ldexp(1.01, np.frexp(size)[1] - bits - 1), least)
+        yield k, name, Gridded(w.value, bound, grid=grid, coarser=lambda a: to_bits(a, bits - 1))

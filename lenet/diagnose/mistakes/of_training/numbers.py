@@ -55,10 +55,18 @@ class Reading:
     where: tuple[str, ...]
     expect: Callable[[Tape, Passed], Expected]
 
-    @property
-    def family(self) -> str:
-        """The name without its numbers: of readings that differ in the number alone, one is enough."""
-        return NUMBER.sub("", self.kind.name.partition(":")[0])
+
+def family(kind: Kind) -> str:
+    """The name without its numbers: of mistakes that differ in the number alone, one is enough."""
+    return NUMBER.sub("", kind.name.partition(":")[0])
+
+
+def multiplied(what: str, factor: float, text: str) -> Kind:
+    """The description of `what` being a multiple of the right one; a large power of two is a loss scale."""
+    if what == "gradients" and factor >= 8 and np.log2(factor) == int(np.log2(factor)):
+        remedy = "Divide the gradients by the loss scale before they are used."
+        return Kind(f"{what} multiplied by {factor:.6g}: the loss scale left in", text, remedy)
+    return Kind(f"{what} multiplied by {factor:.6g}", text, "Use the gradients of the mean loss as they are.")
 
 
 def changed(kind: Kind, changes: Mapping[str, Callable]) -> Reading:

@@ -16,10 +16,12 @@ from lenet.diagnose.mistakes.of_training.numbers import (
     fitted,
     gradients_of,
     is_finite,
+    multiplied,
     typed,
     whole,
 )
 from lenet.diagnose.mistakes.of_training.other_losses import penalised
+from lenet.diagnose.mistakes.of_training.quotients import coarse, quotients
 from lenet.diagnose.mistakes.of_training.read_loss import readings as of_the_loss
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again
 from lenet.diagnose.mistakes.wrong_forward import Changes
@@ -50,6 +52,9 @@ def readings(samples: Sequence[Seen], penalties: bool = True) -> Iterator[Readin
         yield from _penalties(finite) if penalties else ()
         yield from _slopes(finite)
         yield from _missing_parts(finite)
+        if penalties:
+            yield from quotients(finite)
+            yield from coarse(finite)
 
 
 def _factors(samples: Sequence[Seen]) -> Iterator[Reading]:
@@ -65,13 +70,9 @@ def _factors(samples: Sequence[Seen]) -> Iterator[Reading]:
         return
     for one in whole(number):
         for with_loss in (False, True) if any("loss" in sample.seen for sample in samples) else (False,):
-            scale = not with_loss and one >= 8 and np.log2(one) == int(np.log2(one))
-            what = "loss and gradients" if with_loss else "gradients"
-            name = f"{what} multiplied by {one:.6g}" + (": the loss scale left in" if scale else "")
             as_well = "as well" if with_loss else "right"
             text = f"All gradients are {one:.6g} times the right ones; the loss is {as_well}."
-            remedy = "Divide the gradients by the loss scale before they are used."
-            kind = Kind(name, text, remedy if scale else "Return the gradients of the mean loss.")
+            kind = multiplied("loss and gradients" if with_loss else "gradients", one, text)
             yield Reading(
                 kind,
                 ("gradients",),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.of_training.numbers import fitted, typed, whole
+from lenet.diagnose.mistakes.of_training.numbers import fitted, multiplied, typed, whole
 from lenet.diagnose.mistakes.optimizer import MISTAKES
 from lenet.diagnose.mistakes.update_rule import Moment, Rule
 from lenet.network.architecture import LAYERS
@@ -88,7 +88,8 @@ def _kinds(gain: float, decay: float, mu: float, moment: Moment) -> tuple[Kind, 
         if gain != 1 and decay == 0 and abs(gain / (1 - moment.momentum) - 1) < CLEAR:
             found.append(CATALOGUE["momentum dampened"])
         elif gain != 1:
-            found.append(_kind("gradients multiplied by", gain))
+            text = f"The gradient is {gain:.6g} times what it should be in each step; the decay is right."
+            found.append(multiplied("gradients", gain, text))
         if decay != moment.decay:
             named = DECAYS.get(round(decay / moment.decay, 9))
             found.append(CATALOGUE[named] if named else _instead("weight decay", decay, moment.decay))

@@ -37,11 +37,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """An observed training run: `stations` holds the parameters at the start and after each step."""
+    """An observed training run.
+
+    Attributes:
+        course: the batches and the recipe.
+        stations: the parameters at the start and after each step.
+        dtype: the port's dtype.
+        again: what the call on the first batch returned when it was made a second time; None if it was not.
+    """
 
     course: Course
     stations: list[dict[str, Array]]
     dtype: str
+    again: dict[str, Array] | None = None
     known: dict[tuple[int, bytes], Gradients] = field(default_factory=dict)
 
     @cached_property
@@ -75,6 +83,29 @@ class Run:
         """The gradients of each step under `changes` of the backward pass."""
         for tape, right in zip(self.tapes, self.right, strict=True):
             yield dict(walk_again(tape, changes, right))
+
+    def refuted(self, gradients: Iterable[tuple[str, Bounded]]) -> bool:
+        """Whether these gradients of the first step are not what the port has. They are looked at one after
+        the other, in the order of the backward pass, up to the first that is off."""
+        start, moment = self.exact(0), self.moment(0)
+        for name, g in gradients:
+            if name != "loss":
+                w, _ = advance(Rule(), name, start[name], None, g, moment)
+                if w.shape != self.stations[1][name].shape or not self._inside(1, name, w):
+                    return True
+        return False
+
+    def first_changed(self, changes: Mapping[str, Callable]) -> Iterator[tuple[str, Bounded]]:
+        """The gradients of the first step under `changes` of the backward pass, one after the other."""
+        return walk_again(self.tapes[0], changes, self.right[0])
+
+    def first_on(self, batch: Batch, changes: Mapping[str, Callable]) -> Iterator[tuple[str, Bounded]]:
+        """The same for another first batch, or under `changes` of the forward pass."""
+        tape = Tape.record(self.stations[0], batch.images, batch.labels, self.dtype, changes)
+        return ((name, g) for name, g, _ in walk_back(tape, {}))
+
+    def _inside(self, k: int, name: str, w: Bounded) -> bool:
+        return bool(within(self.stations[k][name], w, self.dtype).all())
 
     def moment(self, step: int, rate: float | None = None, batch: int | None = None) -> Moment:
         """The facts about a step that a rule may use; its rate and its batch may be those of another."""
@@ -156,6 +187,15 @@ class Run:
                 w, states = self._one_more(w, states, at, *steps[at])
             yield from ((k, name, w[name]) for name in self.names)
             last = ends[steps] = (w if own else self.exact(k + 1)), states
+            if k == 0 and self.again is not None and (order.weights or order.velocity):
+                w, states = last if order.weights else (start[0], last[1])
+                w, states = self._one_more(w, states if order.velocity else start[1], 0, *steps[0])
+                last = {name: Bounded(a, np.zeros(a.shape)) for name, a in self.again.items()}, states
+                # The second answer stands in for the first here: they differ by what `moved` is.
+                moved = {name: self.again[name] - self.stations[1][name] for name in self.names}
+                yield from (
+                    (0, name, Bounded(w[name].value - moved[name], w[name].bound)) for name in self.names
+                )
 
     def _one_more(
         self, w: Params, states: dict[str, State], at: int, batch: int, rate: float
@@ -183,11 +223,12 @@ class Run:
         """The gradients of each step if its batch is altered, or the forward pass changed."""
         for k, batch in enumerate(self.course.batches[: self.count]):
             other = alter(batch)
-            if other is batch and not changes:
-                yield self.gradients[k]
-            else:
-                tape = Tape.record(self.stations[k], other.images, other.labels, self.dtype, changes)
-                yield {name: g for name, g, _ in walk_back(tape, {}) if name != "loss"}
+            yield self.gradients[k] if other is batch and not changes else self.on_batch(k, other, changes)
+
+    def on_batch(self, k: int, batch: Batch, changes: Mapping[str, Callable]) -> Gradients:
+        """The gradients of another batch at the parameters before step k, or of a changed forward pass."""
+        tape = Tape.record(self.stations[k], batch.images, batch.labels, self.dtype, changes)
+        return {name: g for name, g, _ in walk_back(tape, {}) if name != "loss"}
 
     # --- what was returned ---------------------------------------------------------------------
 
@@ -222,17 +263,19 @@ class Run:
 
     def distance(self, expected: Stations) -> float | None:
         """How far the returned parameters lie from these, root mean square; None if any lies outside its
-        bound, or if these bounds do not exclude the right steps."""
-        count, squares, size = Count(), 0.0, 0
+        bound, or if these bounds do not exclude the right steps (all of them together, or the first wrong one)."""
+        everywhere, first, squares, size = Count(), Count(), 0.0, 0
         with np.errstate(all="ignore"):
             for k, name, bound in expected:
                 seen = self.stations[k + 1][name]
                 if not within(seen, bound, self.dtype).all():
                     return None
-                count.add(seen, bound, self.usual[k, name], self.dtype)
+                everywhere.add(seen, bound, self.usual[k, name], self.dtype)
+                if self.first_wrong and k == self.first_wrong[0]:
+                    first.add(seen, bound, self.usual[k, name], self.dtype)
                 squares += float(((seen - bound.value) ** 2).sum())
                 size += seen.size
-        return float(np.sqrt(squares / max(size, 1))) if count.most else None
+        return float(np.sqrt(squares / max(size, 1))) if everywhere.most or first.most else None
 
 
 def _summed(gradients: Iterable[Gradients]) -> Iterator[Gradients]:

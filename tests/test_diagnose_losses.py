@@ -158,7 +158,7 @@ def clipped(limit: float) -> Callable[[Arrays, Arrays], Arrays]:
 def penalty(factor: float, in_loss: bool, only: str = "") -> Callable[[Arrays, Arrays], Arrays]:
     def add(g: Arrays, w: Arrays) -> Arrays:
         on = [n for n in w if n.endswith(only)]
-        result = {n: g[n] + np.float32(factor) * w[n] for n in on}
+        result = {n: g[n] + g[n].dtype.type(factor) * w[n] for n in on}
         if in_loss:
             result["loss"] = g["loss"] + factor / 2 * sum(float((w[n].astype(float) ** 2).sum()) for n in on)
         return result
@@ -178,20 +178,24 @@ def quotients(g: Arrays, w: Arrays) -> Arrays:
     return {n: np.rint(g[n] * 2e-5 / unit + 0.3) * unit / 2e-5 for n in ("logits.bias", "fc2.bias")}
 
 
+def every(change: Callable[[Array], Array]) -> Callable[[Arrays, Arrays], Arrays]:
+    return lambda g, w: {n: change(a) for n, a in g.items() if n != "loss"}
+
+
 GRADIENTS = [
     ("gradients multiplied by 1024: the loss scale left in", all_times(1024), "float32"),
     ("gradients multiplied by 0.3", all_times(0.3), "float32"),
     ("gradients clipped to a norm of 1", clipped(1.0), "float32"),
     ("gradients clipped to a norm of 5", clipped(5.0), "float32"),
-    ("gradients clipped to values of ±0.5", lambda g, w: {n: np.clip(a, -0.5, 0.5) for n, a in g.items() if n != "loss"}, "float32"),
+    ("gradients clipped to values of ±0.5", every(lambda a: np.clip(a, -0.5, 0.5)), "float32"),
     ("L2 penalty in the loss", penalty(1e-2, True), "float32"),
     ("L2 penalty in the loss", penalty(5e-3, True, "weight"), "float64"),
     ("L2 penalty in the gradients", penalty(1e-2, False), "float64"),
     ("gradient of the first map alone", one_map, "float32"),
     ("difference quotients for gradients", quotients, "float64"),
     ("bias gradient missing", lambda g, w: {"conv1.bias": g["conv1.bias"] * 0}, "float32"),
-    ("gradients rounded to float16", lambda g, w: {n: a.astype(np.float16).astype(a.dtype) for n, a in g.items() if n != "loss"}, "float32"),
-]  # fmt: skip
+    ("gradients rounded to float16", every(lambda a: a.astype(np.float16).astype(a.dtype)), "float32"),
+]
 
 
 @pytest.mark.parametrize(("name", "change", "dtype"), GRADIENTS, ids=[row[0] for row in GRADIENTS])

@@ -12,12 +12,12 @@ from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
-from lenet.diagnose.mistakes.of_training.numbers import Expected, family
-from lenet.diagnose.mistakes.of_training.read_gradients import readings
-from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
+from lenet.diagnose.mistakes.read_off.numbers import Expected, family
+from lenet.diagnose.mistakes.read_off.read_gradients import readings
+from lenet.diagnose.mistakes.wrong_backward import PARTS, Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
 from lenet.diagnose.probe_inputs import Observed, Probes
-from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
 from parity.errors import UserError
 
@@ -181,10 +181,18 @@ def _singles(samples: list[Sample]) -> list[Explanation]:
 
 
 def _empty(sample: Sample, changes: Changes) -> bool:
-    """Whether the gradients that a mistake changes are zero, as returned and by the mistake itself."""
-    keys = [key for key in changes if key in sample.seen]
-    values = dict(sample.changed(changes)) if keys and not any(sample.seen[key].any() for key in keys) else {}
-    return bool(values) and not any(values[key].value.any() for key in keys)
+    """Whether a mistake gives zeros whatever the cotangent is. A sum of which all terms are zero here does
+    not."""
+    for key in changes:
+        name, _, part = key.rpartition(".")
+        d = next((d for passed, _, d in sample.right if passed == f"{name}.weight"), None)
+        if d is None:  # the loss, or a layer without weights
+            return False
+        layer = next(layer for layer in LAYERS if layer.name == name)
+        call = sample.tape.call(layer, Bounded(np.ones(d.shape), np.zeros(d.shape)))
+        if changes[key](PARTS[part])(call).value.any():
+            return False
+    return True
 
 
 def _read_off(samples: list[Sample]) -> list[Explanation]:

@@ -19,11 +19,11 @@ from lenet.diagnose.mistakes.of_training import hidden
 from lenet.diagnose.mistakes.of_training.adaptive import methods
 from lenet.diagnose.mistakes.of_training.at_random import flips
 from lenet.diagnose.mistakes.of_training.batches import ORDERS, altered
-from lenet.diagnose.mistakes.of_training.numbers import family
-from lenet.diagnose.mistakes.of_training.read_gradients import readings
 from lenet.diagnose.mistakes.of_training.read_rule import rules
 from lenet.diagnose.mistakes.of_training.run import Run, Stations
 from lenet.diagnose.mistakes.optimizer import MISTAKES
+from lenet.diagnose.mistakes.read_off.numbers import family
+from lenet.diagnose.mistakes.read_off.read_gradients import readings
 from lenet.diagnose.mistakes.update_rule import Rule
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.network.recipe import Batch

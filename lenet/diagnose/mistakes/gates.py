@@ -72,7 +72,8 @@ def _slopes(call: BackCall, slope: Callable[[Array], Array]) -> Bounded:
     ends = [np.abs(slope(x.value + sign * x.bound) - factor) for sign in (-1, 1)]
     value = d.value * factor
     size = np.abs(d.value) + d.bound
-    return Bounded(value, np.abs(factor) * d.bound + size * np.maximum(*ends) + 16 * call.u * np.abs(value))
+    own = 16 * call.u * size * ((factor != 0) & (factor != 1))  # a slope such as 1 − y² loses what cancels
+    return Bounded(value, np.abs(factor) * d.bound + size * np.maximum(*ends) + own)
 
 
 def leaky(slope: float) -> Kind:

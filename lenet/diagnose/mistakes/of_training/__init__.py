@@ -1,1 +1,1 @@
-"""Mistakes with a number in them (a smoothing, a limit, a weight), which is read off the returned values."""
+"""Mistakes that a training run alone shows: its numbers, its batches, another optimizer, what is handed out."""

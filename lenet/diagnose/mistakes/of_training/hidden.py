@@ -7,9 +7,9 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.of_training.batches import Order
-from lenet.diagnose.mistakes.of_training.numbers import fitted, typed
 from lenet.diagnose.mistakes.of_training.run import Params, Run, Stations
 from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
+from lenet.diagnose.mistakes.read_off.numbers import fitted, typed
 from lenet.diagnose.mistakes.update_rule import Rule, total
 from lenet.diagnose.mistakes.wrong_forward import Gridded
 from parity.arithmetic import Bounded

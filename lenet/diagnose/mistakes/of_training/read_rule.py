@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.of_training.numbers import fitted, multiplied, typed, whole
 from lenet.diagnose.mistakes.optimizer import MISTAKES
+from lenet.diagnose.mistakes.read_off.numbers import fitted, multiplied, typed, whole
 from lenet.diagnose.mistakes.update_rule import Moment, Rule
 from lenet.network.architecture import LAYERS
 from parity.arithmetic import Array, Bounded

@@ -263,7 +263,7 @@ class Run:
 
     def distance(self, expected: Stations) -> float | None:
         """How far the returned parameters lie from these, root mean square; None if any lies outside its
-        bound, or if these bounds do not exclude the right steps (all of them together, or the first wrong one)."""
+        bound, or if these bounds do not exclude the right steps (all together, or the first wrong one)."""
         everywhere, first, squares, size = Count(), Count(), 0.0, 0
         with np.errstate(all="ignore"):
             for k, name, bound in expected:

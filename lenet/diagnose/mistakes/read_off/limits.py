@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.of_training.numbers import Expected, Reading, Seen, fitted, gradients_of, typed
+from lenet.diagnose.mistakes.read_off.numbers import Expected, Reading, Seen, fitted, gradients_of, typed
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FORMATS, gamma

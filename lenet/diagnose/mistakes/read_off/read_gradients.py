@@ -7,8 +7,8 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.gates import RELUS, leaked, leaky
-from lenet.diagnose.mistakes.of_training.limits import limits
-from lenet.diagnose.mistakes.of_training.numbers import (
+from lenet.diagnose.mistakes.read_off.limits import limits
+from lenet.diagnose.mistakes.read_off.numbers import (
     Expected,
     Reading,
     Seen,
@@ -20,9 +20,9 @@ from lenet.diagnose.mistakes.of_training.numbers import (
     typed,
     whole,
 )
-from lenet.diagnose.mistakes.of_training.other_losses import penalised
-from lenet.diagnose.mistakes.of_training.quotients import coarse, quotients
-from lenet.diagnose.mistakes.of_training.read_loss import readings as of_the_loss
+from lenet.diagnose.mistakes.read_off.other_losses import penalised
+from lenet.diagnose.mistakes.read_off.quotients import coarse, quotients
+from lenet.diagnose.mistakes.read_off.read_loss import readings as of_the_loss
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again
 from lenet.diagnose.mistakes.wrong_forward import Changes
 from lenet.network.architecture import PARAM_SHAPES

@@ -10,8 +10,8 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.loss import one_hot
-from lenet.diagnose.mistakes.of_training.numbers import Reading, Seen, changed, fitted, typed
-from lenet.diagnose.mistakes.of_training.other_losses import focal, smoothed, tempered, weighted
+from lenet.diagnose.mistakes.read_off.numbers import Reading, Seen, changed, fitted, typed
+from lenet.diagnose.mistakes.read_off.other_losses import focal, smoothed, tempered, weighted
 from lenet.diagnose.mistakes.wrong_backward import LossCall
 from lenet.network.architecture import CLASSES
 from parity.arithmetic import Array

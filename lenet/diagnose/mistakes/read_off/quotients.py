@@ -1,7 +1,7 @@
-"""Gradients that were not computed by a backward pass in the port's format: difference quotients, rounded ones.
+"""Gradients that no backward pass in the port's format computes: difference quotients, and rounded ones.
 
-A difference of two losses is a whole number of the distance of two floats at the loss. So difference quotients
-times their step are whole numbers of it, which gradients from a backward pass are not.
+A difference of two losses is a whole number of the distance of two floats at the loss. So difference
+quotients times their step are whole numbers of it, which gradients from a backward pass are not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,17 @@ from functools import partial
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.of_training.numbers import Expected, Reading, Seen, gradients_of
 from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
+from lenet.diagnose.mistakes.read_off.numbers import Expected, Reading, Seen, gradients_of
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
 from lenet.diagnose.mistakes.wrong_forward import Gridded
 from parity.arithmetic import Array, Bounded
 
-STEPS = tuple(c * 10.0**-k for k in range(1, 9) for c in (1, 2, 0.5))
+# From small to large: quotients by one step are whole numbers for its multiples as well.
+STEPS = tuple(float(f"{c}e-{k}") for k in range(9, 0, -1) for c in (1, 2, 5))
 WHOLE = 0.02  # how far from a whole number of distances a quotient may lie, as its own rounding leaves it
-ENOUGH = 10  # values that must be whole numbers, not all of them small
+ENOUGH = 10  # values that must be whole numbers
+LARGE = 100  # that the largest of them must reach
 NEAR = 0.05  # relative to the largest gradient: what the step itself may change
 
 
@@ -27,6 +29,7 @@ def quotients(samples: Sequence[Seen]) -> Iterator[Reading]:
     names = [name for name in samples[0].seen if name != "loss"]
     for step in STEPS:
         found = [n for n in names if all(_is_whole(s, n, step) for s in samples)]
+        found = [n for n in found if sum(np.count_nonzero(s.seen[n]) for s in samples) >= ENOUGH]
         off = [n for n in found if any(_is_off(s, n) for s in samples)]
         if not off:
             continue
@@ -42,13 +45,13 @@ def quotients(samples: Sequence[Seen]) -> Iterator[Reading]:
 
 def _is_whole(sample: Seen, name: str, step: float) -> bool:
     loss = next(value.value for key, value, _ in sample.right if key == "loss")
-    unit = float(np.spacing(np.asarray(loss, sample.tape.dtype))) / 2
+    unit = float(np.spacing(np.asarray(loss, sample.tape.dtype)))
     counts = sample.seen[name] * (step / unit)
     u = float(np.finfo(sample.tape.dtype).eps)
     rounding = 4 * u * np.abs(counts)
-    if rounding.max() > WHOLE or np.abs(counts[counts != 0]).max(initial=0) < 100:
+    if rounding.max() > WHOLE or np.abs(counts).max(initial=0) < LARGE:
         return False
-    return int((counts != 0).sum()) >= ENOUGH and bool((np.abs(counts - np.rint(counts)) <= WHOLE).all())
+    return bool((np.abs(counts - np.rint(counts)) <= WHOLE).all())
 
 
 def _is_off(sample: Seen, name: str) -> bool:

@@ -134,6 +134,20 @@ def adagrad(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -
     return w
 
 
+def adadelta(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
+    s, r = ({name: np.zeros_like(a) for name, a in w.items()} for _ in "sr")
+    for batch in given:
+        g, new = gradient(w, batch), {}
+        for n, a in w.items():
+            d = g[n] + recipe.weight_decay * a
+            s[n] = 0.9 * s[n] + 0.1 * d * d
+            move = d * np.sqrt(r[n] + 1e-6) / np.sqrt(s[n] + 1e-6)
+            r[n] = 0.9 * r[n] + 0.1 * move * move
+            new[n] = (a - batch.rate * move).astype(a.dtype)
+        w = new
+    return w
+
+
 def signs(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
     for batch in given:
         g = gradient(w, batch)
@@ -274,11 +288,15 @@ CASES: list[tuple[str, Train]] = [
         "L1 in place of weight decay",
         sgd(lambda g, w, b: {n: g[n] + 0.125 * np.sign(w[n]) for n in w}, decay=0),
     ),
+    ("L1 penalty of 0.01", sgd(lambda g, w, b: {n: g[n] + 0.01 * np.sign(w[n]) for n in w})),
     ("momentum dampened and corrected", averaged),
     ("Adam", adam()),
     ("AdamW", adam(1, 0)),
     ("Adam, without weight decay", adam(0, 0)),
     ("Adam without bias correction", adam(correct=False)),
+    ("AMSGrad", adam(largest=True)),
+    ("AdamW with its own decay of 0.01", adam(0.08, 0)),
+    ("Adadelta", adadelta),
     ("RMSprop", rmsprop()),
     ("RMSprop with momentum", rmsprop(0.9)),
     ("Adagrad", adagrad),

@@ -154,19 +154,10 @@ def _accumulated(every: int, averaged: bool) -> Kind:
 
 
 def _on_other_images(run: Run) -> Iterator[Candidate]:
-    """Short batches that are filled up, and images that are changed by chance."""
+    """Short batches that are filled up, and images that are changed, all of them or some by chance."""
     size = max(len(batch.labels) for batch in run.course.batches)
     for number, (kind, _) in enumerate(altered(run.course.batches[0], size)):
         yield 0, (kind,), run.by_rule(Rule(), run.on_other_batches(partial(_filled, size, number), {}))
-    for kind, gradients in flips(run):
-        yield 0, (kind,), run.by_rule(Rule(), gradients)
-
-
-def _by_gradients(run: Run) -> Iterator[Candidate]:
-    """Mistakes of loss, gradients and images that are made in training alone, under the right rule."""
-    for mistake in BACKWARD:
-        if not _refuted(run, run.first_changed(mistake.changes)):
-            yield 0, (mistake.kind,), run.by_rule(Rule(), run.changed(mistake.changes))
     for mistake in data.FAMILY.mistakes:
         try:
             first = run.first_on(run.course.batches[0], mistake.changes)
@@ -175,6 +166,15 @@ def _by_gradients(run: Run) -> Iterator[Candidate]:
         if not _refuted(run, first):
             others = run.on_other_batches(lambda batch: batch, mistake.changes)
             yield 0, (mistake.kind,), run.by_rule(Rule(), others)
+    for kind, gradients in flips(run):
+        yield 1, (kind,), run.by_rule(Rule(), gradients)
+
+
+def _by_gradients(run: Run) -> Iterator[Candidate]:
+    """Mistakes of loss and gradients that are made in training alone, under the right rule."""
+    for mistake in BACKWARD:
+        if not _refuted(run, run.first_changed(mistake.changes)):
+            yield 0, (mistake.kind,), run.by_rule(Rule(), run.changed(mistake.changes))
 
 
 def _refuted(run: Run, gradients: Iterable[tuple[str, Bounded]]) -> bool:

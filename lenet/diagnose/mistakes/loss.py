@@ -11,7 +11,7 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Loss, LossCall, right_loss
-from lenet.diagnose.mistakes.wrong_forward import after, instead
+from lenet.diagnose.mistakes.wrong_forward import instead
 from parity.arithmetic import Array, Bounded
 
 FAMILY = Family()
@@ -291,26 +291,20 @@ def _(loss: Loss, call: LossCall) -> Loss:
     return Loss(loss.value, Bounded(loss.d.value * slope, loss.d.bound * slope + size * off))
 
 
-def _of_zero(loss: Loss, call: LossCall, backward: bool) -> Loss:
-    """−log of a softmax that is zero for some label: infinite, and so is the derivative of log."""
+@FAMILY.after(
+    LOSS,
+    Kind(
+        "logarithm of a softmax that is zero",
+        "The largest logit is subtracted, but the logarithm is taken of the quotient, which is zero for an "
+        "improbable label: the loss is infinite; the gradients are right.",
+        "Subtract log(sum(exp(z))) from the shifted logits z; never take the logarithm of a quotient.",
+    ),
+)
+def _(loss: Loss, call: LossCall) -> Loss:
     log_p = picked(log_softmax(call)[0], call.labels)
     if log_p.min() > np.log(float(np.finfo(call.dtype).tiny)):
         return loss
-    d = Bounded(np.full_like(loss.d.value, np.nan), loss.d.bound) if backward else loss.d
-    return Loss(Bounded(np.asarray(np.inf), np.asarray(0.0)), d)
-
-
-for _backward, _text in ((False, "the gradients are right"), (True, "the gradients are not finite")):
-    FAMILY.add(
-        LOSS,
-        Kind(
-            "logarithm of a softmax that is zero",
-            "The largest logit is subtracted, but the logarithm is taken of the quotient, which is zero for "
-            f"an improbable label: the loss is infinite; {_text}.",
-            "Subtract log(sum(exp(z))) from the shifted logits z; never take the logarithm of a quotient.",
-        ),
-        after(lambda loss, call, backward=_backward: _of_zero(loss, call, backward)),
-    )
+    return Loss(Bounded(np.asarray(np.inf), np.asarray(0.0)), loss.d)
 
 
 @FAMILY.instead(

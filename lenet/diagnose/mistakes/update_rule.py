@@ -34,6 +34,7 @@ class Rule:
         decay: "right", "none", "decoupled" (w ← w − η·v − η·λ·w), "unscaled" (… − λ·w), "after"
             (w ← (w − η·v)·(1 − η·λ)), "L1" (λ·sign(w) is added to the gradient).
         decay_factor: a factor on λ.
+        l1: a factor on sign(w), which is added to the gradient.
         decay_on: "" for all parameters, or the only kind of parameter with decay ("weight", "bias").
         rate: the step whose η is used: 0, the step before (−1) or after (1); None for always the first.
         bias_rate: a factor on η for biases.
@@ -56,6 +57,7 @@ class Rule:
     gain: float = 1.0
     decay: str = "right"
     decay_factor: float = 1.0
+    l1: float = 0.0
     decay_on: str = ""
     rate: int | None = 0
     bias_rate: float = 1.0
@@ -122,10 +124,9 @@ def advance(
     mu, eta = moment.momentum if rule.mu is None else rule.mu, _rate(rule, name, moment)
     decayed = not rule.decay_on or name.endswith(rule.decay_on)
     penalty = moment.decay * rule.decay_factor if decayed else 0.0
-    kind = (
-        w if rule.decay == "right" else Bounded(np.sign(w.value), np.where(np.abs(w.value) <= w.bound, 2, 0))
-    )
-    g = total(moment.dtype, (factor, g), (penalty if rule.decay in ("right", "L1") else 0.0, kind))
+    sign = Bounded(np.sign(w.value), np.where(np.abs(w.value) <= w.bound, 2.0, 0.0))
+    pulled = {"right": (penalty, w), "L1": (penalty, sign)}.get(rule.decay, (0.0, w))
+    g = total(moment.dtype, (factor, g), pulled, (rule.l1, sign))
     if _starts_again(rule, moment):
         v = Bounded(np.zeros(w.shape), np.zeros(w.shape))
     move, v = _moved(rule, mu, eta, v, g, moment)

@@ -34,8 +34,10 @@ class Quotient:
         epsilon: added to the root.
         decay: "L2" (λ·w added to the gradient), "none", "decoupled" (w ← w − η·λ·w before the step).
         form: "" or "largest" (AMSGrad), "maximum" (Adamax), "ahead" (NAdam), "velocity" (RMSprop with
-            momentum: the quotient goes through a velocity).
+            momentum: the quotient goes through a velocity), "PyTorch" (its NAdam, whose factor of the mean
+            grows).
         start: of the sum of squares.
+        amount: of the decay; None for λ.
     """
 
     first: float = 0.9
@@ -45,16 +47,18 @@ class Quotient:
     decay: str = "L2"
     form: str = ""
     start: float = 0.0
+    amount: float | None = None
 
     def __call__(
         self, name: str, w: Bounded, state: State, g: Bounded, moment: Moment
     ) -> tuple[Bounded, State]:
         """(w, state) after the step; the state is None before the first."""
         t, dtype, rate = moment.step + 1, moment.dtype, moment.rates[moment.step]
+        decay = moment.decay if self.amount is None else self.amount
         zero = Bounded(np.zeros(w.shape), np.zeros(w.shape))
         m, s, largest, v = state or (zero, Bounded(zero.value + self.start, zero.bound), zero, zero)
         if self.decay == "L2":
-            g = total(dtype, (1.0, g), (moment.decay, w))
+            g = total(dtype, (1.0, g), (decay, w))
         m = total(dtype, (self.first, m), (1 - self.first, g))
         if self.form == "maximum":
             s = _maximum(total(dtype, (self.second, s)), Bounded(np.abs(g.value), g.bound))
@@ -68,16 +72,20 @@ class Quotient:
         mean = total(dtype, (1 / top, m))
         if self.form == "ahead":
             mean = total(dtype, (self.first / (1 - self.first ** (t + 1)), m), ((1 - self.first) / top, g))
+        if self.form == "PyTorch":
+            mu = [self.first * (1 - 0.5 * 0.96 ** (0.004 * i)) for i in range(1, t + 2)]
+            past = float(np.prod(mu[:t]))
+            mean = total(dtype, (mu[t] / (1 - past * mu[t]), m), ((1 - mu[t - 1]) / (1 - past), g))
         root = largest if self.form == "maximum" else _root(total(dtype, (1 / over, largest)))
         move = _divided(mean, root, self.epsilon, self._most(t), FORMATS[dtype].u)
         if self.form == "velocity":
             v = move = total(dtype, (moment.momentum, v), (1.0, move))
-        rest = rate * moment.decay if self.decay == "decoupled" else 0.0
+        rest = rate * decay if self.decay == "decoupled" else 0.0
         return total(dtype, (1.0, w), (-rest, w), (-rate, move)), (m, s, largest, v)
 
     def _most(self, t: int) -> float:
         """C, the largest quotient after t steps; generous for the forms that differ a little."""
-        if self.form in ("largest", "maximum", "ahead") or self.second == 1:
+        if self.form in ("largest", "maximum", "ahead", "PyTorch") or self.second == 1:
             return 16.0
         ages = np.arange(t)
         a, c = (1 - self.first) * self.first**ages, (1 - self.second) * self.second**ages
@@ -112,6 +120,34 @@ class Sign:
         rest = rate * moment.decay if self.decay == "decoupled" else 0.0
         new = total(dtype, (1.0, w), (-rest, w), (-rate, sign))
         return new, total(dtype, (self.mean, m), (1 - self.mean, g))
+
+
+@dataclass(frozen=True)
+class Adadelta:
+    """A step −η · √((r + ε) / (s + ε)) · g, with s and r the means of squared gradients and squared moves."""
+
+    share: float
+    epsilon: float
+    decay: str
+
+    def __call__(
+        self, name: str, w: Bounded, state: State, g: Bounded, moment: Moment
+    ) -> tuple[Bounded, State]:
+        """(w, state) after the step; the state is None before the first."""
+        dtype, rate, u = moment.dtype, moment.rates[moment.step], FORMATS[moment.dtype].u
+        zero = Bounded(np.zeros(w.shape), np.zeros(w.shape))
+        s, r = state or (zero, zero)
+        g = total(dtype, (1.0, g), (moment.decay, w)) if self.decay == "L2" else g
+        s = total(dtype, (self.share, s), (1 - self.share, _square(g)))
+        slack = Bounded(np.full(w.shape, self.epsilon), np.zeros(w.shape))
+        top = _root(total(dtype, (1.0, r), (1.0, slack)))
+        scaled = _divided(g, _root(total(dtype, (1.0, s), (1.0, slack))), 0.0, 4.0, u)
+        value = scaled.value * top.value
+        bound = np.abs(scaled.value) * top.bound + scaled.bound * (top.value + top.bound)
+        move = Bounded(value, bound + 8 * u * np.abs(value))
+        r = total(dtype, (self.share, r), (1 - self.share, _square(move)))
+        rest = rate * moment.decay if self.decay == "decoupled" else 0.0
+        return total(dtype, (1.0, w), (-rest, w), (-rate, move)), (s, r)
 
 
 def _square(g: Bounded) -> Bounded:
@@ -150,6 +186,7 @@ def methods() -> Iterator[tuple[Kind, Advance]]:
         yield _kind(f"AMSGrad{words}"), Quotient(form="largest", decay=decay)
         yield _kind(f"Adamax{words}"), Quotient(form="maximum", decay=decay)
         yield _kind(f"NAdam{words}"), Quotient(form="ahead", decay=decay)
+        yield _kind(f"NAdam{words}"), Quotient(form="PyTorch", decay=decay)
         for second, epsilon in ((0.99, 1e-8), (0.9, 1e-7), (0.9, 1e-8)):
             plain = Quotient(0.0, second, False, epsilon, decay)
             yield _kind(f"RMSprop{words}"), plain
@@ -159,6 +196,10 @@ def methods() -> Iterator[tuple[Kind, Advance]]:
         yield _kind(f"sign of the gradient{words}"), Sign(0.0, 0.0, decay)
         yield _kind(f"sign of the velocity{words}"), Sign(0.9, 0.9, decay)
         yield _kind(f"Lion{words}"), Sign(0.9, 0.99, decay)
+        yield _kind(f"Adadelta{words}"), Adadelta(0.9, 1e-6, decay)
+        yield _kind(f"Adadelta{words}"), Adadelta(0.95, 1e-7, decay)
+    for amount in (0.01, 0.004, 1e-4):  # the decay that PyTorch, Keras and optax use by themselves
+        yield _kind(f"AdamW with its own decay of {amount:g}"), Quotient(decay="decoupled", amount=amount)
 
 
 def _kind(name: str) -> Kind:

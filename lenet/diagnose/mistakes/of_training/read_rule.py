@@ -59,7 +59,8 @@ def _constants(
         if rate != moments[0].rates[0]:
             break  # the smaller the rate, the larger the rounding of what is read off
         for name in stations[0]:
-            parts = (gradients[k][name].value, stations[k][name], steps[k - 1][name] / last)
+            w = stations[k][name]
+            parts = (gradients[k][name].value, w, steps[k - 1][name] / last, np.sign(w))
             rows.append(np.stack([part.ravel() for part in parts]))
             seen.append(steps[k][name].ravel() / rate)
     if not rows:
@@ -67,15 +68,20 @@ def _constants(
     columns, target = np.concatenate(rows, axis=1), np.concatenate(seen)
     if not (np.isfinite(columns).all() and np.isfinite(target).all()):
         return
-    (gain, decay, mu), *_ = np.linalg.lstsq(columns.T, target, rcond=None)
+    gain, decay, mu, sign = np.linalg.lstsq(columns.T, target, rcond=None)[0]
+    if abs(sign) < CLEAR:
+        sign = 0.0
+        gain, decay, mu = np.linalg.lstsq(columns[:3].T, target, rcond=None)[0]
     moment = moments[0]
     same = [abs(gain - 1) < CLEAR, abs(decay / moment.decay - 1) < 1e-3, abs(mu - moment.momentum) < 1e-5]
     for g in [1.0] if same[0] else whole(gain):
         for d in [moment.decay] if same[1] else _or_none(decay):
             for m in [moment.momentum] if same[2] else _or_none(mu):
                 kinds = _kinds(g, d, m, moment)
-                if kinds:
-                    yield kinds, Rule(gain=g, decay_factor=d / moment.decay, mu=m)
+                for one in typed(sign) if sign else (0.0,):
+                    if kinds or one:
+                        more = (_l1(one),) if one else ()
+                        yield (*more, *kinds), Rule(gain=g, decay_factor=d / moment.decay, mu=m, l1=one)
 
 
 def _kinds(gain: float, decay: float, mu: float, moment: Moment) -> tuple[Kind, ...]:
@@ -96,6 +102,14 @@ def _kinds(gain: float, decay: float, mu: float, moment: Moment) -> tuple[Kind, 
     if mu != moment.momentum:
         found.append(CATALOGUE["momentum missing"] if mu == 0 else _instead("momentum", mu, moment.momentum))
     return tuple(found)
+
+
+def _l1(number: float) -> Kind:
+    return Kind(
+        f"L1 penalty of {number:.6g}",
+        f"{number:.6g} · sign(w) is added to the gradient.",
+        f"The decay is that of λ/2 · Σw² alone: {UPDATE}",
+    )
 
 
 def _or_none(number: float) -> Iterator[float]:

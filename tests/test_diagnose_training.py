@@ -269,12 +269,30 @@ def with_images(change: Callable[[Array], Array]) -> Train:
     return sgd(batches=lambda given: [Batch(change(b.images), b.labels, b.rate) for b in given])
 
 
+def with_decay_clipped(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
+    v = {name: np.zeros_like(a) for name, a in w.items()}
+    for batch in given:
+        found = gradient(w, batch)
+        g = {n: found[n] + recipe.weight_decay * a for n, a in w.items()}
+        v = {n: (0.9 * v[n] + min(1, 2 / norm(g)) * g[n]).astype(a.dtype) for n, a in w.items()}
+        w = {n: (a - batch.rate * v[n]).astype(a.dtype) for n, a in w.items()}
+    return w
+
+
+def no_decay_on(layers: tuple[str, ...]) -> Train:
+    return sgd(
+        lambda g, w, batch: {n: g[n] - 0.125 * w[n] if n.startswith(layers) else g[n] for n in g},
+    )
+
+
 CASES: list[tuple[str, Train]] = [
     ("gradients clipped to a norm of 1", clipped(1.0)),
     ("gradients clipped to a norm of 5", clipped(5.0)),
     ("gradients clipped to a norm of 0.25", clipped(0.25)),
     ("each gradient clipped to a norm of 0.5", own_clipped(0.5)),
     ("gradients clipped to values of ±0.1", sgd(lambda g, w, b: each(lambda a: np.clip(a, -0.1, 0.1))(g))),
+    ("gradients clipped to a norm of 2, with the decay", with_decay_clipped),
+    ("no weight decay on conv1, conv2", no_decay_on(("conv",))),
     ("gradients multiplied by 0.5", sgd(lambda g, w, b: each(lambda a: a / 2)(g))),
     ("gradients multiplied by 128: the loss scale left in", sgd(lambda g, w, b: each(lambda a: a * 128)(g))),
     ("momentum of 0.95", sgd(mu=0.95)),

@@ -7,6 +7,7 @@ one step does not reach the expected parameters of the next.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,7 @@ from lenet.diagnose.mistakes.of_training.batches import ORDERS, altered
 from lenet.diagnose.mistakes.of_training.read_rule import rules
 from lenet.diagnose.mistakes.of_training.run import Run, Stations
 from lenet.diagnose.mistakes.optimizer import MISTAKES
+from lenet.diagnose.mistakes.read_off.limits import limits
 from lenet.diagnose.mistakes.read_off.numbers import family
 from lenet.diagnose.mistakes.read_off.read_gradients import readings
 from lenet.diagnose.mistakes.update_rule import Rule
@@ -139,6 +141,7 @@ def _singles(run: Run) -> Iterator[Candidate]:
     for reading in readings(run.samples, penalties=False):
         passed = zip(run.tapes, run.right, strict=True)
         yield 1, (reading.kind,), run.by_rule(Rule(), (dict(reading.expect(*one)) for one in passed))
+    yield from _clipped_with_decay(run)
 
 
 def _in_a_coarse_format(run: Run) -> Iterator[Candidate]:
@@ -151,6 +154,15 @@ def _accumulated(every: int, averaged: bool) -> Kind:
         f"The gradients of {every} batches are {'averaged' if averaged else 'summed'} before each step.",
         "Make a step for each batch.",
     )
+
+
+def _clipped_with_decay(run: Run) -> Iterator[Candidate]:
+    """Clips of gradients that have the decay in them already."""
+    for reading in limits(run.decayed):
+        gradients = (dict(reading.expect(sample.tape, sample.right)) for sample in run.decayed)
+        text = f"{reading.kind.explanation} They have the decay in them already."
+        kind = replace(reading.kind, name=f"{reading.kind.name}, with the decay", explanation=text)
+        yield 1, (kind,), run.by_rule(Rule(decay="none"), gradients)
 
 
 def _on_other_images(run: Run) -> Iterator[Candidate]:

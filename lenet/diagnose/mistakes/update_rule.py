@@ -34,6 +34,7 @@ class Rule:
         decay: "right", "none", "decoupled" (w ← w − η·v − η·λ·w), "unscaled" (… − λ·w), "after"
             (w ← (w − η·v)·(1 − η·λ)), "L1" (λ·sign(w) is added to the gradient).
         decay_factor: a factor on λ.
+        decay_factors: {parameter: factor on λ}; 1 for the others.
         l1: a factor on sign(w), which is added to the gradient.
         decay_on: "" for all parameters, or the only kind of parameter with decay ("weight", "bias").
         rate: the step whose η is used: 0, the step before (−1) or after (1); None for always the first.
@@ -57,6 +58,7 @@ class Rule:
     gain: float = 1.0
     decay: str = "right"
     decay_factor: float = 1.0
+    decay_factors: Mapping[str, float] = field(default_factory=dict)
     l1: float = 0.0
     decay_on: str = ""
     rate: int | None = 0
@@ -123,7 +125,7 @@ def advance(
     factor *= size / max(moment.sizes) if rule.short == "full" else 1.0
     mu, eta = moment.momentum if rule.mu is None else rule.mu, _rate(rule, name, moment)
     decayed = not rule.decay_on or name.endswith(rule.decay_on)
-    penalty = moment.decay * rule.decay_factor if decayed else 0.0
+    penalty = moment.decay * rule.decay_factor * rule.decay_factors.get(name, 1.0) if decayed else 0.0
     sign = Bounded(np.sign(w.value), np.where(np.abs(w.value) <= w.bound, 2.0, 0.0))
     pulled = {"right": (penalty, w), "L1": (penalty, sign)}.get(rule.decay, (0.0, w))
     g = total(moment.dtype, (factor, g), pulled, (rule.l1, sign))

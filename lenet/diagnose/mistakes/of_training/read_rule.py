@@ -113,10 +113,8 @@ def _l1(number: float) -> Kind:
 
 
 def _or_none(number: float) -> Iterator[float]:
-    """The number as typed; zero first, if it is nearly that."""
-    if abs(number) < CLEAR:
-        yield 0.0
-    yield from typed(number)
+    """The number as typed, or zero if it is nearly that."""
+    yield from (0.0,) if abs(number) < CLEAR else typed(number)
 
 
 def _all_by(gain: float, decay: float, usual: float) -> bool:
@@ -155,6 +153,7 @@ def _rates(
     if not np.isfinite(found).all():
         return
     yield from _of_steps(found, usual)
+    yield from _decays(stations, gradients, moments, steps)
     factors = {
         name: fitted(
             [step[name] for step in steps],
@@ -163,6 +162,36 @@ def _rates(
         for name in stations[0]
     }
     yield from _of_parameters(factors)
+
+
+def _decays(
+    stations: Sequence[Arrays],
+    gradients: Sequence[Mapping[str, Bounded]],
+    moments: Sequence[Moment],
+    steps: Sequence[Arrays],
+) -> Iterator[Named]:
+    """One factor on the decay of some parameters, and 1 for the others."""
+    moment, last = moments[0], {name: np.zeros(w.shape) for name, w in stations[0].items()}
+    extra: dict[str, list[Array]] = {name: [] for name in last}
+    for k, step in enumerate(steps):
+        fresh = {name: a / moments[k].rates[k] for name, a in step.items()}
+        for name, v in fresh.items():
+            extra[name].append(v - moment.momentum * last[name] - gradients[k][name].value)
+        last = fresh
+    parts = {name: [moment.decay * station[name] for station in stations[:-1]] for name in last}
+    factors = {name: fitted(extra[name], parts[name]) for name in last}
+    other = {name: f for name, f in factors.items() if abs(f - 1) > 1e-2}
+    if not other or len(other) == len(factors) or np.ptp(list(other.values())) > 1e-2:
+        return
+    middle = float(np.median(list(other.values())))
+    for one in _or_none(middle):
+        name = f"weight decay multiplied by {one:.6g} for {_which(tuple(other))}"
+        kind = Kind(
+            f"no weight decay on {_which(tuple(other))}" if one == 0 else name,
+            f"λ is multiplied by {one:.6g} for {', '.join(other)}.",
+            "Apply the decay to all parameters alike.",
+        )
+        yield (kind,), Rule(decay_factors=dict.fromkeys(other, one))
 
 
 def _of_steps(found: Array, usual: Array) -> Iterator[Named]:

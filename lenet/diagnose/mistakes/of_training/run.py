@@ -261,6 +261,22 @@ class Run:
             velocity = fresh
         return found
 
+    @cached_property
+    def decayed(self) -> list[Step]:
+        """The same with the decay as a part of the gradients."""
+        decay = self.course.recipe.weight_decay
+        found = []
+        for k, sample in enumerate(self.samples):
+            w = self.exact(k)
+            right = [
+                (name, total(self.dtype, (1.0, g), (decay, w[name])), d)
+                for name, g, d in sample.right
+                if name != "loss"
+            ]
+            seen = {name: g + decay * w[name].value for name, g in sample.seen.items()}
+            found.append(Step(sample.tape, right, seen))
+        return found
+
     def distance(self, expected: Stations) -> float | None:
         """How far the returned parameters lie from these, root mean square; None if any lies outside its
         bound, or if these bounds do not exclude the right steps (all together, or the first wrong one)."""

@@ -348,7 +348,7 @@ CASES: list[tuple[str, Train]] = [
     ("some images flipped left to right in training", sgd(batches=flipped)),
     ("only the first 4 digits of the batch in the loss", sgd(batches=cut(4))),
     ("image flipped left to right", with_images(lambda x: x[..., ::-1].copy())),
-    ("pixels inverted", with_images(lambda x: 1 - x)),
+    ("pixels inverted", with_images(lambda x: 1 - x.astype(np.float64))),
 ]
 
 

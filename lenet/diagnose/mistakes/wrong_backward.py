@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lenet.diagnose.mistakes.wrong_forward import Changes, walk
+from lenet.diagnose.mistakes.wrong_forward import IMAGE, Changes, walk
 from lenet.network.architecture import LAYERS, Layer
 from lenet.reference.backward import cross_entropy, layer_gradient, window_taps, winner_decided
 from lenet.reference.forward import evaluate, in_format
@@ -168,6 +168,8 @@ class Tape:
         """Run the forward pass, right or with `changes`."""
         wide = {name: w.astype(np.float64) for name, w in params.items()}
         x, inputs = Bounded(images.astype(np.float64), np.zeros(images.shape)), {}
+        if IMAGE.name in changes:
+            x = walk([IMAGE.name], x, wide, dtype, changes)
         for layer in LAYERS:
             inputs[layer.name] = x
             x = walk([layer.name], x, wide, dtype, changes)

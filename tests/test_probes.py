@@ -70,8 +70,9 @@ def test_every_forward_mistake_changes_what_its_layer_hands_out_by_more_than_rou
 
 
 def test_every_mistake_of_loss_and_gradients_changes_what_is_handed_out_by_more_than_rounding():
-    """But for relu3, none of whose inputs is zero, and the operands of conv1's weight gradient alone: what
-    rounding leaves open of its cotangents is as much as a coarse format changes."""
+    """But for relu3, none of whose inputs is zero; relu1 and relu2, none of whose inputs reaches 6; and the
+    operands of conv1's weight gradient alone: what rounding leaves open of its cotangents is as much as a
+    coarse format changes."""
     samples = []
     for probe in PROBES.backward:
         tape = Tape.record(probe.params, probe.images, probe.labels, "float32")
@@ -86,6 +87,9 @@ def test_every_mistake_of_loss_and_gradients_changes_what_is_handed_out_by_more_
             continue
     assert unseen == {
         ("ReLU's gate open at zero", ("relu3.input",)),
+        ("ReLU's gate half open at zero", ("relu3.input",)),
+        ("ReLU6's gate", ("relu1.input",)),
+        ("ReLU6's gate", ("relu2.input",)),
         ("weight gradient from operands", ("conv1.weight",)),
     }
 

@@ -8,12 +8,13 @@ import pytest
 from lenet.diagnose import diagnose
 from lenet.diagnose.backward_pass import Sample
 from lenet.diagnose.mistakes import BACKWARD, forward
-from lenet.diagnose.mistakes.optimizer import MISTAKES, Rule
+from lenet.diagnose.mistakes.of_training.run import Run
+from lenet.diagnose.mistakes.optimizer import MISTAKES
+from lenet.diagnose.mistakes.update_rule import Rule
 from lenet.diagnose.mistakes.wrong_backward import Tape
 from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
 from lenet.diagnose.probe_inputs import Probe, Probes, observe_port, standard
 from lenet.diagnose.search.segment import excluded
-from lenet.diagnose.training_run import Run
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.ports import open_port
 from parity.arithmetic import Bounded
@@ -69,8 +70,9 @@ def test_every_forward_mistake_changes_what_its_layer_hands_out_by_more_than_rou
 
 
 def test_every_mistake_of_loss_and_gradients_changes_what_is_handed_out_by_more_than_rounding():
-    """But for relu3, none of whose inputs is zero, and the operands of conv1's weight gradient alone: what
-    rounding leaves open of its cotangents is as much as a coarse format changes."""
+    """But for relu3, none of whose inputs is zero; relu1 and relu2, none of whose inputs reaches 6; and the
+    operands of conv1's weight gradient alone: what rounding leaves open of its cotangents is as much as a
+    coarse format changes."""
     samples = []
     for probe in PROBES.backward:
         tape = Tape.record(probe.params, probe.images, probe.labels, "float32")
@@ -85,6 +87,9 @@ def test_every_mistake_of_loss_and_gradients_changes_what_is_handed_out_by_more_
             continue
     assert unseen == {
         ("ReLU's gate open at zero", ("relu3.input",)),
+        ("ReLU's gate half open at zero", ("relu3.input",)),
+        ("ReLU6's gate", ("relu1.input",)),
+        ("ReLU6's gate", ("relu2.input",)),
         ("weight gradient from operands", ("conv1.weight",)),
     }
 
@@ -124,7 +129,7 @@ def test_every_option_of_the_optimizer_changes_some_step_by_more_than_rounding()
     stations = [PROBES.course.start, *(observed.trajectory or [])]
     run = Run(PROBES.course, [{n: w.astype(np.float64) for n, w in p.items()} for p in stations], "float32")
     for kind, options in MISTAKES:
-        steps = run.steps(Rule().with_options(options), run.gradients)
+        steps = run.by_rule(Rule().with_options(options))
         assert any(
             (np.abs(w.value - run.usual[k, name].value) > w.bound + run.usual[k, name].bound).any()
             for k, name, w in steps

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lenet import ports
-from lenet.diagnose.mistakes.optimizer import ROUNDINGS
+from lenet.diagnose.mistakes.update_rule import ROUNDINGS
 from lenet.network.recipe import Batch, Recipe, batches, initial_params
 from lenet.ports import lockstep, open_port
 from lenet.reference.backward import decided

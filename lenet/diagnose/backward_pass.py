@@ -11,12 +11,14 @@ from lenet.diagnose.findings import DIFFERENT, VALID, Diagnosis, Finding, deviat
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
-from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
+from lenet.diagnose.mistakes.read_off.numbers import Expected, family
+from lenet.diagnose.mistakes.read_off.read_gradients import readings
+from lenet.diagnose.mistakes.wrong_backward import PARTS, Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
 from lenet.diagnose.probe_inputs import Observed, Probe, Probes
 from lenet.diagnose.search.explain import PAIR_SECONDS
 from lenet.diagnose.search.segment import Count, excluded
-from lenet.network.architecture import PARAM_SHAPES
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
 from parity.errors import UserError
 
@@ -66,8 +68,12 @@ class Sample:
             changes: by stage.
             until: the name of the last value to look at; None for all.
         """
+        return self.agrees(self.changed(changes), until)
+
+    def agrees(self, expected: Expected, until: str | None = None) -> bool:
+        """Whether all observed values lie within the bounds of these; see `explained`."""
         with np.errstate(all="ignore"):
-            for key, value in self.changed(changes):
+            for key, value in expected:
                 if key in self.seen and not agrees(self.seen[key], value):
                     return False
                 if key == until:
@@ -83,9 +89,13 @@ class Sample:
     def proved(self, changes: Changes) -> bool:
         """Whether, in the loss or a gradient, the bounds under `changes` exclude the right value at more
         than half of the wrong values."""
+        return self.proves(self.changed(changes))
+
+    def proves(self, expected: Expected) -> bool:
+        """The same for these values; see `proved`."""
         right = {key: value for key, value, _ in self.right}
         with np.errstate(all="ignore"):
-            for key, value in self.changed(changes):
+            for key, value in expected:
                 if key in self.seen:
                     count = Count()
                     count.add(self.seen[key], value, right[key], self.tape.dtype)
@@ -96,14 +106,15 @@ class Sample:
 
 def agrees(seen: Array, expected: Bounded) -> bool:
     """Whether every value lies within its bound. An expected NaN means "not finite": an array may then hold
-    any value, but a loss must not be finite."""
+    any number of values, but not all of them finite."""
     if seen.shape != expected.value.shape:
         return False
     nothing = np.isnan(expected.value)
     if nothing.any():
-        return seen.ndim > 0 or not np.isfinite(seen)
+        return not np.isfinite(seen).all()
     with np.errstate(invalid="ignore"):
-        return bool((np.abs(seen - expected.value) <= expected.bound).all())
+        inside = np.abs(seen - expected.value) <= expected.bound
+        return bool((inside | (seen == expected.value)).all())  # an infinite loss may be expected
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -125,7 +136,9 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
     where = "loss" if key == "loss" else f"gradient of {key}"
     wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # right samples exclude few mistakes
-    explanations = _accumulated(calls) or _singles(wrong_first) or _pairs(wrong_first)
+    explanations = (
+        _accumulated(calls) or _singles(wrong_first) or _read_off(wrong_first) or _pairs(wrong_first)
+    )
     causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
     return [
         Finding(
@@ -169,7 +182,36 @@ def _explained(samples: list[Sample], changes: Changes) -> bool:
 
 
 def _singles(samples: list[Sample]) -> list[Explanation]:
-    return [[(mistake.kind, mistake.stages)] for mistake in BACKWARD if _explained(samples, mistake.changes)]
+    found = [mistake for mistake in BACKWARD if _explained(samples, mistake.changes)]
+    empty = [mistake for mistake in found if all(_empty(s, mistake.changes) for s in samples)]
+    return [[(mistake.kind, mistake.stages)] for mistake in empty or found]
+
+
+def _empty(sample: Sample, changes: Changes) -> bool:
+    """Whether a mistake gives zeros whatever the cotangent is. A sum of which all terms are zero here does
+    not."""
+    for key in changes:
+        name, _, part = key.rpartition(".")
+        d = next((d for passed, _, d in sample.right if passed == f"{name}.weight"), None)
+        if d is None:  # the loss, or a layer without weights
+            return False
+        layer = next(layer for layer in LAYERS if layer.name == name)
+        call = sample.tape.call(layer, Bounded(np.ones(d.shape), np.zeros(d.shape)))
+        if changes[key](PARTS[part])(call).value.any():
+            return False
+    return True
+
+
+def _read_off(samples: list[Sample]) -> list[Explanation]:
+    """Mistakes with a number in them, which was read off the values. Of each family, the first that fits."""
+    found: dict[str, Explanation] = {}
+    for reading in readings(samples):
+        key = family(reading.kind)
+        if key in found or not all(s.agrees(reading.expect(s.tape, s.right)) for s in samples):
+            continue
+        if any(s.proves(reading.expect(s.tape, s.right)) for s in samples):
+            found[key] = [(reading.kind, reading.where)]
+    return list(found.values())
 
 
 def _pairs(samples: list[Sample]) -> list[Explanation]:

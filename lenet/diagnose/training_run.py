@@ -6,114 +6,37 @@ one step does not reach the expected parameters of the next.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from lenet.diagnose.findings import Diagnosis, Finding, deviation
-from lenet.diagnose.mistakes import BACKWARD
+from lenet.diagnose.mistakes import BACKWARD, data
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.optimizer import MISTAKES, Moment, Rule, advance
-from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
-from lenet.diagnose.probe_inputs import Course, Observed, Probes
+from lenet.diagnose.mistakes.of_training import hidden
+from lenet.diagnose.mistakes.of_training.adaptive import methods
+from lenet.diagnose.mistakes.of_training.at_random import flips
+from lenet.diagnose.mistakes.of_training.batches import ORDERS, altered
+from lenet.diagnose.mistakes.of_training.read_rule import rules
+from lenet.diagnose.mistakes.of_training.run import Run, Stations
+from lenet.diagnose.mistakes.optimizer import MISTAKES
+from lenet.diagnose.mistakes.read_off.limits import limits
+from lenet.diagnose.mistakes.read_off.numbers import family
+from lenet.diagnose.mistakes.read_off.read_gradients import readings
+from lenet.diagnose.mistakes.update_rule import Rule
+from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.diagnose.search.explain import PAIR_SECONDS
-from lenet.diagnose.search.segment import Count, within
+from lenet.network.recipe import Batch
 from parity.arithmetic import Array, Bounded
 
-Gradients = Mapping[str, Bounded]
 Explanation = list[tuple[Kind, tuple[str, ...]]]
+Candidate = tuple[int, tuple[Kind, ...], Stations]  # the smaller the number, the simpler
 
-
-@dataclass(frozen=True)
-class Run:
-    """An observed training run: `stations` holds the parameters at the start and after each step."""
-
-    course: Course
-    stations: list[dict[str, Array]]
-    dtype: str
-
-    @cached_property
-    def gradients(self) -> list[Gradients]:
-        """The right gradients at each station except the last."""
-        return [{key: g for key, g, _ in passed if key != "loss"} for passed in self.right]
-
-    def gradient(self, k: int, changes: Mapping[str, Callable]) -> Gradients:
-        """The gradients of step k's batch at the parameters before it, under `changes`."""
-        with np.errstate(all="ignore"):
-            return dict(walk_again(self.tapes[k], changes, self.right[k]))
-
-    @cached_property
-    def right(self) -> list[Passed]:
-        """Each step's right backward pass at the parameters before it."""
-        with np.errstate(all="ignore"):  # the run may have diverged
-            return [list(walk_back(tape, {})) for tape in self.tapes]
-
-    @cached_property
-    def tapes(self) -> list[Tape]:
-        """Each step's forward pass at the parameters before it."""
-        steps = zip(self.stations, self.course.batches, strict=False)
-        return [Tape.record(w, batch.images, batch.labels, self.dtype) for w, batch in steps]
-
-    def moment(self, step: int) -> Moment:
-        """The facts about step `step` that a rule may use."""
-        batches, recipe = self.course.batches, self.course.recipe
-        return Moment(
-            step,
-            tuple(batch.rate for batch in batches),
-            tuple(len(batch.labels) for batch in batches),
-            len(batches) // recipe.epochs,
-            recipe.momentum,
-            recipe.weight_decay,
-            self.dtype,
-        )
-
-    def steps(self, rule: Rule, gradients: Iterable[Gradients]) -> Iterator[tuple[int, str, Bounded]]:
-        """The result of each step under a rule: (step, parameter, its value afterwards), small parameters
-        first."""
-        names = sorted(self.stations[0], key=lambda name: self.stations[0][name].size)
-        velocity = {name: _zero(w) for name, w in self.stations[0].items()}
-        total: dict[str, Bounded] = {}
-        for k, fresh in zip(range(len(self.stations) - 1), gradients, strict=False):
-            moment = self.moment(k)
-            for name in names:
-                g = fresh[name]
-                if rule.accumulated and name in total:
-                    g = Bounded(g.value + total[name].value, g.bound + total[name].bound)
-                total[name] = g
-                w, velocity[name] = advance(rule, name, self.stations[k][name], velocity[name], g, moment)
-                yield k, name, w
-
-    @cached_property
-    def usual(self) -> dict[tuple[int, str], Bounded]:
-        """The result of each step under the right rule."""
-        return {(k, name): w for k, name, w in self.steps(Rule(), self.gradients)}
-
-    @cached_property
-    def first_wrong(self) -> tuple[int, str, Bounded] | None:
-        """The first step with a value outside its bound, and the first such parameter of it."""
-        for k in range(len(self.stations) - 1):
-            for name, w in self.stations[k + 1].items():
-                if not within(w, self.usual[k, name], self.dtype).all():
-                    return k, name, self.usual[k, name]
-        return None
-
-    def explained(self, rule: Rule, changes: Mapping[str, Callable] | None = None) -> bool:
-        """Whether every step follows this rule, and its bounds exclude the steps of the right rule."""
-        fresh = (
-            (self.gradient(k, changes) for k in range(len(self.stations) - 1)) if changes else self.gradients
-        )
-        count = Count()
-        for k, name, bound in self.steps(rule, fresh):
-            if not within(self.stations[k + 1][name], bound, self.dtype).all():
-                return False
-            count.add(self.stations[k + 1][name], bound, self.usual[k, name], self.dtype)
-        return count.most
-
-
-def _zero(w: Array) -> Bounded:
-    return Bounded(np.zeros(w.shape), np.zeros(w.shape))
+# Rounding bounds are worst cases, so in float32 a wrong rule may stay within them too. Of the explanations
+# that fit, those are given that come nearly as close as the closest one.
+AS_CLOSE = 10.0
 
 
 def findings(probes: Probes, observed: Observed) -> list[Finding]:
@@ -130,7 +53,8 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     if wrong is None:
         return [Finding(f"step {good + 1}", problems[good])] if good < len(problems) else []
     k, name, bound = wrong
-    explanations = _singles(run) or ([] if observed.gradients else _by_gradients(run)) or _pairs(run)
+    searches = (_singles(run), _on_other_images(run), _by_gradients(run), _in_a_coarse_format(run))
+    explanations = next(filter(None, (_closest(run, one) for one in searches)), None) or _pairs(run)
     causes = [tuple(Diagnosis.of(kind, where) for kind, where in one) for one in explanations]
     return [
         Finding(
@@ -141,6 +65,24 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             "a longer run with other rates and batch sizes" if len(causes) > 1 else "",
         )
     ]
+
+
+def kept(probes: Probes, observed: Observed, again: Mapping[str, Array]) -> tuple[Diagnosis, ...]:
+    """What a port keeps from one call of `train` to the next, if that explains every call.
+
+    Args:
+        probes: the inputs.
+        observed: what it returned; the trajectory is needed.
+        again: what it returned for the first batch when it was asked a second time.
+    """
+    course = probes.course
+    wide = [
+        {name: np.asarray(p[name], np.float64) for name in course.start}
+        for p in (course.start, *(observed.trajectory or ()), again)
+    ]
+    run = Run(course, wide[:-1], observed.dtype, wide[-1])
+    keeping = ((0, (order.kind,), run.ordered(order)) for order in ORDERS if order.weights or order.velocity)
+    return tuple(Diagnosis.of(*one) for found in _closest(run, keeping)[:1] for one in found)
 
 
 def _problem(params: Mapping[str, Array], start: Mapping[str, Array]) -> str:
@@ -158,8 +100,106 @@ def _problem(params: Mapping[str, Array], start: Mapping[str, Array]) -> str:
 STEP: tuple[str, ...] = ("training step",)
 
 
-def _singles(run: Run) -> list[Explanation]:
-    return [[(kind, STEP)] for kind, options in MISTAKES if run.explained(Rule().with_options(options))]
+def _closest(run: Run, candidates: Iterable[Candidate]) -> list[Explanation]:
+    """The explanations that come closest to what was returned, of these the simplest; of a family, the first
+    that fits."""
+    found: dict[tuple[str, ...], tuple[float, int, Explanation]] = {}
+    for tier, kinds, stations in candidates:
+        key = tuple(family(kind) for kind in kinds)
+        if key in found:
+            continue
+        try:
+            distance = run.distance(stations)
+        except ValueError:  # a gradient does not have its parameter's shape
+            continue
+        if distance is not None:
+            found[key] = distance, tier, [(kind, STEP) for kind in kinds]
+    best = min((distance for distance, _, _ in found.values()), default=0.0)
+    close = [one for one in found.values() if one[0] <= AS_CLOSE * best]
+    simplest = min((tier for _, tier, _ in close), default=0)
+    return [explanation for _, tier, explanation in sorted(close, key=lambda one: one[0]) if tier == simplest]
+
+
+def _singles(run: Run) -> Iterator[Candidate]:
+    """Mistakes of the optimizer, of its numbers, of the order of the batches, and of what is handed out."""
+    for kind, options in MISTAKES:
+        yield 0, (kind,), run.by_rule(Rule().with_options(options))
+    for order in ORDERS:
+        yield 0, (order.kind,), run.ordered(order)
+    for every in (2, 3, 4):
+        for averaged in (False, True):
+            yield 0, (_accumulated(every, averaged),), run.accumulated(every, averaged)
+    for kind, method in methods():
+        yield 0, (kind,), run.steps(method, run.gradients)
+    for kind, stations in hidden.averages(run):
+        yield 0, (kind,), stations
+    for kind, stations in hidden.rounded(run):
+        yield 0, (kind,), stations
+    moments = [run.moment(k) for k in range(run.count)]
+    for kinds, rule in rules(run.stations, run.gradients, moments):
+        yield len(kinds), kinds, run.by_rule(rule)
+    for reading in readings(run.samples, penalties=False):
+        passed = zip(run.tapes, run.right, strict=True)
+        yield 1, (reading.kind,), run.by_rule(Rule(), (dict(reading.expect(*one)) for one in passed))
+    yield from _clipped_with_decay(run)
+
+
+def _in_a_coarse_format(run: Run) -> Iterator[Candidate]:
+    yield from ((0, (kind,), stations) for kind, stations in hidden.coarse(run))
+
+
+def _accumulated(every: int, averaged: bool) -> Kind:
+    return Kind(
+        f"a step only after every {every} batches",
+        f"The gradients of {every} batches are {'averaged' if averaged else 'summed'} before each step.",
+        "Make a step for each batch.",
+    )
+
+
+def _clipped_with_decay(run: Run) -> Iterator[Candidate]:
+    """Clips of gradients that have the decay in them already."""
+    for reading in limits(run.decayed):
+        gradients = (dict(reading.expect(sample.tape, sample.right)) for sample in run.decayed)
+        text = f"{reading.kind.explanation} They have the decay in them already."
+        kind = replace(reading.kind, name=f"{reading.kind.name}, with the decay", explanation=text)
+        yield 1, (kind,), run.by_rule(Rule(decay="none"), gradients)
+
+
+def _on_other_images(run: Run) -> Iterator[Candidate]:
+    """Short batches that are filled up, and images that are changed, all of them or some by chance."""
+    size = max(len(batch.labels) for batch in run.course.batches)
+    for number, (kind, _) in enumerate(altered(run.course.batches[0], size)):
+        yield 0, (kind,), run.by_rule(Rule(), run.on_other_batches(partial(_filled, size, number), {}))
+    for mistake in data.FAMILY.mistakes:
+        try:
+            first = run.first_on(run.course.batches[0], mistake.changes)
+        except ValueError:  # the shapes do not fit
+            continue
+        if not _refuted(run, first):
+            others = run.on_other_batches(lambda batch: batch, mistake.changes)
+            yield 0, (mistake.kind,), run.by_rule(Rule(), others)
+    for kind, gradients in flips(run):
+        yield 1, (kind,), run.by_rule(Rule(), gradients)
+
+
+def _by_gradients(run: Run) -> Iterator[Candidate]:
+    """Mistakes of loss and gradients that are made in training alone, under the right rule."""
+    for mistake in BACKWARD:
+        if not _refuted(run, run.first_changed(mistake.changes)):
+            yield 0, (mistake.kind,), run.by_rule(Rule(), run.changed(mistake.changes))
+
+
+def _refuted(run: Run, gradients: Iterable[tuple[str, Bounded]]) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            return run.refuted(gradients)
+    except ValueError:  # a gradient does not have its parameter's shape
+        return True
+
+
+def _filled(size: int, number: int, batch: Batch) -> Batch:
+    """A short batch filled up in one of the ways of `altered`; another as it is."""
+    return batch if len(batch.labels) == size else list(altered(batch, size))[number][1]
 
 
 def _pairs(run: Run) -> list[Explanation]:
@@ -171,19 +211,6 @@ def _pairs(run: Run) -> list[Explanation]:
                 return found
             if first.keys() & second.keys():
                 continue
-            if run.explained(Rule().with_options(first | second)):
+            if run.distance(run.by_rule(Rule().with_options(first | second))) is not None:
                 found.append([(one, STEP), (two, STEP)])
-    return found
-
-
-def _by_gradients(run: Run) -> list[Explanation]:
-    """Mistakes of loss and gradients under the right rule, for a port that returns no gradients."""
-    found: list[Explanation] = []
-    for mistake in BACKWARD:
-        try:
-            with np.errstate(all="ignore"):
-                if run.explained(Rule(), mistake.changes):
-                    found.append([(mistake.kind, mistake.stages)])
-        except ValueError:  # a gradient does not have its parameter's shape
-            continue
     return found

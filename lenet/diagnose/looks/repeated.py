@@ -13,6 +13,7 @@ from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.diagnose.probe_inputs import FIRST, Observed, Probes, alike
 from lenet.diagnose.training_run import findings as steps
+from lenet.diagnose.training_run import kept
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from parity.arithmetic import Array
@@ -49,7 +50,8 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
         first, second = observed.trajectory[0], observed.first_step_again
         if changed := _changed(first, second, observed.dtype):
             right = not steps(probes, replace(observed, trajectory=[first]))
-            return [_finding(f"{changed} after step 1", first[changed], second.get(changed), right)]
+            causes = kept(probes, observed, second) if right else ()
+            return [_finding(f"{changed} after step 1", first[changed], second.get(changed), right, causes)]
     return []
 
 
@@ -74,9 +76,11 @@ def _is_right(probes: Probes, observed: Observed, name: str) -> bool:
     return alike(right, observed.activations[FIRST[0]][name], observed.dtype)
 
 
-def _finding(where: str, one: Array, two: Array | None, first_is_right: bool) -> Finding:
+def _finding(
+    where: str, one: Array, two: Array | None, first_is_right: bool, causes: tuple[Diagnosis, ...] = ()
+) -> Finding:
     kind = STATE if first_is_right else RANDOM
-    return Finding(where, _evidence(where, one, two), (Diagnosis.of(kind, (where,)),))
+    return Finding(where, _evidence(where, one, two), causes or (Diagnosis.of(kind, (where,)),))
 
 
 def _evidence(where: str, one: Array, two: Array | None) -> str:

@@ -26,6 +26,10 @@ GROUPS = (
     DENSE_WEIGHTS + DENSE_BIASES,
     WEIGHTS,
     BIASES,
+    CONV_WEIGHTS,
+    CONV_BIASES,
+    DENSE_WEIGHTS,
+    DENSE_BIASES,
     *((f"{name}.weight", f"{name}.bias") for name in reversed(of_type(Conv, Gemm))),
 )
 CONV_INPUTS = ("conv2.input",)  # nothing lies before conv1

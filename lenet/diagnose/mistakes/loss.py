@@ -274,11 +274,44 @@ def _(call: LossCall) -> Loss:
     return Loss(value, Bounded(-one_hot(call.labels) / n, one_hot(call.labels) * 2 * call.u / n))
 
 
+@FAMILY.after(
+    LOSS,
+    Kind(
+        "p(1 − p) left in the cotangent of the logits",
+        "The cotangent p − y is multiplied by p(1 − p), the derivative of a sigmoid, which softmax "
+        "cross-entropy cancels.",
+        "dlogits = (p - onehot) / N, without another factor.",
+    ),
+)
+def _(loss: Loss, call: LossCall) -> Loss:
+    p = probabilities(call)
+    slope = p.value * (1 - p.value)
+    off = 2 * p.bound + 8 * call.u * p.value
+    size = np.abs(loss.d.value) + loss.d.bound
+    return Loss(loss.value, Bounded(loss.d.value * slope, loss.d.bound * slope + size * off))
+
+
+@FAMILY.after(
+    LOSS,
+    Kind(
+        "logarithm of a softmax that is zero",
+        "The largest logit is subtracted, but the logarithm is taken of the quotient, which is zero for an "
+        "improbable label: the loss is infinite; the gradients are right.",
+        "Subtract log(sum(exp(z))) from the shifted logits z; never take the logarithm of a quotient.",
+    ),
+)
+def _(loss: Loss, call: LossCall) -> Loss:
+    log_p = picked(log_softmax(call)[0], call.labels)
+    if log_p.min() > np.log(float(np.finfo(call.dtype).tiny)):
+        return loss
+    return Loss(Bounded(np.asarray(np.inf), np.asarray(0.0)), loss.d)
+
+
 @FAMILY.instead(
     LOSS,
     Kind(
         "label smoothing",
-        "A tenth of the label's weight is spread over all classes.",
+        "0.1 of the label's weight is spread over all classes.",
         "Set label_smoothing=0.",
     ),
 )

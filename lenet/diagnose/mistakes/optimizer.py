@@ -1,175 +1,9 @@
-"""Mistakes of the optimizer, as options of a single update rule.
+"""Mistakes of the optimizer: each sets one or two options of the update rule."""
 
-    g ← gradient + λ·w        v ← μ·v + g        w ← w − η·v
-
-Each mistake sets one or two options, so mistakes can be combined. Every term counts `ROUNDINGS` roundings
-of its size: no form of the rule has more operations.
-"""
-
-from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.network.architecture import LAYERS, PARAM_SHAPES
-from parity.arithmetic import Array, Bounded
-from parity.arithmetic.floats import gamma
-
-
-@dataclass(frozen=True)
-class Rule:
-    """An update rule. The defaults are right.
-
-    Attributes:
-        momentum: "right", "none", "dampened" (μ·v + (1−μ)·g), "dampened later" (the first velocity is g,
-            as with PyTorch's `dampening`), "rate inside" (v ← μ·v + η·g, w ← w − v), "Nesterov",
-            "Nesterov, rate inside" (Keras), "late" (w moves by the velocity of the step before).
-        decay: "right", "none", "decoupled" (w ← w − η·v − η·λ·w), "unscaled" (… − λ·w).
-        decay_factor: a factor on λ.
-        decay_on: "" for all parameters, or the only kind of parameter with decay ("weight", "bias").
-        rate: the step whose η is used: 0, the step before (−1) or after (1); None for always the first.
-        bias_rate: a factor on η for biases.
-        short: a short batch is treated right (""), its sum is divided by the full batch size ("full"), or
-            it is "skipped".
-        summed: whether gradients of the batch are summed instead of averaged.
-        accumulated: whether gradients are never zeroed.
-        reset: the event that sets the velocity to zero: "" (none), "epoch", "rate" (a rate drop).
-        frozen: the layer or parameter that is not trained; "all" for all of them.
-        uphill: whether the step is added instead of subtracted.
-    """
-
-    momentum: str = "right"
-    decay: str = "right"
-    decay_factor: float = 1.0
-    decay_on: str = ""
-    rate: int | None = 0
-    bias_rate: float = 1.0
-    short: str = ""
-    summed: bool = False
-    accumulated: bool = False
-    reset: str = ""
-    frozen: str = ""
-    uphill: bool = False
-
-    def with_options(self, options: dict[str, Any]) -> "Rule":
-        """The same rule with these options."""
-        return replace(self, **options)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The place of a step in the training run, and the constants of the rule.
-
-    Attributes:
-        step: the number of the step, from 0.
-        rates: η of every step.
-        sizes: the number of digits in every batch.
-        per_epoch: the number of steps in an epoch.
-        momentum, decay: μ and λ.
-        dtype: the port's dtype.
-    """
-
-    step: int
-    rates: tuple[float, ...]
-    sizes: tuple[int, ...]
-    per_epoch: int
-    momentum: float
-    decay: float
-    dtype: str
-
-
-def advance(
-    rule: Rule, name: str, w: Array, v: Bounded, g: Bounded, moment: Moment
-) -> tuple[Bounded, Bounded]:
-    """A step of a parameter: (w, v) after it.
-
-    Args:
-        rule: the right rule, or a wrong one.
-        name: the parameter's name, such as "conv1.weight".
-        w: the port's value before the step.
-        v: the velocity before the step.
-        g: the gradient of the mean loss at w; accumulated if the rule accumulates gradients.
-        moment: all other facts about the step.
-    """
-    size = moment.sizes[moment.step]
-    still = rule.frozen in ("all", name) or (rule.frozen and name.startswith(f"{rule.frozen}."))
-    if still or (rule.short == "skipped" and size < max(moment.sizes)):
-        return Bounded(w, np.zeros(w.shape)), v
-    factor = float(size) if rule.summed else 1.0
-    factor *= size / max(moment.sizes) if rule.short == "full" else 1.0
-    at, mu, eta = Bounded(w, np.zeros(w.shape)), moment.momentum, _rate(rule, name, moment)
-    decayed = not rule.decay_on or name.endswith(rule.decay_on)
-    penalty = moment.decay * rule.decay_factor if decayed else 0.0
-    g = _sum(moment.dtype, (factor, g), (penalty if rule.decay == "right" else 0.0, at))
-    if _starts_again(rule, moment):
-        v = Bounded(np.zeros(w.shape), np.zeros(w.shape))
-    move, v = _moved(rule, mu, eta, v, g, moment)
-    rest = {"decoupled": eta * penalty, "unscaled": penalty}.get(rule.decay, 0.0)
-    return _sum(moment.dtype, (1.0, at), (1.0 if rule.uphill else -1.0, move), (-rest, at)), v
-
-
-def _moved(
-    rule: Rule, mu: float, eta: float, v: Bounded, g: Bounded, moment: Moment
-) -> tuple[Bounded, Bounded]:
-    """The distance that w moves, and the velocity after the step."""
-
-    def add(*terms: tuple[float, Bounded]) -> Bounded:
-        return _sum(moment.dtype, *terms)
-
-    match rule.momentum:
-        case "none":
-            return add((eta, g)), v
-        case "dampened":
-            new = add((mu, v), (1 - mu, g))
-        case "dampened later":
-            new = add((mu, v), (1.0 if moment.step == 0 else 1 - mu, g))
-        case "rate inside":
-            new = add((mu, v), (eta, g))
-            return new, new
-        case "Nesterov":
-            new = add((mu, v), (1.0, g))
-            return add((eta, g), (eta * mu, new)), new
-        case "Nesterov, rate inside":
-            new = add((mu, v), (eta, g))
-            return add((eta, g), (mu, new)), new
-        case "late":
-            new = add((mu, v), (1.0, g))
-            return add((eta, v)), new
-        case _:
-            new = add((mu, v), (1.0, g))
-    return add((eta, new)), new
-
-
-def _rate(rule: Rule, name: str, moment: Moment) -> float:
-    step = 0 if rule.rate is None else min(max(moment.step + rule.rate, 0), len(moment.rates) - 1)
-    return moment.rates[step] * (rule.bias_rate if name.endswith("bias") else 1.0)
-
-
-def _starts_again(rule: Rule, moment: Moment) -> bool:
-    if rule.reset == "epoch":
-        return moment.step % moment.per_epoch == 0
-    k = moment.step
-    return rule.reset == "rate" and k > 0 and moment.rates[k] != moment.rates[k - 1]
-
-
-def _sum(dtype: str, *terms: tuple[float, Bounded]) -> Bounded:
-    """Σ factor · term, with its bound."""
-    value = np.zeros(terms[0][1].value.shape)
-    size, error = np.zeros(value.shape), np.zeros(value.shape)
-    for factor, term in terms:
-        if factor:
-            value += factor * term.value
-            error += abs(factor) * term.bound
-            size += abs(factor) * (np.abs(term.value) + term.bound)
-    info = np.finfo(dtype)
-    rounding = gamma(ROUNDINGS, float(info.eps) / 2) * size + ROUNDINGS * float(info.tiny)
-    return Bounded(value, (error + rounding) * (1 + 1e-12))
-
-
-# μ, λ and η are rounded to the port's dtype, then come three products and three sums; no rule has more. One
-# more rounding covers the evaluation of the bound itself.
-ROUNDINGS = 10
 
 MOMENTUM = case("pytorch/pytorch", 1099)
 DAMPED = case("HIPS/autograd", 289)
@@ -366,6 +200,55 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
             {"frozen": layer},
         )
         for layer in (*(layer.name for layer in LAYERS if layer.affine), *PARAM_SHAPES)
+    ),
+    (
+        "momentum dampened and corrected",
+        "The velocity is an average, divided by 1 − μ^t as in Adam.",
+        f"{UPDATE}; no bias correction.",
+        DAMPED,
+        {"momentum": "corrected"},
+    ),
+    (
+        "Nesterov momentum from the second step on",
+        "Each step but the first looks ahead along the velocity.",
+        "Set nesterov=False.",
+        NESTEROV,
+        {"momentum": "Nesterov later"},
+    ),
+    (
+        "weight decay after the step",
+        "The weights after the step are multiplied by 1 − η·λ, instead of a decay through the velocity.",
+        f"{UPDATE}; add the decay to the gradient.",
+        DECOUPLED,
+        {"decay": "after"},
+    ),
+    (
+        "L1 in place of weight decay",
+        "λ·sign(w) is added to the gradient instead of λ·w.",
+        f"{UPDATE}; the decay is that of λ/2 · Σw².",
+        "",
+        {"decay": "L1"},
+    ),
+    (
+        "learning rate multiplied by the batch size",
+        "Each step uses η times the number of digits in its batch.",
+        "Use the rate of each batch as it is.",
+        "",
+        {"by_size": True},
+    ),
+    (
+        "update before the backward pass",
+        "Each step uses the gradient of the batch before; the first step, without one, uses zero.",
+        "Compute the gradient of a batch before its step: loss.backward(), then optimizer.step().",
+        "",
+        {"stale": "zero"},
+    ),
+    (
+        "update before the backward pass, none in the first step",
+        "Each step uses the gradient of the batch before; the first step, without one, does nothing.",
+        "Compute the gradient of a batch before its step: loss.backward(), then optimizer.step().",
+        "",
+        {"stale": "none"},
     ),
     (
         "step uphill",

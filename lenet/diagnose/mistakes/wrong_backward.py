@@ -9,11 +9,11 @@ cotangent there counts as unknown: its bound is its own size. On exact weights n
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from lenet.diagnose.mistakes.wrong_forward import Changes, walk
+from lenet.diagnose.mistakes.wrong_forward import IMAGE, Changes, walk
 from lenet.network.architecture import LAYERS, Layer
 from lenet.reference.backward import cross_entropy, layer_gradient, window_taps, winner_decided
 from lenet.reference.forward import evaluate, in_format
@@ -27,11 +27,12 @@ NONE: Changes = {}
 
 @dataclass(frozen=True)
 class LossCall:
-    """The arguments of the loss: logits (N, 10) and labels (N,)."""
+    """The arguments of the loss: logits (N, 10), labels (N,), and all weights, which a penalty reads."""
 
     logits: Bounded
     labels: Array
     dtype: str
+    params: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def u(self) -> float:
@@ -58,6 +59,7 @@ class BackCall:
         w: its weights, float64; empty if it has none.
         images: the batch's images (a tie between two positions that see the same pixels does no harm).
         dtype: the port's dtype.
+        params: all shared weights, float64.
     """
 
     layer: Layer
@@ -66,6 +68,7 @@ class BackCall:
     w: Array
     images: Array
     dtype: str
+    params: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def u(self) -> float:
@@ -165,6 +168,8 @@ class Tape:
         """Run the forward pass, right or with `changes`."""
         wide = {name: w.astype(np.float64) for name, w in params.items()}
         x, inputs = Bounded(images.astype(np.float64), np.zeros(images.shape)), {}
+        if IMAGE.name in changes:
+            x = walk([IMAGE.name], x, wide, dtype, changes)
         for layer in LAYERS:
             inputs[layer.name] = x
             x = walk([layer.name], x, wide, dtype, changes)
@@ -173,7 +178,7 @@ class Tape:
     def call(self, layer: Layer, d: Bounded) -> BackCall:
         """The arguments of a layer's backward step in the right network."""
         w = self.params.get(f"{layer.name}.weight", np.empty(0))
-        return BackCall(layer, self.inputs[layer.name], d, w, self.images, self.dtype)
+        return BackCall(layer, self.inputs[layer.name], d, w, self.images, self.dtype, self.params)
 
 
 def walk_back(
@@ -190,7 +195,7 @@ def walk_back(
     """
     if start is None:
         compute = changes["loss"](right_loss) if "loss" in changes else right_loss
-        loss = compute(LossCall(tape.inputs["loss"], tape.labels, tape.dtype))
+        loss = compute(LossCall(tape.inputs["loss"], tape.labels, tape.dtype, tape.params))
         yield "loss", loss.value, loss.d
         start = 0, loss.d
     first, d = start

@@ -1,0 +1,1 @@
+"""Mistakes that a training run shows: its numbers, its batches, another optimizer, what is handed out."""

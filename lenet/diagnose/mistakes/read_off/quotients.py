@@ -1,0 +1,91 @@
+"""Gradients that no backward pass in the port's format computes: difference quotients, and rounded ones.
+
+A difference of two losses is a whole number of the distance of two floats at the loss. So difference
+quotients times their step are whole numbers of it, which gradients from a backward pass are not.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from lenet.diagnose.mistakes.base import Kind
+from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
+from lenet.diagnose.mistakes.read_off.numbers import Expected, Reading, Seen, gradients_of
+from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
+from lenet.diagnose.mistakes.wrong_forward import Gridded
+from parity.arithmetic import Array, Bounded
+
+# From small to large: quotients by one step are whole numbers for its multiples as well.
+STEPS = tuple(float(f"{c}e-{k}") for k in range(9, 0, -1) for c in (1, 2, 5))
+WHOLE = 0.02  # how far from a whole number of distances a quotient may lie, as its own rounding leaves it
+ENOUGH = 10  # values that must be whole numbers
+LARGE = 100  # that the largest of them must reach
+NEAR = 0.05  # relative to the largest gradient: what the step itself may change
+
+
+def quotients(samples: Sequence[Seen]) -> Iterator[Reading]:
+    """Difference quotients of the loss in place of some gradients."""
+    names = [name for name in samples[0].seen if name != "loss"]
+    for step in STEPS:
+        found = [n for n in names if all(_is_whole(s, n, step) for s in samples)]
+        found = [n for n in found if sum(np.count_nonzero(s.seen[n]) for s in samples) >= ENOUGH]
+        off = [n for n in found if any(_is_off(s, n) for s in samples)]
+        if not off:
+            continue
+        kind = Kind(
+            "difference quotients for gradients",
+            f"The gradients of {', '.join(off)} are differences of two losses divided by {step:g}: each is a "
+            "whole number of roundings of the loss.",
+            "Compute the gradients by a backward pass; difference quotients only test them.",
+        )
+        yield Reading(kind, tuple(off), partial(_any_near, names=tuple(off), samples=samples))
+        return
+
+
+def _is_whole(sample: Seen, name: str, step: float) -> bool:
+    loss = next(value.value for key, value, _ in sample.right if key == "loss")
+    unit = float(np.spacing(np.asarray(loss, sample.tape.dtype)))
+    counts = sample.seen[name] * (step / unit)
+    u = float(np.finfo(sample.tape.dtype).eps)
+    rounding = 4 * u * np.abs(counts)
+    if rounding.max() > WHOLE or np.abs(counts).max(initial=0) < LARGE:
+        return False
+    return bool((np.abs(counts - np.rint(counts)) <= WHOLE).all())
+
+
+def _is_off(sample: Seen, name: str) -> bool:
+    right = gradients_of(sample.right)[name]
+    return bool((np.abs(sample.seen[name] - right.value) > right.bound).any())
+
+
+def _any_near(tape: Tape, right: Passed, *, names: tuple[str, ...], samples: Sequence[Seen]) -> Expected:
+    """The quotients that were returned, if they lie near the right gradients: their grid is the evidence."""
+    seen = next(sample.seen for sample in samples if sample.tape is tape)
+    for key, g, _ in right:
+        near = key in names and bool((np.abs(seen[key] - g.value) <= NEAR * np.abs(g.value).max()).all())
+        yield key, Bounded(seen[key], np.zeros(g.value.shape)) if near else g
+
+
+def coarse(samples: Sequence[Seen]) -> Iterator[Reading]:
+    """Right gradients that are rounded to a coarse format before they are returned."""
+    gradients = [a for s in samples for key, a in s.seen.items() if key != "loss"]
+    for name, bits, grid in FORMATS[::-1]:
+        if all((grid(a) == a).all() for a in gradients):
+            kind = Kind(
+                f"gradients rounded to {name.partition(',')[0]}",
+                f"Every gradient is a number of {name.partition(',')[0]} ({bits} significant bits).",
+                "Return gradients in the format that the port claims.",
+            )
+            yield Reading(kind, ("gradients",), partial(_rounded, bits=bits, grid=grid))
+            return
+
+
+def _rounded(tape: Tape, right: Passed, *, bits: int, grid: Format) -> Expected:
+    for key, g, _ in right:
+        if key == "loss":
+            yield key, g
+            continue
+        spacing: Array = np.ldexp(1.01, np.frexp(np.abs(g.value) + g.bound)[1] - bits - 1)
+        spacing = np.maximum(spacing, 2.0**-25 if grid(np.array(2.0**-26)) == 0 else 0.0)
+        yield key, Gridded(g.value, g.bound + spacing, grid=grid, coarser=lambda a: to_bits(a, bits - 1))

@@ -1,0 +1,52 @@
+"""What is tried where the catalogue explains nothing: rarer mistakes, and those read off from the values.
+
+A mistake that is read off holds numbers that the port's own values show: an order, a factor, weights. Like
+any other it is named only if the network with it explains every value to within its bound.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from lenet.diagnose.mistakes.base import Mistake
+from lenet.diagnose.mistakes.second_look import (
+    curves,
+    images,
+    kernels,
+    layers_added,
+    pixels,
+    places,
+    scales,
+    stored_weights,
+)
+from lenet.diagnose.mistakes.second_look.shown import Example, Shown
+
+SHORT = 8  # stages of a segment in which all changes of one layer's weights are tried
+READ_OFF: tuple[Callable[[Shown], Iterator[Mistake]], ...] = (
+    places.mistakes,
+    scales.mistakes,
+    kernels.mistakes,
+    curves.mistakes,
+    images.mistakes,
+)
+
+
+def rarer(stages: tuple[str, ...]) -> Iterator[Mistake]:
+    """Known mistakes that are too rare to be half of a pair."""
+    yield from pixels.FAMILY.mistakes
+    yield from layers_added.FAMILY.mistakes
+    for mistake in stored_weights.FAMILY.mistakes:
+        # Where the end of a network alone is seen, those of one layer would be too many to try.
+        if len(mistake.stages) > 1 or len(stages) < SHORT or mistake.kind.name == stored_weights.ZERO:
+            yield mistake
+
+
+def read_off(shown: Shown) -> Iterator[Mistake]:
+    """Mistakes that the values of the last layer show."""
+    if shown.readable:
+        for find in READ_OFF:
+            with np.errstate(all="ignore"):
+                yield from find(shown)
+
+
+__all__ = ["Example", "Shown", "rarer", "read_off"]

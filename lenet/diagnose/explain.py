@@ -260,7 +260,14 @@ def _explaining(mistakes: Iterable[Mistake], segment: Segment) -> list[Match]:
         for tier, match in found
         if tier == best
     }
-    return list(by_words.values())
+    # In more layers than needed it explains the values, too, if nothing of the others reaches the end.
+    return [one for one in by_words.values() if not any(_part_of(other, one) for other in by_words.values())]
+
+
+def _part_of(less: Match, more: Match) -> bool:
+    """Whether one is the same single mistake in some of the layers of the other."""
+    (one, some), (other, all_of_it) = less.kinds[0], more.kinds[0]
+    return one.name == other.name and set(some) < set(all_of_it)
 
 
 def shown(segment: Segment) -> Shown:

@@ -36,8 +36,8 @@ def rarer(stages: tuple[str, ...]) -> Iterator[Mistake]:
     yield from pixels.FAMILY.mistakes
     yield from layers_added.FAMILY.mistakes
     for mistake in stored_weights.FAMILY.mistakes:
-        # Where the end of a network alone is seen, those of one layer would be too many to try.
-        if len(mistake.stages) > 1 or len(stages) < SHORT or mistake.kind.name == stored_weights.ZERO:
+        # Where the end of a network alone is seen, all of them in each layer would be too many to try.
+        if len(stages) < SHORT or stored_weights.likely(mistake):
             yield mistake
 
 

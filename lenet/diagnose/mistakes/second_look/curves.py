@@ -10,13 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
-from lenet.diagnose.mistakes.second_look.scales import by_channel, line, number
-from lenet.diagnose.mistakes.second_look.shown import Shown, listed
+from lenet.diagnose.mistakes.second_look.scales import by_channel, line, number, rounded
+from lenet.diagnose.mistakes.second_look.shown import Shown
 from lenet.diagnose.mistakes.wrong_forward import Call, after, before, instead
 from parity.arithmetic import Array, Bounded
 from parity.operators.activation import Relu
 
 LINE = 1e-4  # relative distance from a line up to which values may lie on it; the bound decides afterwards
+U = 2.0**-24  # float32's unit roundoff
 SAME = 1e-5  # relative difference of two numbers that are read off as one
 FEW = 8  # positive values of a channel through which a line is laid
 LEVELS = 2**16  # steps of a quantized output up to which steps are looked for
@@ -44,16 +45,8 @@ def _scaled(shown: Shown) -> Iterator[Mistake]:
     known = np.isfinite(slopes).any(0)
     if not known.any():
         return
-    name, factor = shown.layer.name, float(np.nanmedian(slopes))
-    none = not (np.nan_to_num(np.abs(shifts)) > LINE * sizes).any()
-    if none and np.nanmax(np.abs(slopes - factor)) <= SAME * abs(factor) and abs(factor - 1) > SAME:
-        kind = Kind(
-            f"values multiplied by {number(factor)}",
-            f"The values behind the layer before, or behind ReLU, are multiplied by {number(factor)}.",
-            "Leave the factor out; a batch norm with untrained statistics or a dropout that scales may hold it.",
-        )
-        yield Mistake(kind, {name: before(_in_front(factor, 0.0))})
-        return
+    if not (np.nan_to_num(np.abs(shifts)) > LINE * sizes).any():
+        return  # a factor, which shows behind ReLU, too
     factor_of, shift_of = np.ones(len(known)), np.zeros(len(known))
     factor_of[known] = np.nanmedian(slopes[:, known], axis=0)
     shift_of[known] = np.nanmedian(shifts[:, known], axis=0)
@@ -61,17 +54,19 @@ def _scaled(shown: Shown) -> Iterator[Mistake]:
         return
     if np.nanmax(np.abs(shifts - shift_of) / sizes) > LINE:
         return
-    words = listed(np.array([float(f"{one:.4g}") for one in factor_of]), 6)
+    words = rounded(factor_of)
     kind = Kind(
-        f"channels multiplied by {words}" + ("" if none else " and shifted"),
+        f"channels multiplied by {words} and shifted",
         "Each channel has a factor and a shift of its own in front of ReLU, as in a batch norm.",
         "Leave a batch norm out, or fold it into the weights and the bias.",
     )
-    yield Mistake(kind, {name: before(_in_front(factor_of, np.where(none, 0.0, shift_of)))})
+    yield Mistake(
+        kind, {shown.layer.name: before(_in_front(factor_of, shift_of, 2 * U * float(np.median(sizes))))}
+    )
 
 
-def _in_front(factor: Array | float, shift: Array | float) -> Callable[[Call], Call]:
-    change: Callable[[Bounded, Call], Bounded] = line(factor, shift)
+def _in_front(factor: Array, shift: Array, unsure: float) -> Callable[[Call], Call]:
+    change = line(factor, shift, unsure)
     return lambda call: replace(call, x=change(call.x, call))
 
 
@@ -82,9 +77,12 @@ def _line(x: Array, y: Array) -> tuple[Array, Array, Array] | None:
     size = max(float(np.abs(y).max()), 1e-300)
     for k, (a, b) in enumerate(zip(by_channel(x), by_channel(y), strict=True)):
         some = b > 1e-3 * size
-        if some.sum() < FEW or np.ptp(a[some]) <= 1e-2 * np.abs(a).max():
-            continue
-        slope = float(((a[some] - a[some].mean()) * (b[some] - b[some].mean())).sum() / ((a[some] - a[some].mean()) ** 2).sum())
+        if some.sum() < FEW or SAME * np.std(a[some]) <= U * np.abs(b).max():
+            continue  # a line does not follow from so few, or from so small values
+        slope = float(
+            ((a[some] - a[some].mean()) * (b[some] - b[some].mean())).sum()
+            / ((a[some] - a[some].mean()) ** 2).sum()
+        )
         shift = float(b[some].mean() - slope * a[some].mean())
         if np.abs(np.maximum(slope * a + shift, 0) - b).max() > LINE * size:
             return None
@@ -161,19 +159,15 @@ def _roundest(low: float, high: float) -> float:
 
 def _stepped(shown: Shown) -> Iterator[Mistake]:
     """Whole multiples of a step: the same one in every call, or a part of the largest value."""
-    steps, levels = [], []
-    for one in shown.examples:
-        step = _step(one.seen)
-        if step is None:
-            return
-        steps.append(step)
-        levels.append(float(one.right.value.max()) / step)
-    for parts in (15, 31, 63, 127, 255):
-        if max(abs(level / parts - 1) for level in levels) < 1e-2:
-            yield from _quantized(shown, lambda y, parts=parts: float(y.max()) / parts, f"the largest value over {parts}")  # type: ignore[misc]
-    if np.ptp(steps) <= 1e-4 * steps[0]:
-        step = steps[0]
-        yield from _quantized(shown, lambda y: step, number(step))
+    for parts in (7, 15, 31, 63, 127, 255):
+        yield from _quantized(
+            shown,
+            lambda y, parts=parts: float(y.max()) / parts,  # type: ignore[misc]
+            f"the largest value over {parts}",
+        )
+    steps = [step for one in shown.examples if (step := _step(one.seen)) is not None]
+    if steps and np.ptp(steps) <= 1e-4 * steps[0]:
+        yield from _quantized(shown, lambda y: steps[0], number(steps[0]))
 
 
 def _quantized(shown: Shown, step_of: Callable[[Array], float], words: str) -> Iterator[Mistake]:
@@ -186,7 +180,9 @@ def _quantized(shown: Shown, step_of: Callable[[Array], float], words: str) -> I
 
         def change(y: Bounded, call: Call, whole: Callable[[Array], Array] = whole) -> Bounded:
             step = step_of(y.value) or 1.0
-            low, high = (whole((y.value + sign * (y.bound + 4 * call.u * y.value)) / step) for sign in (-1, 1))
+            low, high = (
+                whole((y.value + sign * (y.bound + 4 * call.u * y.value)) / step) for sign in (-1, 1)
+            )
             value = whole(y.value / step) * step
             return Bounded(value, np.where(low == high, 4 * call.u * np.abs(value), step))
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.second_look.places import ZERO, nearest
-from lenet.diagnose.mistakes.second_look.scales import number
+from lenet.diagnose.mistakes.second_look.scales import number, rounded
 from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
-from lenet.diagnose.mistakes.wrong_forward import Call, before
+from lenet.diagnose.mistakes.wrong_forward import STAGES, Call, before
 from lenet.network.architecture import Layer
 from parity.arithmetic import Array
 from parity.operators.affine import Conv
@@ -117,8 +117,8 @@ def _dense_not_loaded(shown: Shown, rows: list[tuple[Array, Array]]) -> Iterator
     """Fewer rows than weights: any values can be fitted. What shows that nothing was loaded is the probe on
     which all is tiny but the bias that was not loaded; and what is left has nothing in common with the
     right values."""
-    if len(rows) < 2:
-        return
+    if len(rows) < 2 or any(STAGES[name].affine for name in shown.stages[:-1]):
+        return  # what a layer before makes of its own parameters would look the same
     faint = int(np.argmin([np.abs(x).max() for x, _ in rows]))
     b = rows[faint][1].mean(0)
     own = shown.examples[faint].params[f"{shown.layer.name}.bias"]
@@ -207,7 +207,7 @@ def _of_zeros(zeros: Array) -> Kind:
         return Kind(
             f"weights: kernels zero between channels: {int(kernels.sum())} of {kernels.size}",
             "Output channels see only some input channels: groups, a table or a mask. The first sees "
-            f"{listed(np.array(seen[0], int)) or 'none'}, the last {listed(np.array(seen[-1], int)) or 'none'}.",
+            f"{_or_none(seen[0])}, the last {_or_none(seen[-1])}.",
             "Use a full convolution: groups=1, no mask.",
         )
     places = zeros.all((0, 1))
@@ -224,8 +224,12 @@ def _of_zeros(zeros: Array) -> Kind:
     )
 
 
+def _or_none(numbers: list[int]) -> str:
+    return listed(np.array(numbers, int)) or "none"
+
+
 def _scaled(name: str, found: list[Array], ours: list[Array]) -> Iterator[Mistake]:
-    """A factor for each kernel, the same on every probe."""
+    """A factor for each kernel, the same on every probe; one for all of them shows in the output, too."""
     factors = []
     for got, own in zip(found, ours, strict=True):
         size = (own * own).sum((2, 3))
@@ -235,7 +239,8 @@ def _scaled(name: str, found: list[Array], ours: list[Array]) -> Iterator[Mistak
         if np.abs(got - factor[:, :, None, None] * own).max() > LINE * np.abs(own).max():
             return
         factors.append(factor)
-    if np.ptp(factors, axis=0).max() > LINE * np.abs(factors).max():
+    size = LINE * np.abs(factors).max()
+    if np.ptp(factors, axis=0).max() > size or np.ptp(factors, axis=2).max() <= size:
         return
     factor = factors[0]
     each = factor[0]
@@ -302,7 +307,7 @@ def _inputs(shown: Shown, rows: list[tuple[Array, Array]]) -> Iterator[Mistake]:
     else:
         other = factors[factors != 1]
         kind = Kind(
-            f"inputs multiplied by factors of their own: {listed(np.array([float(f'{a:.4g}') for a in other]), 6)}",
+            f"inputs multiplied by factors of their own: {rounded(other)}",
             f"{len(other)} of {len(factors)} inputs have a factor.",
             "Use the weights as they are.",
         )

@@ -58,30 +58,26 @@ KINDS = {
 }
 
 
-def _in_front_and_behind(
-    kind: Kind, change: Callable[[Bounded, Call], Bounded], relus: int, mixes: bool
+def _in_front(
+    kind: Kind, change: Callable[[Bounded, Call], Bounded], relus: int, mixes: bool = False
 ) -> None:
-    """A layer behind each affine layer or in front of each of the first ReLUs, which is the same unless what
-    lies between is handed out; and behind each ReLU."""
+    """A layer behind each affine layer, or in front of each of the first ReLUs, which is the same unless what
+    lies between is handed out."""
     FAMILY.add(AFFINE[:relus], kind, after(change), mixes)
     for affine, relu in zip(AFFINE, RELUS[:relus], strict=False):
         in_front = before(lambda call: replace(call, x=change(call.x, call)))
         FAMILY.mistakes.append(Mistake(kind, {relu: in_front}, mixes, told_by=affine))
-    FAMILY.add(
-        RELUS[:relus], Kind(f"{kind.name}, behind ReLU", kind.explanation, kind.remedy), after(change), mixes
-    )
 
 
 for _how, _kind in KINDS.items():
     for _eps in (1e-3, 1e-5, 1e-6):
-        _in_front_and_behind(
-            _kind,
-            lambda y, call, e=_eps, how=_how: _normalised(y, call, e, _moments(y.shape, how)),  # type: ignore[misc]
-            2 if _how == "instance" else len(RELUS),
-            _how == "batch",
-        )
+        _norm = lambda y, call, e=_eps, how=_how: _normalised(y, call, e, _moments(y.shape, how))  # noqa: E731
+        _count, _mixes = 2 if _how == "instance" else len(RELUS), _how == "batch"
+        _in_front(_kind, _norm, _count, _mixes)
+        _behind = Kind(f"{_kind.name}, behind ReLU", _kind.explanation, _kind.remedy)
+        FAMILY.add(RELUS[:_count], _behind, after(_norm), _mixes)
 for _eps in (1e-3, 1e-4, 1e-5, 2e-5):
-    _in_front_and_behind(
+    _in_front(
         Kind(
             f"batch norm with untrained statistics, epsilon {_eps:g}",
             f"A batch norm whose mean is 0 and variance is 1 divides by √(1 + {_eps:g}).",
@@ -89,7 +85,6 @@ for _eps in (1e-3, 1e-4, 1e-5, 2e-5):
         ),
         line(1 / np.sqrt(1 + _eps), 0.0),
         len(RELUS),
-        False,
     )
 
 # --- local response normalization ----------------------------------------------------------------
@@ -128,10 +123,10 @@ for _name, _lrn in NEIGHBOURS.items():
 
 # --- what a layer sees of the one before -----------------------------------------------------------
 
-TABLE = (  # LeCun et al. 1998, table I: the maps that each map of C3 sees
-    "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
-).split()
-CONNECTED = np.array([[str(k) in row for k in range(6)] for row in TABLE])
+TABLE = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
+CONNECTED = np.array(
+    [[str(k) in row for k in range(6)] for row in TABLE.split()]
+)  # LeCun et al. 1998, table I
 C3 = Kind(
     "connection table of LeNet-5's C3",
     "Each output channel sees only some input channels, as in table I of LeCun et al. 1998; here each sees "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -170,6 +171,10 @@ def _smallest(a: Array, axes: tuple[int, ...]) -> Array:
     return a.min(axes, keepdims=True)
 
 
+def _middle(a: Array, axes: tuple[int, ...]) -> Array:
+    return (_largest(a, axes) + _smallest(a, axes)) / 2
+
+
 def _nothing(a: Array, axes: tuple[int, ...]) -> Array:
     return np.zeros([1] * a.ndim)
 
@@ -194,6 +199,7 @@ for _whose, _said, _axes in SETS:
     for _name, _size, _least in (
         ("divided by the maximum", _largest, _nothing),
         ("scaled from its minimum and maximum to 0..1", _largest, _smallest),
+        ("scaled from its minimum and maximum to −1..1", _largest, _middle),
         ("divided by the sum", _sum, _nothing),
         ("divided by the norm", _norm, _nothing),
         ("divided by the mean", _mean, _nothing),
@@ -209,29 +215,33 @@ for _whose, _said, _axes in SETS:
 # --- bytes ---------------------------------------------------------------------------------------
 
 
-def _wrapped(x: Bounded, call: Call, factor: float, signed: bool, divisor: float) -> Bounded:
-    """factor · x cut off to an integer of 8 bits, what does not fit wrapped around, and divided."""
-    product = x.value.astype(call.dtype) * np.dtype(call.dtype).type(factor)
-    whole = np.trunc(product.astype(np.float64))
+def _wrapped(
+    x: Bounded, call: Call, factor: float, signed: bool, divisor: float, whole_of: Callable[[Array], Array]
+) -> Bounded:
+    """factor · x as an integer of 8 bits, what does not fit wrapped around, and divided."""
+    bytes_ = x.value.astype(call.dtype) * np.dtype(call.dtype).type(factor)
+    whole = whole_of(bytes_.astype(np.float64))
     value = np.mod(whole + 128, 256) - 128 if signed else np.mod(whole, 256)
     return Bounded(value / divisor, np.where(x.bound == 0, 2 * call.u * np.abs(value / divisor), np.inf))
 
 
-for _factor in (255.0, 256.0, 255.0 * 255.0, 65535.0, 510.0, 512.0):
-    for _signed, _type in ((False, "uint8"), (True, "int8")):
-        for _divisor in (1.0, 255.0, 256.0, 127.0, 128.0):
-            if (_factor, _signed) == (255.0, False) and _divisor in (1.0, 255.0, 256.0):
-                continue  # nothing wraps: known of the data
-            _by = "" if _divisor == 1 else f", then divided by {_divisor:g}"
-            FAMILY.add(
-                IMAGE,
-                Kind(
-                    f"pixels wrapped to {_type}: times {_factor:g}{_by}",
-                    f"The pixels times {_factor:g} do not fit into {_type}: what is too large comes back at the other end.",
-                    "Scale before casting, and keep pixels in float32.",
-                ),
-                after(lambda x, call, f=_factor, s=_signed, d=_divisor: _wrapped(x, call, f, s, d)),
-            )
+WRAPS = [
+    *product((256.0, 255.0 * 255.0, 65535.0), (False,), (1.0, 255.0, 256.0)),
+    *product((255.0, 256.0), (True,), (1.0, 255.0, 127.0, 128.0)),
+]
+for (_factor, _signed, _divisor), _whole in product(WRAPS, (np.trunc, np.rint)):
+    _type = "int8" if _signed else "uint8"
+    _by = "" if _divisor == 1 else f", then divided by {_divisor:g}"
+    FAMILY.add(
+        IMAGE,
+        Kind(
+            f"pixels wrapped to {_type}: times {_factor:g}{_by}",
+            f"The pixels times {_factor:g} do not fit into {_type}: what is too large comes back at the other "
+            "end.",
+            "Scale before casting, and keep pixels in float32.",
+        ),
+        after(lambda x, call, f=_factor, s=_signed, d=_divisor, w=_whole: _wrapped(x, call, f, s, d, w)),
+    )
 
 
 def _posterised(x: Bounded, call: Call, levels: int, whole: Callable[[Array], Array]) -> Bounded:

@@ -40,16 +40,17 @@ def nearest(found: list[Array], known: list[Array]) -> Array | None:
     order = apart.argmin(axis=1)
     if (apart[np.arange(len(left)), order] > CLOSE).any():
         return None
-    own = np.arange(min(apart.shape))
+    order = np.where(apart[:, -1] <= CLOSE, ZERO, order)  # before any other place that is always zero
+    own = np.arange(min(apart.shape[0], apart.shape[1] - 1))
     order[own] = np.where(apart[own, own] <= CLOSE, own, order[own])
-    # A place that is always zero may be any other one that is.
-    return np.where(order == len(right), ZERO, order)
+    return order
 
 
 def first_of_same(known: list[Array]) -> Array:
-    """For each row, the first one that holds the same values in all arrays."""
+    """For each row, the first one that holds the same values in all arrays; ZERO if these are zero."""
     marks = _marks(known, known)
-    return np.array([int((np.abs(marks - row).max(1) <= CLOSE).argmax()) for row in marks])
+    first = [int((np.abs(marks - row).max(1) <= CLOSE).argmax()) for row in marks]
+    return np.where(np.abs(marks).max(1) <= CLOSE, ZERO, first)
 
 
 def _marks(rows: list[Array], scale: list[Array]) -> Array:
@@ -152,9 +153,7 @@ def _said(order: Array, word: str, shape: tuple[int, ...], same: Array) -> tuple
 
 def move_of(order: Array, shape: tuple[int, ...], same: Array) -> tuple[str, str] | None:
     """A name for maps that are moved as a whole."""
-    if (order == ZERO).any():
-        return None
-    order = same[order]
+    order = np.where(order == ZERO, ZERO, same[order])
     places = np.arange(len(order)).reshape(shape)
     turned = {
         "transposed: height and width exchanged": places.T if shape[0] == shape[1] else places,

@@ -1,6 +1,6 @@
 """Outputs that are a line of the right ones: a factor, a shift, other biases, read off from the values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,13 +102,20 @@ def _lines(shown: Shown) -> Lines | None:
 # --- factors -----------------------------------------------------------------------------------
 
 
-def line(factor: Array | float, shift: Array | float) -> object:
-    """A change of the output to factor · y + shift, for numbers that are known to 4 units of rounding."""
+def line(
+    factor: Array | float, shift: Array | float, unsure: float = 0.0
+) -> Callable[[Bounded, Call], Bounded]:
+    """A change of the output to factor · y + shift, for numbers that are known to 4 units of rounding.
+
+    Args:
+        factor, shift: one number for all channels, or one for each.
+        unsure: what a shift that is read off may be off by.
+    """
 
     def change(y: Bounded, call: Call) -> Bounded:
         f, s = (np.asarray(one).reshape(-1, *[1] * (y.ndim - 2)) for one in (factor, shift))
         size = np.abs(f * y.value) + np.abs(s)
-        return Bounded(f * y.value + s, np.abs(f) * y.bound + 8 * call.u * size)
+        return Bounded(f * y.value + s, np.abs(f) * y.bound + 8 * call.u * size + unsure)
 
     return change
 
@@ -123,6 +130,11 @@ def number(value: float) -> str:
     return text
 
 
+def rounded(values: Array) -> str:
+    """The first of some numbers, with four digits each."""
+    return listed(np.array([float(f"{one:.4g}") for one in values]), 6)
+
+
 def _scaled(name: str, factor: float, lines: Lines) -> Iterator[Mistake]:
     words = number(factor)
     remedy = "Leave the factor out; a dropout that scales, a batch norm or a gain may hold it."
@@ -131,7 +143,7 @@ def _scaled(name: str, factor: float, lines: Lines) -> Iterator[Mistake]:
         kind = Kind(
             f"result multiplied by {words}", f"The whole output is {words} times what it should be.", remedy
         )
-        yield Mistake(kind, {name: after(line(factor, 0.0))})  # type: ignore[arg-type]
+        yield Mistake(kind, {name: after(line(factor, 0.0))})
     elif lines.near(shift, lines.b):
         kind = Kind(
             f"weights multiplied by {words}",
@@ -143,21 +155,21 @@ def _scaled(name: str, factor: float, lines: Lines) -> Iterator[Mistake]:
 
 def _scaled_channels(name: str, factors: Array, lines: Lines) -> Iterator[Mistake]:
     remedy = "Leave a batch norm or a gain out, or fold it into the weights and the bias."
-    words = listed(np.array([float(f"{one:.4g}") for one in factors]), 6)
+    words = rounded(factors)
     found = lines.shift(factors)
     shift = (found - factors * lines.b)[lines.quiet]
     if lines.near(found, factors * lines.b):
         kind = Kind(
             f"channels multiplied by {words}", "Each channel of the output has a factor of its own.", remedy
         )
-        yield Mistake(kind, {name: after(line(factors, 0.0))})  # type: ignore[arg-type]
+        yield Mistake(kind, {name: after(line(factors, 0.0))})
     elif lines.near(found, factors * lines.b + shift):
         kind = Kind(
             f"channels multiplied by {words} and shifted",
             "Each channel of the output has a factor and a shift of its own, as behind a batch norm.",
             remedy,
         )
-        yield Mistake(kind, {name: after(line(factors, shift))})  # type: ignore[arg-type]
+        yield Mistake(kind, {name: after(line(factors, shift))})
 
 
 # --- biases ------------------------------------------------------------------------------------
@@ -178,11 +190,11 @@ def _shifted(shown: Shown, lines: Lines) -> Iterator[Mistake]:
             )
         else:
             kind = Kind(
-                f"numbers added to the channels: {listed(np.array([float(f'{a:.4g}') for a in added[quiet]]), 6)}",
+                f"numbers added to the channels: {rounded(added[quiet])}",
                 "Each channel has the same number added in every call, whatever the parameters.",
                 "Leave it out: a second bias or a batch norm's shift, perhaps.",
             )
-        yield Mistake(kind, {name: after(line(1.0, added[quiet]))})  # type: ignore[arg-type]
+        yield Mistake(kind, {name: after(line(1.0, added[quiet]))})
     if not shown.layer.affine:
         return
     if lines.near(shift, np.broadcast_to(shift[quiet], shift.shape)) and shift[quiet].any():

@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.diagnose import probe_inputs
-from lenet.diagnose.mistakes.base import Family, Kind
-from lenet.diagnose.mistakes.precision import GROUPS, to_bits
+from lenet.diagnose.mistakes.base import Family, Kind, Mistake
+from lenet.diagnose.mistakes.precision import AFFINE, GROUPS, to_bits
 from lenet.diagnose.mistakes.wrong_forward import Call, Change, before
 from parity.arithmetic import Array
 
 FAMILY = Family()
-ZERO = "weights zero"
 Change1 = Callable[[Array], Array]
 
 
@@ -314,3 +313,13 @@ for _name, _text, _which in (
         Kind(_name, _text, "Load the weights in each call, before the model is used."),
         _of_call(_which),
     )
+
+
+def likely(mistake: Mistake) -> bool:
+    """Whether it is made in all layers at once, as a file format does, or fits all layers of a kind."""
+    name, count = mistake.kind.name, len(mistake.stages)
+    if name.startswith("biases"):
+        return False
+    if name in ("weights zero", "parameters zero") or "call" in name:
+        return True
+    return count == len(AFFINE) or (count > 1 and ("integers" in name or "pruned: " in name))

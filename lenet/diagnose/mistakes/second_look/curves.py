@@ -41,7 +41,7 @@ def _scaled(shown: Shown) -> Iterator[Mistake]:
     found = [_line(one.x.value, one.seen) for one in shown.examples]
     if any(one is None for one in found):
         return
-    slopes, shifts, sizes = (np.array(some) for some in zip(*found, strict=True))  # type: ignore[arg-type]
+    slopes, shifts, sizes = (np.array(some) for some in zip(*found, strict=True))
     known = np.isfinite(slopes).any(0)
     if not known.any():
         return

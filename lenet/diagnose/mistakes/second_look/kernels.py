@@ -201,7 +201,7 @@ def _of_order(order: Array) -> Kind:
 
 def _of_zeros(zeros: Array) -> Kind:
     """The name of weights of which some are zero."""
-    kernels = zeros.all((2, 3))
+    kernels = np.asarray(zeros.all((2, 3)))
     if (zeros == kernels[:, :, None, None]).all():
         seen = [[k for k in range(zeros.shape[1]) if not row[k]] for row in kernels]
         return Kind(

@@ -116,7 +116,7 @@ for _name, _lrn in NEIGHBOURS.items():
     FAMILY.mistakes.append(
         Mistake(
             _kind,
-            {"conv2": before(lambda call, divide=_divide: replace(call, x=divide(call.x, call)))},  # type: ignore[misc]
+            {"conv2": before(lambda call, divide=_divide: replace(call, x=divide(call.x, call)))},
             told_by="pool1",
         )
     )
@@ -196,7 +196,7 @@ for _name, _order in ORDERS:
     FAMILY.mistakes.append(
         Mistake(
             _kind,
-            {"conv2": before(lambda call, order=_order: replace(call, x=moved(call.x, order)))},  # type: ignore[misc]
+            {"conv2": before(lambda call, order=_order: replace(call, x=moved(call.x, order)))},
             told_by="pool1",
         )
     )

@@ -88,7 +88,7 @@ for _name, _factor, _offset in (
 def _over(
     x: Bounded, call: Call, axes: tuple[int, ...], ddof: int = 0, inside: float = 0.0, outside: float = 0.0
 ) -> Bounded:
-    """(x − mean) / (√(variance + inside) + outside) over `axes`; see `data.standardised`, which has the bound."""
+    """(x − mean) / (√(variance + inside) + outside) over `axes`; `data.standardised` has the bound."""
     n = int(np.prod([x.value.shape[axis] for axis in axes]))
     if n <= ddof:
         raise ValueError("there is no deviation of one value")
@@ -236,8 +236,8 @@ for (_factor, _signed, _divisor), _whole in product(WRAPS, (np.trunc, np.rint)):
         IMAGE,
         Kind(
             f"pixels wrapped to {_type}: times {_factor:g}{_by}",
-            f"The pixels times {_factor:g} do not fit into {_type}: what is too large comes back at the other "
-            "end.",
+            f"The pixels times {_factor:g} do not fit into {_type}: what is too large comes back at the "
+            "other end.",
             "Scale before casting, and keep pixels in float32.",
         ),
         after(lambda x, call, f=_factor, s=_signed, d=_divisor, w=_whole: _wrapped(x, call, f, s, d, w)),

@@ -12,6 +12,7 @@ from lenet.diagnose.mistakes.wrong_forward import Call, Change, before
 from parity.arithmetic import Array
 
 FAMILY = Family()
+SELDOM = 3  # the tier of changes that are named only if no others explain the values
 Change1 = Callable[[Array], Array]
 
 
@@ -239,7 +240,7 @@ WHOLE: list[tuple[str, str, str, Change1]] = [  # of weights alone
     *(
         (
             f"multiplied by {words}",
-            "They are scaled at run time (an equalised learning rate), but the shared weights are scaled already.",
+            "They are scaled at run time (an equalised learning rate); the shared ones are scaled already.",
             "Use them as they are.",
             factor,
         )
@@ -267,8 +268,13 @@ def _with(change: Change1, parts: str) -> Change:
 
 for _parts, _what in (("wb", "parameters"), ("w", "weights"), ("b", "biases")):
     for _name, _text, _remedy, _change in [*ROUNDED, *CHANGED, *(WHOLE if _parts == "w" else [])]:
-        if _parts != "b" or _name not in ("zero", "negated"):  # known of the operators: "bias missing"
-            FAMILY.add_groups(GROUPS, Kind(f"{_what} {_name}", _text, _remedy), _with(_change, _parts))
+        if _parts == "b" and _name in ("zero", "negated"):
+            continue  # known of the operators: "bias missing"
+        # A file holds all of a layer's parameters; biases alone are seldom changed, and small changes of
+        # them explain what changes of all do.
+        _seldom = _parts == "b" or (_parts == "wb" and _name in [name for name, *_ in CHANGED])
+        _kind = Kind(f"{_what} {_name}", _text, _remedy)
+        FAMILY.add_groups(GROUPS, _kind, _with(_change, _parts), tier=SELDOM if _seldom else 0)
 
 
 # --- the weights of another call ---------------------------------------------------------------

@@ -10,31 +10,33 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Mistake
 from lenet.diagnose.mistakes.second_look import (
-    curves,
-    images,
-    kernels,
-    layers_added,
-    pixels,
-    places,
-    scales,
+    added_layers,
+    fitted_curves,
+    fitted_images,
+    fitted_lines,
+    fitted_orders,
+    fitted_weights,
+    rarer_data,
+    resized_images,
     stored_weights,
 )
 from lenet.diagnose.mistakes.second_look.shown import Example, Shown
 
 SHORT = 8  # stages of a segment in which all changes of one layer's weights are tried
 READ_OFF: tuple[Callable[[Shown], Iterator[Mistake]], ...] = (
-    places.mistakes,
-    scales.mistakes,
-    kernels.mistakes,
-    curves.mistakes,
-    images.mistakes,
+    fitted_orders.mistakes,
+    fitted_lines.mistakes,
+    fitted_weights.mistakes,
+    fitted_curves.mistakes,
+    fitted_images.mistakes,
 )
 
 
 def rarer(stages: tuple[str, ...]) -> Iterator[Mistake]:
     """Known mistakes that are too rare to be half of a pair."""
-    yield from pixels.FAMILY.mistakes
-    yield from layers_added.FAMILY.mistakes
+    yield from rarer_data.FAMILY.mistakes
+    yield from resized_images.FAMILY.mistakes
+    yield from added_layers.FAMILY.mistakes
     for mistake in stored_weights.FAMILY.mistakes:
         # Where the end of a network alone is seen, all of them in each layer would be too many to try.
         if len(stages) < SHORT or stored_weights.likely(mistake):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
-from lenet.diagnose.mistakes.second_look.places import ZERO, nearest
-from lenet.diagnose.mistakes.second_look.scales import number, rounded
+from lenet.diagnose.mistakes.second_look.fitted_lines import number, rounded
+from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, nearest
 from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
 from lenet.diagnose.mistakes.wrong_forward import STAGES, Call, before
 from lenet.network.architecture import Layer

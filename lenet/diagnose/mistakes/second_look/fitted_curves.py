@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
-from lenet.diagnose.mistakes.second_look.scales import by_channel, line, number, rounded
+from lenet.diagnose.mistakes.second_look.fitted_lines import by_channel, line, number, rounded
 from lenet.diagnose.mistakes.second_look.shown import Shown
 from lenet.diagnose.mistakes.wrong_forward import Call, after, before, instead
 from parity.arithmetic import Array, Bounded

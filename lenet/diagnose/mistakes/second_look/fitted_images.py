@@ -10,8 +10,8 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.data import linear
-from lenet.diagnose.mistakes.second_look.places import ZERO, first_of_same, move_of, nearest, taken
-from lenet.diagnose.mistakes.second_look.scales import number
+from lenet.diagnose.mistakes.second_look.fitted_lines import number
+from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, first_of_same, move_of, nearest, taken
 from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
 from lenet.diagnose.mistakes.wrong_forward import Call, after, moved
 from lenet.network.architecture import LAYERS

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind, Mistake
-from lenet.diagnose.mistakes.second_look.scales import line
+from lenet.diagnose.mistakes.second_look.fitted_lines import line
 from lenet.diagnose.mistakes.wrong_forward import Call, after, before, instead, moved, of_type
 from lenet.network.architecture import LAYERS
 from parity.arithmetic import Array, Bounded

@@ -40,7 +40,8 @@ def assert_same_network(
         layers: {their name of a layer: ours}, like LAYERS in a file of `lenet check`.
 
     Raises:
-        AssertionError: they compute another function; the text names the mistake.
+        AssertionError: the verdict is not "ok": they compute another function, or this one less
+            accurately, or the values do not tell; the text names the mistake.
         Misused: a returned value is no array, or a name is unknown.
     """
     __tracebackhide__ = True  # pytest shows the line of the test, not this line

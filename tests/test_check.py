@@ -134,6 +134,44 @@ def test_misuse_exits_2(source, arguments, said, lenet):
     assert "Traceback" not in result.stderr
 
 
+def test_misuse_is_told_in_json_too(lenet):
+    result = lenet("forward = len", "my_port.py", "--json", "-")
+    assert result.returncode == 2
+    found = json.loads(result.stdout)
+    assert (found["source"], found["verdict"]) == ("my_port.py", "misused")
+    assert "no function activations" in found["message"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ['{"flatten": found["pool2"], "logits": found["logits"]}', 'np.pad(found["logits"], ((0, 0), (0, 1)))'],
+    ids=["4-D flatten", "11 logits"],
+)
+def test_every_wrong_shape_exits_with_1(change, lenet):
+    result = lenet(
+        f"{RIGHT}\nright = activations\ndef activations(p, x):\n    found = right(p, x)\n    return {change}"
+    )
+    assert result.returncode == 1
+    assert "shape (16, " in " ".join(result.stdout.split())
+
+
+def test_equal_findings_are_printed_once(checked):
+    line = FLIP.splitlines()[5]
+    both = FLIP.replace(line, f"{line.replace('conv2', 'conv1')}\n{line}")
+    text = " ".join(check_report.text(checked(RIGHT + both)).split())
+    assert text.count(FLIPPED.explanation) == 1
+    assert text.count(FLIPPED.remedy) == 1
+    assert re.search("values of conv1 lie .* values of conv2 lie", text)
+
+
+def test_an_unknown_mistake_is_located_in_words(checked):
+    slightly = FLIP.replace("[:, :, ::-1, ::-1].copy()", " + params['conv2.weight'] ** 2 * np.float32(0.1)")
+    slightly = slightly.replace("conv2", "conv1")
+    text = " ".join(check_report.text(checked(RIGHT + slightly)).split())
+    assert "unknown" in text
+    assert "conv1 is wrong even from the port's own input: the images that it was given." in text
+
+
 def test_a_port_of_the_registry_can_be_named(lenet):
     result = lenet("", "numpy")
     assert (result.returncode, result.stderr) == (0, "")

@@ -194,8 +194,11 @@ def test_two_mistakes_in_two_layers_from_the_logits():
 
 
 def test_noise_is_unknown():
-    rng = np.random.default_rng(0)
-    noisy = output(lambda y: y + rng.standard_normal(y.shape).astype(y.dtype) * np.float32(0.01))
+    def noise(shape):  # the same for the same digit, otherwise it is random output
+        one = np.random.default_rng(0).standard_normal((1, *shape[1:])).astype(np.float32)
+        return one * np.float32(0.01)
+
+    noisy = output(lambda y: y + noise(y.shape))
     verdict = diagnose(PROBES, seen(PROBES, {"conv2": noisy}))
     assert verdict.first == "conv2"
     assert not verdict.diagnoses
@@ -213,7 +216,7 @@ def test_a_small_departure_is_a_factor_not_a_coarse_format():
 def test_a_nan_is_evidence():
     def spoilt(y):
         y = y.copy()
-        y[3, 0] = np.nan
+        y[-1, 0] = np.nan
         return y
 
     verdict = diagnose(PROBES, seen(PROBES, {"conv2": output(spoilt)}))
@@ -222,14 +225,17 @@ def test_a_nan_is_evidence():
     assert "are not finite" in verdict.findings[0].evidence
 
 
-def test_float64_in_a_float32_port_is_named():
+def test_float64_in_a_float32_port_is_a_valid_choice_with_a_remedy():
     wide = seen(
         PROBES, {"conv2": lambda layer, x, w, b: bugs.right(layer, *(a.astype(float) for a in (x, w, b)))}
     )
     verdict = diagnose(PROBES, wide)
-    assert [(one.name, one.where) for one in verdict.diagnoses] == [
-        ("float64 where float32 was meant", ("conv2",))
+    assert verdict.ok, str(verdict)
+    assert [(one.where, one.verdict, one.causes[0].name) for one in verdict.findings] == [
+        ("conv2", "a valid choice", "float64 where float32 was meant")
     ]
+    assert 'DTYPE = "float64"' in verdict.diagnoses[0].remedy
+    assert verdict.to_json()["verdict"] == "ok"
 
 
 def test_json_holds_what_the_verdict_says():

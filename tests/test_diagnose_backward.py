@@ -160,16 +160,16 @@ def overlap_overwritten(right):
     return backward
 
 
-def ties(share):
+def ties(share, equal=np.equal):
     def backward(dy, cache):
         x, y, size, stride = cache
         dx, count = np.zeros_like(x), np.zeros_like(y)
         places = list(np.ndindex(size, size))
         for i, j in places:
-            count += layers._tap(x, i, j, stride, *y.shape[2:]) == y
+            count += equal(layers._tap(x, i, j, stride, *y.shape[2:]), y)
         for i, j in places:
             tap = layers._tap(x, i, j, stride, *y.shape[2:])
-            layers._tap(dx, i, j, stride, *y.shape[2:])[...] += dy * (tap == y) / (count if share else 1)
+            layers._tap(dx, i, j, stride, *y.shape[2:])[...] += dy * equal(tap, y) / (count if share else 1)
         return dx
 
     return lambda right: backward
@@ -246,6 +246,22 @@ def test_every_mistake_of_the_backward_pass_is_named(patch, where, name):
     verdict = diagnose(PROBES, seen_patched(PROBES, patch))
     assert verdict.first == f"gradient of {where}"
     assert [one.name for one in verdict.diagnoses] == [name]
+
+
+@pytest.mark.parametrize(
+    ("share", "equal", "name"),
+    [
+        (False, np.equal, "ties rewarded to all winners"),
+        (True, np.equal, "ties split among winners"),
+        (False, np.isclose, "nearly equal values rewarded as ties"),
+        (True, np.isclose, "nearly equal values share as ties"),
+    ],
+)
+def test_nearly_equal_values_are_told_from_ties(share, equal, name):
+    verdict = diagnose(PROBES, seen_patched(PROBES, (POOL, ties(share, equal))))
+    assert [one.name for one in verdict.diagnoses] == [name]
+    assert not verdict.ambiguous
+    assert verdict.ok == (name == "ties split among winners")  # which is a valid choice
 
 
 def test_gradients_accumulated_across_calls_are_named():

@@ -5,10 +5,10 @@ import pytest
 
 import lenet.diagnose.forward_pass
 from lenet.diagnose import diagnose
-from lenet.diagnose.explain import Count
 from lenet.diagnose.mistakes import forward
 from lenet.diagnose.mistakes.wrong_forward import compose
 from lenet.diagnose.probe_inputs import Observed, observe, observe_port, standard
+from lenet.diagnose.search.segment import Count
 from lenet.ports import open_port
 from lenet.reference.backward import cross_entropy
 from parity.arithmetic import Bounded
@@ -28,7 +28,7 @@ def names(observed, probes=PROBES):
 
 @pytest.fixture
 def _no_pairs(monkeypatch):
-    def refuse(segment):
+    def refuse(segment, clock):
         raise AssertionError("no two mistakes give such a shape: why search?")
 
     monkeypatch.setattr(lenet.diagnose.forward_pass, "pair_matches", refuse)
@@ -45,8 +45,6 @@ def _no_pairs(monkeypatch):
         ("conv1", lambda a: a[:, 0]),
         ("conv2", lambda a: a[0]),
         ("pool1", lambda a: a.ravel()),
-        ("pool2", lambda a: a.reshape(len(a), -1)),
-        ("flatten", lambda a: a[..., None]),
     ],
 )
 @pytest.mark.parametrize("alone", [True, False])
@@ -58,6 +56,20 @@ def test_a_shape_that_no_network_has_is_told_without_a_search(layer, spoil, alon
     assert verdict.first == layer
     assert "shape" in verdict.findings[0].evidence
     assert not verdict.diagnoses
+
+
+@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.parametrize(
+    ("layer", "spoil"),
+    [("pool2", lambda a: a.reshape(len(a), -1)), ("flatten", lambda a: a.reshape(len(a), 16, 5, 5))],
+)
+def test_all_values_on_other_axes_are_named(layer, spoil):
+    observed = seen(PROBES, {})
+    for found in observed.activations.values():
+        found[layer] = spoil(found[layer])
+    verdict = diagnose(PROBES, observed)
+    assert (verdict.first, verdict.summary) == (layer, "different")
+    assert verdict.diagnoses[0].name == "handed out with other axes"
 
 
 def test_a_layer_behind_a_wrong_shape_is_compared_with_no_view_of_it():
@@ -79,6 +91,16 @@ def test_a_bound_that_admits_the_right_value_as_well_is_no_evidence():
         count = Count()
         count.add(seen_values, Bounded(seen_values, error), right, "float32")
         assert (count.departing, count.proving, count.most) == (10, sharp, most)
+
+
+def test_a_bound_wider_than_the_departure_that_it_explains_is_no_evidence():
+    seen_values, right = np.full(10, 1.0), Bounded(np.zeros(10), np.zeros(10))
+    for value, error, most in ((100.0, 99.5, False), (1.25, 0.5, True)):
+        wrong = Bounded(np.full(10, value), np.full(10, error))
+        assert (np.abs(wrong.value - right.value) > wrong.bound).all()  # both exclude the right value
+        count = Count()
+        count.add(seen_values, wrong, right, "float32")
+        assert count.most == most
 
 
 @pytest.mark.parametrize(
@@ -117,15 +139,18 @@ def test_weights_rounded_once_more_are_the_same_network():
         norm = np.linalg.norm(w, axis=1, keepdims=True)
         return norm * (w / norm)
 
-    for only, where in ((None, "fc1"), (["logits"], "logits")):
-        verdict = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}, only))
-        assert verdict.ok, str(verdict)
-        assert [note.partition(" is off by a rounding error")[0] for note in verdict.notes] == [where]
+    verdict = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}))
+    assert verdict.ok, str(verdict)
+    assert [note.partition(" is off by a rounding error")[0] for note in verdict.notes] == ["fc1"]
+    alone = diagnose(PROBES, seen(PROBES, {"fc1": weights(normed)}, ["logits"]))
+    assert alone.summary == "undecided"  # a mistake as small would look the same
+    assert not alone.diagnoses
+    assert not alone.notes  # nothing is blamed for it
 
 
 def test_a_small_mistake_is_no_rounding(monkeypatch):
     monkeypatch.setattr(
-        "lenet.diagnose.two_mistakes.PAIR_SECONDS", 0.0
+        "lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0
     )  # what it is called is not asked here
     slightly = {"fc1": weights(lambda w: w * np.float32(1 + 2.0**-11))}
     assert not diagnose(PROBES, seen(PROBES, slightly, ["logits"])).ok

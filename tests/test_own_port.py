@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from lenet.diagnose import diagnose
 from lenet.diagnose.own_file.interface import Misused, OwnPort, to_numpy
 from lenet.diagnose.probe_inputs import standard
 from lenet.network.architecture import PARAM_SHAPES
@@ -159,7 +160,7 @@ EVERY = {name: np.zeros(shape) for name, shape in PARAM_SHAPES.items()}
         ({"layers": ["conv1"]}, "LAYERS is a list of 1, expected a dict"),
         ({"dtype": "half"}, "DTYPE is 'half', expected 'float32' or 'float64'"),
         ({"gradients": returns(None)}, r"gradients returned None, expected \(loss"),
-        ({"activations": returns(np.zeros((16, 10, 1, 1)))}, r"'logits' of shape .*, expected \(16, 10\)"),
+        ({"activations": returns(np.broadcast_to(0.0, (2**27, 1)))}, r"shape \(134217728, 1\), .* too large"),
         ({"gradients": returns({})}, "neither a loss nor any gradient"),
         ({"gradients": returns((1.0, 2.0, 3.0))}, "gradients returned a tuple of 3, expected"),
         ({"gradients": returns((np.zeros(16), {}))}, r"the loss of gradients has shape \(16,\), exp"),
@@ -234,17 +235,63 @@ def test_replacing_an_entry_of_the_dict_is_no_writing():
     assert port.notes == []
 
 
-def test_a_port_that_changes_from_call_to_call_is_told():
-    rng = np.random.default_rng(0)
+def assert_one(verdict, where: str, name: str) -> None:
+    assert [(one.where, one.causes[0].name) for one in verdict.findings] == [(where, name)]
+
+
+def judged(activations, gradients=None, train=None):
+    return diagnose(standard(), OwnPort(activations, gradients, train).observe(standard()))
+
+
+def test_a_random_answer_is_found_at_once_and_named():
+    rng, right, calls = np.random.default_rng(0), right_functions(), []
 
     def activations(params, images):
-        found = right_functions()["activations"](params, images)
+        calls.append("activations")
+        found = right["activations"](params, images)
         return found | {"relu3": found["relu3"] * (rng.random(found["relu3"].shape) > 0.5)}
 
-    port = OwnPort(activations)
-    port.activations(standard().probes[0].params, standard().probes[0].images)
-    assert len(port.notes) == 1
-    assert "called twice with the same input, returns another relu3: dropout" in port.notes[0]
+    verdict = judged(activations, lambda *a: calls.append("gradients"), lambda *a: calls.append("train"))
+    assert_one(verdict, "relu3", "random output")
+    assert calls == ["activations", "activations"]
+
+
+def test_random_steps_are_found_at_once_and_named():
+    rng, right, calls = np.random.default_rng(0), right_functions(), []
+
+    def train(params, batches, recipe):
+        calls.append(len(batches))
+        found = right["train"](params, batches, recipe)
+        return found | {"fc2.bias": found["fc2.bias"] + rng.normal(0, 1e-4, 84).astype(np.float32)}
+
+    assert_one(judged(right["activations"], train=train), "fc2.bias after step 1", "random output")
+    assert calls == [1, 1]
+
+
+def test_what_a_first_call_leaves_behind_is_no_random_output():
+    right, kept = right_functions(), []
+
+    def activations(params, images):
+        kept.append(0.0)
+        return right["activations"](params, images)["logits"] + np.float32(len(kept) - 1)
+
+    assert_one(judged(activations), "logits", "state kept between calls")
+
+
+def test_sums_in_a_random_order_are_no_random_output():
+    right, rng = right_functions()["activations"], np.random.default_rng(0)
+
+    def activations(params, images):
+        found = right(params, images)
+        order = rng.permutation(84)
+        logits = np.zeros((len(images), 10), np.float32) + params["logits.bias"]
+        for k in order:
+            logits += found["relu4"][:, k, None] * params["logits.weight"][:, k]
+        return found | {"logits": logits}
+
+    verdict = judged(activations)
+    assert verdict.ok, str(verdict)
+    assert verdict.notes == ()
 
 
 def test_batches_and_recipe_are_those_of_the_recipe():
@@ -255,7 +302,7 @@ def test_batches_and_recipe_are_those_of_the_recipe():
         return params
 
     OwnPort(returns(np.zeros((16, 10))), train=train).observe(standard())
-    assert [len(batches) for _, batches, _ in seen] == list(range(1, 10))
+    assert [len(batches) for _, batches, _ in seen] == [1, *range(1, 10)]
     params, batches, recipe = seen[-1]
     assert isinstance(recipe, Recipe)
     assert all(isinstance(batch, Batch) and batch.images.dtype == np.float32 for batch in batches)

@@ -7,12 +7,12 @@ import pytest
 
 from lenet.diagnose import diagnose
 from lenet.diagnose.backward_pass import Sample
-from lenet.diagnose.explain import excluded
 from lenet.diagnose.mistakes import BACKWARD, forward
 from lenet.diagnose.mistakes.optimizer import MISTAKES, Rule
 from lenet.diagnose.mistakes.wrong_backward import Tape
 from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
 from lenet.diagnose.probe_inputs import Probe, Probes, observe_port, standard
+from lenet.diagnose.search.segment import excluded
 from lenet.diagnose.training_run import Run
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.ports import open_port

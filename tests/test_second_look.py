@@ -20,6 +20,7 @@ ORDER = {size: RNG.permutation(size) for size in (6, 16, 120, 400, 784)}
 MASK = (RNG.random((16, 6)) < 0.5).astype(F32)[:, :, None, None]
 MEAN = (0.2 * RNG.random((1, 1, 28, 28))).astype(F32)
 UP = np.linspace(0.5, 1.5, 16, dtype=F32)[:, None, None]
+SHIFT = UP - 1
 BY_TEXT = sorted(range(84), key=str)
 C3 = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
 TABLE = np.array([[float(str(k) in row) for k in range(6)] for row in C3.split()], F32)[:, :, None, None]
@@ -104,7 +105,7 @@ WEIGHTS = [
     ("fc2", biases(lambda b: b * F32(0.1)), "bias multiplied by 0.1"),
     ("fc2", biases(lambda b: b * (np.arange(84) < 80).astype(F32)), "bias zero in channels 80, 81, 82, 83"),
     ("conv2", output(lambda y: y * UP), "channels multiplied by 0.5, 0.5667"),
-    ("conv2", output(lambda y: y * UP + UP - 1), "channels multiplied by 0.5, 0.5667"),
+    ("conv2", output(lambda y: y * UP + SHIFT), "channels multiplied by 0.5, 0.5667"),
     ("conv1", output(lambda y: y + F32(0.1)), "0.1 added to the result"),
     ("conv2", both(lambda w: np.round(w, 4)), "parameters rounded to 4 decimals"),
     ("fc1", weights(lambda w: np.round(w, 3)), "weights rounded to 3 decimals"),
@@ -124,7 +125,7 @@ LAYERS = [
     ("fc1", output(normed), "batch norm in training mode"),
     ("relu1", elementwise(lambda x: np.maximum(normed(x), 0)), "batch norm in training mode"),
     ("relu1", output(lambda y: y * F32(1 / np.sqrt(1.001))), "batch norm with untrained statistics"),
-    ("relu2", elementwise(lambda x: np.maximum(x * UP + UP - 1, 0)), "channels multiplied by 0.5, 0.5667"),
+    ("relu2", elementwise(lambda x: np.maximum(x * UP + SHIFT, 0)), "channels multiplied by 0.5, 0.5667"),
     ("relu1", output(lambda y: np.minimum(y, F32(3))), "ReLU cut off at 3"),
     ("relu1", elementwise(lambda x: np.where(x > 0.1, x, 0)), "threshold 0.1 for 0"),
     ("relu2", elementwise(lambda x: np.maximum(x, -0.5)), "values below -0.5 raised to it"),
@@ -178,7 +179,7 @@ def around(layer):
 
 @pytest.fixture(autouse=True)
 def _no_pairs(monkeypatch):
-    monkeypatch.setattr("lenet.diagnose.two_mistakes.PAIR_SECONDS", 0.0)
+    monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize(("layer", "wrong", "name"), WEIGHTS + LAYERS + IMAGES)
@@ -191,7 +192,7 @@ def test_what_the_values_show_is_named(layer, wrong, name):
 @pytest.mark.parametrize(("layer", "wrong", "name"), [WEIGHTS[0], WEIGHTS[13], LAYERS[9], IMAGES[3]])
 def test_without_the_second_look_it_is_unknown(layer, wrong, name, monkeypatch):
     monkeypatch.setattr(second_look, "READ_OFF", ())
-    monkeypatch.setattr("lenet.diagnose.explain.rarer", lambda stages: ())
+    monkeypatch.setattr("lenet.diagnose.search.explain.rarer", lambda stages: ())
     names, verdict = named({layer: wrong}, around("conv1" if layer == "image" else layer))
     assert not names
     assert not verdict.ok

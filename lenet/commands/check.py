@@ -68,7 +68,9 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
     mistake and its remedy. FILE runs in a separate process, and its output goes to standard error. A port
     of `lenet ports` can be given instead of FILE.
 
-    The exit code is 1 if the port is different or fails, 2 if FILE does not follow the interface.
+    The exit code is 0 if the port is ok, 1 if it was judged and is anything else (different, less accurate,
+    undecided, failed), 2 if it could not be judged: there is no such file, or it does not follow the
+    interface.
     """
     import json
 
@@ -80,13 +82,19 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
 
     to_stdout = json_file == Path("-")
     check_writable(None if to_stdout else json_file)
+
+    def write(result: dict[str, Any]) -> None:
+        if json_file is not None:
+            text = json.dumps(tables.strict_json(result), indent=2, allow_nan=False) + "\n"
+            click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+
     try:
         checked = run(port, timeout)
     except Misused as error:
-        raise click.UsageError(" ".join(str(error).split())) from error
-    if json_file is not None:
-        text = json.dumps(tables.strict_json(checked.to_json()), indent=2, allow_nan=False) + "\n"
-        click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+        message = " ".join(str(error).split())
+        write({"source": str(port), "verdict": "misused", "message": message})
+        raise click.UsageError(message) from error
+    write(checked.to_json())
     if not to_stdout:
         output().print(report(checked))
     ctx.exit(int(checked.summary != "ok"))

@@ -1,20 +1,21 @@
 """Judges the loss and gradients of a port, and explains the first wrong one."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.explain import PAIR_SECONDS, Count, excluded
-from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.findings import DIFFERENT, VALID, Diagnosis, Finding, deviation
 from lenet.diagnose.forward_pass import rounded_layers
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, compose
-from lenet.diagnose.probe_inputs import Observed, Probes
+from lenet.diagnose.probe_inputs import Observed, Probe, Probes
+from lenet.diagnose.search.explain import PAIR_SECONDS
+from lenet.diagnose.search.segment import Count, excluded
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Array, Bounded
 from parity.errors import UserError
@@ -31,10 +32,12 @@ ACCUMULATED = Kind(
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe: its forward pass, and the loss and gradients that the port returned."""
+    """One probe: its forward pass, and the loss and gradients that the port returned; `again` if it was asked
+    before."""
 
     tape: Tape
     seen: Mapping[str, Array]
+    again: bool = False
 
     @cached_property
     def right(self) -> Passed:
@@ -109,25 +112,29 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     Raises:
         UserError: a gradient has a name that is no parameter of the network.
     """
-    samples = _samples(probes, observed, {})
+    samples = _samples(probes.backward, observed, {})
     if any(sample.first_wrong for sample in samples) and rounded_layers(probes, observed):
-        samples = _samples(probes, observed, ROUNDED)  # start from the forward pass with its extra roundings
-    wrong = [(key, value, sample) for sample in samples for key, value in sample.wrong()]
+        samples = _samples(
+            probes.backward, observed, ROUNDED
+        )  # start from the forward pass with more roundings
+    calls, samples = samples, [one for one in samples if not one.again]
+    wrong = [(key, value, sample) for sample in calls for key, value in sample.wrong()]
     if not wrong:
         return []
     order = list(dict.fromkeys(key for key, _, _ in samples[0].right))
     key, expected, sample = min(wrong, key=lambda row: order.index(row[0]))
     where = "loss" if key == "loss" else f"gradient of {key}"
     wrong_first = sorted(samples, key=lambda s: s.first_wrong is None)  # right samples exclude few mistakes
-    explanations = _accumulated(samples) or _singles(wrong_first) or _pairs(wrong_first)
+    explanations = _accumulated(calls) or _singles(wrong_first) or _pairs(wrong_first)
     causes = [tuple(Diagnosis.of(kind, stages) for kind, stages in one) for one in explanations]
     return [
         Finding(
             where,
-            _evidence(where, sample.seen[key], expected),
+            deviation(where, sample.seen[key], expected),
             causes[0] if causes else (),
             tuple(causes[1:]),
             _APART if len(causes) > 1 else "",
+            VALID if explanations and all(kind.valid for kind, _ in explanations[0]) else DIFFERENT,
         )
     ]
 
@@ -137,10 +144,10 @@ _APART = "the loss and the gradients of every parameter, on batches of other siz
 Explanation = list[tuple[Kind, tuple[str, ...]]]
 
 
-def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sample]:
+def _samples(probes: Iterable[Probe], observed: Observed, changes: Changes) -> list[Sample]:
     """The probes for which the port returned gradients, after a forward pass with `changes`."""
     samples = []
-    for probe in probes.backward:
+    for probe in probes:
         if probe.name not in observed.gradients:
             continue
         loss, gradients = observed.gradients[probe.name]
@@ -150,7 +157,7 @@ def _samples(probes: Probes, observed: Observed, changes: Changes) -> list[Sampl
         if loss is not None:
             seen["loss"] = np.asarray(loss, np.float64)
         tape = Tape.record(probe.params, probe.images, probe.labels, observed.dtype, changes)
-        samples.append(Sample(tape, seen))
+        samples.append(Sample(tape, seen, bool(probe.twins)))
     return samples
 
 
@@ -213,17 +220,3 @@ def _accumulated(samples: list[Sample]) -> list[Explanation]:
                     return []
                 off |= not agrees(sample.seen[key], value)
     return [[(ACCUMULATED, tuple(totals))]] if off else []
-
-
-def _evidence(where: str, seen: Array, expected: Bounded) -> str:
-    if seen.shape != expected.value.shape:
-        return f"{where} has shape {seen.shape}, expected {expected.value.shape}"
-    if not np.isfinite(seen).all():
-        return f"{where} is not finite"
-    off = np.abs(seen - expected.value)
-    outside = off > expected.bound
-    worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
-    return (
-        f"{int(outside.sum())} of {seen.size} values of {where} lie outside the rounding bound; largest "
-        f"deviation: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} ± {expected.bound[worst]:.1g}"
-    )

@@ -15,7 +15,8 @@ tried; if no pair fits, the verdict is "unknown", never a guess.
 from dataclasses import dataclass
 
 from lenet.diagnose import backward_pass, forward_pass, training_run
-from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.findings import DIFFERENT, LESS, UNDECIDED, VALID, Diagnosis, Finding
+from lenet.diagnose.looks import batches, repeated
 from lenet.diagnose.probe_inputs import Observed, Probes
 
 
@@ -24,7 +25,7 @@ class Verdict:
     """The result of a diagnosis: the wrong places of a port, or none.
 
     Attributes:
-        findings: the wrong places, in order of execution.
+        findings: the wrong places, in order of execution; also the undecided ones, and valid choices.
         notes: remarks that are no mistakes (denormals flushed to zero).
         unjudged: parts that the port returned but that an earlier mistake kept from being judged.
     """
@@ -35,13 +36,20 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether rounding explains everything."""
-        return not self.findings
+        """Whether rounding and valid choices explain everything."""
+        return all(finding.verdict == VALID for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """ "ok", "different", "less accurate" or "undecided": the worst of all findings."""
+        said = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in (DIFFERENT, LESS, UNDECIDED) if verdict in said), "ok")
 
     @property
     def first(self) -> str | None:
-        """The first wrong place."""
-        return self.findings[0].where if self.findings else None
+        """The first place that is not right; without one, the first with a valid choice."""
+        wrong_first = sorted(self.findings, key=lambda finding: finding.verdict == VALID)
+        return wrong_first[0].where if wrong_first else None
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:
@@ -56,7 +64,7 @@ class Verdict:
     def to_json(self) -> dict:
         """The verdict as `lenet check --json` prints it."""
         return {
-            "verdict": "ok" if self.ok else "different",
+            "verdict": self.summary,
             "first": self.first,
             "findings": [_finding_json(finding) for finding in self.findings],
             "notes": list(self.notes),
@@ -64,7 +72,7 @@ class Verdict:
         }
 
     def __str__(self) -> str:
-        return "ok" if self.ok else "\n".join(str(finding) for finding in self.findings)
+        return "ok" if not self.findings else "\n".join(str(finding) for finding in self.findings)
 
 
 def diagnose(probes: Probes, observed: Observed) -> Verdict:
@@ -77,21 +85,36 @@ def diagnose(probes: Probes, observed: Observed) -> Verdict:
     Raises:
         UserError: nothing was observed, or a name is not one of the network's.
     """
+    if found := repeated.findings(probes, observed) or batches.left_out(probes, observed):
+        return Verdict(tuple(found), unjudged=_unjudged(observed))
     parts = (("forward", forward_pass), ("gradients", backward_pass), ("training", training_run))
+    open_: list[Finding] = []  # that keep nothing from being judged
     for k, (_, judge) in enumerate(parts):
         findings = judge.findings(probes, observed)
-        if findings:
+        if judge is forward_pass:
+            findings = batches.added(findings, probes, observed)
+        if any(finding.verdict in (DIFFERENT, LESS) for finding in findings):
             there = {"gradients": observed.gradients, "training": observed.trajectory}
-            return Verdict(tuple(findings), unjudged=tuple(name for name, _ in parts[k + 1 :] if there[name]))
-    return Verdict(notes=tuple(forward_pass.notes(probes, observed)))
+            unjudged = tuple(name for name, _ in parts[k + 1 :] if there[name])
+            return Verdict((*open_, *findings), unjudged=unjudged)
+        open_ += findings
+    return Verdict(tuple(open_), tuple(forward_pass.notes(probes, observed)))
+
+
+def _unjudged(observed: Observed) -> tuple[str, ...]:
+    """The parts that were answered and not judged because of a random answer."""
+    there = {"gradients": observed.gradients, "training": observed.trajectory}
+    return tuple(name for name, answers in there.items() if answers)
 
 
 def _finding_json(finding: Finding) -> dict:
     return {
         "where": finding.where,
+        "verdict": finding.verdict,
         "evidence": finding.evidence,
-        "unknown": not finding.known,
+        "unknown": finding.verdict == DIFFERENT and not finding.known,
         "causes": [vars(one) for one in finding.causes],
         "alternatives": [[vars(one) for one in some] for some in finding.alternatives],
         "apart": finding.apart,
+        "clues": list(finding.clues),
     }

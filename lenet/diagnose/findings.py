@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from lenet.diagnose.mistakes.base import Kind
+from parity.arithmetic import Array, Bounded
+
+DIFFERENT, LESS, UNDECIDED, VALID = "different", "less accurate", "undecided", "a valid choice"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class Finding:
         causes: the one or two mistakes that together explain it; empty if unknown.
         alternatives: other explanations, each of one or two mistakes, that fit these values as well.
         apart: the input that would tell the explanations apart; "" without alternatives.
+        verdict: "different"; "less accurate" for the same function with larger errors than a plain loop's;
+            "undecided" if the values returned do not tell; "a valid choice" for what is right in another way.
+        clues: lines on an unknown mistake.
     """
 
     where: str
@@ -45,6 +53,8 @@ class Finding:
     causes: tuple[Diagnosis, ...] = ()
     alternatives: tuple[tuple[Diagnosis, ...], ...] = ()
     apart: str = ""
+    verdict: str = DIFFERENT
+    clues: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -57,3 +67,28 @@ class Finding:
         names = " and ".join(one.name for one in self.causes)
         others = "".join(f"; or {' and '.join(one.name for one in some)}" for some in self.alternatives)
         return f"{names} at {self.where}{others}"
+
+
+def apart(seen: float, expected: float) -> tuple[str, str]:
+    """Two numbers with as many digits as are needed to see that they differ: six, or more."""
+    texts = ((f"{seen:.{digits}g}", f"{expected:.{digits}g}") for digits in range(6, 18))
+    return next((two for two in texts if two[0] != two[1]), (f"{seen:.17g}", f"{expected:.17g}"))
+
+
+def deviation(what: str, seen: Array, expected: Bounded) -> str:
+    """A line on an array that is not within its bounds: how many values, and the worst."""
+    if seen.shape != expected.value.shape:
+        return f"{what} has shape {seen.shape}, expected {expected.value.shape}"
+    if (broken := int((~np.isfinite(seen)).sum())) and seen.ndim:
+        return f"{what} holds {broken} values that are not finite"
+    with np.errstate(invalid="ignore"):
+        off = np.abs(seen - expected.value)
+        outside = ~(off <= expected.bound)
+    worst = np.unravel_index(int(np.argmax(np.where(outside, off, 0))), off.shape)
+    found, right = apart(float(seen[worst]), float(expected.value[worst]))
+    bound = float(expected.bound[worst])
+    far = f"{found}, expected {right}{f' ± {bound:.1g}' if bound else ' exactly'}"
+    if not seen.ndim:
+        return f"{what} is {far}"
+    share = f"{int(outside.sum())} of {seen.size} values of {what}"
+    return f"{share} lie outside the rounding bound; largest deviation: {far}"

@@ -2,32 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
-from lenet.diagnose.explain import (
-    Match,
-    Sample,
-    Segment,
-    fits,
-    generic,
-    single_matches,
-    stages_between,
-    tells_apart,
-)
-from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.findings import VALID, Diagnosis, Finding, deviation
+from lenet.diagnose.looks import plain_outputs
+from lenet.diagnose.looks.accuracy import beyond_noise, is_rounding, less_than_right
+from lenet.diagnose.mistakes.base import Kind
+from lenet.diagnose.mistakes.handed_out import OTHER_AXES
 from lenet.diagnose.mistakes.precision import FLOAT64, single
 from lenet.diagnose.mistakes.wrong_forward import Change, Changes
 from lenet.diagnose.probe_inputs import Observed, Probes
-from lenet.diagnose.two_mistakes import pair_matches
+from lenet.diagnose.search.explain import Match, generic, single_matches, stages_between, tells_apart
+from lenet.diagnose.search.segment import Sample, Segment, fits
+from lenet.diagnose.search.two_mistakes import Clock, pair_matches
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from parity.arithmetic import Array, Bounded
+from parity.arithmetic.floats import FORMATS
 from parity.errors import UserError
+from parity.judging.causes.clues import clues
 
 
-def findings(probes: Probes, observed: Observed) -> list[Finding]:
-    """Every wrong place of the forward pass, in order of execution.
+def findings(probes: Probes, observed: Observed, clock: Clock | None = None) -> list[Finding]:
+    """Every wrong place of the forward pass, in order of execution, and every place that is undecided.
+
+    Args:
+        clock: ends the search for pairs of mistakes.
 
     Raises:
         UserError: a layer's name is unknown, or nothing was returned.
@@ -35,26 +37,33 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     layers = observed_layers(probes, observed)
     if not (layers or observed.gradients or observed.trajectory):
         raise UserError("nothing to judge: the port returned no layer, no gradient and no training step")
+    clock = clock or Clock()
     found: list[Finding] = []
     place, pending = "", dict[str, Change]()
     starts = tuple(_exact(probe.images) for probe in probes.forward)
     for k, name in enumerate(layers):
         if problem := _shapeless(probes, observed, name):
-            found.append(Finding(name, problem))
+            found.append(problem)
             break  # the next layer cannot take an array with other axes, or without digits
         segment = _segment(probes, observed, place, name, starts, pending)
         place, pending = name, {k: v for k, v in pending.items() if k not in segment.stages}
         starts = tuple(_exact(sample.seen) for sample in segment.samples)
-        if segment.is_right:
+        if is_rounding(segment):
             found += _widened(probes, observed, name, found)
+            continue
+        if plain := plain_outputs.constant(segment):
+            found.append(_plain(segment, plain))
             continue
         finite = all(np.isfinite(start.value).all() for start in starts)
         matches = single_matches(segment)
-        if not matches and segment.could_round:
-            found += _widened(probes, observed, name, found)
+        if not matches and (less := less_than_right(segment)):
+            found.append(less)
+            continue
+        if not matches and finite and (plain := plain_outputs.repeated_or_cut_off(segment)):
+            found.append(_plain(segment, plain))
             continue
         if not matches and finite and segment.mendable:
-            matches = pair_matches(segment)
+            matches = pair_matches(segment, clock)
         matches = _that_go_on(matches, probes, observed, name, layers[k + 1 :])
         found.append(_finding(segment, matches))
         if matches:
@@ -65,13 +74,17 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     return found
 
 
-def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
-    """Layers of a right forward pass that fit only if a sum rounds that should be exact."""
-    place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), []
+def rounded_layers(probes: Probes, observed: Observed, decided: bool = False) -> list[str]:
+    """Layers of a right forward pass that fit only if a sum rounds that should be exact.
+
+    Args:
+        decided: leave out those of which the verdict is "undecided".
+    """
+    place, starts, found = "", tuple(_exact(probe.images) for probe in probes.forward), list[str]()
     for name in observed_layers(probes, observed):
         segment = _segment(probes, observed, place, name, starts, {})
         place, starts = name, tuple(_exact(sample.seen) for sample in segment.samples)
-        if not segment.is_right:
+        if not segment.is_right and (not decided or is_rounding(segment)):
             found.append(name)
     return found
 
@@ -79,7 +92,7 @@ def rounded_layers(probes: Probes, observed: Observed) -> list[str]:
 def notes(probes: Probes, observed: Observed) -> list[str]:
     """Remarks on a right forward pass: deviations that are no mistakes."""
     said = dict[str, None]()
-    for name in rounded_layers(probes, observed):
+    for name in rounded_layers(probes, observed, decided=True):
         said[ROUNDED_ONCE_MORE.format(name=name)] = None
     for probe in probes.asked:
         if probe.judged or probe.name not in observed.activations:
@@ -97,7 +110,7 @@ def notes(probes: Probes, observed: Observed) -> list[str]:
 
 ROUNDED_ONCE_MORE = (
     "{name} is off by a rounding error where the direct computation is exact: its weights or products were "
-    "computed through other numbers (weight norm, a fast convolution)"
+    "computed through other numbers (weight norm, FFT)"
 )
 FLUSHED = "denormals (numbers below 1.2e-38) are set to zero; no weights or pixels in use are so small"
 
@@ -111,13 +124,15 @@ def observed_layers(probes: Probes, observed: Observed) -> list[str]:
     return [name for name in ACTIVATION_SHAPES if all(name in answer for answer in answers)]
 
 
-def _shapeless(probes: Probes, observed: Observed, name: str) -> str:
-    """A line about a layer with the wrong number of axes or without digits; "" if its shape can be used."""
+def _shapeless(probes: Probes, observed: Observed, name: str) -> Finding | None:
+    """A finding on a layer with the wrong number of axes or without digits; None if its shape can be used."""
     for probe in probes.forward:
         shape, wanted = observed.activations[probe.name][name].shape, ACTIVATION_SHAPES[name]
         if len(shape) != len(wanted) + 1 or not shape[0]:
-            return f"{name} has shape {shape}, expected {(len(probe.images), *wanted)}"
-    return ""
+            evidence = f"{name} has shape {shape}, expected {(len(probe.images), *wanted)}"
+            same = len(shape) > 1 and shape[0] == len(probe.images) and prod(shape[1:]) == prod(wanted)
+            return Finding(name, evidence, (Diagnosis.of(OTHER_AXES, (name,)),) if same else ())
+    return None
 
 
 def _exact(values: Array) -> Bounded:
@@ -174,21 +189,28 @@ def _goes_on(match: Match, probes: Probes, observed: Observed, name: str, rest: 
 
 
 def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding]) -> list[Finding]:
-    """A finding if a layer of a float32 port is right but holds float64 values; reported once."""
-    if observed.dtype != "float32" or any(f.causes and f.causes[0].name == FLOAT64.name for f in before):
+    """A valid choice: a layer of a float32 port is right and holds float64 values. It is told once."""
+    if observed.dtype != "float32" or any(one.verdict == VALID for one in before):
         return []
-    for probe in probes.forward:
-        values = observed.activations[probe.name][name]
-        if values.dtype == np.float64 and (single(values) != values).any():
-            evidence = f"{name} is float64, and its values do not fit into float32"
-            return [Finding(name, evidence, (Diagnosis.of(FLOAT64, (name,)),))]
-    return []
+    if not any(_is_wide(observed.activations[probe.name][name]) for probe in probes.forward):
+        return []
+    evidence = f"{name} is float64, and its values do not fit into float32"
+    return [Finding(name, evidence, (Diagnosis.of(FLOAT64, (name,)),), verdict=VALID)]
+
+
+def _is_wide(values: Array) -> bool:
+    return bool(values.dtype == np.float64 and (single(values) != values).any())
+
+
+def _plain(segment: Segment, plain: tuple[Kind, str]) -> Finding:
+    kind, evidence = plain
+    return Finding(segment.target, evidence, (Diagnosis.of(kind, (segment.target,)),))
 
 
 def _finding(segment: Segment, matches: list[Match]) -> Finding:
     evidence = _evidence(segment)
     if not matches:
-        return Finding(segment.target, evidence)
+        return Finding(segment.target, evidence, clues=_clues(segment))
     first, *others = (tuple(Diagnosis.of(kind, where) for kind, where in match.kinds) for match in matches)
     places = {_first_place(segment, match) for match in matches}
     where = places.pop() if len(places) == 1 else segment.target
@@ -205,23 +227,21 @@ def _evidence(segment: Segment) -> str:
     """The deviation at the segment's last layer, in one line."""
     for sample, states in zip(segment.samples, segment.right, strict=True):
         seen, name = sample.seen, segment.target
-        if not np.isfinite(seen).all():
-            return f"{name} holds {int((~np.isfinite(seen)).sum())} values that are not finite"
-        if len(states) <= len(segment.stages):
+        if np.isfinite(seen).all() and len(states) <= len(segment.stages):
             return f"{name} has shape {seen.shape}, after a layer whose shape does not fit"
-        expected = states[-1]
-        if seen.shape != expected.value.shape:
-            return f"{name} has shape {seen.shape}, expected {expected.value.shape}"
-        if not fits(seen, expected, segment.dtype):
-            off = np.abs(seen - expected.value)
-            outside = off > expected.bound
-            worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
-            return (
-                f"{int(outside.sum())} of {seen.size} values of {name} lie outside the rounding bound; "
-                f"largest deviation: {seen[worst]:.6g}, expected {expected.value[worst]:.6g} "
-                f"± {expected.bound[worst]:.1g}{_coarser(segment)}"
-            )
-    return f"{segment.target} is within rounding"
+        if not np.isfinite(seen).all() or not fits(seen, states[-1], segment.dtype):
+            return deviation(name, seen, states[-1]) + _coarser(segment)
+    return f"{segment.target}: {beyond_noise(segment)}"
+
+
+def _clues(segment: Segment) -> tuple[str, ...]:
+    """What can be said of an unknown mistake: a factor, another order, which part is wrong."""
+    for sample, states in zip(segment.samples, segment.right, strict=True):
+        good = len(states) > len(segment.stages) and states[-1].value.shape == sample.seen.shape
+        if good and not fits(sample.seen, states[-1], segment.dtype):
+            with np.errstate(all="ignore"):
+                return tuple(clues(sample.seen, states[-1], FORMATS[segment.dtype]))
+    return ()
 
 
 def _coarser(segment: Segment) -> str:

@@ -12,13 +12,14 @@ from functools import cached_property
 
 import numpy as np
 
-from lenet.diagnose.explain import PAIR_SECONDS, Count, within
-from lenet.diagnose.findings import Diagnosis, Finding
+from lenet.diagnose.findings import Diagnosis, Finding, deviation
 from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.optimizer import MISTAKES, Moment, Rule, advance
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.probe_inputs import Course, Observed, Probes
+from lenet.diagnose.search.explain import PAIR_SECONDS
+from lenet.diagnose.search.segment import Count, within
 from parity.arithmetic import Array, Bounded
 
 Gradients = Mapping[str, Bounded]
@@ -134,7 +135,7 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     return [
         Finding(
             f"step {k + 1}",
-            _evidence(f"{name} after step {k + 1}", wide[k + 1][name], bound),
+            deviation(f"{name} after step {k + 1}", wide[k + 1][name], bound),
             causes[0] if causes else (),
             tuple(causes[1:]),
             "a longer run with other rates and batch sizes" if len(causes) > 1 else "",
@@ -186,13 +187,3 @@ def _by_gradients(run: Run) -> list[Explanation]:
         except ValueError:  # a gradient does not have its parameter's shape
             continue
     return found
-
-
-def _evidence(what: str, seen: Array, expected: Bounded) -> str:
-    off = np.abs(seen - expected.value)
-    outside = off > expected.bound
-    worst = np.unravel_index(np.argmax(np.where(outside, off, 0)), off.shape)
-    return (
-        f"{int(outside.sum())} of {seen.size} values of {what} lie outside the rounding bound; largest "
-        f"deviation: {seen[worst]:.8g}, expected {expected.value[worst]:.8g} ± {expected.bound[worst]:.1g}"
-    )

@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lenet.diagnose import Diagnosis, Finding
+from lenet.diagnose.findings import DIFFERENT, LESS, VALID
 from lenet.diagnose.own_file.process import Checked
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.show.tables import BAD, FAINT, GOOD, count
 
+HEADINGS = {VALID: "choice", LESS: "cause"}  # of what is no mistake
 COLUMNS = 80  # width of a report that is not for a terminal
 
 
@@ -19,11 +21,20 @@ def report(checked: Checked) -> RenderableType:
     """The verdict, each wrong place with its cause, and lists of what was judged and what was not."""
     parts: list[RenderableType] = [heading(checked), ""]
     if checked.verdict is not None:
-        for found in checked.verdict.findings:
-            parts += [finding(found, checked), ""]
+        for alike in _together(checked.verdict.findings):
+            parts += [finding(alike, checked), ""]
     if checked.failure is not None:
         parts += [Padding(Text(line), (0, 0, 0, 2)) for line in checked.failure.lines] + [""]
     return Group(*parts, scope(checked), "")
+
+
+def _together(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """The findings, those with the same explanation together: it is printed once."""
+    groups: dict[tuple, list[Finding]] = {}
+    for one in findings:
+        words = tuple(tuple(cause.name for cause in some) for some in (one.causes, *one.alternatives))
+        groups.setdefault((one.verdict, words), []).append(one)
+    return list(groups.values())
 
 
 def text(checked: Checked) -> str:
@@ -36,10 +47,11 @@ def text(checked: Checked) -> str:
 
 def heading(checked: Checked) -> Text:
     """The verdict in one line."""
-    first = checked.verdict.first if checked.verdict else None
+    first = checked.verdict.first if checked.verdict and not checked.verdict.ok else None
     said = Text(f"{checked.source}: ", "bold", overflow="fold")
     if first:
-        said.append(f"different at {first}", BAD)
+        verdict = checked.verdict.summary if checked.verdict else ""
+        said.append(f"{verdict} at {first}", BAD if verdict == DIFFERENT else "yellow")
     if checked.failure is not None:
         during = checked.failure.during
         said.append(f"{', and ' if first else ''}failed {'at' if during == 'import' else 'in'} {during}", BAD)
@@ -49,33 +61,39 @@ def heading(checked: Checked) -> Text:
     return said
 
 
-def finding(found: Finding, checked: Checked) -> RenderableType:
-    """A wrong place: the evidence, the mistake and its remedy."""
-    rows = _rows()
-    rows.add_row(Text(found.where, BAD), found.evidence)
-    if not found.known:
+def finding(alike: list[Finding], checked: Checked) -> RenderableType:
+    """Wrong places with one explanation: the evidence, the mistake and its remedy."""
+    rows, first = _rows(), alike[0]
+    for one in alike:
+        rows.add_row(Text(one.where, BAD if one.verdict == DIFFERENT else "yellow"), one.evidence)
+        for clue in one.clues:
+            rows.add_row("", clue)
+    if first.verdict == DIFFERENT and not first.known:
         rows.add_row("mistake", Text("unknown: no mistake of the catalogue gives these values", "bold"))
-        rows.add_row("", _behind(found.where, checked))
-    for index, causes in enumerate((found.causes, *found.alternatives)):
+        rows.add_row("", _from_own_input(first.where, checked))
+    for index, causes in enumerate((first.causes, *first.alternatives)):
         for number, cause in enumerate(causes):
-            heading = "and" if number else "or" if index else "mistake"
-            _explain(rows, heading, cause, found.where)
-    if found.apart:
-        rows.add_row("told apart", f"by {found.apart}")
+            heading = "and" if number else "or" if index else HEADINGS.get(first.verdict, "mistake")
+            _explain(rows, heading, cause, "" if len(alike) > 1 else first.where)
+    if first.verdict == VALID:
+        rows.add_row("", "This is a valid choice, no mistake; the remedy makes it the one made here.")
+    if first.apart:
+        rows.add_row("told apart", f"by {first.apart}")
     return rows
 
 
-def _behind(where: str, checked: Checked) -> str:
+def _from_own_input(where: str, checked: Checked) -> str:
     """A sentence about the place of an unknown mistake."""
     layers = ["the images", *checked.judged["layers"]]
     if where not in layers:
         return ""
     before = layers[layers.index(where) - 1]
-    return f"It is after {before}: {where} was judged from the port's own {before.removeprefix('the ')}."
+    own = "the images that it was given" if before == "the images" else f"the {before} that it returned"
+    return f"{where} is wrong even from the port's own input: {own}."
 
 
 def _explain(rows: Table, heading: str, cause: Diagnosis, where: str) -> None:
-    places = "" if cause.where == (where,) else f" ({', '.join(cause.where)})"
+    places = "" if not where or cause.where == (where,) else f" ({', '.join(cause.where)})"
     rows.add_row(heading, Text(f"{cause.name}{places}", "bold"))
     rows.add_row("", cause.explanation)
     rows.add_row("remedy", cause.remedy)

@@ -18,12 +18,14 @@ class Kind:
         explanation: a sentence: what is computed, and what should be.
         remedy: a sentence: what to do.
         case: URL of a reported case; empty if none is known.
+        valid: whether it is no mistake but another right choice, of which only a note is made.
     """
 
     name: str
     explanation: str
     remedy: str
     case: str = ""
+    valid: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,12 +66,12 @@ FAMILY.add(
 )
 
 
-def tied(call: BackCall, share: Callable[[Array], Array]) -> Bounded:
-    """The cotangent if every position equal to its window's maximum gets `share(number of these)` of it."""
+def tied(call: BackCall, share: Callable[[Array], Array], equal: Callable[..., Array] = np.equal) -> Bounded:
+    """The cotangent if every position `equal` to its window's maximum gets `share(number of these)` of it."""
     assert isinstance(call.layer.operator, MaxPool)
     size = call.layer.kernel
     taps = np.stack(window_taps(call.x.value, size))
-    wins = taps == taps.max(axis=0)
+    wins = equal(taps, taps.max(axis=0))
     factor = share(wins.sum(axis=0))
     base = right_input(call)
     value, error = np.zeros(call.x.value.shape), base.bound.copy()
@@ -101,6 +101,7 @@ def _winner_from_the_end(call: BackCall) -> Bounded:
     return moved(back, turned)
 
 
+SHARED = "ties split among winners"  # a right subgradient: all shares lie in [0, 1], and their sum is 1
 WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
     (
         "ties rewarded to all winners",
@@ -108,9 +109,19 @@ WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
         lambda call: tied(call, lambda count: np.ones(count.shape)),
     ),
     (
-        "ties split among winners",
+        SHARED,
         "If several values of a window are the largest, they share the cotangent.",
         lambda call: tied(call, lambda count: 1 / count),
+    ),
+    (
+        "nearly equal values rewarded as ties",
+        "Every value that np.isclose finds equal to the largest of its window gets the whole cotangent.",
+        lambda call: tied(call, lambda count: np.ones(count.shape), np.isclose),
+    ),
+    (
+        "nearly equal values share as ties",
+        "All values that np.isclose finds equal to the largest of their window share the cotangent.",
+        lambda call: tied(call, lambda count: 1 / count, np.isclose),
     ),
     (
         "ties won by the last",
@@ -132,7 +143,11 @@ for _name, _text, _how in WINNERS:
     FAMILY.add(
         POOLS,
         Kind(
-            _name, _text, "Give the cotangent to the first largest value of each window, in row order.", TIES
+            _name,
+            _text,
+            "Give the cotangent to the first largest value of each window, in row order.",
+            TIES,
+            valid=_name == SHARED,
         ),
         instead(_how),
     )

@@ -13,6 +13,12 @@ AFFINE = of_type(Conv, Gemm)
 MAPS = tuple(name for name, shape in ACTIVATION_SHAPES.items() if len(shape) == 3)
 LAST = case("onnx/onnx-tensorflow", 289)
 CAPTURE = case("microsoft/onnxruntime", 4110)
+OTHER_AXES = Kind(
+    "handed out with other axes",
+    "The activation has as many values for each digit as it should, but other axes.",
+    "Reshape it before returning it: flatten to (N, features), maps to (N, channels, height, width).",
+    LAST,
+)
 HANDED_OUT: tuple[HandedOut, ...] = (
     HandedOut(
         Kind(

@@ -289,6 +289,8 @@ def _(call: Call) -> Bounded:
 FLOAT64 = Kind(
     "float64 where float32 was meant",
     "The values have more digits than float32 holds, perhaps because of a NumPy default.",
-    "Make weights, images and constants float32: np.float32(...), dtype=np.float32.",
+    'Write DTYPE = "float64" into the file, to be judged by its smaller bounds; or make weights, images and '
+    "constants float32: np.float32(...), dtype=np.float32.",
     WIDE,
+    valid=True,
 )

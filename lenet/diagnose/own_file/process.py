@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from lenet.diagnose import Verdict, diagnose
 from lenet.diagnose.own_file.child import is_theirs
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused
-from lenet.diagnose.probe_inputs import Observed, Probes, observe_port, standard
+from lenet.diagnose.probe_inputs import Observed, Probes, observe_port, other_batches, standard
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.ports import Port
 
@@ -70,10 +70,9 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """ "ok", "different" or "failed"; a failed run in which a mistake was found is "different"."""
-        if self.verdict is not None and not self.verdict.ok:
-            return "different"
-        return "failed" if self.failure else "ok"
+        """The verdict's, or "failed"; a failed run in which a mistake was found is "different"."""
+        found = self.verdict.summary if self.verdict is not None else "ok"
+        return "failed" if self.failure and found != "different" else found
 
     @property
     def unjudged(self) -> dict[str, list[str]]:
@@ -240,7 +239,7 @@ def questions(probes: Probes, offered: list[str]) -> int:
     counts = {
         "activations": len(probes.asked),
         "gradients": len(probes.backward),
-        "train": len(probes.course.batches),
+        "train": len(probes.course.batches) + 1,  # the first step is made twice
     }
     return sum(counts[name] for name in offered)
 
@@ -264,17 +263,19 @@ def _read(folder: Path, code: int | None, seconds: float) -> Answers:
     observed = Observed(events.get("dtype", ["float32"])[0])
     count = len(list(folder.glob(ANSWERS)))
     parts = {name: _answers(folder, name) for name in FUNCTIONS}
-    if len(parts["activations"]) == len(probes.asked):
+    done = "done" in events  # then what is missing was not asked, for an answer was random
+    if done or len(parts["activations"]) >= len(probes.asked) - len(other_batches(probes)):
         names = [probe.name for probe in probes.asked]
-        observed.activations = dict(zip(names, parts["activations"], strict=True))
-    if len(parts["gradients"]) == len(probes.backward):
-        for probe, found in zip(probes.backward, parts["gradients"], strict=True):
+        observed.activations = dict(zip(names, parts["activations"], strict=False))
+    if done or len(parts["gradients"]) == len(probes.backward):
+        for probe, found in zip(probes.backward, parts["gradients"], strict=False):
             loss = found.pop("loss", None)
             observed.gradients[probe.name] = None if loss is None else float(loss), found
-    if len(parts["train"]) == len(probes.course.batches):
-        observed.trajectory = parts["train"]
+    if parts["train"] and (done or len(parts["train"]) == len(probes.course.batches) + 1):
+        first, observed.first_step_again, *others = parts["train"]
+        observed.trajectory = [first, *others]
     failure = None
-    if "done" not in events:
+    if not done:
         during = events.get("phase", ["import"])[-1]
         lines = events.get("failure", [[]])[0] or [*_ending(code, seconds), *_place(folder)]
         failure = Failure(during, tuple(lines))

@@ -11,24 +11,38 @@ from typing import Any
 
 import numpy as np
 
-from lenet.diagnose.explain import PAIR_SECONDS, Match, Segment, candidates, closest, fits, within
 from lenet.diagnose.mistakes.base import Mistake
 from lenet.diagnose.mistakes.wrong_forward import Changes, compose, walk
+from lenet.diagnose.search.explain import PAIR_SECONDS, Match, candidates, closest
+from lenet.diagnose.search.segment import Segment, fits, within
 from parity.arithmetic import Array, Bounded
 
 ROWS = 128  # networks that run as one batch
 
 
-def pair_matches(segment: Segment) -> list[Match]:
+class Clock:
+    """The time that is left for pairs in one diagnosis, in CPU time: load does not change it."""
+
+    def __init__(self) -> None:
+        self._end = time.thread_time() + PAIR_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return time.thread_time() > self._end
+
+
+def pair_matches(segment: Segment, clock: Clock) -> list[Match]:
     """Pairs of mistakes that explain the segment: in two layers, or else both in one. Has a time limit."""
-    deadline = time.thread_time() + PAIR_SECONDS
+    if clock.is_over:
+        return []
     head = segment.head(1)
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
     singles = [m for m in singles if not _idle(head, m)]
     found: list[Match] = []
     for search in (_in_two_stages, _in_many_stages, _in_one_stage):
         for pair in search(head, singles):
-            if time.thread_time() > deadline:
+            if clock.is_over:
                 return found
             if pair is None:  # no pair yet: only a chance to look at the clock
                 continue

@@ -144,7 +144,7 @@ def _scaled(name: str, factor: float, lines: Lines) -> Iterator[Mistake]:
             f"result multiplied by {words}", f"The whole output is {words} times what it should be.", remedy
         )
         yield Mistake(kind, {name: after(line(factor, 0.0))})
-    elif lines.near(shift, lines.b):
+    if lines.near(shift, lines.b):  # a factor near 1 may be either: the bound decides
         kind = Kind(
             f"weights multiplied by {words}",
             f"The products are {words} times what they should be; the bias is right.",

@@ -206,11 +206,11 @@ def test_noise_is_unknown():
     assert len(verdict.findings) == 1
 
 
-def test_a_small_departure_is_unknown_not_a_coarse_format():
+def test_a_small_departure_is_a_factor_not_a_coarse_format():
     slightly = weights(lambda w: w * np.float32(1 + 1e-4))
     verdict = diagnose(PROBES, seen(PROBES, {"fc2": slightly}))
     assert verdict.first == "fc2"
-    assert not verdict.diagnoses
+    assert [one.name for one in verdict.diagnoses] == ["weights multiplied by 1.0001"]
 
 
 def test_a_nan_is_evidence():

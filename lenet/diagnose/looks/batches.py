@@ -76,7 +76,7 @@ def _layer(name: str, probe: Probe, observed: Observed) -> tuple[Kind, str] | No
     if not wrong:
         return None
     empty = [row for row in wrong if _constant(other[row]) != _constant(expected[row])]
-    if len(empty) == len(wrong):
+    if len(empty) == len(wrong) and (len(other) > 1 or _empty_among_many(name, observed)):
         if _constant(other[empty[0]]):
             return LEFT_OUT, f"{name} holds no answer in {_rows(empty)} of {digits}"
         return (
@@ -89,6 +89,13 @@ def _layer(name: str, probe: Probe, observed: Observed) -> tuple[Kind, str] | No
         f"{_rows(wrong)} of {digits} differ in {name} from the same digits among 16; "
         f"the largest difference: {other[worst][where]:.6g}, among 16 {expected[worst][where]:.6g}"
     )
+
+
+def _empty_among_many(name: str, observed: Observed) -> bool:
+    """Whether a digit of a large batch has no answer: one by itself has none either where its batch's mean is
+    subtracted."""
+    many = [answer[name] for answer in observed.activations.values() if len(answer.get(name, ())) > DIGITS]
+    return any(_constant(row) for answer in many for row in answer)
 
 
 def _wrong_rows(expected: Array, other: Array, dtype: str) -> Iterator[int]:

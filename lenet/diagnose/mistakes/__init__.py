@@ -2,7 +2,8 @@
 
 Each entry has a name, an explanation, a remedy, a reported case, and the change that it makes to the right
 network. What can be done wrong in one operator stands in the catalogue of `parity`; `of_operators` takes it
-from there. To add another entry, write it in the file of its family; the search finds it there.
+from there. To add another entry, write it in the file of its family; the search finds it there. `second_look`
+has what is tried only where none of these explains the values.
 """
 
 from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction

@@ -35,7 +35,8 @@ class Mistake:
     Attributes:
         changes: {stage: change}, for stages of the forward ("conv2") or the backward pass ("conv2.input").
         whole_batch: whether it mixes digits, so that it cannot be tried on a few of them.
-        tier: mistakes with sharp bounds (0) are preferred to those with the bounds of a coarse format (1, 2).
+        tier: mistakes with sharp bounds (0) are preferred to those with the bounds of a coarse format (1, 2),
+            and both to what is seldom done (3).
         pending: whether its later changes may lie after the next observed layer (bias added after the ReLU).
         habit: whether it is the same change in each of several layers.
         told_by: the stage that must be observed to tell two equivalent entries apart; without it, the other

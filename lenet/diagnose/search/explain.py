@@ -10,6 +10,7 @@ import numpy as np
 
 from lenet.diagnose.mistakes import HANDED_OUT, forward
 from lenet.diagnose.mistakes.base import Kind, Mistake
+from lenet.diagnose.mistakes.second_look import Example, Shown, rarer, read_off
 from lenet.diagnose.mistakes.wrong_forward import STAGES, Changes
 from lenet.diagnose.search.segment import Sample, Segment, fits
 from lenet.diagnose.search.yardstick import nearer
@@ -37,10 +38,20 @@ class Match:
 
 
 def single_matches(segment: Segment) -> list[Match]:
-    """All single mistakes that explain the segment, from the first tier that has any."""
+    """All single mistakes that explain the segment, from the first tier that has any.
+
+    Rarer ones are tried if no others explain it, nor roundings, and then those that are read off.
+    """
+    found = _explaining(forward(segment.stages), segment)
+    if not found and not segment.could_round:
+        found = _explaining(rarer(segment.stages), segment) or _explaining(read_off(shown(segment)), segment)
+    return closest(found, segment) + handed_out_matches(segment)
+
+
+def _explaining(mistakes: Iterable[Mistake], segment: Segment) -> list[Match]:
     head = segment.head(FEW)
     found: list[tuple[int, Match]] = []
-    for mistake in candidates(segment) if segment.mendable else ():
+    for mistake in within_segment(mistakes, segment) if segment.mendable else ():
         inside = {name: change for name, change in mistake.changes.items() if name in segment.stages}
         if not mistake.whole_batch and not head.explains(inside):
             continue
@@ -55,7 +66,25 @@ def single_matches(segment: Segment) -> list[Match]:
         for tier, match in found
         if tier == best
     }
-    return closest(list(by_words.values()), segment) + handed_out_matches(segment)
+    # In more layers than needed it explains the values, too, if nothing of the others reaches the end.
+    return [one for one in by_words.values() if not any(_part_of(other, one) for other in by_words.values())]
+
+
+def _part_of(less: Match, more: Match) -> bool:
+    """Whether one is the same single mistake in some of the layers of the other."""
+    (one, some), (other, all_of_it) = less.kinds[0], more.kinds[0]
+    return one.name == other.name and set(some) < set(all_of_it)
+
+
+def shown(segment: Segment) -> Shown:
+    """What the last layer of a segment was given, and what the port returned of it."""
+    examples = [
+        Example(states[-2], states[-1], sample.seen, sample.params)
+        for sample, states in zip(segment.samples, segment.right, strict=True)
+        if len(states) > len(segment.stages)
+    ]
+    whole = tuple(examples) if len(examples) == len(segment.samples) else ()
+    return Shown(STAGES[segment.target], segment.stages, whole, segment.dtype)
 
 
 def closest(matches: list[Match], segment: Segment) -> list[Match]:
@@ -64,8 +93,13 @@ def closest(matches: list[Match], segment: Segment) -> list[Match]:
 
 
 def candidates(segment: Segment) -> Iterator[Mistake]:
+    """The mistakes of the catalogue in this segment."""
+    yield from within_segment(forward(segment.stages), segment)
+
+
+def within_segment(mistakes: Iterable[Mistake], segment: Segment) -> Iterator[Mistake]:
     """The mistakes that change only this segment, apart from changes that may be pending."""
-    for mistake in forward(segment.stages):
+    for mistake in mistakes:
         if mistake.told_by in segment.stages[:-1]:
             continue
         inside = [name in segment.stages for name in mistake.stages]

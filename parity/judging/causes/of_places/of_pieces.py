@@ -1,7 +1,7 @@
 """Mistakes of a joint projection, of queries, keys and values most often: its pieces in another order."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 from parity.arithmetic import Number
@@ -10,11 +10,11 @@ from parity.judging.causes.mistake import Changed, Mistake
 
 SELECTING = ("Gather", "Slice")
 EXPLAINED: Mapping[str, Any] = {
-    "explanation": "The pieces of a joint projection (of queries, keys and values, say) are taken in another "
-    "order.",
+    "explanation": "The pieces of a tensor (the halves of a gated unit, or queries, keys and values, say) "
+    "are taken in another order.",
     "remedy": "Take the pieces in the order of the reference, or reorder the rows of the weights.",
 }
-MOST = 4  # pieces whose orders are tried: 24
+MOST = 4  # pieces whose orders are all tried: 24; of more, each two are exchanged
 ROLES = ("Q", "K", "V")
 ON_SCORES = ("Mul", "Div", "Add", "Sub", "Where", "Cast", "Tanh", "Identity")
 ON_SHARES = ("Cast", "Dropout", "Identity", "Where", "Mul")
@@ -38,7 +38,7 @@ def pieces(
             groups.setdefault((node.inputs[0], node.type, len(node.inputs)), []).append(place)
     for (source, *_), places in groups.items():
         selecting = [nodes[place] for place in places]
-        for order in permutations(range(len(places))) if 1 < len(places) <= MOST else ():
+        for order in _orders(len(places)):
             changed = [k for k, other in enumerate(order) if k != other]
             if changed:
                 name = _said([node.outputs[0] for node in selecting], order, nodes, source)
@@ -47,6 +47,15 @@ def pieces(
                     places[changed[0]],
                     {place: Mistake(name, **EXPLAINED, operator=one) for place, one in wrong.items()},
                 )
+
+
+def _orders(count: int) -> Iterator[tuple[int, ...]]:
+    """The orders of so many pieces that are tried."""
+    if count <= MOST:
+        yield from permutations(range(count))
+        return
+    for a, b in combinations(range(count), 2):
+        yield tuple({a: b, b: a}.get(k, k) for k in range(count))
 
 
 def _as_at(other: Node, values: Mapping[str, Number]) -> Changed:

@@ -17,7 +17,7 @@ from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.judging.causes.of_rounding.of_storage import stored
 from parity.judging.causes.search.rewiring.neighbours import neighbours
 from parity.judging.causes.search.rewiring.parameters import exchanged, others
-from parity.judging.causes.search.rewiring.rewired import rewired
+from parity.judging.causes.search.rewiring.residual_norms import normalized_elsewhere
 from parity.judging.causes.search.stretch import Stretch
 from parity.judging.causes.search.wrong import Wrong
 from parity.operators import Operator
@@ -126,7 +126,7 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
     yield from (_at_several(stretch, min(one), one) for one in folded(graph, stretch.nodes))
     for mistake in whole_stretch(stretch, wrong.found):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for exchange in (*rewired(stretch, values), *exchanged(stretch, graph)):
+    for exchange in (*normalized_elsewhere(stretch.nodes), *exchanged(stretch, graph)):
         yield _at_several(stretch, *exchange)
 
 

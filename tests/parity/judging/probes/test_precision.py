@@ -114,7 +114,7 @@ def test_the_part_that_is_coarse_is_told_where_no_known_mistake_is(
 @pytest.mark.parametrize(
     ("run", "cause"),
     [
-        (in_parts(TF32, None, None, None), "input rounded to TF32"),
+        (in_parts(TF32, None, None, None), "input with 10 bits of fraction: TF32 or float16"),
         (in_parts(BFLOAT16, BFLOAT16, None, BFLOAT16), "products in bfloat16, added up in float32"),
     ],
 )

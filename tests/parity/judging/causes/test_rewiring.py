@@ -145,7 +145,7 @@ def two_branches() -> Case:
 
 GATED = case(
     halves(),
-    {"one and other exchanged": lambda x: silu(x[..., 4:].astype(np.float64)) * x[..., :4]},
+    {"pieces 0 and 1 of x exchanged": lambda x: silu(x[..., 4:].astype(np.float64)) * x[..., :4]},
     **{name: np.array([n]) for name, n in (("zero", 0), ("half", 4), ("size", SIZE), ("axis", 2))},
 )
 CASES = {

@@ -1,13 +1,11 @@
-"""Mistakes in which tensors nodes read: parts exchanged, a normalization on another side of a sum."""
+"""A normalization on another side of a residual sum: pre-norm for post-norm, and the other way round."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from parity.arithmetic import Number
 from parity.graph import Node
 from parity.judging.causes.mistake import Changed, Mistake, first
-from parity.judging.causes.search.stretch import Stretch
 from parity.operators import Operator
 from parity.operators.elementwise import Identity
 
@@ -15,61 +13,16 @@ NORMS = (
     *("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"),
     *("BatchNormalization", "GroupNormalization", "InstanceNormalization"),
 )
-PARTS = ("Slice", "Gather")
 
 Changes = dict[int, Mistake]  # what the node at each place does instead
 
 
-def rewired(stretch: Stretch, values: Mapping[str, Number]) -> Iterator[tuple[int, Changes]]:
-    """The place of the first node that is changed, and what all do instead.
-
-    Args:
-        stretch: the nodes.
-        values: all tensors before the last, without a mistake.
-    """
-    for changes in (*_exchanged(stretch.nodes, values), *_normalized_elsewhere(stretch.nodes)):
-        if changes:
-            yield min(changes), changes
-
-
-# --- two parts of a tensor -----------------------------------------------------------------------
-
-
-def _exchanged(nodes: Sequence[Node], values: Mapping[str, Number]) -> Iterator[Changes]:
-    """Two parts of one tensor: the halves of a gated unit, say, or queries, keys and values."""
-    parts = [node for node in nodes if node.type in PARTS and node.outputs[0] in values]
-    for one, other in combinations(parts, 2):
-        names = (one.outputs[0], other.outputs[0])
-        a, b = (values[name] for name in names)
-        if one.inputs[0] != other.inputs[0] or a.shape != b.shape or a.comparable.dtype.kind != "f":
-            continue
-        swapped = dict(zip(names, names[::-1], strict=True))
-        readers = [k for k, node in enumerate(nodes) if set(names) & set(node.inputs)]
-        if min(readers, default=0) <= nodes.index(other):
-            continue  # a reader in between: what it would read is not there yet
-        yield {
-            k: Mistake(
-                f"{names[0]} and {names[1]} exchanged",
-                "Two parts of a tensor are exchanged: the halves of a gated unit (GLU, SwiGLU), say, or "
-                "queries, keys and values.",
-                "Take the parts in the order of the reference.",
-                _operator(nodes[k]),
-                inputs=tuple(swapped.get(name, name) for name in nodes[k].inputs),
-            )
-            for k in readers
-        }
-
-
-# --- normalizations and residual sums -------------------------------------------------------------
-
-
-def _normalized_elsewhere(nodes: Sequence[Node]) -> Iterator[Changes]:
-    """Post-norm for pre-norm or the other way round: at all such blocks, and at each of them."""
+def normalized_elsewhere(nodes: Sequence[Node]) -> Iterator[tuple[int, Changes]]:
+    """The place of the first node that is changed, and what all do instead: at all blocks, and at each."""
     for find in (_before, _behind):
         blocks = [changes for place, node in enumerate(nodes) if (changes := find(nodes, place, node))]
-        if len(blocks) > 1:
-            yield {place: one for changes in blocks for place, one in changes.items()}
-        yield from blocks
+        everywhere = [{place: one for block in blocks for place, one in block.items()}]
+        yield from ((min(changes), changes) for changes in (everywhere if len(blocks) > 1 else []) + blocks)
 
 
 def _before(nodes: Sequence[Node], place: int, norm: Node) -> Changes:

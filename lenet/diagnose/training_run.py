@@ -18,7 +18,7 @@ from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.of_training import hidden
 from lenet.diagnose.mistakes.of_training.adaptive import methods
 from lenet.diagnose.mistakes.of_training.at_random import flips
-from lenet.diagnose.mistakes.of_training.batches import ORDERS, altered
+from lenet.diagnose.mistakes.of_training.batch_orders import ORDERS, altered
 from lenet.diagnose.mistakes.of_training.read_rule import rules
 from lenet.diagnose.mistakes.of_training.run import Run, Stations
 from lenet.diagnose.mistakes.optimizer import MISTAKES

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.of_training.batches import Order
+from lenet.diagnose.mistakes.of_training.batch_orders import Order
 from lenet.diagnose.mistakes.of_training.run import Params, Run, Stations
 from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
 from lenet.diagnose.mistakes.read_off.numbers import fitted, typed

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from lenet.diagnose.mistakes.of_training.adaptive import Advance, State
-from lenet.diagnose.mistakes.of_training.batches import Order
+from lenet.diagnose.mistakes.of_training.batch_orders import Order
 from lenet.diagnose.mistakes.update_rule import Moment, Rule, advance, total
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.probe_inputs import Course

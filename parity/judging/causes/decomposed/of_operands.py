@@ -13,11 +13,19 @@ from parity.judging.causes.decomposed.of_masks import is_mask
 from parity.judging.causes.decomposed.recognised import activation_of
 from parity.judging.causes.layers.of_normalization import EPSILONS
 from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, with_input
-from parity.operators import Operator
+from parity.operators import OPERATORS, Operator
 from parity.operators.elementwise import Identity
 from parity.operators.functions import NORM
 from parity.operators.operator import Elementwise
 
+# What is taken for an operator of two tensors; Add and Sub are exchanged by `signs`.
+OTHERS = {
+    "Add": ("Mul", "Max"),
+    "Mul": ("Add", "Div"),
+    "Div": ("Mul",),
+    "Max": ("Min", "Add"),
+    "Min": ("Max",),
+}
 SMALL = 0.1  # an ε is smaller
 ROLES = {
     "Add": ("term", "term"),
@@ -147,6 +155,20 @@ def signs(operator: Any, seen: Seen) -> Iterator[Mistake]:
         )
 
 
+@made_in(*OTHERS)
+def other_operators(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """A sum for a product, say, of two tensors: a number beside a tensor is seldom mistaken so."""
+    if any(x is None or x.size == 1 for x in seen.inputs) or len(seen.inputs) != 2:
+        return
+    for other in OTHERS[operator.TYPE]:
+        yield Mistake(
+            f"{other} for {operator.TYPE}",
+            f"The operands go through {other}: a gate or an embedding is added where it is a factor, say.",
+            f"Use {operator.TYPE}.",
+            OPERATORS[other](),
+        )
+
+
 @made_in("Neg")
 def negations(operator: Any, seen: Seen) -> Iterator[Mistake]:
     yield Mistake("sign not changed", "The Neg is missing.", "Change the sign.", Identity())
@@ -210,7 +232,41 @@ def roots(operator: Operator, seen: Seen) -> Iterator[Mistake]:
             )
 
 
-# --- parameters for each channel ---------------------------------------------------------------
+# --- parameters for each channel, and gates ------------------------------------------------------
+
+
+@made_in("Mul")
+def gates(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    for place in (0, 1):
+        gate, x = seen.inputs[place], seen.inputs[1 - place]
+        if seen.node is None or gate is None or x is None or gate.size == 1:
+            continue
+        name = seen.node.inputs[place]
+        if seen.graph is not None and name not in seen.graph.constants:
+            yield Mistake(
+                f"1 + {name} for the factor {name}",
+                "The product is added to what is multiplied: the gate of a residual connection.",
+                f"Multiply by {name} itself.",
+                with_input(operator, place, lambda g: g + 1.0),
+            )
+
+
+@made_in("Add", "Sub", "Mul", "Div")
+def reversed_constants(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """Anchors with height and width exchanged, say, or BGR's means for RGB's."""
+    for place in (0, 1):
+        x = seen.inputs[place]
+        if x is None or seen.node is None or seen.graph is None:
+            continue
+        name = seen.node.inputs[place]
+        for axis in range(x.ndim) if name in seen.graph.constants else ():
+            if x.shape[axis] > 1:
+                yield Mistake(
+                    f"{name} in reverse order along axis {axis}",
+                    "A constant is read from its end: height for width, or BGR for RGB.",
+                    "Keep the order of the reference.",
+                    with_input(operator, place, lambda c, axis=axis: c.move(lambda a: np.flip(a, axis))),  # type: ignore[misc]
+                )
 
 
 @made_in("Mul")

@@ -355,9 +355,37 @@ IMAGE = Case(
         ),
     },
 )
+# --- gates and tables ----------------------------------------------------------------------------
+
+TABLE = drawn(1, 3, 1, 1)
+
+
+def gate(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x.mean((2, 3), keepdims=True)))
+
+
+GATED = Case(
+    [
+        N("ReduceMean", ["x", "last"], ["m"]),
+        N("Sigmoid", ["m"], ["g"]),
+        N("Mul", ["x", "g"], ["p"]),
+        N("Add", ["p", "table"], ["y"]),
+    ],
+    {"last": np.array([2, 3]), "table": TABLE},
+    drawn(2, 3, 4, 4),
+    lambda x: x * gate(x) + TABLE,
+    {
+        "Add for Mul": lambda x: x + gate(x) + TABLE,
+        "Mul for Add": lambda x: x * gate(x) * TABLE,
+        "1 + g for the factor g": lambda x: x * (1 + gate(x)) + TABLE,
+        "table in reverse order along axis 1": lambda x: x * gate(x) + TABLE[:, ::-1],
+    },
+)
+
 CASES = {
     **{"layer norm": LAYER, "RMS norm": RMS, "GELU": GELU, "GELU by tanh": GELU_BY_TANH, "SiLU": SILU},
     **{"attention": ATTENTION, "heads": HEADS, "rotation": ROTATION, "image": IMAGE},
+    "gate": GATED,
 }
 
 

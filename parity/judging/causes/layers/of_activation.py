@@ -33,6 +33,7 @@ OPTIONS: dict[str, Operator] = {
     "no activation": Clip(),
     "ReLU": Relu(),
     "ReLU6 (cut off at 6)": Clip(min=0.0, max=6.0),
+    "squared ReLU": Changed(Relu(), after=lambda y, inputs: y * y),
     "SiLU (Swish)": Swish(),
     "GELU (exact)": Gelu(),
     "GELU (tanh)": Gelu(approximate="tanh"),

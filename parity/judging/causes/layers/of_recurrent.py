@@ -44,6 +44,12 @@ def recurrent(operator: Any, seen: Seen) -> Iterator[Mistake]:
     found += [resets] if operator.TYPE == "GRU" else []
     for find in found:
         yield from (one for one in find(operator, seen) if _begins_so(operator, one, seen))
+    yield Mistake(
+        "input in reverse order of time",
+        "The last step is read first: the sequence was reversed, or the direction is another.",
+        "Keep the order of the steps.",
+        with_input(operator, 0, lambda x: x.move(lambda a: np.flip(a, operator.layout))),
+    )
 
 
 def _begins_so(operator: Recurrent, mistake: Mistake, seen: Seen) -> bool:

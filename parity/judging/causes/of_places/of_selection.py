@@ -17,6 +17,7 @@ from parity.judging.causes.mistake import (
     second,
     with_input,
 )
+from parity.operators.reduction import ReduceMax, ReduceMean
 from parity.operators.select import Gather, Pad
 
 FEW = 4  # parts of which each is tried
@@ -67,7 +68,7 @@ def indices(operator: Any, seen: Seen) -> Iterator[Mistake]:
     if x.comparable.dtype.kind in "iu":
         return  # lengths of a shape: what follows from them says more
     if isinstance(operator, Gather) and chosen.size == 1:
-        yield from _single(operator, x, int(chosen.ravel()[0]))
+        yield from _single(operator, x, int(chosen.ravel()[0]), chosen.ndim)
     else:
         yield from _off_by_one(operator)
     if isinstance(operator, Gather):
@@ -81,8 +82,8 @@ def indices(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 )
 
 
-def _single(operator: Gather, x: Number, right: int) -> Iterator[Mistake]:
-    """Another one in place of a single index: the next ones, the first, the last; all where they are few."""
+def _single(operator: Gather, x: Number, right: int, keepdims: int) -> Iterator[Mistake]:
+    """Another index in its place (the next ones, the first, the last; all of few), or all parts in one."""
     count = x.shape[operator.axis]
     place = right % count
     likely = dict.fromkeys((place + 1, place - 1, 0, count - 1, *range(min(count, FEW))))
@@ -93,6 +94,14 @@ def _single(operator: Gather, x: Number, right: int) -> Iterator[Mistake]:
             "computed together.",
             f"Take the part with index {right}.",
             with_input(operator, 1, lambda i, other=other: i.move(lambda a: np.full_like(a, other))),  # type: ignore[misc]
+        )
+    for name, kind in {"mean": ReduceMean, "maximum": ReduceMax}.items() if count > 1 else ():
+        yield Mistake(
+            f"{name} over axis {operator.axis} for index {right}",
+            "All parts are put together, not one of them taken: a mean over time for the last state, or over "
+            "tokens for the first.",
+            f"Take the part with index {right}.",
+            Changed(kind(axes=(operator.axis,), keepdims=keepdims), lambda inputs: inputs[:1]),
         )
 
 

@@ -140,6 +140,9 @@ def negative(x: Array, inner: float) -> Array:
 
 
 FUNCTIONS = {
+    "ReLU": case(
+        {"type": "Relu"}, {}, drawn(4, 9), {"squared ReLU for ReLU": lambda x: np.maximum(x, 0) ** 2}
+    ),
     "batch norm": case(
         {"type": "BatchNormalization"},
         {"scale": SCALE, "shift": SHIFT, "mean": MEAN, "variance": VARIANCE},
@@ -204,10 +207,33 @@ RECURRENT = {
             "forward weights for both directions": lambda x: of_both(x, 0),
             "backward weights for both directions": lambda x: of_both(x, 1),
         },
-    )
+    ),
+    "steps": case(
+        {"type": "RNN", "hidden_size": 5},
+        {"w": INTO[:1], "r": AGAIN[:1], "b": BOTH[:1]},
+        drawn(7, 3, 6),
+        {"input in reverse order of time": lambda x: states(x[::-1], 0, False)},
+    ),
+}
+SELECTED = {
+    "last step": case(
+        {"type": "Gather", "axis": 1},
+        {"last": np.array(-1)},
+        drawn(3, 9, 5),
+        {
+            "mean over axis 1 for index -1": lambda x: x.mean(1),
+            "maximum over axis 1 for index -1": lambda x: x.max(1),
+        },
+    ),
+    "first token": case(
+        {"type": "Gather", "axis": 1},
+        {"first": np.array([0])},
+        drawn(3, 9, 5),
+        {"mean over axis 1 for index 0": lambda x: x.mean(1, keepdims=True)},
+    ),
 }
 
-CASES = {**CONVOLUTIONS, **PLACES, **FUNCTIONS, **RECURRENT}
+CASES = {**CONVOLUTIONS, **PLACES, **FUNCTIONS, **RECURRENT, **SELECTED}
 
 
 @pytest.mark.parametrize(

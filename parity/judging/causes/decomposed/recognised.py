@@ -26,6 +26,7 @@ from parity.operators.activation import (
     Softplus,
     Swish,
 )
+from parity.operators.elementwise import Identity
 from parity.operators.normalization import LayerNormalization, RMSNormalization
 from parity.operators.operator import Elementwise
 
@@ -149,6 +150,7 @@ def _first(seen: Seen, sources: Sequence[str], layers: Sequence[Operator]) -> La
         y = apply(seen.node, list(seen.inputs))[0]
     known = {name: seen.values[name] for name in sources if name in seen.values}
     fitting = {name: x for name, x in known.items() if x.shape == y.shape and x.size > 1}
+    fitting = {name: x for name, x in fitting.items() if not agree(Identity(), [x], y)}  # no layer at all
     for operator in layers:
         for name, x in fitting.items():
             if agree(operator, [x], y):

@@ -82,6 +82,7 @@ def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
             _same(other, operator)
             or (name.startswith("ReLU6") and not above)
             or (operator.TYPE in GELUS and name.startswith("GELU"))  # named by their forms
+            or (operator.TYPE not in ("Relu", *GELUS) and name == "squared ReLU")
         ):
             continue
         yield Mistake(

@@ -1,5 +1,12 @@
 """Mistakes of precision, and fast algorithms."""
 
-from parity.judging.causes.of_rounding import of_constants, of_precision, of_results, of_storage, of_winograd
+from parity.judging.causes.of_rounding import (
+    of_constants,
+    of_precision,
+    of_quantization,
+    of_results,
+    of_storage,
+    of_winograd,
+)
 
-__all__ = ["of_constants", "of_precision", "of_results", "of_storage", "of_winograd"]
+__all__ = ["of_constants", "of_precision", "of_quantization", "of_results", "of_storage", "of_winograd"]

@@ -1,11 +1,12 @@
 """The mistakes that may explain a wrong tensor, in the order in which they are tried."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from math import inf
 from time import perf_counter, thread_time
 
+from parity.arithmetic import Number
 from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
@@ -13,6 +14,7 @@ from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_places.of_pieces import pieces
 from parity.judging.causes.of_rounding.of_constants import folded
 from parity.judging.causes.of_rounding.of_precision import whole_stretch
+from parity.judging.causes.of_rounding.of_quantization import unquantized
 from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.judging.causes.of_rounding.of_storage import stored
 from parity.judging.causes.search.rewiring.neighbours import neighbours
@@ -101,6 +103,8 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         assert node.operator is not None
         inputs = [values[name] if name else None for name in node.inputs]
         last = node.outputs[0] == stretch.result
+        if not last and _counts(node, inputs):
+            continue
         seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values, graph)
         known.append(_at(stretch, place, seen, made))
     yield from (_at_several(stretch, min(one), one) for one in stored(graph, stretch.nodes))
@@ -118,7 +122,8 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
     for changed in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
         yield _at_several(stretch, *changed)
-    yield from (_at_several(stretch, min(one), one) for one in on_the_way(stretch.nodes))
+    for one in (*unquantized(stretch.nodes), *on_the_way(stretch.nodes)):
+        yield _at_several(stretch, min(one), one)
     for place, mistake in others(stretch, graph):
         yield Made(
             (stretch.nodes[place],), (mistake,), stretch.with_mistakes({place: mistake}), (place,), place
@@ -128,6 +133,12 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
     for exchange in (*normalized_elsewhere(stretch.nodes), *exchanged(stretch, graph)):
         yield _at_several(stretch, *exchange)
+
+
+def _counts(node: Node, inputs: Sequence[Number | None]) -> bool:
+    """Whether a node computes with integers: lengths and places, which exporters write, and nobody ports."""
+    kinds = {x.comparable.dtype.kind for x in inputs if x is not None}
+    return node.type in ("Add", "Sub", "Mul", "Div") and kinds <= {"i", "u"}
 
 
 def _at_several(stretch: Stretch, place: int, changes: dict[int, Mistake]) -> Made:

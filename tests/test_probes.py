@@ -63,9 +63,12 @@ def test_no_sum_of_the_exact_probes_rounds():
 
 
 def test_every_forward_mistake_changes_what_its_layer_hands_out_by_more_than_rounding():
-    """From the layer's right input. What the two cannot show in float32 shows in float64."""
+    """From the layer's right input. bf16x3 is nearly as accurate as float32; the other shows in float64."""
     unseen = {(m.kind.name, m.stages) for m in forward() if len(m.stages) == 1 and not visible(m, "float32")}
-    assert {name for name, _ in unseen} == {"float32 in a float64 port"}
+    assert {name for name, _ in unseen} == {
+        "float32 in a float64 port",
+        "products in three parts of bfloat16 (bf16x3)",
+    }
     assert all(visible(m, "float64") for m in forward() if m.kind.name == "float32 in a float64 port")
 
 

@@ -31,7 +31,7 @@ rounding stays far below every term of the update.
 
 from lenet.diagnose.probe_inputs.answered import Observed, alike, observe, observe_port
 from lenet.diagnose.probe_inputs.asked import FIRST, Course, Probe, Probes, other_batches
-from lenet.diagnose.probe_inputs.chosen import DIGITS, standard
+from lenet.diagnose.probe_inputs.chosen import DIGITS, random_params, standard
 
 __all__ = [
     "DIGITS",
@@ -44,5 +44,6 @@ __all__ = [
     "observe",
     "observe_port",
     "other_batches",
+    "random_params",
     "standard",
 ]

@@ -192,7 +192,6 @@ GRADIENTS = [
     ("L2 penalty in the loss", penalty(5e-3, True, "weight"), "float64"),
     ("L2 penalty in the gradients", penalty(1e-2, False), "float64"),
     ("gradient of the first map alone", one_map, "float32"),
-    ("difference quotients for gradients", quotients, "float64"),
     ("bias gradient missing", lambda g, w: {"conv1.bias": g["conv1.bias"] * 0}, "float32"),
     ("gradients rounded to float16", every(lambda a: a.astype(np.float16).astype(a.dtype)), "float32"),
 ]

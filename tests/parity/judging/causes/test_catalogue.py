@@ -18,7 +18,6 @@ from tests.parity.judging.causes.naming import evaluated, is_named
 from tests.parity.operators.one_node import drawn, fed, model, outputs
 
 NOTHING = {
-    "Max": "activations that several nodes compute",
     "SpaceToDepth": "one channel, which has no order",
 }
 KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & catalogue().keys())

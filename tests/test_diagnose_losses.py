@@ -173,8 +173,10 @@ def one_map(g: Arrays, w: Arrays) -> Arrays:
 
 
 def quotients(g: Arrays, w: Arrays) -> Arrays:
-    """What central differences of a float64 loss give: whole numbers of its roundings."""
+    """What central differences of a float64 loss give: whole numbers of its roundings; of a loss of 0, 0."""
     unit = np.spacing(g["loss"])
+    if not g["loss"]:
+        return {n: np.zeros_like(g[n]) for n in ("logits.bias", "fc2.bias")}
     return {n: np.rint(g[n] * 2e-5 / unit + 0.3) * unit / 2e-5 for n in ("logits.bias", "fc2.bias")}
 
 
@@ -192,6 +194,7 @@ GRADIENTS = [
     ("L2 penalty in the loss", penalty(5e-3, True, "weight"), "float64"),
     ("L2 penalty in the gradients", penalty(1e-2, False), "float64"),
     ("gradient of the first map alone", one_map, "float32"),
+    ("difference quotients for gradients", quotients, "float64"),
     ("bias gradient missing", lambda g, w: {"conv1.bias": g["conv1.bias"] * 0}, "float32"),
     ("gradients rounded to float16", every(lambda a: a.astype(np.float16).astype(a.dtype)), "float32"),
 ]

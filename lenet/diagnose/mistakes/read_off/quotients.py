@@ -27,9 +27,11 @@ NEAR = 0.05  # relative to the largest gradient: what the step itself may change
 def quotients(samples: Sequence[Seen]) -> Iterator[Reading]:
     """Difference quotients of the loss in place of some gradients."""
     names = [name for name in samples[0].seen if name != "loss"]
-    for step in STEPS:
-        found = [n for n in names if all(_is_whole(s, n, step) for s in samples)]
-        found = [n for n in found if sum(np.count_nonzero(s.seen[n]) for s in samples) >= ENOUGH]
+    # Where the loss is zero, its floats lie too close together for a difference to show.
+    telling = [s for s in samples if _loss_of(s)]
+    for step in STEPS if telling else ():
+        found = [n for n in names if all(_is_whole(s, n, step) for s in telling)]
+        found = [n for n in found if sum(np.count_nonzero(s.seen[n]) for s in telling) >= ENOUGH]
         off = [n for n in found if any(_is_off(s, n) for s in samples)]
         if not off:
             continue
@@ -43,9 +45,13 @@ def quotients(samples: Sequence[Seen]) -> Iterator[Reading]:
         return
 
 
+def _loss_of(sample: Seen) -> Array:
+    """The right loss, in the port's format."""
+    return np.asarray(next(value.value for key, value, _ in sample.right if key == "loss"), sample.tape.dtype)
+
+
 def _is_whole(sample: Seen, name: str, step: float) -> bool:
-    loss = next(value.value for key, value, _ in sample.right if key == "loss")
-    unit = float(np.spacing(np.asarray(loss, sample.tape.dtype)))
+    unit = float(np.spacing(_loss_of(sample)))
     counts = sample.seen[name] * (step / unit)
     u = float(np.finfo(sample.tape.dtype).eps)
     rounding = 4 * u * np.abs(counts)
@@ -60,10 +66,15 @@ def _is_off(sample: Seen, name: str) -> bool:
 
 
 def _any_near(tape: Tape, right: Passed, *, names: tuple[str, ...], samples: Sequence[Seen]) -> Expected:
-    """The quotients that were returned, if they lie near the right gradients: their grid is the evidence."""
-    seen = next(sample.seen for sample in samples if sample.tape is tape)
+    """The quotients that were returned, if they lie near the right gradients: their grid is the evidence.
+
+    Two losses of zero have no difference.
+    """
+    sample = next(one for one in samples if one.tape is tape)
+    seen, none = sample.seen, not _loss_of(sample)
     for key, g, _ in right:
         near = key in names and bool((np.abs(seen[key] - g.value) <= NEAR * np.abs(g.value).max()).all())
+        near |= key in names and none and not seen[key].any()
         yield key, Bounded(seen[key], np.zeros(g.value.shape)) if near else g
 
 

@@ -13,7 +13,7 @@ from lenet.diagnose import Verdict, diagnose, probe_inputs
 from lenet.diagnose.probe_inputs import Observed, Probe, Probes, observe_port
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.network.recipe import Batch
-from lenet.ports import Arrays, Port
+from lenet.ports import Port
 from parity.errors import MissingFramework, UserError
 from tests.conftest import unavailable
 from workshop.bugs import BUGS, FAMILIES, Bug, find
@@ -23,15 +23,7 @@ from workshop.bugs.gallery import bug
 
 def observed(port: Port, given: Probes, until: str = "step") -> Observed:
     """What a port returns, as far as the place where a mistake is expected: the diagnosis goes no further."""
-
-    def activations(params: Arrays, images: np.ndarray) -> Arrays:
-        port.load(params)
-        return port.activations(images)
-
-    def gradients(params: Arrays, images: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
-        port.load(params)
-        return port.gradients(images, labels)
-
+    activations, gradients = probe_inputs.functions_of(port)
     forward = until in ("image", *ACTIVATION_SHAPES)
     with np.errstate(all="ignore"):
         seen = probe_inputs.observe(given, activations, None if forward else gradients, dtype=port.dtype)

@@ -327,9 +327,5 @@ def to_tf(answer: Callable[..., Any]) -> str:
 
 def forward_only(port: ports.Port) -> probe_inputs.Observed:
     """The activations of a port on the probes; the port need not differentiate."""
-
-    def activations(params: ports.Arrays, images: Array) -> ports.Arrays:
-        port.load(params)
-        return port.activations(images)
-
+    activations, _ = probe_inputs.functions_of(port)
     return probe_inputs.observe(probe_inputs.standard(), activations)

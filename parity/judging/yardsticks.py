@@ -83,11 +83,8 @@ def _by_form(
     elif question.carries_errors and (other := question.inverted(seen, form)):
         expected_of_itself = other.at(points) if some else other.whole()
         itself = _by_worst_case(blank, found, expected_of_itself, points, form, every)
-        report = (
-            replace(itself, note=f"{blank.op} returns such values for no inputs")
-            if itself.verdict == "different"
-            else report
-        )
+        if itself.verdict == "different":
+            report = replace(itself, note=f"{blank.op} returns such values for no inputs")
     if not found.size or report.verdict in ("coarse", "undecided"):
         return report
     few = _few_points(rng, question, seen.shape, found.size)
@@ -224,14 +221,16 @@ def _by_plain_loop(
     if form is not FLOAT64 and good.any():
         loops = question.loops(few)
         yardstick = _yardstick([loop[good] for loop in loops], true[good], form)
-        loop_ratio = _rms(seen[good] - true[good]) / yardstick
+        loop_ratio = rms(seen[good] - true[good]) / yardstick
         limit = margin(independent(form.round(true[good])), question.operator.shared(*question.bounded))
-        size = _rms(grown[good])
+        size = rms(grown[good])
         blind = min(blind, limit * yardstick / size) if size else blind
-        off = limit * np.max([distance(loop, true, bound, form) for loop in loops], 0)
         # Where places may be chosen in two ways, as in Resize, a bound is the distance of any two values.
-        unknown = good & (bound > 2 * np.abs(true[good]).max()) & (off >= _rms(true[good]))
-        strange = _strange(question, tuple(axis[unknown] for axis in few), seen[unknown], form)
+        unknown = good & (bound > 2 * np.abs(true[good]).max())
+        if unknown.any():
+            off = np.max([distance(loop, true, bound, form) for loop in loops], 0)
+            unknown &= limit * off >= rms(true[good])
+            strange = _strange(question, tuple(axis[unknown] for axis in few), seen[unknown], form)
     report = replace(
         report, loop_ratio=loop_ratio, loop_limit=limit if good.any() else np.nan, blind_below=blind
     )
@@ -270,7 +269,7 @@ def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:
     taking subnormal numbers for zero, which some do.
     """
     errors = [np.where(np.isfinite(loop), np.abs(loop - true), np.abs(true)) for loop in loops]
-    return max(*(_rms(error) for error in errors), form.u * _rms(true), form.smallest, form.flush)
+    return max(*(rms(error) for error in errors), form.u * rms(true), form.smallest, form.flush)
 
 
 def independent(values: Array) -> float:
@@ -294,7 +293,8 @@ def margin(values: float, shared: int = 1) -> float:
     return ROOM * float(np.exp(SCATTER / np.sqrt(max(values / shared, 1))))
 
 
-def _rms(x: Array) -> float:
+def rms(x: Array) -> float:
+    """The root mean square of some values; squares of the smallest would underflow."""
     largest = float(np.abs(x).max(initial=0))
     return largest * float(np.sqrt(np.mean((x / largest) ** 2))) if largest else 0.0
 

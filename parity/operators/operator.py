@@ -61,11 +61,14 @@ class Operator(ABC):
             Unjudged: no bound is known for inputs of this kind.
         """
 
+    def first(self, *inputs: Any) -> Number:
+        """The first output."""
+        result = self.evaluate(*inputs)
+        return result[0] if isinstance(result, tuple) else result
+
     def sample(self, points: Points, *inputs: Any) -> Number:
         """(M,): the first output at M points; if possible, the cost does not grow with the output's size."""
-        first = self.evaluate(*inputs)
-        whole = first[0] if isinstance(first, tuple) else first
-        return whole.move(lambda a: a[points])
+        return self.first(*inputs).move(lambda a: a[points])
 
     def terms(self, *inputs: Any) -> int:
         """About how many input values one output value is computed from: the cost of sampling one value."""
@@ -144,8 +147,7 @@ class Elementwise(Operator):
 
     def sample(self, points: Points, *inputs: Any) -> Number:
         shape = np.broadcast_shapes(*(x.shape for x in inputs if x is not None))
-        result = self.evaluate(*(None if x is None else at(x, shape, points) for x in inputs))
-        return result[0] if isinstance(result, tuple) else result
+        return self.first(*(None if x is None else at(x, shape, points) for x in inputs))
 
 
 def random_points(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Points:

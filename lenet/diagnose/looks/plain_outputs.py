@@ -21,11 +21,6 @@ CONSTANT = Kind(
     "The output is one number for every input.",
     "Return what the layer computed, and look whether the weights and the images arrive there.",
 )
-BIAS = Kind(
-    "the bias alone",
-    "The output is the layer's bias for every digit: its weights, or what goes in, are zero.",
-    "Load the weights of this layer, and look whether its input is zero.",
-)
 SAME = Kind(
     "the same for every digit",
     "Every digit of the batch has the same output: the images do not arrive, or one of them is repeated.",
@@ -57,8 +52,6 @@ def repeated_or_cut_off(segment: Segment) -> Found | None:
     if not _judged(segment):
         return None
     if all(_same_rows(sample.seen) for sample in segment.samples):
-        if all(_is_bias(sample, segment) for sample in segment.samples):
-            return BIAS, f"{segment.target} is {segment.target}.bias for every digit"
         return SAME, f"{segment.target} is the same for every digit"
     limits = [list(_limits(segment, sample, right[-1])) for sample, right in _pairs(segment)]
     if all(limits) and (said := _one_limit([one for some in limits for one in some])):
@@ -82,16 +75,6 @@ def _pairs(segment: Segment) -> Iterator[tuple[Sample, list[Bounded]]]:
 
 def _same_rows(seen: Array) -> bool:
     return len(seen) > 1 and bool((seen == seen[:1]).all())
-
-
-def _is_bias(sample: Sample, segment: Segment) -> bool:
-    bias = sample.params.get(f"{segment.target}.bias")
-    return bias is not None and bool((seen_like(sample.seen) == bias).all())
-
-
-def seen_like(seen: Array) -> Array:
-    """The channels as the last axis."""
-    return np.moveaxis(seen, 1, -1)
 
 
 def _limits(segment: Segment, sample: Sample, right: Bounded) -> Iterator[tuple[str, float]]:

@@ -101,6 +101,11 @@ class Moment:
     dtype: str
 
 
+def at_rest(w: Bounded) -> Bounded:
+    """The velocity of a parameter, or a mean of its gradients, before the first step: zeros."""
+    return Bounded(np.zeros(w.shape), np.zeros(w.shape))
+
+
 def advance(
     rule: Rule, name: str, w: Bounded, v: Bounded | None, g: Bounded, moment: Moment
 ) -> tuple[Bounded, Bounded]:
@@ -115,7 +120,7 @@ def advance(
         moment: all other facts about the step.
     """
     size = moment.sizes[moment.step]
-    v = Bounded(np.zeros(w.shape), np.zeros(w.shape)) if v is None else v
+    v = at_rest(w) if v is None else v
     still = rule.frozen in ("all", name) or (rule.frozen and name.startswith(f"{rule.frozen}."))
     if still or (rule.short == "skipped" and size < max(moment.sizes)):
         return w, v
@@ -130,7 +135,7 @@ def advance(
     pulled = {"right": (penalty, w), "L1": (penalty, sign)}.get(rule.decay, (0.0, w))
     g = total(moment.dtype, (factor, g), pulled, (rule.l1, sign))
     if _starts_again(rule, moment):
-        v = Bounded(np.zeros(w.shape), np.zeros(w.shape))
+        v = at_rest(w)
     move, v = _moved(rule, mu, eta, v, g, moment)
     rest = {"decoupled": eta * penalty, "unscaled": penalty}.get(rule.decay, 0.0)
     new = total(moment.dtype, (1.0, w), (1.0 if rule.uphill else -1.0, move), (-rest, w))

@@ -101,8 +101,8 @@ def alike(one: np.ndarray, two: np.ndarray | None, dtype: str) -> bool:
         return bool(off.max(initial=0) <= ROOM * FORMATS[dtype].u * np.abs(a[np.isfinite(a)]).max(initial=0))
 
 
-def observe_port(probes: Probes, port: Port) -> Observed:
-    """Run a port of the registry on every probe: forward, and backward and training if it has them."""
+def functions_of(port: Port) -> tuple[Activations, Gradients]:
+    """A port of the registry as the functions `activations` and `gradients` of somebody's own file."""
 
     def activations(params: Arrays, images: np.ndarray) -> Arrays:
         port.load(params)
@@ -112,6 +112,12 @@ def observe_port(probes: Probes, port: Port) -> Observed:
         port.load(params)
         return port.gradients(images, labels)
 
+    return activations, gradients
+
+
+def observe_port(probes: Probes, port: Port) -> Observed:
+    """Run a port of the registry on every probe: forward, and backward and training if it has them."""
+    activations, gradients = functions_of(port)
     with np.errstate(all="ignore"):  # a planted mistake may overflow; the diagnosis reports it
         try:
             seen = observe(probes, activations, gradients, dtype=port.dtype)

@@ -15,6 +15,7 @@ from lenet.diagnose.mistakes.wrong_forward import ROUNDED, STAGES, Changes, comp
 from lenet.diagnose.search.segment import Sample, Segment, fits
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FORMATS
+from parity.judging.yardsticks import rms
 from parity.operators.affine import Conv
 
 # Measured on the probes: plain loops, BLAS, sums in random order, and FFT and Winograd F(2×2, 3×3) in float32
@@ -63,9 +64,9 @@ def deviation(segment: Segment, expected: Sequence[Bounded] | None = None) -> De
             return Deviation(np.inf, False, np.inf)
         off, unit = sample.seen - wanted, _noise(segment, index)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = max(ratio, _over(_rms(off), unit), _over(float(np.abs(off).max(initial=0)) / PEAK, unit))
-            noise = min(noise, _over(unit, _rms(right)))
-        systematic |= _over(_rms(off), unit) > 1 and _explained(off, wanted) > SYSTEMATIC
+            ratio = max(ratio, _over(rms(off), unit), _over(float(np.abs(off).max(initial=0)) / PEAK, unit))
+            noise = min(noise, _over(unit, rms(right)))
+        systematic |= _over(rms(off), unit) > 1 and _explained(off, wanted) > SYSTEMATIC
     return Deviation(ratio, systematic, noise)
 
 
@@ -108,8 +109,8 @@ def _noise(segment: Segment, index: int) -> float:
         sample, states = segment.samples[index], segment.right[index]
         rng = np.random.default_rng(index)
         offs = [_simulated(segment, sample, states, rng) - states[-1].value for _ in range(DRAWS)]
-        rounding = FORMATS[segment.dtype].u * _rms(states[-1].value)
-        kept[key] = max(rounding, *(_rms(off) for off in offs))
+        rounding = FORMATS[segment.dtype].u * rms(states[-1].value)
+        kept[key] = max(rounding, *(rms(off) for off in offs))
     return kept[key]
 
 
@@ -150,8 +151,3 @@ def _explained(off: Array, right: Array) -> float:
         rest = rest - np.divide(shared, squares, out=np.zeros_like(squares), where=squares > 0) * around
     total = float((off**2).sum())
     return 1 - float((rest**2).sum()) / total if total else 0.0
-
-
-def _rms(x: Array) -> float:
-    largest = float(np.abs(x).max(initial=0))  # squares of the smallest numbers underflow
-    return largest * float(np.sqrt(np.mean((x / largest) ** 2))) if largest else 0.0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.update_rule import Moment, total
+from lenet.diagnose.mistakes.update_rule import Moment, at_rest, total
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FORMATS
 
@@ -21,6 +21,11 @@ State = Any
 Advance = Callable[[str, Bounded, State, Bounded, Moment], tuple[Bounded, State]]
 REMEDY = "Use SGD with momentum: v = mu * v + g + decay * w; w -= rate * v."
 DECAYS = {"L2": "", "none": ", without weight decay", "decoupled": ", decoupled weight decay"}
+
+
+def _pulled(g: Bounded, w: Bounded, decay: float, dtype: str) -> Bounded:
+    """The gradient with an L2 penalty."""
+    return total(dtype, (1.0, g), (decay, w))
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,9 @@ class Quotient:
         """(w, state) after the step; the state is None before the first."""
         t, dtype, rate = moment.step + 1, moment.dtype, moment.rates[moment.step]
         decay = moment.decay if self.amount is None else self.amount
-        zero = Bounded(np.zeros(w.shape), np.zeros(w.shape))
+        zero = at_rest(w)
         m, s, largest, v = state or (zero, Bounded(zero.value + self.start, zero.bound), zero, zero)
-        if self.decay == "L2":
-            g = total(dtype, (1.0, g), (decay, w))
+        g = _pulled(g, w, decay, dtype) if self.decay == "L2" else g
         m = total(dtype, (self.first, m), (1 - self.first, g))
         if self.form == "maximum":
             s = _maximum(total(dtype, (self.second, s)), Bounded(np.abs(g.value), g.bound))
@@ -113,8 +117,8 @@ class Sign:
     ) -> tuple[Bounded, State]:
         """(w, state) after the step; the state is None before the first."""
         dtype, rate = moment.dtype, moment.rates[moment.step]
-        m = state or Bounded(np.zeros(w.shape), np.zeros(w.shape))
-        g = total(dtype, (1.0, g), (moment.decay, w)) if self.decay == "L2" else g
+        m = state or at_rest(w)
+        g = _pulled(g, w, moment.decay, dtype) if self.decay == "L2" else g
         looked = total(dtype, (self.ahead, m), (1 - self.ahead, g))
         sign = Bounded(np.sign(looked.value), np.where(np.abs(looked.value) <= looked.bound, 2.0, 0.0))
         rest = rate * moment.decay if self.decay == "decoupled" else 0.0
@@ -135,9 +139,9 @@ class Adadelta:
     ) -> tuple[Bounded, State]:
         """(w, state) after the step; the state is None before the first."""
         dtype, rate, u = moment.dtype, moment.rates[moment.step], FORMATS[moment.dtype].u
-        zero = Bounded(np.zeros(w.shape), np.zeros(w.shape))
+        zero = at_rest(w)
         s, r = state or (zero, zero)
-        g = total(dtype, (1.0, g), (moment.decay, w)) if self.decay == "L2" else g
+        g = _pulled(g, w, moment.decay, dtype) if self.decay == "L2" else g
         s = total(dtype, (self.share, s), (1 - self.share, _square(g)))
         slack = Bounded(np.full(w.shape, self.epsilon), np.zeros(w.shape))
         top = _root(total(dtype, (1.0, r), (1.0, slack)))

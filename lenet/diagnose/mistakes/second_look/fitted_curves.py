@@ -11,14 +11,12 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.second_look.fitted_lines import by_channel, line, number, rounded
-from lenet.diagnose.mistakes.second_look.shown import Shown
+from lenet.diagnose.mistakes.second_look.shown import LINE, SAME, Shown
 from lenet.diagnose.mistakes.wrong_forward import Call, after, before, instead
 from parity.arithmetic import Array, Bounded
+from parity.arithmetic.floats import FLOAT32
 from parity.operators.activation import Relu
 
-LINE = 1e-4  # relative distance from a line up to which values may lie on it; the bound decides afterwards
-U = 2.0**-24  # float32's unit roundoff
-SAME = 1e-5  # relative difference of two numbers that are read off as one
 FEW = 8  # positive values of a channel through which a line is laid
 LEVELS = 2**16  # steps of a quantized output up to which steps are looked for
 
@@ -61,7 +59,8 @@ def _scaled(shown: Shown) -> Iterator[Mistake]:
         "Leave a batch norm out, or fold it into the weights and the bias.",
     )
     yield Mistake(
-        kind, {shown.layer.name: before(_in_front(factor_of, shift_of, 2 * U * float(np.median(sizes))))}
+        kind,
+        {shown.layer.name: before(_in_front(factor_of, shift_of, 2 * FLOAT32.u * float(np.median(sizes))))},
     )
 
 
@@ -77,7 +76,7 @@ def _line(x: Array, y: Array) -> tuple[Array, Array, Array] | None:
     size = max(float(np.abs(y).max()), 1e-300)
     for k, (a, b) in enumerate(zip(by_channel(x), by_channel(y), strict=True)):
         some = b > 1e-3 * size
-        if some.sum() < FEW or SAME * np.std(a[some]) <= U * np.abs(b).max():
+        if some.sum() < FEW or SAME * np.std(a[some]) <= FLOAT32.u * np.abs(b).max():
             continue  # a line does not follow from so few, or from so small values
         slope = float(
             ((a[some] - a[some].mean()) * (b[some] - b[some].mean())).sum()

@@ -12,14 +12,13 @@ from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.data import linear
 from lenet.diagnose.mistakes.second_look.fitted_lines import number
 from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, first_of_same, move_of, nearest, taken
-from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
+from lenet.diagnose.mistakes.second_look.shown import LINE, Example, Shown, listed
 from lenet.diagnose.mistakes.wrong_forward import Call, after, moved
 from lenet.network.architecture import LAYERS
 from parity.arithmetic import Array, Bounded
 
 FIRST = LAYERS[0].name
 MOST = 1024  # gray levels of a table
-LINE = 1e-4  # relative residual up to which a fit may be one; the bound decides afterwards
 ONCE = "Scale once: pixel / 255, float32."
 
 

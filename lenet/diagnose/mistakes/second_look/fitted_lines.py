@@ -7,14 +7,12 @@ import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, nearest
-from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
+from lenet.diagnose.mistakes.second_look.shown import LINE, SAME, Example, Shown, listed
 from lenet.diagnose.mistakes.wrong_forward import Call, after, before
 from lenet.network.architecture import LAYERS
 from parity.arithmetic import Array, Bounded
+from parity.arithmetic.floats import FLOAT32
 
-LINE = 1e-4  # relative distance from a line up to which values may lie on it; the bound decides afterwards
-U = 2.0**-24  # float32's unit roundoff
-SAME = 1e-5  # relative difference of two numbers that are read off as one
 BIASES = [f"{layer.name}.bias" for layer in LAYERS if layer.affine]
 
 
@@ -87,7 +85,7 @@ def _lines(shown: Shown) -> Lines | None:
         right, seen = by_channel(one.right.value) - b[:, None], by_channel(one.seen)
         centre, middle = right.mean(1, keepdims=True), seen.mean(1, keepdims=True)
         spread = np.sqrt(((right - centre) ** 2).mean(1, keepdims=True))
-        noise = U * max(np.abs(right).max(), np.abs(seen).max())
+        noise = FLOAT32.u * max(np.abs(right).max(), np.abs(seen).max())
         unclear = noise >= SAME * spread
         variance = np.where(unclear, 1, spread**2)
         slope = ((right - centre) * (seen - middle)).mean(1, keepdims=True) / variance

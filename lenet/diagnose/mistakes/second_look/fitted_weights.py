@@ -13,14 +13,13 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.second_look.fitted_lines import number, rounded
 from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, nearest
-from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
+from lenet.diagnose.mistakes.second_look.shown import LINE, Example, Shown, listed
 from lenet.diagnose.mistakes.wrong_forward import STAGES, Call, before
 from lenet.network.architecture import Layer
 from parity.arithmetic import Array
 from parity.operators.affine import Conv
 
 RANK = 1e-7  # smallest singular value, relative to the largest, of a determined fit
-LINE = 1e-4  # relative residual up to which a fit may be one; the bound decides afterwards
 LEAST = 1e-3  # smallest size of biases that are not those of the faint probe
 UNLIKE = 0.3  # correlation with the right values above which other weights are not unrelated ones
 

@@ -10,6 +10,9 @@ from parity.arithmetic import Array, Bounded
 
 Arrays = Mapping[str, Array]
 
+LINE = 1e-4  # relative distance from a fit up to which values may lie on it; the bound decides afterwards
+SAME = 1e-5  # relative difference of two numbers that are read off as one
+
 
 @dataclass(frozen=True)
 class Example:

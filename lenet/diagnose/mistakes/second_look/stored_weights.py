@@ -166,7 +166,8 @@ ROUNDED: list[tuple[str, str, str, Change1]] = [
 CHANGED: list[tuple[str, str, str, Change1]] = [
     (
         "zero",
-        "They are all zero: allocated, and never filled.",
+        "They are all zero: allocated, and never filled. If what goes into the layer was not returned, it "
+        "may be that which is zero.",
         "Load them before the model is used, and check the sum of what was loaded.",
         np.zeros_like,
     ),

@@ -174,7 +174,5 @@ def _at(x: Number, places: Array) -> Number:
 
 
 def _equal(operator: Operator, inputs: Sequence[Number], y: Number) -> bool:
-    result = operator.evaluate(*inputs)
-    one = result[0] if isinstance(result, tuple) else result
-    values, right = (each.comparable.astype(np.float64) for each in (one, y))
+    values, right = (one.comparable.astype(np.float64) for one in (operator.first(*inputs), y))
     return bool((np.abs(values - right) <= 1e-6 * np.abs(right).max()).all())

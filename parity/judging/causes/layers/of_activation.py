@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.arithmetic import Array, Number
+from parity.arithmetic import Array
 from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second
 from parity.operators.activation import (
     Celu,
@@ -107,13 +107,8 @@ def twice(operator: Any, seen: Seen) -> Iterator[Mistake]:
         f"{operator.TYPE} applied twice",
         "The activation is part of the layer and follows it once more; softmax: the loss expects logits.",
         "Apply it once.",
-        Changed(operator, after=lambda y, inputs: _only(operator.evaluate(y))),
+        Changed(operator, after=lambda y, inputs: operator.first(y)),
     )
-
-
-def _only(result: Any) -> Number:
-    assert isinstance(result, Number)
-    return result
 
 
 # --- parameters --------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from parity.arithmetic import Number
 from parity.judging.causes.layers.of_normalization import WITH_EPSILON
 from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, made_in, second
 from parity.operators.affine import Conv, Gemm, MatMul
@@ -26,7 +25,7 @@ def whole(operator: Any, seen: Seen) -> Iterator[Mistake]:
         f"{operator.TYPE} applied twice",
         "The layer is applied to its own result once more.",
         "Apply it once.",
-        Changed(operator, after=lambda y, inputs: _once_more(operator, y, inputs)),
+        Changed(operator, after=lambda y, inputs: operator.first(y, *inputs[1:])),
     )
 
 
@@ -41,12 +40,3 @@ def _keeps_shape(operator: Any, inputs: Inputs) -> bool:
     if isinstance(operator, Gemm | MatMul):
         return second(inputs).ndim == 2 and len(set(second(inputs).shape)) == 1
     return True
-
-
-def _once_more(operator: Any, y: Number, inputs: Inputs) -> Number:
-    return _only(operator.evaluate(y, *inputs[1:]))
-
-
-def _only(result: Any) -> Number:
-    one: Number = result[0] if isinstance(result, tuple) else result
-    return one

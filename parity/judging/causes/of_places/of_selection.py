@@ -116,12 +116,17 @@ def _off_by_one(operator: Any) -> Iterator[Mistake]:
         )
 
 
+def half_away(a: Array) -> Array:
+    """Rounded to the nearest integer, halves away from zero, as C's round()."""
+    return np.sign(a) * np.floor(np.abs(a) + 0.5)
+
+
 ROUNDINGS = {
     "cut off towards zero": np.trunc,
     "rounded down": np.floor,
     "rounded up": np.ceil,
     "rounded to nearest": np.rint,
-    "rounded half away from zero": lambda a: np.sign(a) * np.floor(np.abs(a) + 0.5),
+    "rounded half away from zero": half_away,
 }
 
 

@@ -228,9 +228,7 @@ class InFormat(Operator):
     form: Format
 
     def evaluate(self, *inputs: Number | None) -> Number | tuple[Number, ...]:
-        result = self.right.evaluate(*self._short(inputs))
-        first = result[0] if isinstance(result, tuple) else result
-        return self._long(first, inputs)
+        return self._long(self.right.first(*self._short(inputs)), inputs)
 
     def sample(self, points: Points, *inputs: Number | None) -> Number:
         return self._long(self.right.sample(points, *self._short(inputs)), inputs)

@@ -19,6 +19,7 @@ from parity.judging.causes.mistake import (
     second,
     with_input,
 )
+from parity.judging.causes.of_places.of_selection import half_away
 from parity.operators.elementwise import Identity
 from parity.operators.quantization import DequantizeLinear, QuantizeLinear
 
@@ -26,7 +27,7 @@ ROUNDINGS: dict[str, Callable[[Array], Array]] = {
     "cut off towards zero": np.trunc,
     "rounded down": np.floor,
     "rounded up": np.ceil,
-    "halves rounded away from zero": lambda a: np.trunc(a + np.copysign(0.5, a)),
+    "halves rounded away from zero": half_away,
 }
 
 

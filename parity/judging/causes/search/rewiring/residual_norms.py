@@ -73,7 +73,7 @@ def _behind(nodes: Sequence[Node], place: int, norm: Node) -> Changes:
                     operator=Changed(
                         _operator(node),
                         lambda inputs: inputs[:2],
-                        lambda y, inputs: _only(_operator(norm).evaluate(y, *inputs[2:])),
+                        lambda y, inputs: _operator(norm).first(y, *inputs[2:]),
                     ),
                     inputs=(*node.inputs, *norm.inputs[1:]),
                 ),
@@ -86,7 +86,7 @@ def _normalizing(node: Node, at: int, norm: Node) -> Changed:
     own = len(node.inputs)
 
     def before(inputs: list[Number | None]) -> list[Number | None]:
-        normalized = _only(_operator(norm).evaluate(first(inputs[at:]), *inputs[own:]))
+        normalized = _operator(norm).first(first(inputs[at:]), *inputs[own:])
         return [*inputs[:at], normalized, *inputs[at + 1 : own]]
 
     return Changed(_operator(node), before)
@@ -105,7 +105,3 @@ def _needed(nodes: Sequence[Node], name: str) -> set[int]:
 def _operator(node: Node) -> Operator:
     assert node.operator is not None
     return node.operator
-
-
-def _only(result: Number | tuple[Number, ...]) -> Number:
-    return result[0] if isinstance(result, tuple) else result

@@ -46,6 +46,19 @@ THERE_AND_BACK = Case(
         "zero point subtracted behind the scale": lambda x: quantized(x) * SCALE - ZERO,
     },
 )
+SIGNED = Case(
+    [
+        N("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        N("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ],
+    {"scale": SCALE, "zero": np.array(0, np.int8)},
+    X * 4,
+    lambda x: read(quantized(x, 0, -128, 127), 0),
+    {
+        "range -127 to 127 for that of int8": lambda x: read(quantized(x, 0, -127, 127), 0),
+        "range -64 to 63 for that of int8": lambda x: read(quantized(x, 0, -64, 63), 0),
+    },
+)
 PER_CHANNEL = Case(
     [
         N("Cast", ["x"], ["q"], to=2),
@@ -62,7 +75,7 @@ PER_CHANNEL = Case(
         "scales along axis 1 for 0": lambda x: (x - np.array([3, 9, 4, 7, 1, 5])) * SCALES,
     },
 )
-CASES = {"there and back": THERE_AND_BACK, "per channel": PER_CHANNEL}
+CASES = {"there and back": THERE_AND_BACK, "signed": SIGNED, "per channel": PER_CHANNEL}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -292,3 +292,22 @@ def test_the_order_of_gates_is_said_as_stored_and_read(name: str) -> None:
     graph = graph_of([node], PARTS, "x")
     assert names(graph, x=x, y=lstm(x, "iofc", "iofc")) == []
     assert names(graph, x=x, y=lstm(x, *GATES[name])) == [f"order of the gates: {name}"]
+
+
+# --- what exporters write ------------------------------------------------------------------------
+
+
+def test_arithmetic_of_places_is_no_cause() -> None:
+    """Exporters write it: nobody who ports a network multiplies places by a factor, or forgets to."""
+    nodes = [N("Mul", ["some", "two"], ["places"]), N("Gather", ["x", "places"], ["y"], axis=1)]
+    graph = graph_of(nodes, {"some": np.array([0, 1, 0, 2]), "two": np.array(2)}, "x")
+    x = drawn(3, 5)
+    assert names(graph, x=x, y=x[:, [0, 1, 0, 2]]) == []
+
+
+def test_a_limit_that_nothing_reaches_is_no_activation() -> None:
+    """max(x, 1e-10) is x for positive values, and so is a leaky ReLU."""
+    nodes = [N("Mul", ["x", "x"], ["q"]), N("Max", ["q", "least"], ["m"]), N("Neg", ["m"], ["y"])]
+    graph = graph_of(nodes, {"least": np.array(1e-10, np.float32)}, "x")
+    x = 1 + drawn(4, 9) / 10
+    assert names(graph, x=x, y=-(x.astype(np.float64) ** 2 / 6 + 0.5)) == []  # what a hard sigmoid returns

@@ -58,7 +58,7 @@ class Format:
         """x rounded to this format, to nearest, ties to even, as `dtype`; overflow gives infinity."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self.name in ("tf32", "bfloat16") and np.asarray(x).dtype == np.float64:
-                x = _to_odd(x)  # float32 is between the two: rounding to nearest twice would be off
+                x = to_odd(x)  # float32 is between the two: rounding to nearest twice would be off
             if self.name != "tf32":
                 return np.asarray(x).astype(self.dtype)
             bits = np.asarray(x, np.float32).view(np.uint32)
@@ -75,7 +75,7 @@ FLOAT64 = Format("float64", 53, -1022, np.dtype(np.float64))
 FORMATS = {one.name: one for one in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}  # those that an array can have
 
 
-def _to_odd(x: Array) -> Array:
+def to_odd(x: Array) -> Array:
     """float64 rounded to odd in float32. Rounding the result to a shorter format equals a single rounding.
 
     S. Boldo, G. Melquiond, When double rounding is odd, 2004.

@@ -2,6 +2,7 @@
 
 from parity.judging.causes.of_rounding import (
     of_constants,
+    of_half_precision,
     of_precision,
     of_quantization,
     of_results,
@@ -9,4 +10,12 @@ from parity.judging.causes.of_rounding import (
     of_winograd,
 )
 
-__all__ = ["of_constants", "of_precision", "of_quantization", "of_results", "of_storage", "of_winograd"]
+__all__ = [
+    "of_constants",
+    "of_half_precision",
+    "of_precision",
+    "of_quantization",
+    "of_results",
+    "of_storage",
+    "of_winograd",
+]

@@ -10,7 +10,8 @@ from parity.arithmetic import Number
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.graph import Node
 from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, given, made_in
-from parity.judging.causes.of_rounding.of_precision import AUTOCAST, ENABLED, PRODUCTS, shortened
+from parity.judging.causes.of_rounding.of_precision import AUTOCAST, ENABLED, PRODUCTS
+from parity.judging.causes.of_rounding.shortened import shortened
 from parity.operators import Operator
 from parity.operators.operator import Points
 

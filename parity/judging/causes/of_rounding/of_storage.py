@@ -1,14 +1,18 @@
 """Parameters that went through a shorter format: a checkpoint of half the size."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format, format_of
+from parity.arithmetic.rounding_modes import TiesAway
 from parity.graph import Graph, Node
-from parity.judging.causes.mistake import Changed, Mistake
-from parity.judging.causes.of_rounding.of_precision import PRODUCTS, shortened
+from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in
+from parity.judging.causes.of_rounding.of_precision import PRODUCTS, STORED
+from parity.judging.causes.of_rounding.shortened import has_ties, name_of, rounded_to, shortened
+from parity.operators import Operator
 
 Places = frozenset[int]  # of a node's parameters among its inputs
 
@@ -30,8 +34,26 @@ def stored(graph: Graph, nodes: tuple[Node, ...]) -> Iterator[dict[int, Mistake]
             if len(several) > 1:
                 yield _rounded(nodes, several, form, name)
         for k, places in every.items():
-            if nodes[k].type not in PRODUCTS or len(places) > 1:  # weights alone have a name of their own
+            if nodes[k].type not in PRODUCTS:  # these have names of their own: `parameters`, "weights"
                 yield _rounded(nodes, {k: places}, form, f"parameters stored in {form.name}")
+
+
+@made_in("Conv", "ConvTranspose", "Gemm")
+def parameters(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """Weights and biases of one layer. Nobody stores parameters in TF32: what is rounded to it comes last."""
+    if given(seen.inputs, 2) is None:
+        return
+    for form in STORED:
+        places = frozenset({1, 2})
+        if seen.graph is not None and seen.node is not None:
+            places = _parameters(seen.graph, seen.node, form)
+        if len(places) < 2:
+            continue
+        if isinstance(form, TiesAway) and not any(has_ties(seen.inputs[k], form) for k in places):
+            continue  # the same function as ties to even
+        usual = form in (FLOAT16, BFLOAT16)
+        words = f"stored in {form.name}" if usual else rounded_to(form)
+        yield _mistake(operator, places, form, f"parameters {words}")
 
 
 def _parameters(graph: Graph, node: Node, form: Format) -> Places:
@@ -55,17 +77,22 @@ def _rounded(
     for place, own in parameters.items():
         operator = nodes[place].operator
         assert operator is not None
-
-        def before(inputs: list[Number | None], own: Places = own) -> list[Number | None]:
-            short = shortened(form)
-            return [short(x) if k in own and x is not None else x for k, x in enumerate(inputs)]
-
-        made[place] = Mistake(
-            name,
-            f"Weights, biases and other parameters went through {form.name}: they were saved or converted in "
-            "it, and are computed with in a longer format.",
-            "Load the parameters in the format of the reference, or judge against the graph of the shorter "
-            "ones.",
-            Changed(operator, before),
-        )
+        made[place] = _mistake(operator, own, form, name)
     return made
+
+
+def _mistake(operator: Operator, own: Places, form: Format, name: str) -> Mistake:
+    """An operator with some of its inputs in a shorter format."""
+    short = shortened(form)
+
+    def before(inputs: list[Number | None]) -> list[Number | None]:
+        return [short(x) if k in own and x is not None else x for k, x in enumerate(inputs)]
+
+    return Mistake(
+        name,
+        f"Weights, biases and other parameters went through {name_of(form)}: they were saved or converted in "
+        "it, and are computed with in a longer format.",
+        "Load the parameters in the format of the reference, or judge against the graph of the shorter ones.",
+        Changed(operator, before),
+        wider=form.name == "tf32",
+    )

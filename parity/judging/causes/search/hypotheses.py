@@ -13,7 +13,7 @@ from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_places.of_pieces import pieces
 from parity.judging.causes.of_rounding.of_constants import folded
-from parity.judging.causes.of_rounding.of_precision import whole_stretch
+from parity.judging.causes.of_rounding.of_half_precision import whole_stretch
 from parity.judging.causes.of_rounding.of_quantization import unquantized
 from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.judging.causes.of_rounding.of_storage import stored

@@ -279,10 +279,10 @@ FORWARD: list[tuple[str, Wrong, str]] = [
     ("fc1", operands(tf32), "operands rounded to TF32"),
     ("fc2", weights(bfloat16), "weights rounded to bfloat16"),
     ("fc2", output(bfloat16), "result rounded to bfloat16"),
-    ("fc1", half_sums, "everything in float16"),
+    ("fc1", half_sums, "computed in float16"),
     (
         "logits",
         lambda layer, x, w, b: half(right(layer, half(x), half(w), half(b))),
-        "operands and result rounded to float16",
+        "products in float16, added up in float32 (half precision, autocast)",
     ),
 ]

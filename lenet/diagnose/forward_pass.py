@@ -11,7 +11,7 @@ from lenet.diagnose.looks import plain_outputs
 from lenet.diagnose.looks.accuracy import beyond_noise, is_rounding, less_than_right
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.handed_out import OTHER_AXES
-from lenet.diagnose.mistakes.precision import FLOAT64, single
+from lenet.diagnose.mistakes.precision import FLOAT64
 from lenet.diagnose.mistakes.wrong_forward import Change, Changes
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.diagnose.search.explain import Match, generic, single_matches, stages_between, tells_apart
@@ -20,9 +20,10 @@ from lenet.diagnose.search.two_mistakes import Clock, pair_matches
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from parity.arithmetic import Array, Bounded
-from parity.arithmetic.floats import FORMATS
+from parity.arithmetic.floats import FLOAT32, FORMATS
 from parity.errors import UserError
 from parity.judging.causes.clues import clues
+from parity.judging.causes.of_rounding.shortened import are_in
 
 
 def findings(probes: Probes, observed: Observed, clock: Clock | None = None) -> list[Finding]:
@@ -199,7 +200,7 @@ def _widened(probes: Probes, observed: Observed, name: str, before: list[Finding
 
 
 def _is_wide(values: Array) -> bool:
-    return bool(values.dtype == np.float64 and (single(values) != values).any())
+    return values.dtype == np.float64 and not are_in(values, FLOAT32)
 
 
 def _plain(segment: Segment, plain: tuple[Kind, str]) -> Finding:

@@ -32,7 +32,7 @@ def tf32_by_default(right, x, w, b, **geometry):
     "lenet_torch.port.activations",
     story="`torch.autocast` was left on during the evaluation, so layers run in bfloat16.",
     where="conv1",
-    named="operands and result rounded to bfloat16",
+    named="products in bfloat16, added up in float32 (half precision, autocast)",
 )
 def autocast(right, model, images):
     import torch

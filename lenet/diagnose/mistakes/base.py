@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lenet.diagnose.mistakes.wrong_forward import Change, Changes, Compute, after, before, instead
 from parity.arithmetic import Array
+from parity.judging.causes.mistake import Mistake as Known
 
 GITHUB = "https://github.com/"
 
@@ -140,4 +141,11 @@ def case(repository: str, number: int) -> str:
     return f"{GITHUB}{repository}/issues/{number}"
 
 
-__all__ = ["Compute", "Family", "HandedOut", "Kind", "Mistake", "case"]
+def of_parity(known: Known) -> Kind:
+    """The description of a mistake of parity's catalogue, whose case is "owner/repository#number" or ""."""
+    repository, _, number = known.case.partition("#")
+    url = case(repository, int(number)) if known.case else ""
+    return Kind(known.name, known.explanation, known.remedy, url)
+
+
+__all__ = ["Compute", "Family", "HandedOut", "Kind", "Mistake", "case", "of_parity"]

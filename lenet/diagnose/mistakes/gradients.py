@@ -11,6 +11,8 @@ from lenet.diagnose.mistakes.wrong_backward import BackCall, right_bias, right_i
 from lenet.diagnose.mistakes.wrong_forward import after, before, instead, moved, of_type
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import cover, gamma
+from parity.arithmetic.rounding_modes import CUT_BFLOAT16
+from parity.judging.causes.of_rounding.shortened import name_of, rounded_to
 from parity.operators.affine import Conv, Gemm
 
 FAMILY = Family()
@@ -264,19 +266,19 @@ for _name, _text, _power in (
     )
 
 TF32 = case("intel/torch-xpu-ops", 2400)
-for _name, _bits, _grid in FORMATS:
-    if "cut" in _name and not _name.startswith("TF32"):
-        continue
+for _form in FORMATS:
+    if _form is CUT_BFLOAT16:
+        continue  # no product is known to do so
     FAMILY.add_groups(
         (WEIGHTS, CONV_WEIGHTS, DENSE_WEIGHTS),
         Kind(
-            f"weight gradient from operands in {_name}",
-            f"Inputs and cotangents are rounded to {_name} ({_bits} significant bits) before the products of "
-            "the weight gradient; the forward pass is right.",
+            f"weight gradient from operands in {name_of(_form)}",
+            f"Inputs and cotangents are {rounded_to(_form)} before the products of the weight gradient; the "
+            "forward pass is right.",
             "Use full float32 products in the backward pass as well: allow_tf32=False, no autocast.",
             TF32,
         ),
-        before(lambda call, grid=_grid: replace(call, x=rounded(call.x, grid), d=rounded(call.d, grid))),
+        before(lambda call, form=_form: replace(call, x=rounded(call.x, form), d=rounded(call.d, form))),
     )
 
 # --- biases ------------------------------------------------------------------------------------

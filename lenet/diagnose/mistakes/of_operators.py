@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 
 from lenet.diagnose.mistakes import data
-from lenet.diagnose.mistakes.base import Kind, Mistake, case
+from lenet.diagnose.mistakes.base import Kind, Mistake, of_parity
+from lenet.diagnose.mistakes.precision import to_bits
 from lenet.diagnose.mistakes.wrong_forward import IMAGE, STAGES, Call, Change, before, call_of, right
 from lenet.network.architecture import LENET
 from lenet.network.recipe import initial_params
@@ -29,6 +30,8 @@ FAINT = (
 )  # of values of the second image, and of the first weights: float16 rounds them more than TF32
 LARGE = 8.0  # gives values above 6, where ReLU6 cuts off, from the first layer on
 SAME = 1e-11  # relative; float64 evaluations of one function differ by less
+
+TIES = 12  # bits of some values: half of those that have no fewer lie between two numbers of TF32
 
 Marks = tuple[tuple[int, ...], Array, Array]
 
@@ -53,8 +56,7 @@ def of_layer(name: str) -> tuple[Entry, ...]:
 
 def _entries(call: Call) -> Iterator[Entry]:
     for known, mixes in _different(call):
-        kind = Kind(known.name, known.explanation, known.remedy, _url(known.case))
-        yield kind, before(lambda one, wrong=known.operator: one.with_mistake(wrong)), mixes
+        yield of_parity(known), before(lambda one, wrong=known.operator: one.with_mistake(wrong)), mixes
 
 
 def _in_layers(layers: dict[str, Entry]) -> Iterator[Mistake]:
@@ -70,18 +72,12 @@ def _in_layers(layers: dict[str, Entry]) -> Iterator[Mistake]:
             yield Mistake(kind, changes, mixes, habit=len(group) == len(layers))
 
 
-def _url(known: str) -> str:
-    """The address of "owner/repository#number"; "" if no case is known."""
-    repository, _, number = known.partition("#")
-    return case(repository, int(number)) if known else ""
-
-
 @cache
 def _random_calls() -> dict[str, Call]:
     """The arguments of each layer of the right network with random weights, for random images."""
     rng = np.random.default_rng(5)
     params: dict[str, Array] = {
-        name: (w if w.any() else rng.standard_normal(w.shape)).astype(np.float64)
+        name: to_bits((w if w.any() else rng.standard_normal(w.shape)).astype(np.float64), TIES)
         for name, w in initial_params(5).items()
     }
     for name in params:
@@ -91,7 +87,7 @@ def _random_calls() -> dict[str, Call]:
     for layer in LENET.layers:
         call = call_of(layer.name, x, params, "float64")
         scale = np.array([1.0, FAINT]).reshape(-1, *[1] * (x.ndim - 1))
-        calls[layer.name] = replace(call, x=Bounded(x.value * scale))
+        calls[layer.name] = replace(call, x=Bounded(to_bits(x.value, TIES) * scale))
         x = Bounded(right(call).value.astype(np.float32).astype(np.float64))
     return calls
 

@@ -8,11 +8,12 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.of_training.batch_orders import Order
 from lenet.diagnose.mistakes.of_training.run import Params, Run, Stations
-from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
+from lenet.diagnose.mistakes.precision import FORMATS, gridded, half_spacing, to_bits
 from lenet.diagnose.mistakes.read_off.numbers import fitted, typed
 from lenet.diagnose.mistakes.update_rule import Rule, total
-from lenet.diagnose.mistakes.wrong_forward import Gridded
 from parity.arithmetic import Bounded
+from parity.arithmetic.floats import Format
+from parity.judging.causes.of_rounding.shortened import NAMES, are_in
 
 REMEDY = "Return the parameters themselves after the last step."
 USUAL = Order(
@@ -127,45 +128,44 @@ def _mixed(run: Run, path: list[Params], shares: Shares) -> Stations:
 
 def rounded(run: Run) -> Iterator[tuple[Kind, Stations]]:
     """Parameters that are rounded to a coarse format after every step of the right rule."""
-    for name, bits, grid in _formats(run):
+    for form in _formats(run):
+        name = NAMES[form.name]
         kind = Kind(
             f"weights rounded to {name} after each step",
-            f"Every returned parameter is a number of {name} ({bits} significant bits).",
+            f"Every returned parameter is a number of {name} ({form.digits} significant bits).",
             "Keep the parameters in the format that the port claims; only copies may be coarser.",
         )
-        yield kind, _spaced(run.by_rule(Rule()), bits, grid)
-        started = replace(run, stations=[{n: grid(w) for n, w in run.stations[0].items()}, *run.stations[1:]])
-        yield kind, _spaced(started.by_rule(Rule()), bits, grid)
+        yield kind, _spaced(run.by_rule(Rule()), form)
+        start = {n: form.round(w).astype(np.float64) for n, w in run.stations[0].items()}
+        started = replace(run, stations=[start, *run.stations[1:]])
+        yield kind, _spaced(started.by_rule(Rule()), form)
 
 
 def coarse(run: Run) -> Iterator[tuple[Kind, Stations]]:
     """Training in a coarse format: of the returned parameters, nothing but their format is judged."""
-    for name, bits, _ in _formats(run):
+    for form in _formats(run):
+        name = NAMES[form.name]
         kind = Kind(
             f"training in {name}",
-            f"Every returned parameter is a number of {name} ({bits} significant bits); whether there is "
-            "another mistake, too, cannot be told.",
+            f"Every returned parameter is a number of {name} ({form.digits} significant bits); whether "
+            "there is another mistake, too, cannot be told.",
             "Train in the format that the port claims: no half(), no bfloat16(), no cast of the model.",
         )
         seen = [(k, n, run.stations[k + 1][n]) for k in range(run.count) for n in run.names]
         yield kind, ((k, name, Bounded(w, np.zeros(w.shape))) for k, name, w in seen)
 
 
-def _formats(run: Run) -> Iterator[tuple[str, int, Format]]:
+def _formats(run: Run) -> Iterator[Format]:
     """The coarse format whose numbers all returned parameters are, if they are not those of a coarser one."""
     returned = [w for station in run.stations[1:] for w in station.values()]
-    for name, bits, grid in FORMATS[::-1]:  # float16 before TF32, which has all of its numbers
-        fine = all((grid(w) == w).all() for w in returned)
-        if fine and not all((to_bits(w, bits - 1) == w).all() for w in returned):
-            yield name.partition(",")[0], bits, grid
+    for form in FORMATS[::-1]:  # float16 before TF32, which has all of its numbers
+        fine = all(are_in(w, form) for w in returned)
+        if fine and not all((to_bits(w, form.digits - 1) == w).all() for w in returned):
+            yield form
             return
 
 
-def _spaced(stations: Stations, bits: int, grid: Format) -> Stations:
-    """The values rounded to so many bits: their bounds grow by half of the distance of two numbers, which is
-    2^-24 at least in float16."""
-    least = 2.0**-25 if grid(np.array(2.0**-26)) == 0 else 0.0
+def _spaced(stations: Stations, form: Format) -> Stations:
+    """The values rounded to a format: their bounds grow by half of the distance of two of its numbers."""
     for k, name, w in stations:
-        size = np.abs(w.value) + w.bound
-        bound = w.bound + np.maximum(np.ldexp(1.01, np.frexp(size)[1] - bits - 1), least)
-        yield k, name, Gridded(w.value, bound, grid=grid, coarser=lambda a: to_bits(a, bits - 1))
+        yield k, name, gridded(w.value, w.bound + half_spacing(w, form), form)

@@ -10,11 +10,12 @@ from functools import partial
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind
-from lenet.diagnose.mistakes.precision import FORMATS, Format, to_bits
+from lenet.diagnose.mistakes.precision import FORMATS, gridded, half_spacing
 from lenet.diagnose.mistakes.read_off.numbers import Expected, Reading, Seen, gradients_of
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
-from lenet.diagnose.mistakes.wrong_forward import Gridded
-from parity.arithmetic import Array, Bounded
+from parity.arithmetic import Bounded
+from parity.arithmetic.floats import Format
+from parity.judging.causes.of_rounding.shortened import NAMES, are_in
 
 # From small to large: quotients by one step are whole numbers for its multiples as well.
 STEPS = tuple(float(f"{c}e-{k}") for k in range(9, 0, -1) for c in (1, 2, 5))
@@ -81,22 +82,18 @@ def _any_near(tape: Tape, right: Passed, *, names: tuple[str, ...], samples: Seq
 def coarse(samples: Sequence[Seen]) -> Iterator[Reading]:
     """Right gradients that are rounded to a coarse format before they are returned."""
     gradients = [a for s in samples for key, a in s.seen.items() if key != "loss"]
-    for name, bits, grid in FORMATS[::-1]:
-        if all((grid(a) == a).all() for a in gradients):
+    for form in FORMATS[::-1]:
+        if all(are_in(a, form) for a in gradients):
+            name = NAMES[form.name]
             kind = Kind(
-                f"gradients rounded to {name.partition(',')[0]}",
-                f"Every gradient is a number of {name.partition(',')[0]} ({bits} significant bits).",
+                f"gradients rounded to {name}",
+                f"Every gradient is a number of {name} ({form.digits} significant bits).",
                 "Return gradients in the format that the port claims.",
             )
-            yield Reading(kind, ("gradients",), partial(_rounded, bits=bits, grid=grid))
+            yield Reading(kind, ("gradients",), partial(_rounded, form=form))
             return
 
 
-def _rounded(tape: Tape, right: Passed, *, bits: int, grid: Format) -> Expected:
+def _rounded(tape: Tape, right: Passed, *, form: Format) -> Expected:
     for key, g, _ in right:
-        if key == "loss":
-            yield key, g
-            continue
-        spacing: Array = np.ldexp(1.01, np.frexp(np.abs(g.value) + g.bound)[1] - bits - 1)
-        spacing = np.maximum(spacing, 2.0**-25 if grid(np.array(2.0**-26)) == 0 else 0.0)
-        yield key, Gridded(g.value, g.bound + spacing, grid=grid, coarser=lambda a: to_bits(a, bits - 1))
+        yield key, g if key == "loss" else gridded(g.value, g.bound + half_spacing(g, form), form)

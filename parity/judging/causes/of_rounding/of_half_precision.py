@@ -39,7 +39,7 @@ def whole_stretch(operator: Any, found: Array) -> Iterator[Mistake]:
         biased = {
             k: one.operator for k, one in enumerate(nodes) if one.type in ADDED and given(one.inputs, 2)
         }
-        for product in (form, CUT_BFLOAT16) if biased else ():
+        for product in ways(form) if biased else ():
             sums = {k: in_sums(one, form, product) for k, one in biased.items()}
             yield _at_each(operator, {**products, **sums}, read_off=True, wider=product is not form)
         yield from of_results(operator, form)
@@ -73,6 +73,11 @@ def _half(form: Format) -> Callable[[list[Number | None]], list[Number | None]]:
         return [one if k < 2 or one is None else one.either(short(one)) for k, one in enumerate(factors)]
 
     return change
+
+
+def ways(form: Format) -> tuple[Format, ...]:
+    """How a product in a format may be rounded before its bias is added."""
+    return (form, CUT_BFLOAT16) if form is BFLOAT16 else (form,)
 
 
 def in_sums(operator: Operator, form: Format, product: Format) -> Mistake:
@@ -116,14 +121,7 @@ def of_results(operator: Operator, form: Format) -> Iterator[Mistake]:
         form: the format.
     """
     name, short = name_of(form), shortened(form)
-    yield Mistake(
-        f"result {rounded_to(form)}",
-        f"The values went through {name}: all of them are numbers of this format.",
-        AUTOCAST,
-        Changed(operator, after=lambda y, inputs: short(y)),
-        REPORTED,
-        read_off=True,
-    )
+    yield rounded_result(operator, form)
     yield Mistake(
         f"computed from {name} values, and {rounded_to(form)}",
         f"Inputs, weights and result are numbers of {name}; what is in between is float32.",
@@ -133,7 +131,25 @@ def of_results(operator: Operator, form: Format) -> Iterator[Mistake]:
         read_off=True,
         wider=True,
     )
-    yield Mistake(
+    yield in_format(operator, form)
+
+
+def rounded_result(operator: Operator, form: Format) -> Mistake:
+    """The right result, rounded to a shorter format."""
+    return Mistake(
+        f"result {rounded_to(form)}",
+        f"The values went through {name_of(form)}: all of them are numbers of this format.",
+        AUTOCAST,
+        Changed(operator, after=lambda y, inputs: shortened(form)(y)),
+        REPORTED,
+        read_off=True,
+    )
+
+
+def in_format(operator: Operator, form: Format) -> Mistake:
+    """Everything in a shorter format: each addition rounds to it."""
+    name = name_of(form)
+    return Mistake(
         f"computed in {name}",
         f"Sums and results are numbers of {name}; inputs and weights may be, too.",
         "Call .float() on the model and its inputs.",

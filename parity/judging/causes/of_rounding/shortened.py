@@ -27,23 +27,26 @@ def name_of(form: Format) -> str:
 
 def shortened(form: Format) -> Change:
     """Rounds to a format; where a value is not known well enough, to any of the numbers that it may give."""
+    return monotone(form.round)
+
+
+def monotone(function: Callable[[Array], Array]) -> Change:
+    """Applies a function that never decreases to floats, and to both ends of what values may be."""
 
     def change(a: Array) -> Array:
-        return a if format_of(a) is None else form.round(a).astype(a.dtype)
+        return a if format_of(a) is None else function(a).astype(a.dtype)
 
-    def shorten(x: Number) -> Number:
+    def changed(x: Number) -> Number:
         if not isinstance(x, Bounded) or x.error is None or format_of(x.value) is None:
             return x.move(change)
         value = x.value.astype(np.float64)
-        near, low, high = (
-            form.round(a).astype(np.float64) for a in (value, value - x.error, value + x.error)
-        )
+        near, low, high = (function(a).astype(np.float64) for a in (value, value - x.error, value + x.error))
         with np.errstate(invalid="ignore"):
             error = np.maximum(high - near, near - low)
         error = np.where((high == near) & (low == near), 0.0, error)
         return Bounded(near, error, x.format)
 
-    return shorten
+    return changed
 
 
 def has_ties(x: Number | None, form: TiesAway) -> bool:

@@ -14,7 +14,7 @@ from parity.judging.causes.of_rounding.shortened import NAMES, Change, has_ties,
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
 SHORTER = (TF32, BFLOAT16, FLOAT16, AWAY_TF32, CUT_TF32, CUT_BFLOAT16)
 # Weights in TF32 come last: almost all of them are numbers of float16, too, in which files are written.
-STORED = (FLOAT16, BFLOAT16, CUT_BFLOAT16, TF32, AWAY_TF32, CUT_TF32)
+STORED = (FLOAT16, BFLOAT16, CUT_BFLOAT16, TF32, CUT_TF32)
 LEVELS = (127, 127.5, 128)  # of a signed 8-bit integer, on each side of zero: libraries differ
 ENABLED = (
     "PyTorch: torch.set_float32_matmul_precision('highest') and "
@@ -55,8 +55,6 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
             alike=alike and f"input {alike}",
         )
     for form in STORED:
-        if isinstance(form, TiesAway) and not has_ties(seen.inputs[1], form):
-            continue
         yield Mistake(
             f"weights {rounded_to(form)}",
             f"The weights are stored in {NAMES[form.name]}, or went through it.",

@@ -7,11 +7,10 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format, format_of
-from parity.arithmetic.rounding_modes import TiesAway
 from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in
 from parity.judging.causes.of_rounding.of_precision import PRODUCTS, STORED
-from parity.judging.causes.of_rounding.shortened import has_ties, name_of, rounded_to, shortened
+from parity.judging.causes.of_rounding.shortened import name_of, rounded_to, shortened
 from parity.operators import Operator
 
 Places = frozenset[int]  # of a node's parameters among its inputs
@@ -49,8 +48,6 @@ def parameters(operator: Any, seen: Seen) -> Iterator[Mistake]:
             places = _parameters(seen.graph, seen.node, form)
         if len(places) < 2:
             continue
-        if isinstance(form, TiesAway) and not any(has_ties(seen.inputs[k], form) for k in places):
-            continue  # the same function as ties to even
         usual = form in (FLOAT16, BFLOAT16)
         words = f"stored in {form.name}" if usual else rounded_to(form)
         yield _mistake(operator, places, form, f"parameters {words}")

@@ -19,7 +19,6 @@ from lenet.diagnose.mistakes.wrong_forward import (
     Change,
     Compute,
     Gridded,
-    after,
     of_type,
     right,
 )
@@ -36,7 +35,7 @@ from parity.judging.causes.of_rounding.of_half_precision import (
     rounded_result,
     ways,
 )
-from parity.judging.causes.of_rounding.shortened import monotone, shortened
+from parity.judging.causes.of_rounding.shortened import shortened
 from parity.operators import Operator
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
@@ -120,19 +119,6 @@ for _form in HALF:
         of_parity(_make(LAYERS[0].operator)),
         _round(_make),
         tier=2,
-    )
-
-
-for _name, _whole in (("cut off to integers", np.trunc), ("rounded to integers", np.rint)):
-    FAMILY.add(
-        AFFINE,
-        Kind(
-            f"result {_name}",
-            f"The layer's output is {_name}: it was cast to an integer type.",
-            "Keep activations in float32: no astype(int), no integer output type.",
-            WIDE,
-        ),
-        after(lambda y, call, whole=_whole: monotone(whole)(y)),
     )
 
 

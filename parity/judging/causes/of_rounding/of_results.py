@@ -11,7 +11,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.graph import Node
 from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, given, made_in
 from parity.judging.causes.of_rounding.of_precision import AUTOCAST, ENABLED, PRODUCTS
-from parity.judging.causes.of_rounding.shortened import shortened
+from parity.judging.causes.of_rounding.shortened import monotone, shortened
 from parity.operators import Operator
 from parity.operators.operator import Points
 
@@ -39,6 +39,21 @@ def _rounded(operator: Any, form: Format, what: str) -> Mistake:
         AUTOCAST,
         Changed(operator, after=lambda y, inputs: shortened(form)(y)),
     )
+
+
+@made_in(*PRODUCTS)
+def to_integers(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """A result that was cast to an integer type on the way."""
+    if seen.constant:
+        return  # zeros are the integers of any small values
+    for words, function in (("cut off", np.trunc), ("rounded", np.rint)):
+        yield Mistake(
+            f"result {words} to integers",
+            f"The layer's output is {words} to integers: it was cast to an integer type.",
+            "Keep activations in float32: no astype(int), no integer output type.",
+            Changed(operator, after=lambda y, inputs, function=function: monotone(function)(y)),  # type: ignore[misc]
+            "geomstats/geomstats#775",
+        )
 
 
 @made_in(*ROWS)

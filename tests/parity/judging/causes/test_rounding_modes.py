@@ -85,3 +85,12 @@ def test_a_product_that_is_rounded_before_its_bias_is_named(product: Format) -> 
 def test_a_result_that_is_cut_off_is_named() -> None:
     y = X.astype(np.float64) @ W + B
     assert "result cut off to bfloat16" in names(CUT_BFLOAT16.round(y).astype(np.float64))
+
+
+def test_a_result_in_integers_is_named_unless_it_is_zero_everywhere() -> None:
+    y = X.astype(np.float64) @ W + B
+    assert names(np.trunc(y)) == ["result cut off to integers"]
+    assert names(np.rint(y)) == ["result rounded to integers"]
+    assert np.abs(0.001 * X @ W).max() < 1  # cut off, each is zero
+    (one,) = judge(dense(b=0 * B), {"x": X * np.float32(0.001), "y": np.zeros(y.shape, np.float32)}).tensors
+    assert "result cut off to integers" not in [cause.name for cause in one.causes]

@@ -44,7 +44,7 @@ def parameters(operator: Any, seen: Seen) -> Iterator[Mistake]:
         return
     for form in STORED:
         places = frozenset({1, 2})
-        if seen.graph is not None and seen.node is not None:
+        if seen.graph and seen.node and all(name in seen.graph.constants for name in seen.node.inputs[1:3]):
             places = _parameters(seen.graph, seen.node, form)
         if len(places) < 2:
             continue

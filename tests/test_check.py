@@ -3,12 +3,9 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -178,39 +175,6 @@ def test_a_port_of_the_registry_can_be_named(lenet):
     assert result.stdout.startswith("numpy: ok")
 
 
-def test_interrupt_ends_the_file_as_well(tmp_path):
-    (tmp_path / "my_port.py").write_text(
-        "import os, time\nopen('pid', 'w').write(f'{os.getpid()}\\n')\ntime.sleep(100)"
-    )
-    process = subprocess.Popen(
-        [LENET, "check", "my_port.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    pid = written_pid(tmp_path / "pid")
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[1] == "error: interrupted\n"
-    assert process.returncode == 130
-    assert_gone(pid)
-
-
-def written_pid(path: Path) -> int:
-    """The number in a file, once the file is there and its line whole."""
-    deadline = time.monotonic() + 60
-    while not (path.exists() and path.read_text().endswith("\n")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return int(path.read_text())
-
-
-def assert_gone(pid: int) -> None:
-    """A killed process is gone in a moment."""
-    deadline = time.monotonic() + 10
-    with suppress(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.kill(pid, 0)
-            time.sleep(0.02)
-        pytest.fail("it still runs")
-
-
 def test_the_report_in_the_guide_is_the_report(lenet):
     template = subprocess.run([LENET, "check", "--template"], capture_output=True, text=True, check=True)
     flipped = template.stdout.replace('p["conv2.weight"], p', 'p["conv2.weight"].flip(2, 3), p')
@@ -273,22 +237,6 @@ def test_how_it_ended_is_told_and_what_came_before_is_judged(source, during, sai
     assert text.startswith(f"my_port.py: failed {'at' if during == 'import' else 'in'} {during}")
     assert "the run ended before" in text
     assert json.dumps(found.to_json(), allow_nan=False)
-
-
-def test_what_the_file_started_ends_with_it(checked, tmp_path):
-    checked(
-        "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
-        "open('pid', 'w').write(f'{child.pid}\\n')\nraise SystemExit"
-    )
-    assert_gone(written_pid(tmp_path / "pid"))
-
-
-def test_an_orphan_ends_itself(tmp_path):
-    (tmp_path / "my_port.py").write_text("import time\ntime.sleep(100)")
-    command = [sys.executable, "-m", "lenet.diagnose.own_file.child", "my_port.py", tmp_path, "0.1"]
-    assert subprocess.run(list(map(str, command)), cwd=tmp_path, timeout=60).returncode == 1
-    assert "my_port.py" in (tmp_path / "where").read_text()
 
 
 def test_the_file_is_run_as_python_would_run_it_but_for_its_name(checked, tmp_path):

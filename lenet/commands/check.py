@@ -1,5 +1,6 @@
 """`lenet check`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet.commands import options
+from parity.command.terminal import shown
 
 if TYPE_CHECKING:
     from lenet.diagnose.own_file.process import Checked
@@ -20,10 +22,20 @@ class Checkable(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(value)
         if path.suffix == ".py":
-            return path if path.is_file() else self.fail(f"{value}: no such file", param, ctx)
-        if path.exists():
-            self.fail(f"{value} is no Python file: its name must end in .py", param, ctx)
+            return self._readable(path, param, ctx)
+        if os.path.exists(path):  # unlike Path.exists, no error for a path that cannot be looked at
+            self.fail(f"{shown(value)} is no Python file: its name must end in .py", param, ctx)
         return options.PORT.convert(value, param, ctx)
+
+    def _readable(self, path: Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from parity.errors import UserError
+        from parity.files import check_readable
+
+        try:
+            check_readable(path)
+        except UserError as error:
+            self.fail(shown(str(error)), param, ctx)
+        return path
 
 
 def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -53,6 +65,13 @@ def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> No
     help="Time limit for the import of FILE and for each call; then its processes are ended.",
 )
 @click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME",
+    help="Let FILE see this variable of the environment (may be repeated). It sees those of libraries only.",
+)
+@click.option(
     "--json",
     "json_file",
     type=options.FILE,
@@ -60,7 +79,13 @@ def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> No
     help="Write the result as JSON; - is standard output.",
 )
 @click.pass_context
-def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path | None) -> None:
+def check(
+    ctx: click.Context,
+    port: Path | str,
+    timeout: float,
+    variables: tuple[str, ...],
+    json_file: Path | None,
+) -> None:
     """Is my own port right? If not, which mistake is it?
 
     FILE defines activations(params, images) and optionally gradients(params, images, labels) and
@@ -89,25 +114,25 @@ def check(ctx: click.Context, port: Path | str, timeout: float, json_file: Path 
             click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
 
     try:
-        checked = run(port, timeout)
+        checked = run(port, timeout, variables)
     except Misused as error:
         message = " ".join(str(error).split())
         write({"source": str(port), "verdict": "misused", "message": message})
-        raise click.UsageError(message) from error
+        raise click.UsageError(shown(message)) from error
     write(checked.to_json())
     if not to_stdout:
         output().print(report(checked))
     ctx.exit(int(checked.summary != "ok"))
 
 
-def run(port: Path | str, timeout: float) -> "Checked":
+def run(port: Path | str, timeout: float, variables: tuple[str, ...]) -> "Checked":
     """Judge the file or port, with a progress bar; lines that the file prints appear above the bar."""
     from lenet import ports
     from lenet.diagnose.own_file.process import check_file, check_port
     from parity.command.terminal import progress_bar
 
     with progress_bar() as progress:
-        task = progress.add_task(f"running {port}", total=None)
+        task = progress.add_task(f"running {shown(str(port))}", total=None)
         if isinstance(port, str):
             return check_port(ports.open_port(port))
 
@@ -118,7 +143,7 @@ def run(port: Path | str, timeout: float) -> "Checked":
                 progress.console.out(line.rstrip("\n"), highlight=False)
 
         def follow(done: int, total: int | None) -> None:
-            naming = "naming the mistake" if done == total else f"running {port}"
+            naming = "naming the mistake" if done == total else f"running {shown(str(port))}"
             progress.update(task, completed=done, total=total, description=naming)
 
-        return check_file(port, timeout, echo, follow)
+        return check_file(port, timeout, echo, follow, variables)

@@ -12,6 +12,7 @@ from lenet.diagnose.findings import DIFFERENT, LESS, VALID
 from lenet.diagnose.own_file.process import Checked
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.show.tables import BAD, FAINT, GOOD, count
+from parity.command.terminal import shown
 
 HEADINGS = {VALID: "choice", LESS: "cause"}  # of what is no mistake
 COLUMNS = 80  # width of a report that is not for a terminal
@@ -24,7 +25,7 @@ def report(checked: Checked) -> RenderableType:
         for alike in _together(checked.verdict.findings):
             parts += [finding(alike, checked), ""]
     if checked.failure is not None:
-        parts += [Padding(Text(line), (0, 0, 0, 2)) for line in checked.failure.lines] + [""]
+        parts += [Padding(Text(shown(line)), (0, 0, 0, 2)) for line in checked.failure.lines] + [""]
     return Group(*parts, scope(checked), "")
 
 
@@ -48,7 +49,7 @@ def text(checked: Checked) -> str:
 def heading(checked: Checked) -> Text:
     """The verdict in one line."""
     first = checked.verdict.first if checked.verdict and not checked.verdict.ok else None
-    said = Text(f"{checked.source}: ", "bold", overflow="fold")
+    said = Text(f"{shown(checked.source)}: ", "bold", overflow="fold")
     if first:
         verdict = checked.verdict.summary if checked.verdict else ""
         said.append(f"{verdict} at {first}", BAD if verdict == DIFFERENT else "yellow")
@@ -108,7 +109,7 @@ def scope(checked: Checked) -> RenderableType:
     for why, names in checked.unjudged.items():
         rows.add_row(Text("not judged", FAINT), f"{', '.join(names)}: {why}")
     for note in (*(checked.verdict.notes if checked.verdict else ()), *checked.notes):
-        rows.add_row(Text("note", "yellow"), note)
+        rows.add_row(Text("note", "yellow"), shown(note))
     return rows
 
 

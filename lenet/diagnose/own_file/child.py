@@ -1,24 +1,19 @@
-"""The process in which `lenet check` runs a user's file. It writes answers and events into a folder.
+"""The process in which `lenet check` runs a user's file. It sends answers and events through a pipe.
 
-    python -P -u -m lenet.diagnose.own_file.child FILE FOLDER SECONDS
+    python -P -u -m lenet.diagnose.own_file.child FILE MESSAGES STACK
 
-    FOLDER/log.jsonl             a line for each event: the start of a phase, a note, a failure, the end
-    FOLDER/NAME-K.safetensors    the K-th answer of function NAME
-    FOLDER/where                 the Python stack, if a signal is about to end the process
-
-Nothing is pickled: arrays are stored as safetensors, text as JSON.
+MESSAGES and STACK are the descriptors of two pipes: for the messages of `frames`, and for the Python stack if
+a signal is about to end the process. There is no file and no folder that the user's code could replace.
 """
 
 import faulthandler
-import itertools
-import json
 import os
 import signal
 import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from json import dumps  # now, because the user's code may replace it
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -26,15 +21,17 @@ from typing import Any, NoReturn
 from safetensors.numpy import save
 
 import lenet
+from lenet.diagnose.own_file import keeper
+from lenet.diagnose.own_file.frames import EVENT, LETTERS, LONGEST_ANSWER, send
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
 from lenet.ports import Arrays
 from parity.errors import not_installed
-from parity.files import write_atomically
 
-NAME = "checked_port"  # name of the user's file as a module: not "__main__", and not taken
-FRAMES, SAID = 3, 10  # numbers of frames and of lines of text that are shown of an exception
-GRACE = 2.0  # seconds after the time limit at which the process ends itself if its parent is gone
+# The name of the user's file as a module. Not "__main__", so that a block for that is left out, but the name
+# that multiprocessing gives the main module in spawned processes, so that they find the file's functions.
+NAME = "__mp_main__"
+FRAMES, SAID, WIDTH = 3, 10, 500  # numbers of frames, of lines and of their characters shown of an exception
 NOT_THEIRS = [
     Path(lenet.__file__).parent,
     *(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -44,41 +41,51 @@ NOT_THEIRS = [
 
 def main() -> NoReturn:
     """Run the file on every probe, and exit without waiting for threads that it left running."""
-    file, folder, limit = Path(sys.argv[1]).absolute(), Path(sys.argv[2]), float(sys.argv[3])
-    with (folder / "where").open("w") as where:
-        faulthandler.enable(where)
-        faulthandler.register(signal.SIGUSR1, where)  # the parent asks for it at the time limit
-        log = Log(folder, lambda: faulthandler.dump_traceback_later(limit + GRACE, exit=True, file=where))
-        cwd = Path.cwd()  # read now, because the file may change it
-        try:
-            probes = standard()  # before the user's code runs, which may change what is read
-            run(file, probes, log)
-        except Misused as error:
-            log.write(misused=str(error))
-        except BaseException as error:  # SystemExit and KeyboardInterrupt included: each ends the run
-            log.write(failure=their_lines(error, cwd))
-        else:
-            log.write(done=True)
-        os._exit(0)
+    file, messages, stack = Path(sys.argv[1]).absolute(), int(sys.argv[2]), int(sys.argv[3])
+    keeper.control(keeper.DEATH_SIGNAL, signal.SIGKILL)  # if the keeper is killed
+    for descriptor in (messages, stack):
+        os.set_inheritable(descriptor, False)
+    faulthandler.enable(stack)
+    faulthandler.register(signal.SIGUSR1, stack)  # the parent asks for it at the time limit
+    log = Log(messages)
+    cwd = Path.cwd()  # read now, because the file may change it
+    try:
+        probes = standard()  # before the user's code runs, which may change what is read
+        run(file, probes, log)
+    except Misused as error:
+        log.write(misused=shortened(str(error)))
+    except BaseException as error:  # SystemExit and KeyboardInterrupt included: each ends the run
+        log.write(failure=their_lines(error, cwd))
+    else:
+        log.write(done=True)
+    os._exit(0)
 
 
 class Log:
-    """Reports each event to the parent as it happens. Each report extends the time limit."""
+    """Reports each event and answer to the judge as it happens. Each report extends the time limit."""
 
-    def __init__(self, folder: Path, live_on: Callable[[], None]) -> None:
-        self.folder, self.live_on = folder, live_on
-        self.counts = {name: itertools.count() for name in FUNCTIONS}
+    def __init__(self, pipe: int) -> None:
+        self.pipe, self.process = pipe, os.getpid()
 
     def write(self, **event: Any) -> None:
-        """Add an event to the log."""
-        self.live_on()
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+        """Send an event."""
+        self._send(EVENT, dumps(event).encode())
 
     def answer(self, name: str, arrays: Arrays) -> None:
-        """Save a function's answer. The file is complete as soon as it exists."""
-        self.live_on()
-        write_atomically(self.folder / f"{name}-{next(self.counts[name])}.safetensors", save(arrays))
+        """Send a function's answer.
+
+        Raises:
+            Misused: it is too large.
+        """
+        size = sum(array.nbytes for array in arrays.values())
+        if size > LONGEST_ANSWER - 2**16:  # for the names
+            raise Misused(f"{name} returned {size / 2**20:,.0f} MiB in all, which is too large")
+        self._send(next(letter for letter, known in LETTERS.items() if known == name), save(arrays))
+
+    def _send(self, letter: bytes, content: bytes) -> None:
+        if os.getpid() != self.process:  # the user's code forked, and the copy came back here
+            os._exit(0)
+        send(self.pipe, letter, content)
 
 
 def run(file: Path, probes: Probes, log: Log) -> None:
@@ -103,6 +110,7 @@ def load(file: Path) -> ModuleType:
     module = ModuleType(NAME)
     module.__file__ = str(file)
     sys.modules[NAME] = module  # dataclasses and others look themselves up here
+    sys.modules["__main__"] = module  # whose file multiprocessing runs in the processes that it spawns
     exec(compile(file.read_bytes(), file, "exec", dont_inherit=True), vars(module))
     return module
 
@@ -121,7 +129,12 @@ def their_lines(error: BaseException, cwd: Path) -> list[str]:
     if isinstance(error, ModuleNotFoundError):
         lines.append(f"Searched beside the file and in the packages of {sys.executable}, which runs lenet.")
         lines += filter(None, [not_installed(error)])
-    return [line.replace(f'File "{cwd}{os.sep}', 'File "') for line in lines]
+    return [shortened(line.replace(f'File "{cwd}{os.sep}', 'File "')) for line in lines]
+
+
+def shortened(line: str) -> str:
+    """The line without what is beyond its first characters."""
+    return line if len(line) <= WIDTH else f"{line[:WIDTH]}…"
 
 
 def is_theirs(filename: str) -> bool:

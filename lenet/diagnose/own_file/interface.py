@@ -7,6 +7,7 @@ evidence. A value that NumPy cannot read is refused in one line.
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ FUNCTIONS = {
     "train": "train(params, batches, recipe)",
 }
 DTYPES = ("float32", "float64")
-LARGEST = 2**26  # values of an array that is looked at; right ones have less than a million
+LARGEST = 2**24  # values of an array that is looked at; right ones have less than a million
 
 
 class Misused(UserError):
@@ -199,6 +200,7 @@ def to_numpy(value: Any, what: str, expected: str = "an array of numbers") -> np
         Misused: the value cannot be read as such an array.
     """
     try:
+        _refuse_large(getattr(value, "shape", ()), what, expected)  # before it is copied
         if hasattr(value, "detach"):  # PyTorch: without gradient, on the CPU
             value = value.detach().cpu()
             if str(value.dtype) == "torch.bfloat16":  # float32 holds each value of it
@@ -206,14 +208,20 @@ def to_numpy(value: Any, what: str, expected: str = "an array of numbers") -> np
         array = np.asarray(value)
         if array.dtype.kind == "V" or array.dtype == np.longdouble:  # types of ml_dtypes, such as bfloat16
             array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    except Misused:
+        raise
     except Exception as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0][:200]
         raise Misused(f"{what} is {describe(value)}, expected {expected} ({reason})") from error
-    if array.size > LARGEST:
-        raise Misused(f"{what} has shape {array.shape}, which is too large; expected {expected}")
+    _refuse_large(array.shape, what, expected)
     if array.dtype.kind not in "fiub":
         raise Misused(f"{what} is {describe(value)}, expected {expected}")
     return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def _refuse_large(shape: Any, what: str, expected: str) -> None:
+    if prod(map(int, shape)) > LARGEST:
+        raise Misused(f"{what} has shape {tuple(map(int, shape))}, which is too large; expected {expected}")
 
 
 def describe(value: Any) -> str:

@@ -1,8 +1,5 @@
 """The `lenet` command. Loads no framework, so that `--help` answers at once."""
 
-import sys
-from contextlib import suppress
-
 import click
 
 from export.command import export
@@ -21,6 +18,8 @@ from lenet.commands.report import report
 from lenet.commands.train import train
 from lenet.commands.workshop import workshop
 from lenet.ports.quiet import hide_warnings
+from parity.command import terminal
+from parity.command.interrupts import CTRL_C
 
 
 @click.group(
@@ -54,8 +53,7 @@ for command in (
 
 def main() -> None:
     """Run the command line."""
+    terminal.open_streams()
+    CTRL_C.install()
     hide_warnings()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # not a file of its own
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli(prog_name="lenet")

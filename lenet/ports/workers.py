@@ -6,7 +6,9 @@ would copy the locks of threads, but not the threads.
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,7 +35,7 @@ class Worker:
         self.name = name
         self._pipe, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=_serve, args=(theirs, make, args))
-        self._process.start()
+        _start(self._process)
         theirs.close()  # so that this side notices when the process ends
 
     def __enter__(self) -> Self:
@@ -66,8 +68,28 @@ class Worker:
         return value
 
 
+def _start(process: Any) -> None:
+    """Start a process in which Ctrl-C does nothing, not even while Python is starting there."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return process.start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the process
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end, however it ends, and end this process, whatever it computes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     hide_warnings()
     with suppress(EOFError, ConnectionError):  # the parent has ended
         try:

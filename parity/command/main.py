@@ -2,12 +2,12 @@
 
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.interrupts import CTRL_C
 from parity.command.probe import probe
 from parity.command.recording import record
 from parity.command.sources import (
@@ -23,7 +23,7 @@ from parity.command.sources import (
     read_graph,
     run_runtime,
 )
-from parity.command.terminal import Commands, output, progress_bar, shown
+from parity.command.terminal import Commands, open_streams, output, progress_bar, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,9 +179,8 @@ cli.add_command(probe)
 
 def main() -> None:
     """Run the command line."""
+    open_streams()
+    CTRL_C.install()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' warnings to their developers
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # not a file of its own
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli(prog_name="parity")

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from parity.command import interrupts
 from parity.errors import UserError, not_installed
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ class Failure(click.ClickException):
 class Interrupted(Failure):
     """Ends the command after Ctrl-C."""
 
-    exit_code = 130  # 128 + SIGINT, as shells have it
+    exit_code = interrupts.CODE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        if interrupts.CTRL_C.seen:
+            interrupts.CTRL_C.end(f"error: {self.message}")
+        super().show(file)
 
 
 class Commands(click.Group):
@@ -55,9 +61,22 @@ class Commands(click.Group):
         except OSError as error:
             failure = self.failure(f"{error.filename or 'the output'}: {error.strerror or error}")
             failure.show()
+            if sys.stdout is sys.__stdout__:
+                with suppress(OSError):
+                    sys.stdout.close()  # otherwise Python tries to write the rest at the end
             sys.exit(failure.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if interrupts.CTRL_C.seen:  # a library made another error of it
+                raise Interrupted("interrupted") from error
+            raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -70,6 +89,28 @@ class Commands(click.Group):
             raise self.failure(f"the memory does not suffice; {self.spare}") from error
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted") from error
+
+
+def open_streams() -> None:
+    """Make standard output and standard error usable, whatever they are.
+
+    A closed one is opened: otherwise Python has none, and the next file that is opened takes its number and
+    gets the messages of libraries. A closed standard error takes all and shows nothing; a closed standard
+    output refuses what is written to it. Characters that a stream cannot show are replaced.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            flags = os.O_RDONLY if number < 2 else os.O_WRONLY
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number, inheritable=True)
+                os.close(opened)
+            stream = os.fdopen(number, mode)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # not a file of its own
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,76 @@
+"""Ctrl-C ends a command within a second, with one line and exit code 130, whatever it is doing.
+
+Python raises KeyboardInterrupt in the main thread, and only between two of its own instructions: a library
+may swallow it, in a callback or in a destructor, or compute for seconds before it is seen. So a thread waits
+beside the command. If the command has not ended a little after the signal, the thread ends the process.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import IO, NoReturn
+
+CODE = 130  # 128 + SIGINT, as shells have it
+PATIENCE = 0.5  # seconds for the command to clean up
+SHOW_CURSOR = "\x1b[?25h"  # which a progress bar hides
+
+
+class Interrupts:
+    """Ends this process after Ctrl-C.
+
+    Attributes:
+        seen: whether Ctrl-C was pressed. Until `install` was called, this is False.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._once = threading.Lock()
+        self._errors: IO[str] | None = None
+
+    def install(self) -> None:
+        """Watch for Ctrl-C from now on. Does nothing where it is ignored, as in `nohup` or `command &`."""
+        if sys.platform == "win32" or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            return
+        with suppress(OSError):  # a copy, because standard error itself may be held back then
+            self._errors = os.fdopen(os.dup(2), "w", errors="replace")
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.signal(signal.SIGINT, self._raise)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
+
+    def _raise(self, number: int, frame: object) -> NoReturn:
+        self._see()  # before anybody can make another error of it, or print it
+        raise KeyboardInterrupt
+
+    def _see(self) -> None:
+        self.seen = True
+        with suppress(OSError):  # what libraries say of it is of no use
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    def _watch(self, reading: int) -> None:
+        while signal.SIGINT not in os.read(reading, 1):
+            pass
+        self._see()
+        time.sleep(PATIENCE)
+        self.end("error: interrupted")
+
+    def end(self, line: str) -> NoReturn:
+        """Print the line, and end this process and those that it started, without waiting for threads."""
+        self._once.acquire()  # a second thread waits here for the end
+        with suppress(OSError, ValueError):
+            if self._errors is not None:
+                self._errors.write(f"{SHOW_CURSOR if self._errors.isatty() else ''}{line}\n")
+                self._errors.flush()
+        if "multiprocessing" in sys.modules:
+            import multiprocessing
+
+            for child in multiprocessing.active_children():
+                child.kill()
+        os._exit(CODE)
+
+
+CTRL_C = Interrupts()

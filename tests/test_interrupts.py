@@ -1,0 +1,133 @@
+"""Ctrl-C, closed and full streams: each command ends at once, in one line, and leaves nothing running."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+LENET = str(Path(sys.executable).with_name("lenet"))
+COMMAND = """
+import click, os, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from parity.command import interrupts, terminal
+
+@click.group(cls=terminal.Commands)
+def cli(): pass
+
+@cli.command()
+def work():
+    print("ready", flush=True)
+{body}
+
+terminal.open_streams()
+interrupts.CTRL_C.install()
+cli(["work"])
+"""
+BODIES = {
+    "seen": "time.sleep(60)",
+    "swallowed": """
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass""",
+    "another error": """
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    raise RuntimeError('something failed')""",
+    "a thread computes": """
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(time.sleep, 60)
+    time.sleep(60)""",
+    "a library complains": """
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.2)
+    os.write(2, b'Aborted: the worker was interrupted')
+    raise""",
+    "in a destructor": """
+class Library:
+    def __del__(self):
+        time.sleep(60)
+one = Library()
+del one
+time.sleep(60)""",
+}
+
+
+def pressed(source: str) -> tuple[subprocess.Popen[str], float]:
+    """A process that was sent SIGINT as soon as it printed a line, and the seconds until it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=50)
+    return process, time.monotonic() - start
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_an_interrupt_ends_whatever_runs_in_one_line(body):
+    process, seconds = pressed(COMMAND.format(body=textwrap.indent(body.strip(), "    ")))
+    with process:
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (130, "error: interrupted\n")
+    assert seconds < 10  # of 60; alone on a machine it is less than 1
+
+
+def test_a_worker_ends_with_its_parent(tmp_path):
+    source = (
+        "import os, time\nfrom lenet.ports.workers import Worker\n"
+        "if __name__ == '__main__':\n"
+        "    worker = Worker('x', time.sleep, 60)\n"
+        "    print(worker._process.pid, flush=True)\n    time.sleep(60)\n"
+    )
+    (tmp_path / "main.py").write_text(source)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "main.py"], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert running(pid)
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(pid)
+
+
+def running(pid: int) -> bool:
+    """Whether the process has not ended; a zombie has."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["ports", "predict --digit 3 --port numpy", "check --template", "--help"]
+)
+def test_without_standard_error_a_command_works_as_with_it(arguments):
+    closed = shell(f'"{LENET}" {arguments} 2>&-')
+    assert closed.returncode == 0
+    assert closed.stdout == shell(f'"{LENET}" {arguments}').stdout != ""
+
+
+@pytest.mark.parametrize("output", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("arguments", ["ports", "predict --digit 3 --port numpy", "--help"])
+def test_an_output_that_takes_nothing_is_one_line(arguments, output):
+    result = shell(f'"{LENET}" {arguments} {output}')
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the output: ")
+    assert result.stderr.count("\n") == 1
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=os.environ)

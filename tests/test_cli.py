@@ -1,6 +1,7 @@
 """The command through its real entry point; what needs a planted port runs in this process."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pty
@@ -183,6 +184,22 @@ def test_outputs_are_refused_before_the_work(in_process, plant):
     plant(Unused("", affine))
     for option in ("--json", "--svg"):
         assert "cannot be written" in failed(in_process("compare", "numpy", option, "nowhere/x"))
+
+
+def test_a_broken_framework_is_reported_and_the_others_are_compared(in_process, monkeypatch):
+    real = importlib.import_module
+
+    def broken(name):
+        if name == "lenet_torch.port":
+            raise RuntimeError("no such\ndevice")
+        return real(name)
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    result = in_process("compare", "torch", "numpy", "--digits", 10)
+    assert result.exit_code == 1
+    assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
+    assert "torch fails at its import (RuntimeError: no such device)" in " ".join(result.stdout.split())
+    assert "torch fails at its import" in failed(in_process("compare", "torch", "--digits", 10))
 
 
 def test_existing_file_survives_a_failure(lenet, tmp_path):

@@ -131,3 +131,44 @@ def test_an_output_that_takes_nothing_is_one_line(arguments, output):
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=os.environ)
+
+
+HELD = """
+import os, signal, sys
+from lenet.ports.quiet import stderr_held
+try:
+    with stderr_held():
+        os.write(2, b"the library says why\\n")
+        {body}
+except ValueError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("body", ["os.abort()", "os._exit(1)", "os.kill(os.getpid(), 9)", "raise ValueError"])
+def test_what_a_dying_library_said_is_shown(body):
+    result = subprocess.run([sys.executable, "-c", HELD.format(body=body)], stderr=subprocess.PIPE, text=True)
+    assert result.stderr == "the library says why\n"
+
+
+def test_what_a_library_says_that_lives_on_is_not_shown():
+    result = subprocess.run([sys.executable, "-c", HELD.format(body="")], stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_what_a_library_said_before_an_interrupt_is_not_shown():
+    held = """
+    from lenet.ports.quiet import stderr_held
+    with stderr_held():
+        os.write(2, b"the library says why")
+        while True:
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass"""
+    source = COMMAND.format(body=held).replace('    print("ready", flush=True)\n', "")
+    source = source.replace("        while True", '        print("ready", flush=True)\n        while True')
+    process, _ = pressed(source)
+    with process:
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (130, "error: interrupted\n")

@@ -39,7 +39,7 @@ def compare(
     them with exact weights, with which the same function must return the same bits.
 
     Without PORT, compares all installed ports and modes except those of ONNX, all of which `onnx` names.
-    The exit code is 1 if any port is different.
+    The exit code is 1 if any port is different, or a named one fails to open.
     """
     share_cores(2)  # frameworks and the judge run at the same time
     import json
@@ -82,4 +82,5 @@ def compare(
         output().print(Group(*shown))
     if svg_file is not None:
         write_atomically(svg_file, tables.to_svg(Group(*shown), "lenet compare"))
-    ctx.exit(int(any(report.verdict == "different" for report in result.ports)))
+    different = any(report.verdict == "different" for report in result.ports)
+    ctx.exit(int(different or bool(ports and missing)))

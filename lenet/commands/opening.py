@@ -6,6 +6,7 @@ from rich.progress import Progress
 
 from lenet import ports
 from lenet.ports import Port
+from lenet.ports.registry import Broken
 from parity.errors import MissingFramework
 
 
@@ -13,6 +14,8 @@ def open_ports(
     names: Sequence[str], dtype: str, progress: Progress, otherwise: Sequence[str] = ()
 ) -> tuple[list[Port], dict[str, str]]:
     """Open the named ports. Without names, open all that can be opened, and return why the others cannot.
+
+    One framework of several that fails when it is imported is returned as well, even if it was named.
 
     Args:
         otherwise: the ports to open without names; the default is `written_ports`.
@@ -25,8 +28,8 @@ def open_ports(
         progress.update(task, description=f"importing {name}")
         try:
             opened.append(ports.open_port(name, dtype))
-        except (MissingFramework, ports.Unsupported) as error:
-            if names:
+        except (MissingFramework, ports.Unsupported, Broken) as error:
+            if len(wanted) == 1 or (names and not isinstance(error, Broken)):
                 raise
             missing[name] = str(error)
         progress.advance(task)

@@ -4,7 +4,9 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from parity.command.interrupts import CTRL_C
 
 
 def hide_warnings() -> None:
@@ -15,12 +17,15 @@ def hide_warnings() -> None:
 
 @contextmanager
 def stderr_held() -> Iterator[None]:
-    """Hold back writes to file descriptor 2 in this block; they are shown only if the block raises."""
+    """Hold back writes to file descriptor 2 in this block.
+
+    They are shown only if the block raises, or if a library ends the process in it.
+    """
     import tempfile  # here, because `lenet --help` does not need it
 
     sys.stderr.flush()
     descriptor = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with tempfile.NamedTemporaryFile() as held, _shown_at_death(held.name, descriptor):
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -34,3 +39,42 @@ def stderr_held() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(descriptor, 2)
             os.close(descriptor)
+
+
+@contextmanager
+def _shown_at_death(file: str, descriptor: int) -> Iterator[None]:
+    """Copy the file to the descriptor if this process ends within the block.
+
+    A shell waits for a line, which it gets where the block ends or Ctrl-C was pressed. If the process dies,
+    the shell sees the end of the pipe instead, whatever ended the process.
+    """
+    import subprocess
+
+    reading, writing = os.pipe()
+    with open(file, "rb") as kept:
+        try:
+            waiting = subprocess.Popen(
+                ["/bin/sh", "-c", f"read -r line || cat /dev/fd/{kept.fileno()}"],
+                stdin=reading,
+                stdout=descriptor,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[kept.fileno()],
+                start_new_session=True,  # no signal to the group of this process reaches it
+            )
+        except OSError:  # no shell here
+            waiting = None
+    os.close(reading)
+
+    def dismiss() -> None:
+        with suppress(OSError):
+            os.write(writing, b"\n")
+
+    CTRL_C.forget.append(dismiss)
+    try:
+        yield
+    finally:
+        CTRL_C.forget.remove(dismiss)
+        dismiss()
+        os.close(writing)
+        if waiting is not None:
+            waiting.wait()

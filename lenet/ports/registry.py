@@ -134,12 +134,16 @@ def require(name: str) -> None:
         raise MissingFramework(f"port {name!r} needs {', '.join(packages)}: {install_line(*packages)}")
 
 
+class Broken(UserError):
+    """A framework is installed, but fails when it is imported."""
+
+
 def open_port(name: str, dtype: str = "float32") -> "Port":
     """Import the framework of the port with this name, and return the port, without weights.
 
     Raises:
         UserError: there is no such port; MissingFramework: its framework is not installed;
-            Unsupported: it does not compute in `dtype`.
+            Unsupported: it does not compute in `dtype`; Broken: its framework fails when it is imported.
     """
     require(name)
     line = framework(name)
@@ -149,6 +153,13 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
     except (ImportError, OSError) as error:
         raise MissingFramework(
             f"port {name!r}: {line.package} does not import ({error}); {install_line(*needed(name))}"
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise Broken(
+            f"port {name!r}: {line.package} fails at its import ({type(error).__name__}: {said})"
         ) from error
     return module.Port(name, dtype)
 

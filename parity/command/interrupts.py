@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, NoReturn
 
@@ -23,10 +24,12 @@ class Interrupts:
 
     Attributes:
         seen: whether Ctrl-C was pressed. Until `install` was called, this is False.
+        forget: called at Ctrl-C, to drop messages that are held back.
     """
 
     def __init__(self) -> None:
         self.seen = False
+        self.forget: list[Callable[[], None]] = []
         self._once = threading.Lock()
         self._errors: IO[str] | None = None
 
@@ -48,6 +51,8 @@ class Interrupts:
 
     def _see(self) -> None:
         self.seen = True
+        for drop in tuple(self.forget):
+            drop()
         with suppress(OSError):  # what libraries say of it is of no use
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

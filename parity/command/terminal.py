@@ -61,7 +61,7 @@ class Commands(click.Group):
         except OSError as error:
             failure = self.failure(f"{error.filename or 'the output'}: {error.strerror or error}")
             failure.show()
-            if sys.stdout is not None and sys.stdout is sys.__stdout__:
+            if sys.stdout is sys.__stdout__ and sys.stdout is not None:
                 with suppress(OSError):
                     sys.stdout.close()  # otherwise Python tries to write the rest at the end
             sys.exit(failure.exit_code)

@@ -27,6 +27,13 @@ EXPORTERS = ("numpy", "torch", "tf")
 @click.option("--check", "file", type=options.FILE, metavar="FILE", help="Judge this ONNX file instead.")
 @options.WEIGHTS
 @options.first_digits("Judge by the first N test digits.", default=100)
+@click.option(
+    "--timeout",
+    type=options.SECONDS,
+    metavar="SECONDS",
+    show_default="60, and a tenth for each digit",
+    help="Time limit of --check; then the process that judges is ended.",
+)
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -35,6 +42,7 @@ def export(
     file: Path | None,
     weights_file: Path | None,
     digits: int,
+    timeout: float | None,
 ) -> None:
     """Write the network as ONNX, or judge an ONNX file.
 
@@ -42,6 +50,7 @@ def export(
     and judged layer by layer. Only then it is written as lenet-EXPORTER.onnx.
 
     With --check, judges whether FILE is this network with these weights. The exit code is 1 if it is not.
+    FILE is read and run in a separate process, with limits of time and memory.
     """
     from lenet.network import weights
     from lenet.network.digits import test_set
@@ -49,12 +58,13 @@ def export(
 
     if file is not None and (exporter or folder):
         raise click.UsageError("--check judges a file and writes none: leave out --from and --out")
-    params = weights.read(weights_file or weights.TRAINED)
-    images = test_set()[:digits].images
+    weights_file = weights_file or weights.TRAINED
+    params = weights.read(weights_file)
     code = 0
     if file is not None:
-        shown, code = judge(file, params, images)
+        shown, code = judge(file, weights_file, digits, 60 + digits / 10 if timeout is None else timeout)
     else:
+        images = test_set()[:digits].images
         shown = write([] if exporter in (None, "all") else [exporter], params, folder or Path(), images)
     output().print(shown)
     ctx.exit(code)
@@ -88,12 +98,12 @@ def write(
     return Group(export_tables.exports(files), *([not_made(missing)] if missing else []))
 
 
-def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", int]:
+def judge(file: Path, weights_file: Path, digits: int, seconds: float) -> tuple["RenderableType", int]:
     """Judge a file. Returns a table to print, and the exit code."""
-    from export import check, export_tables
+    from export.judged_apart import Away
     from parity.command.terminal import progress_bar
 
-    with progress_bar() as progress:
+    with progress_bar() as progress, Away(file, weights_file, digits) as judging:
         progress.add_task(f"judging {file}", total=None)
-        found = check.check_file(file, params, images)
-    return export_tables.verdict(found), int(found.different)
+        table, different = judging.judge(seconds)
+    return table, int(different)

@@ -16,13 +16,14 @@ from onnx.external_data_helper import load_external_data_for_model
 from lenet import __version__
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE, PARAM_SHAPES
 from parity.errors import UserError
-from parity.onnx.reading import load, opset_of
+from parity.onnx.reading import check_text, load, opset_of
 
 # The newest opset that all three exporters write (tf2onnx ends at 18, PyTorch's exporter starts there), with
 # the IR version published with it (ONNX 1.13, 2022): all runtimes since then read the files.
 OPSET = 18
 IR_VERSION = 8
 
+LONGEST_LINE = 500  # characters of a library's message that are shown
 INPUT, OUTPUT, BATCH = "image", "logits", "batch"
 PREPROCESSING = (
     "pixels / 255 as float32, in [0, 1]; NCHW [batch, 1, 28, 28]; white ink (1.0) on black paper (0.0), "
@@ -96,14 +97,17 @@ def read_file(path: Path) -> ModelProto:
     """Read and check an ONNX file, including its external data.
 
     Raises:
-        UserError: the file is missing, not ONNX, truncated or invalid, its external data is missing, or its
-            opset is newer than those of the installed `onnx`.
+        UserError: the file is missing, not ONNX, truncated or invalid, without outputs, its external data is
+            missing, or its opset is newer than those of the installed `onnx`.
     """
     model = load(path)
+    check_text(model, str(path))
     opset_of(model, str(path))
+    if not model.graph.output:
+        raise UserError(f"{path}: its graph has no output")
     try:
         load_external_data_for_model(model, str(path.parent))
-    except (OSError, checker.ValidationError, ValueError) as error:
+    except (OSError, checker.ValidationError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from error
     check(model, str(path))
     return model
@@ -143,7 +147,7 @@ def with_outputs(model: ModelProto, tensors: Iterable[str]) -> ModelProto:
 def one_line(error: Exception) -> str:
     """The first informative line of an error, because the libraries' messages have many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0]
+    return (lines or [type(error).__name__])[0][:LONGEST_LINE]
 
 
 def _name_batch(values: Sequence[ValueInfoProto], own: ValueInfoProto) -> None:

@@ -9,14 +9,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX would set 1, and Tenso
 
 import numpy as np
 
+from lenet import ports
 from lenet.ports.quiet import stderr_held
 
-with stderr_held():  # it warns of an accelerator that it was not built for
-    import jax
+try:
+    with stderr_held():  # it warns of an accelerator that it was not built for
+        import jax
 
-    jax.devices()
+        jax.devices()
+except (RuntimeError, AssertionError) as error:
+    asked = os.environ.get("JAX_PLATFORMS")
+    raise ports.Unsupported(
+        f"jax finds no device for JAX_PLATFORMS={asked!r}: unset this variable"
+    ) from error
 
-from lenet import ports
 from lenet.network.recipe import Recipe
 from lenet.ports import Arrays
 from lenet_jax import weights

@@ -90,6 +90,47 @@ def test_every_port_is_timed_at_every_size_in_both_tasks(open_port, params, digi
     assert all(row.microseconds is None or row.microseconds > 0 for row in found.timings)
 
 
+def row(**changed: object) -> dict:
+    return {"timings": [MADE_UP.to_json()["timings"][0] | changed]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (row(task="fly"), "an unknown task 'fly'"),
+        (row(batch=0), "a batch that is not from 1"),
+        (row(batch=10**30), "a batch that is not from 1"),
+        (row(batch=float("inf")), "not a file of `lenet bench --json`"),
+        (row(port="$x^{_$"), "a port or a version '$x^{_$'"),
+        (row(port="\ud800"), "a port or a version"),
+        (row(port="x" * 10**5), "a port or a version"),
+        (row(version="\x1b[31m"), "a port or a version"),
+        (row(microseconds_per_digit=10**400), "not a file of `lenet bench --json`"),
+        (row(microseconds_per_digit=1e-320), "an invalid time"),
+        ({"sgemm_gflops": float("nan")}, "an invalid time"),
+        ({"threads": float("inf")}, "not a file of `lenet bench --json`"),
+        ({"timings": []}, "no timings"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_figures_of_unknown_origin_are_refused_in_one_line(changed, said, tmp_path):
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(MADE_UP.to_json() | changed))
+    with pytest.raises(UserError) as refusal:
+        timing.read(file)
+    assert said in one_line(refusal)
+    assert len(one_line(refusal)) < 300
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5 + "]" * 10**5, "[]", '{"threads": 1' + "0" * 5000 + "}"])
+def test_json_of_another_kind_is_refused_in_one_line(text, tmp_path):
+    file = tmp_path / "bench.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match="not a file of `lenet bench --json`") as refusal:
+        timing.read(file)
+    one_line(refusal)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_limit_is_that_of_as_many_threads(threads, monkeypatch):
     seen = []

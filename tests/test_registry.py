@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,20 @@ def test_opening_a_port_imports_its_own_framework_alone():
     ).stdout.split()
     assert "lenet_numpy.port" in loaded
     assert not {"torch", "tensorflow", "keras", "jax", "lenet_torch", "lenet_tf", "lenet_jax"} & set(loaded)
+
+
+def test_jax_without_the_device_asked_for_is_refused_in_one_line(open_port):
+    open_port("jax")
+    code = """
+import lenet.ports as p
+try:
+    p.open_port("jax")
+except p.Unsupported as refused:
+    print(refused)
+"""
+    environment = {**os.environ, "JAX_PLATFORMS": "nonsense"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert run.stdout == "jax finds no device for JAX_PLATFORMS='nonsense': unset this variable\n"
 
 
 # --- modes are what they are called ------------------------------------------------------------

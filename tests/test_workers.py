@@ -92,6 +92,15 @@ def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
             assert one_line(refusal) == f"the process of adder ended {how}; try it alone"
 
 
+def test_a_call_that_takes_too_long_ends_the_process():
+    with Worker("adder", Held, 0) as worker:
+        pid = worker.call("pid")
+        with pytest.raises(UserError) as refusal:
+            worker.call("sleep", seconds=0.01)
+    assert one_line(refusal) == "adder took more than 0.01 seconds, and was ended"
+    assert not alive(pid)
+
+
 def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
     monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 0.1)
     with Worker("adder", Held, 0) as worker:

@@ -56,10 +56,10 @@ class PortName(click.ParamType):
 
 
 class NotNegative(click.FloatRange):
-    """A finite number from 0 on; 0 itself only if it is not open."""
+    """A finite number from 0 to `most`; 0 itself only if it is not open."""
 
-    def __init__(self, *, open: bool = False) -> None:
-        super().__init__(min=0, min_open=open)
+    def __init__(self, *, open: bool = False, most: float | None = None) -> None:
+        super().__init__(min=0, max=most, min_open=open)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -82,7 +82,7 @@ def first_digits(help: str, *, most: int = TEST_DIGITS, default: int | None = No
 
 
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
-SECONDS = NotNegative(open=True)
+SECONDS = NotNegative(open=True, most=10**6)  # eleven days: more than the system can wait at once
 PORTS = PortName(several=True)
 DTYPE = click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True

@@ -10,6 +10,7 @@ ports, in the same rounds.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ ROUND_SECONDS = 0.1  # per port and round: long compared to the clock, short com
 SETTLE_SECONDS = 0.3  # thread pools spin for a while after their work, and would slow the next port down
 SQUARE = 1024  # rows of the square matrices, 4 MB each, whose product measures the BLAS
 TASKS = ("forward", "train")
+# What a file may hold: names that every page and plot shows as they are, and times that have ratios.
+NAME, LARGEST_BATCH, SHORTEST = re.compile(r"[\w.+:/-]{1,60}", re.ASCII), 10**6, 1e-30
 
 # The gradient of a product consists of two products of the same size, one for each factor. The gradient of
 # the images is not needed.
@@ -122,12 +125,26 @@ def read(path: Path) -> Bench:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); `lenet bench --json` makes it"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not a file of `lenet bench --json`; make it again") from error
-    numbers = [made.gflops, *(row.microseconds for row in timings if row.microseconds is not None)]
-    if not timings or not all(0 < number < inf for number in numbers):
-        raise UserError(f"{path}: no timings, or an invalid time; `lenet bench --json` makes it again")
+    if problem := _problem(made):
+        raise UserError(f"{path}: {problem}; `lenet bench --json` makes it again")
     return made
+
+
+def _problem(found: Bench) -> str | None:
+    """The first thing in figures of unknown origin that cannot be shown."""
+    numbers = [found.gflops, *(row.microseconds for row in found.timings if row.microseconds is not None)]
+    if not found.timings or not all(SHORTEST < number < 1 / SHORTEST for number in numbers):
+        return "no timings, or an invalid time"
+    for row in found.timings:
+        if row.task not in TASKS:
+            return f"an unknown task {row.task[:60]!r}"
+        if not 1 <= row.batch <= LARGEST_BATCH:
+            return f"a batch that is not from 1 to {LARGEST_BATCH:,}"
+        if not NAME.fullmatch(row.port) or not NAME.fullmatch(row.version):
+            return f"a port or a version {row.port[:60]!r} {row.version[:60]!r}"
+    return None
 
 
 class Stopwatch:

@@ -29,7 +29,12 @@ class Worker:
         name: the name of its content, for a message if it ends early.
         make: called with `args` in the process to make the object. All of these must be picklable, and
             small, because they are read only after Python has started there.
+
+    Attributes:
+        advice: what to do if the process has died, for the same message.
     """
+
+    advice = "try it alone"
 
     def __init__(self, name: str, make: Callable[..., Any], *args: Any) -> None:
         self.name = name
@@ -47,20 +52,29 @@ class Worker:
         self._process.kill()  # even if it is still working
         self._process.join()
 
-    def call(self, method: str, *args: Any) -> Any:
+    def call(self, method: str, *args: Any, seconds: float | None = None) -> Any:
         """Call a method of the object and return its result.
 
+        Args:
+            method: its name.
+            args: its arguments.
+            seconds: time limit, after which the process is ended; None waits without a limit.
+
         Raises:
-            UserError: the method or the making of the object raised it, or the process has died.
+            UserError: the method or the making of the object raised it, or the process has died, or its time
+                is over.
         """
         try:
             self._pipe.send((method, args))
+            if seconds is not None and not self._pipe.poll(seconds):
+                self._process.kill()
+                raise UserError(f"{self.name} took more than {seconds:g} seconds, and was ended")
             kind, value = self._pipe.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()
             code = self._process.exitcode or 0
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            raise UserError(f"the process of {self.name} ended {how}; try it alone") from error
+            raise UserError(f"the process of {self.name} ended {how}; {self.advice}") from error
         if kind == "refused":
             raise UserError(value)
         if kind == "failed":

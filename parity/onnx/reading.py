@@ -78,7 +78,7 @@ def load(path: Path) -> ModelProto:
 
 
 def _graph(model: ModelProto, name: str, folder: Path | None, shapes: Shapes, sizes: Sizes) -> Graph:
-    _check_text(model, name)
+    check_text(model, name)
     opset = opset_of(model, name)
     stored: dict[str, Stored] = {one.name: one for one in model.graph.initializer}
     stored |= {one.values.name: one for one in model.graph.sparse_initializer}
@@ -118,7 +118,7 @@ def opset_of(model: ModelProto, name: str) -> int:
     return opset
 
 
-def _check_text(model: ModelProto, name: str) -> None:
+def check_text(model: ModelProto, name: str) -> None:
     """Refuse names that are not text: protobuf returns them as bytes.
 
     Raises:
@@ -128,7 +128,8 @@ def _check_text(model: ModelProto, name: str) -> None:
     texts = [one.domain for one in model.opset_import]
     texts += [one.name for one in (graph, *graph.initializer, *graph.input, *graph.output)]
     texts += [one.values.name for one in graph.sparse_initializer]
-    texts += [dim.dim_param for one in graph.input for dim in one.type.tensor_type.shape.dim]
+    values = (*graph.input, *graph.output, *graph.value_info)
+    texts += [dim.dim_param for one in values for dim in one.type.tensor_type.shape.dim]
     texts += [text for one in model.functions for text in (one.domain, one.name, one.overload)]
     for node in every([*graph.node, *(node for one in model.functions for node in one.node)]):
         texts += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]

@@ -5,13 +5,17 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test lint web pages clean
+.PHONY: demo test fuzz lint web pages clean
 
 demo: .venv/installed
 	$(BIN)/lenet compare
 
 test: .venv/installed
 	$(BIN)/pytest
+
+# Damaged files for every reader, until Ctrl-C or the first fault; the tests read a fixed number.
+fuzz: .venv/installed
+	$(BIN)/python -m tests.fuzz
 
 lint: .venv/installed
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +19,7 @@ from lenet.ports.contract import Arrays, Port
 from parity.errors import UserError
 from parity.files import write_atomically
 
+STEP = re.compile(r"\d{1,18}", re.ASCII)
 START_AGAIN = "delete it to start again"
 
 
@@ -109,7 +111,7 @@ def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
     if metadata.get("run") != run:
         raise UserError(f"{path}: checkpoint of another run; delete it, or choose another --out")
     checksum = metadata.pop("sha256", None)
-    if checksum != _checksum(arrays, metadata) or not metadata.get("step", "").isdecimal():
+    if checksum != _checksum(arrays, metadata) or not STEP.fullmatch(metadata.get("step", "")):
         raise UserError(f"{path}: a damaged checkpoint (its checksum is missing or wrong); {START_AGAIN}")
     params, velocity = (
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+LONGEST = 1000  # characters of an error that are shown: a name in a file may have millions
+
+
 class Failure(click.ClickException):
     """Ends the command with a line on stderr and exit code 2; exit code 1 is a verdict."""
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(shown(" ".join(message.split())))
+        super().__init__(shortened(shown(" ".join(message.split())), LONGEST))
 
     def show(self, file: IO[Any] | None = None) -> None:
         color = False if os.environ.get("NO_COLOR") else None

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from onnx import helper
 
 from parity.command.main import cli
+from parity.command.terminal import LONGEST, Failure
 from tests.parity.small import Arrays, computed, convolutions, model, normal, saved
 
 
@@ -309,3 +310,10 @@ def test_output_has_no_colours_where_it_is_no_terminal(path: Path) -> None:
     assert ended.stderr == ""
     assert all(len(line) <= 80 for line in ended.stdout.splitlines())
     assert time.monotonic() - started < 60
+
+
+def test_an_error_is_one_line_of_bounded_length_without_codes_of_the_terminal() -> None:
+    message = Failure("a name of\nthe file: \x1b[31m" + "x" * 10**6 + ": no such layer").message
+    assert len(message) == LONGEST
+    assert message.startswith("a name of the file: \\x1b[31mxxx")
+    assert message.endswith("xxx: no such layer")

@@ -211,6 +211,8 @@ def _constant(node: NodeProto, name: str) -> Stored:
     kind = attribute.name.removesuffix("s")
     if kind not in kinds:
         raise UserError(f"{name}: a Constant with attribute {attribute.name}, which a Constant does not have")
+    if AttributeProto.AttributeType.Name(attribute.type) != attribute.name.removeprefix("value_").upper():
+        raise UserError(f"{name}: a Constant whose {attribute.name} has another type")
     return np.array(attribute_value(attribute), kinds[kind])
 
 

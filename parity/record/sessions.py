@@ -64,8 +64,7 @@ def in_onnxruntime(
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    options.intra_op_num_threads = int(told or threads or 0)
+    options.intra_op_num_threads = _told_threads() or threads or 0
     options.log_severity_level = 4  # errors come as exceptions, and need not be printed too
     if folder is not None and isinstance(model, bytes):
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
@@ -77,6 +76,21 @@ def in_onnxruntime(
     opened = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in opened.get_outputs() if one.type in READABLE]
     return lambda inputs: dict(zip(names, opened.run(names, dict(inputs)), strict=True))
+
+
+def _told_threads() -> int | None:
+    """The first number of OMP_NUM_THREADS, which has one for each level of nesting; None if it is not set.
+
+    Raises:
+        UserError: it is no number, or one that no machine has.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "").strip()
+    if not told:
+        return None
+    first = told.partition(",")[0].strip()
+    if not (first.isascii() and first.isdigit() and len(first) <= 4):
+        raise UserError(f"OMP_NUM_THREADS={told!r}: expected a number of threads")
+    return int(first)
 
 
 def in_reference(model: ModelProto) -> Session:

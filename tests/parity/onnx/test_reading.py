@@ -90,6 +90,15 @@ def test_constant_nodes_of_every_kind_are_weights(attribute: str, value: Any, wa
     assert found.dtype == wanted.dtype
 
 
+@pytest.mark.parametrize("name", ["value_int", "value_ints", "value_float", "value_floats"])
+@pytest.mark.parametrize("kind", [AttributeProto.UNDEFINED, AttributeProto.STRING, AttributeProto.GRAPH])
+def test_constant_nodes_of_another_type_are_refused(name: str, kind: int) -> None:
+    node = helper.make_node("Constant", [], ["c"], name="constant")
+    node.attribute.add(name=name, type=kind, s=b"x")  # type: ignore[arg-type]
+    proto = model([node, helper.make_node("Identity", ["c"], ["y"])], {}, ["y"])
+    refused(proto, f"a Constant whose {name} has another type")
+
+
 @pytest.mark.parametrize("flat", [True, False])
 def test_sparse_weights_are_written_out(flat: bool) -> None:
     values = numpy_helper.from_array(floats([5, 6]), "m")

@@ -101,9 +101,9 @@ def write(
 def judge(file: Path, weights_file: Path, digits: int, seconds: float) -> tuple["RenderableType", int]:
     """Judge a file. Returns a table to print, and the exit code."""
     from export.judged_apart import Away
-    from parity.command.terminal import progress_bar
+    from parity.command.terminal import progress_bar, shown
 
     with progress_bar() as progress, Away(file, weights_file, digits) as judging:
-        progress.add_task(f"judging {file}", total=None)
+        progress.add_task(f"judging {shown(str(file))}", total=None)
         table, different = judging.judge(seconds)
     return table, int(different)

@@ -20,7 +20,14 @@ EXTRAS = {
 
 
 class UserError(Exception):
-    """An error that the user can fix. Its text is one line: what is wrong, and what to do."""
+    """An error that the user can fix. Its text is one line: what is wrong, and what to do.
+
+    Args:
+        text: line breaks, which a name in a file may have, become spaces.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.splitlines()))
 
 
 class MissingFramework(UserError):

@@ -117,6 +117,11 @@ def test_read_idx_reads_what_the_format_says(idx_file):
         pytest.param(
             gzip.compress(b"\x00\x00\x08\x04" + SMALL[4:]), r"for shape \(2, 3, 4, \d+\)", id="an axis more"
         ),
+        pytest.param(
+            gzip.compress(b"\x00\x00\x08\xff" + bytes([0, 0, 0, 1]) * 255 + b"\0"),
+            "255 axes",
+            id="too many axes",
+        ),
         pytest.param(SMALL, "not a whole gzip file .*`lenet data` fetches it anew", id="not compressed"),
         pytest.param(gzip.compress(SMALL)[:-3], "not a whole gzip file", id="truncated gzip"),
         pytest.param(gzip.compress(SMALL)[:20], "not a whole gzip file", id="half a gzip"),
@@ -147,6 +152,25 @@ def test_a_file_with_the_name_but_not_the_content_of_mnist_is_refused(tmp_path):
     (tmp_path / IMAGES).write_bytes(gzip.compress(idx(images), 1))
     with pytest.raises(UserError, match=r"content is not MNIST's \(SHA-256 differs\); `lenet data`"):
         read_idx(tmp_path / IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda file: file.unlink(), "not there"),
+        (lambda file: file.write_bytes(b"damaged"), "not a whole gzip file"),
+        (lambda file: file.write_bytes(gzip.compress(SMALL)), "SHA-256 differs"),
+    ],
+    ids=["missing", "no gzip", "other content"],
+)
+def test_digits_of_the_package_are_installed_again_not_fetched(damage, said, tmp_path, monkeypatch):
+    for file in mnist.BUNDLED.glob("*.gz"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(mnist, "BUNDLED", tmp_path)
+    damage(tmp_path / IMAGES)
+    with pytest.raises(UserError, match=f"{said}.*pip install --force-reinstall") as refusal:
+        mnist.test_set()
+    assert "lenet data" not in one_line(refusal)
 
 
 def test_a_missing_file_is_refused(tmp_path):

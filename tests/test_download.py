@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -96,7 +97,22 @@ def test_both_files_come_from_the_first_mirror_that_works(server, nobody, tmp_pa
     assert server.asked == [f"/good/{name}" for name in NAMES]
     captured = capfd.readouterr()
     assert captured.out == ""
-    assert captured.err.count("100%") == 2  # a progress bar for each
+    assert captured.err == ""  # no terminal: no progress bar
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_file(server, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    download(tmp_path, (server.mirror("good"),))
+    assert capfd.readouterr().err.count("100%") == 2
+
+
+def test_a_mirror_that_is_too_slow_is_passed_over(server, tmp_path, monkeypatch):
+    now = itertools.count(0, digits.DOWNLOAD_SECONDS + 1)  # each look at the clock is that much later
+    monkeypatch.setattr(digits.time, "monotonic", lambda: next(now))
+    with pytest.raises(UserError, match=r"no mirror gave it: .*/good/ \(TimeoutError\)") as refusal:
+        download(tmp_path, (server.mirror("good"),))
+    one_line(refusal)
+    assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("kind", ["absent", "tampered", "cut", "short", "page"])

@@ -5,6 +5,7 @@ a tree of a few files shows that it can fail.
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -386,3 +387,16 @@ def test_a_crowded_folder_is_seen(house, folder, seen):
     assert crowded(root) == []
     root = house(f"lenet/{folder}/one_more.toml", "")
     assert crowded(root) == ([f"lenet/{folder}: {MOST + 1}"] if seen else [])
+
+
+def unpinned(workflow: str) -> list[str]:
+    """The actions of a workflow that are not named by a commit, which nobody can move."""
+    used = re.findall(r"uses:\s*(\S+)", workflow)
+    return [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)]
+
+
+def test_actions_are_pinned_to_commits():
+    assert unpinned("      - uses: actions/checkout@v6\n") == ["actions/checkout@v6"]
+    workflows = sorted(ROOT.glob(".github/workflows/*.yml"))
+    assert workflows
+    assert [action for one in workflows for action in unpinned(one.read_text())] == []

@@ -101,6 +101,15 @@ def test_a_call_that_takes_too_long_ends_the_process():
     assert not alive(pid)
 
 
+def test_after_an_error_nobody_waits_for_what_is_still_working(monkeypatch):
+    monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 1000)
+    worker = Worker("adder", Held, 0)
+    pid = worker.call("pid")
+    worker._pipe.send(("sleep", ()))
+    worker.__exit__(KeyboardInterrupt)
+    assert not alive(pid)
+
+
 def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
     monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 0.1)
     with Worker("adder", Held, 0) as worker:

@@ -23,7 +23,7 @@ BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
     show_default=True,
     help="Batch size (may be repeated).",
 )
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Number of rounds.")
+@click.option("--rounds", type=options.COUNT, default=5, show_default=True, help="Number of rounds.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=os.cpu_count(), show_default="all cores")
 @click.option("--json", "json_file", type=options.FILE, metavar="FILE", help="Write all figures to FILE.")
 @click.option("--plot", type=options.FILE, metavar="FILE", help="Plot them (png, svg or pdf).")

@@ -67,6 +67,7 @@ class NotNegative(click.FloatRange):
 
 
 TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
+COUNT = click.IntRange(1, 10**6)  # of steps, epochs, rounds: nobody waits for more
 
 
 def first_digits(help: str, *, most: int = TEST_DIGITS, default: int | None = None) -> Callable[[Any], Any]:

@@ -29,7 +29,7 @@ from lenet.commands import options
 )
 @click.option(
     "--steps",
-    type=click.IntRange(1),
+    type=options.COUNT,
     default=150,
     show_default=True,
     metavar="N",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "steps",
     is_flag=False,
     flag_value=200,
-    type=click.IntRange(1),
+    type=options.COUNT,
     metavar="[STEPS]",
     help="Instead, train all PORTs in float32 and float64, and plot how far they drift apart.",
 )
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 @options.DTYPE
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**64 - 1),
     default=0,
     show_default=True,
     help="Seed of the initial weights and the order of digits.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--epochs", type=options.COUNT, default=20, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1, options.TRAINING_DIGITS), default=64, show_default=True)
 @click.option("--learning-rate", type=options.RATE, default=0.05, show_default=True, help="Initial η.")
 @click.option("--momentum", type=options.RATE, default=0.9, show_default=True, help="μ.")
 @click.option("--weight-decay", type=options.RATE, default=5e-4, show_default=True, help="λ.")

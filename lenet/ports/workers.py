@@ -46,9 +46,9 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         self._pipe.close()
-        self._process.join(LAST_SECONDS)
+        self._process.join(LAST_SECONDS if error is None else 0)  # after Ctrl-C nobody waits
         self._process.kill()  # even if it is still working
         self._process.join()
 

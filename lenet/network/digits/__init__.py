@@ -7,7 +7,9 @@ the same content differently.
 import gzip
 import hashlib
 import os
+import sys
 import tempfile
+import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE
-from parity.errors import UserError
+from parity.errors import DISTRIBUTION, UserError
 
 BUNDLED = Path(__file__).parent
+MOST_AXES = 32  # of an array in every version of NumPy
+REINSTALL = f"it is part of the package: pip install --force-reinstall --no-deps {DISTRIBUTION}"
+DOWNLOAD_SECONDS = 600  # for a file of 10 MB from a mirror
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -104,11 +109,13 @@ def read_idx(path: Path) -> np.ndarray:
     axes = content[3]
     header = 4 + 4 * axes
     shape = tuple(int(n) for n in np.frombuffer(content[4:header], ">u4")) if len(content) >= header else ()
+    if axes > MOST_AXES:
+        raise UserError(f"{path}: {axes} axes, expected at most {MOST_AXES}")
     if len(shape) != axes or len(content) != header + prod(shape):
         raise UserError(f"{path}: truncated or padded ({len(content)} bytes for shape {shape})")
     wanted = CHECKSUMS.get(path.name)
     if wanted and hashlib.sha256(content).hexdigest() != wanted:
-        raise UserError(f"{path}: content is not MNIST's (SHA-256 differs); `lenet data` fetches it anew")
+        raise UserError(f"{path}: content is not MNIST's (SHA-256 differs); {_remedy(path)}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -154,9 +161,56 @@ def _read_gzip(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not there; `lenet data` fetches it, --data names its folder") from error
+        ours = path.parent == BUNDLED
+        remedy = REINSTALL if ours else "`lenet data` fetches it, --data names its folder"
+        raise UserError(f"{path}: not there; {remedy}") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}); `lenet data` fetches it anew") from error
+        raise UserError(f"{path}: not a whole gzip file ({error}); {_remedy(path)}") from error
+
+
+def _remedy(path: Path) -> str:
+    """What to do with a damaged file: `lenet data` fetches the training digits alone."""
+    return REINSTALL if path.parent == BUNDLED else "`lenet data` fetches it anew"
+
+
+class _Progress:
+    """What pooch calls at each piece of a download: ends it after its time, and shows a bar on a terminal.
+
+    Attributes:
+        total: the size of the file in bytes, which pooch sets.
+    """
+
+    total = 0
+
+    def __init__(self, name: str) -> None:
+        self._name, self._end, self._bar = name, time.monotonic() + DOWNLOAD_SECONDS, None
+
+    def update(self, size: int) -> None:
+        """Note that `size` bytes more have come.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        if time.monotonic() > self._end:
+            raise TimeoutError(f"no whole file after {DOWNLOAD_SECONDS} seconds")
+        if self._bar is None:
+            from tqdm import tqdm
+
+            quiet = not sys.stderr.isatty()
+            self._bar = tqdm(
+                desc=self._name, total=self.total, ncols=79, unit="B", unit_scale=True, disable=quiet
+            )
+        self._bar.update(size)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        if self._bar is not None:
+            self._bar.reset()
+
+    def close(self) -> None:
+        """Leave the bar on the terminal, if there is one."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
@@ -178,7 +232,7 @@ def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
         for mirror in mirrors:
             part = Path(temporary) / name
             try:
-                pooch.HTTPDownloader(progressbar=True)(mirror + name, str(part), None)
+                pooch.HTTPDownloader(progressbar=_Progress(name))(mirror + name, str(part), None)
                 read_idx(part)
             except (requests.RequestException, OSError, ValueError, UserError) as error:
                 failures.append(f"{mirror} ({type(error).__name__})")

@@ -15,7 +15,7 @@ from export.port import exporter_of
 from export.runtimes import RUNTIMES
 from lenet import ports
 from parity.errors import UserError
-from parity.files import write_atomically
+from parity.files import write_together
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,5 @@ def write_files(
         if verdict.different:
             raise UserError(f"{path}: not written, as it is {verdict.summary}")
         made.append(Written(exporter, path, model, seconds, verdict))
-    for file in made:
-        write_atomically(file.path, file.model.SerializeToString())
+    write_together({file.path: file.model.SerializeToString() for file in made})
     return made

@@ -20,14 +20,10 @@ EXTRAS = {
 
 
 class UserError(Exception):
-    """An error that the user can fix. Its text is one line: what is wrong, and what to do.
+    """An error that the user can fix. Its text is one line: what is wrong, and what to do."""
 
-    Args:
-        text: line breaks, which a name in a file may have, become spaces.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(" ".join(text.splitlines()))
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a name in a file may have line breaks
 
 
 class MissingFramework(UserError):

@@ -4,15 +4,17 @@ import glob
 import os
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from parity.errors import UserError
 
+Content = bytes | str | Callable[[IO[bytes]], object]
 
-def write_atomically(path: Path, content: bytes | str | Callable[[IO[bytes]], object]) -> None:
+
+def write_atomically(path: Path, content: Content) -> None:
     """Write `content` to a temporary file beside `path`, then rename it over `path`.
 
     The content may be a function that writes it to a file, for what is too large to be held in memory.
@@ -25,16 +27,35 @@ def write_atomically(path: Path, content: bytes | str | Callable[[IO[bytes]], ob
     Raises:
         UserError: the folder is missing or not writable; an existing file is left untouched.
     """
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, Content]) -> None:
+    """Write several files as `write_atomically` does, all or none: none is renamed before all are written.
+
+    Raises:
+        UserError: one cannot be written; existing files are left untouched.
+    """
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            stack.enter_context(_prepared(path, content))
+
+
+@contextmanager
+def _prepared(path: Path, content: Content) -> Iterator[None]:
+    """The content is written beside its place at the start of the block, and put there at its end."""
     data = content.encode() if isinstance(content, str) else content
     write = data if callable(data) else lambda file: file.write(data)
     try:
         path = path.resolve()
         old = path.stat() if path.exists() else None
-        if old is not None and not _can_be_replaced(old):
+        if old is None or _can_be_replaced(old):
+            with _beside(path, write, _permissions(old)):
+                yield
+        else:
+            yield
             with path.open("wb") as stream:
                 write(stream)
-            return
-        _replace(path, write, _permissions(old))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
@@ -54,7 +75,9 @@ def _permissions(old: os.stat_result | None) -> int:
     return 0o666 & ~umask
 
 
-def _replace(path: Path, write: Callable[[IO[bytes]], object], permissions: int) -> None:
+@contextmanager
+def _beside(path: Path, write: Callable[[IO[bytes]], object], permissions: int) -> Iterator[None]:
+    """A temporary file beside `path` for the block, renamed over `path` at its end."""
     prefix = f".{path.name[:100]}."
     _remove_leftovers(path.parent, prefix)
     temporary = None
@@ -66,6 +89,7 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object], permissions: int)
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(permissions)  # NamedTemporaryFile makes private files
+            yield
             temporary.replace(path)
             temporary = None
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parity.errors import UserError
-from parity.files import write_atomically
+from parity.files import write_atomically, write_together
 
 
 @pytest.mark.parametrize("content", ["ε: text is UTF-8\n", b"\x00\xff bytes", b""])
@@ -61,6 +61,21 @@ def test_a_full_disk_is_refused_and_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_of_several_files_all_or_none_are_written(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("old")
+
+    def full(file) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match=r"second: cannot be written \(No space"):
+        write_together({first: "new", second: full})
+    assert os.listdir(tmp_path) == ["first"]
+    assert first.read_text() == "old"
+    write_together({first: "new", second: "new"})
+    assert [one.read_text() for one in (first, second)] == ["new", "new"]
 
 
 def test_an_interrupt_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def report(
     from lenet.show.page import collect, render, web
     from lenet.show.page import site as beside
     from parity.command.terminal import output, progress_bar
-    from parity.files import check_writable, write_atomically
+    from parity.files import check_writable, write_together
 
     if site is not None:
         beside.make_folder(site)
@@ -106,9 +106,7 @@ def report(
         onnx = from_numpy.export(params).SerializeToString()
         links = {name: title for name, (title, _) in pages.items()}
         html = render.page(found, bench, onnx, runtime, links)
-        for name, (_, text) in pages.items():
-            write_atomically(out.with_name(name), text)
-        write_atomically(out, html)
+        write_together({**{out.with_name(name): text for name, (_, text) in pages.items()}, out: html})
     if missing:
         output().print(tables.missing(missing))
     output().print(f"{out}: {len(html.encode()) / 1e6:.1f} MB; open it in a browser")

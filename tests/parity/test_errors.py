@@ -1,7 +1,5 @@
 """An error's text is one line, whatever names are in it."""
 
-import pickle
-
 import pytest
 
 from parity.errors import MissingFramework, UserError
@@ -11,4 +9,3 @@ from parity.errors import MissingFramework, UserError
 def test_line_breaks_in_names_become_spaces(kind: type[UserError]) -> None:
     error = kind("no layer 'a\nb\r\nc\x85d\u2028e' in the file")
     assert str(error) == "no layer 'a b c d e' in the file"
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # it comes from other processes

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -183,7 +184,8 @@ class _Progress:
     total = 0
 
     def __init__(self, name: str) -> None:
-        self._name, self._end, self._bar = name, time.monotonic() + DOWNLOAD_SECONDS, None
+        self._name, self._end = name, time.monotonic() + DOWNLOAD_SECONDS
+        self._bar: Any = None
 
     def update(self, size: int) -> None:
         """Note that `size` bytes more have come.
@@ -194,7 +196,7 @@ class _Progress:
         if time.monotonic() > self._end:
             raise TimeoutError(f"no whole file after {DOWNLOAD_SECONDS} seconds")
         if self._bar is None:
-            from tqdm import tqdm
+            from tqdm import tqdm  # type: ignore[import-untyped]
 
             quiet = not sys.stderr.isatty()
             self._bar = tqdm(

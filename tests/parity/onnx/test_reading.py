@@ -94,7 +94,7 @@ def test_constant_nodes_of_every_kind_are_weights(attribute: str, value: Any, wa
 @pytest.mark.parametrize("kind", [AttributeProto.UNDEFINED, AttributeProto.STRING, AttributeProto.GRAPH])
 def test_constant_nodes_of_another_type_are_refused(name: str, kind: int) -> None:
     node = helper.make_node("Constant", [], ["c"], name="constant")
-    node.attribute.add(name=name, type=kind, s=b"x")  # type: ignore[arg-type]
+    node.attribute.add(name=name, type=kind, s=b"x")
     proto = model([node, helper.make_node("Identity", ["c"], ["y"])], {}, ["y"])
     refused(proto, f"a Constant whose {name} has another type")
 

@@ -13,7 +13,7 @@ from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.precision import FORMATS, gridded, half_spacing
 from lenet.diagnose.mistakes.read_off.numbers import Expected, Reading, Seen, gradients_of
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape
-from parity.arithmetic import Bounded
+from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import Format
 from parity.judging.causes.of_rounding.shortened import NAMES, are_in
 

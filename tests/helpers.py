@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import subprocess
 from collections.abc import Callable
 
 import numpy as np
@@ -36,3 +37,9 @@ def one_line(refusal: pytest.ExceptionInfo[UserError]) -> str:
     text = str(refusal.value)
     assert len(text.splitlines()) == 1
     return text
+
+
+def running(pid: int) -> bool:
+    """Whether the process has not ended; a zombie has."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import running
+
 LENET = str(Path(sys.executable).with_name("lenet"))
 COMMAND = """
 import click, os, sys, threading, time
@@ -103,12 +105,6 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     while running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not running(pid)
-
-
-def running(pid: int) -> bool:
-    """Whether the process has not ended; a zombie has."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return bool(state.strip()) and not state.startswith("Z")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
+from lenet.commands.outliving import busy, go_on_in_a_copy
 from lenet.ports.threads import share_cores
 
 
@@ -41,9 +42,11 @@ def compare(
     Without PORT, compares all installed ports and modes except those of ONNX, all of which `onnx` names.
     The exit code is 1 if any port is different, or a named one fails to open.
     """
+    ended = go_on_in_a_copy()
     share_cores(2)  # frameworks and the judge run at the same time
     import json
     from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
 
     from rich.console import Group
 
@@ -69,9 +72,10 @@ def compare(
         right = beside.submit(
             exact_bits.right, weights.read(exact.EXACT), chosen.images, dtype
         )  # during the imports
-        opened, missing = open_ports(ports, dtype, progress)
+        opened, missing = open_ports(ports, dtype, progress, without=ended)
         task = progress.add_task("judging digits", total=digits)
-        result = judge(opened, params, chosen, lambda done: progress.advance(task, done), right.result())
+        advance = partial(progress.advance, task)
+        result = judge(opened, params, chosen, advance, right.result(), busy)
     shown = [tables.comparison(result), *([tables.missing(missing)] if missing else [])]
     if layers:
         shown += [tables.layers(report) for report in result.ports if report.layers]

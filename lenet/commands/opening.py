@@ -1,17 +1,23 @@
 """Opens the ports that the user named, or all that are installed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.progress import Progress
 
 from lenet import ports
+from lenet.commands.outliving import busy
 from lenet.ports import Port
 from lenet.ports.registry import Broken
-from parity.errors import MissingFramework
+from parity.errors import MissingFramework, UserError
 
 
 def open_ports(
-    names: Sequence[str], dtype: str, progress: Progress, otherwise: Sequence[str] = ()
+    names: Sequence[str],
+    dtype: str,
+    progress: Progress,
+    otherwise: Sequence[str] = (),
+    without: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[Port], dict[str, str]]:
     """Open the named ports. Without names, open all that can be opened, and return why the others cannot.
 
@@ -19,15 +25,23 @@ def open_ports(
 
     Args:
         otherwise: the ports to open without names; the default is `written_ports`.
+        without: {port that cannot be opened: why}.
+
+    Raises:
+        UserError: no port remains, or a named one cannot be opened.
     """
     require_named(names)
-    opened, missing = [], {}
-    wanted = wanted_ports(names, otherwise)
+    opened, missing = [], dict(without)
+    wanted = [name for name in wanted_ports(names, otherwise) if name not in without]
+    if not wanted:
+        raise UserError("; ".join(without.values()))
     task = progress.add_task(f"importing {wanted[0]}", total=len(wanted))
     for name in wanted:
         progress.update(task, description=f"importing {name}")
         try:
+            busy(name)
             opened.append(ports.open_port(name, dtype))
+            busy("")
         except (MissingFramework, ports.Unsupported, Broken) as error:
             if len(wanted) == 1 or (names and not isinstance(error, Broken)):
                 raise

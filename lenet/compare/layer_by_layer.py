@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -84,7 +85,7 @@ class PortReport:
     Attributes:
         digits, correct, same_predictions: the number of digits, of those that the port classifies as
             labelled, and of those that it classifies as the reference does.
-        problem: a wrong name, shape or dtype of its outputs; None if all are right.
+        problem: what it raises, or a wrong name, shape or dtype of its outputs; None if all are right.
         bits_equal: the number of logits that are right to the bit with exact weights; None if not checked.
         layers: {layer: report}, in order of execution; empty if there is a problem.
     """
@@ -190,6 +191,7 @@ def compare(
     digits: Digits,
     progress: Callable[[int], None] = lambda done: None,
     right: Right | None = None,
+    begins: Callable[[str], None] = lambda port: None,
 ) -> Comparison:
     """Judge every port against the float64 reference, chunk by chunk.
 
@@ -202,25 +204,26 @@ def compare(
         digits: at least one digit.
         progress: called with the number of digits judged since the last call.
         right: the right logits of the same digits with exact weights; without it, `bits_equal` is None.
+        begins: called with a port's name before it runs, and with "" when it has returned.
 
     Raises:
         UserError: there is nothing to compare, or a port refuses the weights.
     """
     if not ports or not len(digits):
         raise UserError("nothing to compare: give at least one installed port and one digit")
-    for port in ports:
+    each = partial(_each, ports, begins)
+    for port in each():
         port.load(params)
     result = Comparison.of(ports)
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[Comparison]] = deque()
         for start in range(0, len(digits), RUN):
             run = slice(start, start + RUN)
-            for job in _run(ports, params, digits[run], start):
+            outputs = [_outputs(port, digits[run].images) for port in each()]
+            for job in _jobs(ports, params, digits[run], outputs, start):
                 waiting.append(pool.submit(job))
             if right is not None:
-                _count_bits(ports, right, run, result)
-                for port in ports:
-                    port.load(params)
+                _count_bits(each(), params, right, run, result)
             while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
                 judged = waiting.popleft().result()
                 result.merge(judged)
@@ -228,26 +231,61 @@ def compare(
     return result
 
 
-def _count_bits(ports: list[Port], right: Right, run: slice, result: Comparison) -> None:
+def _each(ports: list[Port], begins: Callable[[str], None]) -> Iterator[Port]:
+    """The ports, one after the other; `begins` is told which one is at work."""
+    for port in ports:
+        begins(port.name)
+        yield port
+    begins("")
+
+
+def _count_bits(
+    ports: Iterable[Port], params: Mapping[str, np.ndarray], right: Right, run: slice, result: Comparison
+) -> None:
+    """Run the ports with exact weights, and load `params` again."""
     for port, report in zip(ports, result.ports, strict=True):
         port.load(right.params)
-        equal = equal_bits(right.logits[run], port.logits(right.images[run]))
+        logits = _raised(lambda port=port: port.logits(right.images[run]))  # type: ignore[misc]
+        equal = 0 if isinstance(logits, str) else equal_bits(right.logits[run], logits)
         report.bits_equal = equal + (report.bits_equal or 0)
+        port.load(params)
 
 
-def _run(
-    ports: list[Port], params: Mapping[str, np.ndarray], digits: Digits, start: int
+def _outputs(port: Port, images: np.ndarray) -> tuple[Arrays, np.ndarray] | str:
+    """Activations and logits of a port, or what is wrong with them."""
+    found = _raised(lambda: (port.activations(images), port.logits(images)))
+    if isinstance(found, str):
+        return found
+    return outputs_problem(*found, len(images), port.dtype) or found
+
+
+def _part(activations: Arrays, logits: np.ndarray, part: slice) -> tuple[Arrays, np.ndarray]:
+    return {name: y[part] for name, y in activations.items()}, logits[part]
+
+
+def _raised(call: Callable[[], Any]) -> Any:
+    """What a port returns, or a line that says what it raises: one broken port stops no other."""
+    try:
+        return call()
+    except UserError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        return f"raises {type(error).__name__}: {said}"
+
+
+def _jobs(
+    ports: list[Port],
+    params: Mapping[str, np.ndarray],
+    digits: Digits,
+    outputs: list[tuple[Arrays, np.ndarray] | str],
+    start: int,
 ) -> Iterator[Callable[[], Comparison]]:
-    """Run the ports on these digits; yields the judging that remains to be done, chunk by chunk."""
-    dtype = ports[0].dtype
-    outputs = [(port.activations(digits.images), port.logits(digits.images)) for port in ports]
-    problems = [outputs_problem(*output, len(digits), dtype) for output in outputs]
+    """The judging of what the ports returned for these digits, chunk by chunk."""
+    problems = [found if isinstance(found, str) else None for found in outputs]
     for first in range(0, len(digits), CHUNK):
         part = slice(first, first + CHUNK)
-        chunks = [
-            None if problem else ({name: y[part] for name, y in activations.items()}, logits[part])
-            for (activations, logits), problem in zip(outputs, problems, strict=True)
-        ]
+        chunks = [None if isinstance(found, str) else _part(*found, part) for found in outputs]
         result = Comparison.of(ports, problems)
         yield partial(_judge, params, digits[part], chunks, result, start + first)
 

@@ -23,11 +23,13 @@ class Interrupts:
     """Ends this process after Ctrl-C.
 
     Attributes:
+        installed: whether `install` was called: the process runs a command, and nothing else.
         seen: whether Ctrl-C was pressed. Until `install` was called, this is False.
         forget: called at Ctrl-C, to drop messages that are held back.
     """
 
     def __init__(self) -> None:
+        self.installed = False
         self.seen = False
         self.forget: list[Callable[[], None]] = []
         self._once = threading.Lock()
@@ -35,6 +37,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Watch for Ctrl-C from now on. Does nothing where it is ignored, as in `nohup` or `command &`."""
+        self.installed = True
         if sys.platform == "win32" or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return
         with suppress(OSError):  # a copy, because standard error itself may be held back then
@@ -45,7 +48,15 @@ class Interrupts:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
 
-    def _raise(self, number: int, frame: object) -> NoReturn:
+    def install_in_copy(self) -> None:
+        """Watch in a forked process, which has the handler, but not the thread."""
+        if signal.getsignal(signal.SIGINT) == self._raise:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.install()
+
+    def _raise(self, number: int, frame: object) -> None:
+        if self.seen:
+            return  # the second of two signals must not disturb what the first began
         self._see()  # before anybody can make another error of it, or print it
         raise KeyboardInterrupt
 

@@ -1,0 +1,151 @@
+"""`lenet compare` outlives a framework that ends the process, and a port that raises an error."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import MethodType
+
+import pytest
+
+from lenet.compare import compare, exact_bits
+from lenet.network import digits as mnist
+from lenet.network import weights
+from lenet.reference.exact import EXACT
+from lenet_numpy.port import Port as NumpyPort
+from tests.helpers import running
+
+LENET = str(Path(sys.executable).with_name("lenet"))
+COMMAND = """
+import click, os, sys, time
+from lenet.commands.outliving import busy, go_on_in_a_copy
+from parity.command import interrupts, terminal
+
+@click.group(cls=terminal.Commands)
+def cli(): pass
+
+@cli.command()
+def work():
+    ended = go_on_in_a_copy()
+    print(os.getpid(), flush=True)
+    for port in ("first", "second", "third"):
+        if port not in ended:
+            busy(port)
+            if port == "second":
+                {body}
+            busy("")
+    print(*ended.values())
+    sys.exit(len(ended))
+
+interrupts.CTRL_C.install()
+cli(["work"])
+"""
+
+
+def started(body: str) -> subprocess.Popen[str]:
+    source = COMMAND.format(body=body)
+    return subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("os.abort()", "by signal SIGABRT"),
+        ("os.kill(os.getpid(), 9)", "by signal SIGKILL"),
+        ("os._exit(0)", "with exit code 0"),  # as C's exit: Python does not learn of it
+        ("os._exit(3)", "with exit code 3"),
+    ],
+)
+def test_another_copy_goes_on_without_the_port_that_ended_the_first(body, how):
+    output, _ = started(body).communicate(timeout=60)
+    first, second, said = output.splitlines()
+    assert first != second
+    assert said == f"port 'second' ended the process {how}"
+
+
+@pytest.mark.parametrize(("body", "code"), [("pass", 0), ("sys.exit(5)", 5), ("raise ValueError", 1)])
+def test_a_process_that_python_ends_is_not_repeated(body, code):
+    process = started(body)
+    output, _ = process.communicate(timeout=60)
+    assert (len(output.split("\n", 1)[0].split()), process.returncode) == (1, code)
+
+
+def test_the_exit_code_is_that_of_the_last_copy():
+    process = started("os.abort()")
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("to_both", [False, True], ids=["as kill sends it", "as a terminal sends it"])
+def test_an_interrupt_ends_the_copy_and_is_answered_once(to_both):
+    process = started("time.sleep(60)")
+    assert process.stdout is not None
+    copy = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    if to_both:
+        os.kill(copy, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "error: interrupted"
+    assert errors.count("error: interrupted") == 1
+    assert not running(copy)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_copy_ends_with_the_process_that_waits(number):
+    process = started("time.sleep(60)")
+    assert process.stdout is not None
+    copy = int(process.stdout.readline())
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while running(copy) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(copy)
+
+
+def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compared(tmp_path):
+    result = subprocess.run(
+        [LENET, "compare", "numpy", "jax", "--digits", "10"],
+        env={**os.environ, "XLA_FLAGS": "--nonsense"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
+    assert "not run  port 'jax' ended the process with exit code 1" in result.stdout
+    assert "--nonsense" in result.stderr  # what the library said
+
+
+def test_where_no_port_remains_the_error_says_why(tmp_path):
+    result = subprocess.run(
+        [LENET, "compare", "jax", "--digits", "10"],
+        env={**os.environ, "XLA_FLAGS": "--nonsense"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "error: port 'jax' ended the process with exit code 1"
+
+
+@pytest.mark.parametrize("method", ["_activations", "_logits"])
+def test_a_port_that_raises_is_reported_and_the_others_are_judged(method, monkeypatch):
+    def raised(self, images):
+        raise ValueError("no such\nkernel")
+
+    broken = NumpyPort("numpy")
+    monkeypatch.setattr(broken, method, MethodType(raised, broken))
+    digits, exact = mnist.test_set()[:20], weights.read(EXACT)
+    right = exact_bits.right(exact, digits.images, "float32")
+    found = compare([broken, NumpyPort("numpy")], weights.read(), digits, right=right)
+    problem, verdicts = found.ports[0].problem, [one.verdict for one in found.ports]
+    assert problem == "raises ValueError: no such kernel"
+    assert verdicts == ["different", "rounding"]
+    assert [one.bits_equal for one in found.ports] == [0 if method == "_logits" else 200, 200]

@@ -81,9 +81,18 @@ def test_the_exit_code_is_that_of_the_last_copy():
     assert process.returncode == 1
 
 
+SWALLOWED = """
+                while True:
+                    try:
+                        time.sleep(60)
+                    except KeyboardInterrupt:
+                        pass"""
+
+
+@pytest.mark.parametrize("body", ["time.sleep(60)", SWALLOWED], ids=["seen", "swallowed"])
 @pytest.mark.parametrize("to_both", [False, True], ids=["as kill sends it", "as a terminal sends it"])
-def test_an_interrupt_ends_the_copy_and_is_answered_once(to_both):
-    process = started("time.sleep(60)")
+def test_an_interrupt_ends_the_copy_and_is_answered_once(body, to_both):
+    process = started(body)
     assert process.stdout is not None
     copy = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)

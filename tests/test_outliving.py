@@ -89,7 +89,12 @@ SWALLOWED = """
                         pass"""
 
 
-@pytest.mark.parametrize("body", ["time.sleep(60)", SWALLOWED], ids=["seen", "swallowed"])
+HOLDS_PYTHON = "sum(range(10**11))"  # no thread of the copy can run
+
+
+@pytest.mark.parametrize(
+    "body", ["time.sleep(60)", SWALLOWED, HOLDS_PYTHON], ids=["seen", "swallowed", "no thread can run"]
+)
 @pytest.mark.parametrize("to_both", [False, True], ids=["as kill sends it", "as a terminal sends it"])
 def test_an_interrupt_ends_the_copy_and_is_answered_once(body, to_both):
     process = started(body)
@@ -103,6 +108,26 @@ def test_an_interrupt_ends_the_copy_and_is_answered_once(body, to_both):
     assert errors.splitlines()[-1] == "error: interrupted"
     assert errors.count("error: interrupted") == 1
     assert not running(copy)
+
+
+CLEANED = """
+                try:
+                    time.sleep(60)
+                finally:
+                    print("cleaning", flush=True)
+                    time.sleep(0.2)
+                    print("cleaned", flush=True)"""
+
+
+def test_a_second_signal_does_not_disturb_the_cleaning():
+    process = started(CLEANED)
+    assert process.stdout is not None
+    copy = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "cleaning\n"
+    os.kill(copy, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert output == "cleaned\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -74,7 +74,6 @@ def _start(note: _Note, alive: tuple[int, int]) -> None:
     atexit.register(busy, "")  # Python ends, not a library
     os.close(alive[1])
     threading.Thread(target=_end_with_parent, args=(alive[0],), daemon=True).start()
-    interrupts.CTRL_C.install_in_copy()
 
 
 def _end_with_parent(reading: int) -> NoReturn:
@@ -84,10 +83,12 @@ def _end_with_parent(reading: int) -> NoReturn:
 
 def _wait(copy: int, note: _Note) -> tuple[str, str]:
     """The port that ended the copy, and how. If none did, this process ends as the copy has."""
-    signal.set_wakeup_fd(-1)  # the copy answers Ctrl-C
+    interrupts.CTRL_C.copy = copy
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # The copy answers Ctrl-C. If it does not, the thread that watches here ends both.
         signal.signal(signal.SIGINT, lambda number, frame: os.kill(copy, number))
     _, status = os.waitpid(copy, 0)
+    interrupts.CTRL_C.copy = 0
     code = os.waitstatus_to_exitcode(status)
     port = note.read()
     if not port or code == interrupts.CODE:

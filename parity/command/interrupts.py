@@ -26,12 +26,14 @@ class Interrupts:
         installed: whether `install` was called: the process runs a command, and nothing else.
         seen: whether Ctrl-C was pressed. Until `install` was called, this is False.
         forget: called at Ctrl-C, to drop messages that are held back.
+        copy: a forked process that does this one's work, or 0.
     """
 
     def __init__(self) -> None:
         self.installed = False
         self.seen = False
         self.forget: list[Callable[[], None]] = []
+        self.copy = 0
         self._once = threading.Lock()
         self._errors: IO[str] | None = None
 
@@ -47,12 +49,6 @@ class Interrupts:
         signal.signal(signal.SIGINT, self._raise)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
-
-    def install_in_copy(self) -> None:
-        """Watch in a forked process, which has the handler, but not the thread."""
-        if signal.getsignal(signal.SIGINT) == self._raise:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self.install()
 
     def _raise(self, number: int, frame: object) -> None:
         if self.seen:
@@ -81,6 +77,8 @@ class Interrupts:
             if self._errors is not None:
                 self._errors.write(f"{SHOW_CURSOR if self._errors.isatty() else ''}{line}\n")
                 self._errors.flush()
+        if self.copy:
+            os.kill(self.copy, signal.SIGKILL)
         if "multiprocessing" in sys.modules:
             import multiprocessing
 

@@ -118,10 +118,11 @@ def test_a_mistake_is_named_with_remedy_and_case_and_prints_do_not_disturb(lenet
         ("", ("none.py",), "none.py: no such file"),
         ("", ("nope",), "unknown port 'nope'; known: numpy"),
         ("", ("my_port.py", "--timeout", "0"), "not in the range"),
-        ("", ("my_port.py", "--timeout", "inf"), "not finite"),
+        ("", ("my_port.py", "--timeout", "inf"), "not in the range"),
+        ("", ("my_port.py", "--timeout", "nan"), "not finite"),
         ("", ("/",), "no Python file"),
     ],
-    ids=["no activations", "no file", "no port", "no time", "all time", "folder"],
+    ids=["no activations", "no file", "no port", "no time", "all time", "not a time", "folder"],
 )
 def test_misuse_exits_2(source, arguments, said, lenet):
     result = lenet(source, *arguments)

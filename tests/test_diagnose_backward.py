@@ -5,6 +5,7 @@ import pytest
 
 import lenet_numpy.layers as layers
 from lenet.diagnose import diagnose
+from lenet.diagnose.mistakes import winners
 from lenet.diagnose.probe_inputs import Observed, observe_port, standard
 from lenet.ports import open_port
 from lenet_numpy.port import Port as NumpyPort
@@ -175,6 +176,43 @@ def ties(share, equal=np.equal):
     return lambda right: backward
 
 
+def maximum_of_maxima(first, second):
+    """The gradient of a maximum along one axis of maxima along another: equal values of a pair share."""
+
+    def halves(x, axis):
+        return np.split(x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :]), 2, axis + 1)
+
+    def shares(x, axis):
+        one, two = halves(x, axis)
+        left = np.where(one == two, x.dtype.type(0.5), (one > two).astype(x.dtype))
+        return np.concatenate([left, 1 - left], axis + 1).reshape(x.shape)
+
+    def backward(dy, cache):
+        x = cache[0]
+        best = np.maximum(*halves(x, first)).squeeze(first + 1)
+        inner = dy.repeat(2, second) * shares(best, second)
+        return inner.repeat(2, first) * shares(x, first)
+
+    return lambda right: backward
+
+
+def won_by(order):
+    """The gradient goes to the first largest value in this order of the window's positions."""
+
+    def backward(dy, cache):
+        x, y, size, stride = cache
+        dx, given = np.zeros_like(x), np.zeros(y.shape, bool)
+        for place in order:
+            i, j = divmod(place, size)
+            tap = layers._tap(x, i, j, stride, *y.shape[2:])
+            wins = (tap == y) & ~given
+            layers._tap(dx, i, j, stride, *y.shape[2:])[...] += dy * wins
+            given |= wins
+        return dx
+
+    return lambda right: backward
+
+
 def without(*names):
     """The gradients of some parameters replaced by zeros."""
 
@@ -262,6 +300,30 @@ def test_nearly_equal_values_are_told_from_ties(share, equal, name):
     assert [one.name for one in verdict.diagnoses] == [name]
     assert not verdict.ambiguous
     assert verdict.ok == (name == "ties split among winners")  # which is a valid choice
+
+
+@pytest.mark.parametrize(
+    ("backward", "name"),
+    [
+        (ties(True), "ties split among winners"),
+        (maximum_of_maxima(3, 2), "ties split in pairs, columns first"),
+        (maximum_of_maxima(2, 3), "ties split in pairs, rows first"),
+        (won_by((3, 2, 1, 0)), "ties won by the last"),
+        (won_by((0, 2, 1, 3)), "ties won by the first in column order"),
+        (won_by((3, 1, 2, 0)), "ties won by the last in column order"),
+    ],
+)
+def test_any_right_subgradient_of_a_tie_is_a_valid_choice(backward, name):
+    verdict = diagnose(PROBES, seen_patched(PROBES, (POOL, backward)))
+    assert [one.name for one in verdict.diagnoses] == [name]
+    assert not verdict.ambiguous
+    assert verdict.ok
+
+
+def test_values_that_are_compared_one_after_the_other_share_unequally():
+    wins = np.array([True, True, True, True])[:, None]
+    shares = winners.VALID["ties split one after the other"][1](wins)
+    assert shares.ravel().tolist() == [1 / 8, 1 / 8, 1 / 4, 1 / 2]
 
 
 def test_gradients_accumulated_across_calls_are_named():

@@ -210,7 +210,7 @@ def test_writing_into_the_arguments_is_told_and_harms_nobody():
         for batch in batches:
             batch.images[:] = 0
         for name in params:
-            params[name] -= 1  # as a training loop may
+            params[name] -= 1
         return found
 
     port = OwnPort(activations, gradients, train)
@@ -219,6 +219,7 @@ def test_writing_into_the_arguments_is_told_and_harms_nobody():
         "activations writes into its images",
         "gradients writes into its params",
         "gradients writes into its labels",
+        "train writes into its params",
         "train writes into its images",
     ]
     assert_same_network(activations, gradients, train)
@@ -268,6 +269,30 @@ def test_random_steps_are_found_at_once_and_named():
     assert calls == [1, 1]
 
 
+def test_steps_in_a_random_order_are_named_though_the_first_is_right():
+    rng, right = np.random.default_rng(0), right_functions()
+
+    def train(params, batches, recipe):
+        order = rng.permutation(len(batches))
+        return right["train"](params, [batches[k] for k in order], recipe)
+
+    verdict = judged(right["activations"], train=train)
+    assert [one.name for one in verdict.diagnoses] == ["random output"]
+    assert verdict.first.endswith("after step 9")
+
+
+def test_steps_that_are_right_at_first_and_not_again_have_kept_something():
+    right, calls = right_functions(), []
+
+    def train(params, batches, recipe):
+        calls.append(len(batches))
+        found = right["train"](params, batches, recipe)
+        return {name: w + (calls.count(9) > 1) for name, w in found.items()}
+
+    verdict = judged(right["activations"], train=train)
+    assert [one.name for one in verdict.diagnoses] == ["state kept between calls"]
+
+
 def test_what_a_first_call_leaves_behind_is_no_random_output():
     right, kept = right_functions(), []
 
@@ -302,7 +327,7 @@ def test_batches_and_recipe_are_those_of_the_recipe():
         return params
 
     OwnPort(returns(np.zeros((16, 10))), train=train).observe(standard())
-    assert [len(batches) for _, batches, _ in seen] == [1, *range(1, 10)]
+    assert [len(batches) for _, batches, _ in seen] == [1, *range(1, 10), 9]
     params, batches, recipe = seen[-1]
     assert isinstance(recipe, Recipe)
     assert all(isinstance(batch, Batch) and batch.images.dtype == np.float32 for batch in batches)

@@ -43,15 +43,10 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     """The first wrong step, explained; nothing if all are right."""
     if not observed.trajectory:
         return []
-    course = probes.course
-    problems = [_problem(params, course.start) for params in observed.trajectory]
-    good = next((k for k, problem in enumerate(problems) if problem), len(problems))
-    stations = [course.start, *observed.trajectory[:good]]
-    wide = [{name: p[name].astype(np.float64) for name in course.start} for p in stations]
-    run = Run(course, wide, observed.dtype)
-    wrong = run.first_wrong
+    run, problem = _run(probes, observed)
+    wrong, wide = run.first_wrong, run.stations
     if wrong is None:
-        return [Finding(f"step {good + 1}", problems[good])] if good < len(problems) else []
+        return [Finding(f"step {len(wide)}", problem)] if problem else []
     k, name, bound = wrong
     searches = (_singles(run), _on_other_images(run), _by_gradients(run), _in_a_coarse_format(run))
     explanations = next(filter(None, (_closest(run, one) for one in searches)), None) or _pairs(run)
@@ -65,6 +60,23 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
             "a longer run with other rates and batch sizes" if len(causes) > 1 else "",
         )
     ]
+
+
+def is_right(probes: Probes, observed: Observed) -> bool:
+    """Whether all steps are right; there must be some."""
+    run, problem = _run(probes, observed)
+    return not problem and run.first_wrong is None
+
+
+def _run(probes: Probes, observed: Observed) -> tuple[Run, str]:
+    """The steps up to the first that returned no parameters of the network, and what is wrong with that."""
+    course, good, problem = probes.course, [probes.course.start], ""
+    for params in observed.trajectory or ():
+        if problem := _problem(params, course.start):
+            break
+        good.append(params)
+    wide = [{name: p[name].astype(np.float64) for name in course.start} for p in good]
+    return Run(course, wide, observed.dtype), problem
 
 
 def kept(probes: Probes, observed: Observed, again: Mapping[str, Array]) -> tuple[Diagnosis, ...]:

@@ -12,16 +12,15 @@ import numpy as np
 from lenet.diagnose.findings import Diagnosis, Finding
 from lenet.diagnose.mistakes.base import Kind, case
 from lenet.diagnose.probe_inputs import FIRST, Observed, Probes, alike
-from lenet.diagnose.training_run import findings as steps
-from lenet.diagnose.training_run import kept
+from lenet.diagnose.training_run import is_right, kept
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from parity.arithmetic import Array
 
 RANDOM = Kind(
     "random output",
-    "The same input gives another output: dropout, noise or augmentation is on, or memory is read that was "
-    "never written.",
+    "The same input gives another output: dropout, noise, augmentation or shuffling is on, or memory is read "
+    "that was never written.",
     "Switch to evaluation (model.eval(), training=False), and allocate with zeros, not with empty.",
     case("pytorch/pytorch", 52758),
 )
@@ -49,15 +48,20 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
     if observed.trajectory and observed.first_step_again is not None:
         first, second = observed.trajectory[0], observed.first_step_again
         if changed := _changed(first, second, observed.dtype):
-            right = not steps(probes, replace(observed, trajectory=[first]))
+            right = is_right(probes, replace(observed, trajectory=[first]))
             causes = kept(probes, observed, second) if right else ()
             return [_finding(f"{changed} after step 1", first[changed], second.get(changed), right, causes)]
+    if observed.trajectory and observed.last_step_again is not None:
+        last, second, count = observed.trajectory[-1], observed.last_step_again, len(observed.trajectory)
+        if changed := _changed(last, second, observed.dtype, count):
+            right = is_right(probes, observed)
+            return [_finding(f"{changed} after step {count}", last[changed], second.get(changed), right)]
     return []
 
 
-def _changed(one: Answers, two: Answers, dtype: str) -> str | None:
+def _changed(one: Answers, two: Answers, dtype: str, steps: int = 1) -> str | None:
     """The first array that is another the second time."""
-    return next((name for name, array in one.items() if not alike(array, two.get(name), dtype)), None)
+    return next((name for name, array in one.items() if not alike(array, two.get(name), dtype, steps)), None)
 
 
 def _doubled(one: Answers, two: Answers) -> bool:

@@ -6,14 +6,14 @@ from there. To add another entry, write it in the file of its family; the search
 has what is tried only where none of these explains the values.
 """
 
-from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction
+from lenet.diagnose.mistakes import across_layers, data, gates, gradients, loss, precision, reduction, winners
 from lenet.diagnose.mistakes.base import HandedOut, Mistake
 from lenet.diagnose.mistakes.handed_out import HANDED_OUT
 from lenet.diagnose.mistakes.of_operators import of_layers
 from lenet.diagnose.mistakes.wrong_forward import STAGES
 
 BACKWARD: tuple[Mistake, ...] = tuple(
-    mistake for family in (reduction, loss, gradients, gates) for mistake in family.FAMILY.mistakes
+    mistake for family in (reduction, loss, gradients, gates, winners) for mistake in family.FAMILY.mistakes
 )
 
 

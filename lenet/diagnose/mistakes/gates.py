@@ -1,4 +1,4 @@
-"""Mistakes of the backward pass of ReLU and pooling, and layers that pass no gradient at all."""
+"""Mistakes of the backward pass of ReLU, and layers that pass no gradient at all."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,18 +8,14 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Family, Kind, Mistake, case
 from lenet.diagnose.mistakes.gradients import BIASES, POSITIONS, WEIGHTS
 from lenet.diagnose.mistakes.wrong_backward import BackCall, right_input
-from lenet.diagnose.mistakes.wrong_forward import after, instead, moved, of_type
+from lenet.diagnose.mistakes.wrong_forward import after, instead, of_type
 from lenet.network.architecture import LAYERS
-from lenet.reference.backward import window_taps
 from parity.arithmetic import Array, Bounded
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
-from parity.operators.pooling import MaxPool
 
 FAMILY = Family()
 RELUS = tuple(f"{name}.input" for name in reversed(of_type(Relu)))
-POOLS = tuple(f"{name}.input" for name in reversed(of_type(MaxPool)))
-TIES = case("Theano/Theano", 5248)
 
 
 def zero(y: Bounded) -> Bounded:
@@ -27,7 +23,7 @@ def zero(y: Bounded) -> Bounded:
     return Bounded(np.zeros_like(y.value), np.zeros_like(y.value))
 
 
-# --- ReLU and pooling --------------------------------------------------------------------------
+# --- ReLU --------------------------------------------------------------------------------------
 
 FAMILY.add(
     RELUS,
@@ -157,92 +153,6 @@ for _name, _text, _remedy, _how in GATES:
 for _slope in (0.01, 0.1, 0.2):
     FAMILY.add(RELUS, leaky(_slope), leaked(_slope))
 
-
-def tied(call: BackCall, share: Callable[[Array], Array], equal: Callable[..., Array] = np.equal) -> Bounded:
-    """The cotangent if every position `equal` to its window's maximum gets `share(number of these)` of it."""
-    assert isinstance(call.layer.operator, MaxPool)
-    size = call.layer.kernel
-    taps = np.stack(window_taps(call.x.value, size))
-    wins = equal(taps, taps.max(axis=0))
-    factor = share(wins.sum(axis=0))
-    base = right_input(call)
-    value, error = np.zeros(call.x.value.shape), base.bound.copy()
-    for k, (v, e) in enumerate(zip(window_taps(value, size), window_taps(error, size), strict=True)):
-        v[...] = np.where(wins[k], call.d.value * factor, 0)
-        e[...] = np.where(wins[k], np.maximum(e, call.d.bound * factor + 2 * call.u * np.abs(v)), e)
-    return Bounded(value, error)
-
-
-def _everywhere(call: BackCall, factor: float) -> Bounded:
-    value, error = np.zeros(call.x.value.shape), np.zeros(call.x.value.shape)
-    assert isinstance(call.layer.operator, MaxPool)
-    for v, e in zip(
-        window_taps(value, call.layer.kernel), window_taps(error, call.layer.kernel), strict=True
-    ):
-        v[...], e[...] = factor * call.d.value, factor * call.d.bound
-    return Bounded(value, error)
-
-
-def _winner_from_the_end(call: BackCall) -> Bounded:
-    def turned(a: Array) -> Array:
-        return a[:, :, ::-1, ::-1]
-
-    back = right_input(
-        replace(call, x=moved(call.x, turned), d=moved(call.d, turned), images=turned(call.images))
-    )
-    return moved(back, turned)
-
-
-SHARED = "ties split among winners"  # a right subgradient: all shares lie in [0, 1], and their sum is 1
-WINNERS: tuple[tuple[str, str, Callable[[BackCall], Bounded]], ...] = (
-    (
-        "ties rewarded to all winners",
-        "If several values of a window are the largest, each gets the whole cotangent.",
-        lambda call: tied(call, lambda count: np.ones(count.shape)),
-    ),
-    (
-        SHARED,
-        "If several values of a window are the largest, they share the cotangent.",
-        lambda call: tied(call, lambda count: 1 / count),
-    ),
-    (
-        "nearly equal values rewarded as ties",
-        "Every value that np.isclose finds equal to the largest of its window gets the whole cotangent.",
-        lambda call: tied(call, lambda count: np.ones(count.shape), np.isclose),
-    ),
-    (
-        "nearly equal values share as ties",
-        "All values that np.isclose finds equal to the largest of their window share the cotangent.",
-        lambda call: tied(call, lambda count: 1 / count, np.isclose),
-    ),
-    (
-        "ties won by the last",
-        "If several values of a window are the largest, the last in row order gets the cotangent.",
-        _winner_from_the_end,
-    ),
-    (
-        "pooling gradient to the whole window",
-        "Every position of a window gets the cotangent.",
-        lambda call: _everywhere(call, 1.0),
-    ),
-    (
-        "pooling gradient spread as an average",
-        "Every position gets a quarter: the gradient of average pooling.",
-        lambda call: _everywhere(call, 0.25),
-    ),
-)
-for _name, _text, _how in WINNERS:
-    FAMILY.add(
-        POOLS,
-        Kind(
-            _name,
-            _text,
-            "Give the cotangent to the first largest value of each window, in row order.",
-            TIES,
-            valid=_name == SHARED,
-        ),
-        instead(_how),
-    )
 
 # --- frozen and detached -----------------------------------------------------------------------
 

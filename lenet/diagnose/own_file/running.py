@@ -157,7 +157,7 @@ def questions(probes: Probes, offered: list[str]) -> int:
     counts = {
         "activations": len(probes.asked),
         "gradients": len(probes.backward),
-        "train": len(probes.course.batches) + 1,  # the first step is made twice
+        "train": len(probes.course.batches) + 2,  # the first step and all of them are made twice
     }
     return sum(counts[name] for name in offered)
 
@@ -176,9 +176,11 @@ def _read(received: Received, ending: list[str]) -> Answers:
         for probe, found in zip(probes.backward, parts["gradients"], strict=False):
             loss = found.pop("loss", None)
             observed.gradients[probe.name] = None if loss is None else float(loss.reshape(())), found
-    if parts["train"] and (done or len(parts["train"]) == len(probes.course.batches) + 1):
+    every = len(probes.course.batches)
+    if parts["train"] and (done or len(parts["train"]) > every):
         first, observed.first_step_again, *others = parts["train"]
-        observed.trajectory = [first, *others]
+        observed.trajectory = [first, *others[: every - 1]]
+        observed.last_step_again = next(iter(others[every - 1 :]), None)
     failure = None
     if not done:
         lines = events.get("failure", [[]])[0] or ending

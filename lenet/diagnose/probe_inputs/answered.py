@@ -27,7 +27,8 @@ class Observed:
             are kept as they were returned: a wrong shape is evidence, not an error.
         gradients: {probe: (loss or None, {parameter: array})}, perhaps for some parameters only.
         trajectory: the parameters after the first step, after the second, and so on; None without training.
-        first_step_again: the parameters after the first step of a second run; None without one.
+        first_step_again, last_step_again: the parameters after the first step, and after the last one, of a
+            second run; None without one.
     """
 
     dtype: str = "float32"
@@ -35,6 +36,7 @@ class Observed:
     gradients: dict[str, tuple[float | None, Arrays]] = field(default_factory=dict)
     trajectory: list[Arrays] | None = None
     first_step_again: Arrays | None = None
+    last_step_again: Arrays | None = None
 
 
 def observe(
@@ -50,8 +52,8 @@ def observe(
         activations: takes (params, images), returns {layer: array} for some layers, at least "logits".
         gradients: takes (params, images, labels), returns (mean loss or None, {parameter: gradient}).
         train: takes (params, batches, recipe), makes a step for each batch from zero velocity, and returns
-            the parameters. It is called on the first batch, on the first two, and so on, and on the first
-            once more.
+            the parameters. It is called on the first batch, on the first once more, on the first two, and
+            so on, and on all of them once more.
         dtype: the type that the port claims to compute in.
 
     A function that returns something else for the same input is asked no more, nor are those after it.
@@ -71,7 +73,9 @@ def observe(
         steps = [_trained(train, probes.course, 1)]
         seen.first_step_again = _trained(train, probes.course, 1)
         if not is_random(dict(zip(FIRST, (steps[0], seen.first_step_again), strict=True)), dtype):
-            steps += [_trained(train, probes.course, k + 1) for k in range(1, len(probes.course.batches))]
+            every = len(probes.course.batches)
+            steps += [_trained(train, probes.course, k + 1) for k in range(1, every)]
+            seen.last_step_again = _trained(train, probes.course, every)
         seen.trajectory = steps
     return seen
 
@@ -89,8 +93,9 @@ def is_random(answers: Mapping[str, Arrays], dtype: str) -> bool:
     return any(not alike(array, two.get(name), dtype) for name, array in one.items())
 
 
-def alike(one: np.ndarray, two: np.ndarray | None, dtype: str) -> bool:
-    """Whether two arrays are equal, up to `ROOM` roundings of their largest value; NaN is equal to NaN."""
+def alike(one: np.ndarray, two: np.ndarray | None, dtype: str, steps: int = 1) -> bool:
+    """Whether two arrays are equal, up to `ROOM` roundings of their largest value in each of the steps from
+    which they come; NaN is equal to NaN."""
     if two is None or one.shape != two.shape:
         return False
     if np.array_equal(one, two, equal_nan=one.dtype.kind == "f"):
@@ -98,7 +103,8 @@ def alike(one: np.ndarray, two: np.ndarray | None, dtype: str) -> bool:
     a, b = one.astype(np.float64), two.astype(np.float64)
     with np.errstate(invalid="ignore"):
         off = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        return bool(off.max(initial=0) <= ROOM * FORMATS[dtype].u * np.abs(a[np.isfinite(a)]).max(initial=0))
+        room = steps * ROOM * FORMATS[dtype].u
+        return bool(off.max(initial=0) <= room * np.abs(a[np.isfinite(a)]).max(initial=0))
 
 
 def functions_of(port: Port) -> tuple[Activations, Gradients]:

@@ -324,7 +324,7 @@ CASES: list[tuple[str, Train]] = [
     ("a step only after every 2 batches", accumulated(2, 0.5)),
     ("a step only after every 4 batches", accumulated(4, 0.25)),
     ("update before the backward pass", stale(True)),
-    ("update before the backward pass, none in the first step", stale(False)),
+    ("gradient of the step before, none in the first step", stale(False)),
     ("velocity kept from the call before", kept(False, True)),
     ("weights kept from the call before", kept(True, False)),
     ("weights and velocity kept from the call before", kept(True, True)),

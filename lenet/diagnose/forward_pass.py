@@ -65,7 +65,11 @@ def findings(probes: Probes, observed: Observed, clock: Clock | None = None) -> 
             continue
         if not matches and finite and segment.mendable:
             matches = pair_matches(segment, clock)
+        if not matches and (plain := plain_outputs.not_finite(segment)):
+            found.append(_plain(segment, plain))
+            break
         matches = _that_go_on(matches, probes, observed, name, layers[k + 1 :])
+        matches = _as_before(matches, found)
         found.append(_finding(segment, matches))
         if matches:
             pending = {**pending, **matches[0].pending}
@@ -169,6 +173,13 @@ def _that_go_on(
     last = next((k for k, after in enumerate(rest) if _reached(after, claimed)), len(rest) - 1)
     good = [match for match in matches if _goes_on(match, probes, observed, name, rest[: last + 1])]
     return good or [match for match in matches if not match.pending]
+
+
+def _as_before(matches: list[Match], found: list[Finding]) -> list[Match]:
+    """The explanations by mistakes that an earlier layer shows too, if there are any: one mistake that was
+    made twice is simpler than two."""
+    names = {cause.name for finding in found for cause in finding.causes}
+    return [one for one in matches if {kind.name for kind, _ in one.kinds} <= names] or matches
 
 
 def _reached(layer: str, stages: list[str]) -> bool:

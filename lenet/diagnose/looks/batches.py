@@ -41,12 +41,14 @@ def left_out(probes: Probes, observed: Observed) -> list[Finding]:
 
 def added(found: list[Finding], probes: Probes, observed: Observed) -> list[Finding]:
     """The findings on the forward pass, with what other batches show: a finding of its own if all is right
-    at 16, a clue if the first is unknown."""
+    at 16, the cause if the first is unknown and shows there, else a clue."""
     own = findings(probes, observed)
     if not own or (found and found[0].known):
         return found
     if not found or found[0].verdict != "different":
         return [*own, *found]
+    if own[0].where == found[0].where:
+        return [replace(own[0], clues=found[0].clues), *found[1:]]
     clue = f"{own[0].causes[0].name}: {own[0].evidence}"
     return [replace(found[0], clues=(*found[0].clues, clue)), *found[1:]]
 

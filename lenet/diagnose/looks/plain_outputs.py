@@ -31,6 +31,12 @@ CUT_OFF = Kind(
     "Values beyond a limit are set to it, and all others are right.",
     "Return the output without clip, clamp, or a saturating type.",
 )
+NOT_FINITE = Kind(
+    "values that are not finite",
+    "NaN or infinity stands where every right value is finite: a division by zero, a logarithm or a root of what "
+    "has none, an overflow, or memory that was never written.",
+    "Look for the first operation whose result is not finite, with finite values going in.",
+)
 Found = tuple[Kind, str]  # what it is, and a line with the numbers
 
 
@@ -57,6 +63,15 @@ def repeated_or_cut_off(segment: Segment) -> Found | None:
     if all(limits) and (said := _one_limit([one for some in limits for one in some])):
         return CUT_OFF, f"{segment.target} is cut off: {said}; all other values are right"
     return None
+
+
+def not_finite(segment: Segment) -> Found | None:
+    """Values that are not finite, after finite ones; None if there are none."""
+    if not _judged(segment) or not all(np.isfinite(sample.x.value).all() for sample in segment.samples):
+        return None
+    wrong = sum(int((~np.isfinite(sample.seen)).sum()) for sample in segment.samples)
+    size = sum(sample.seen.size for sample in segment.samples)
+    return (NOT_FINITE, f"{wrong} of {size} values of {segment.target} are not finite") if wrong else None
 
 
 def _judged(segment: Segment) -> bool:

@@ -244,9 +244,9 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
         {"stale": "zero"},
     ),
     (
-        "update before the backward pass, none in the first step",
-        "Each step uses the gradient of the batch before; the first step, without one, does nothing.",
-        "Compute the gradient of a batch before its step: loss.backward(), then optimizer.step().",
+        "gradient of the step before, none in the first step",
+        "Each step uses the gradient of the step before; the first step, without one, does nothing.",
+        "Use the gradient of the batch at the weights that the step moves.",
         "",
         {"stale": "none"},
     ),

@@ -149,6 +149,15 @@ ORDERS: tuple[Order, ...] = tuple(
             False,
             False,
         ),
+        (
+            "update before the backward pass",
+            "Each step uses the gradient of the batch before, at the weights that it moves, and the rate of "
+            "its own batch; the first does nothing, and the last gradient is never used.",
+            "Compute the gradient of a batch before its step: loss.backward(), then optimizer.step().",
+            lambda k, rates, recipe: [(i, rates[i + 1]) for i in range(k)],
+            False,
+            False,
+        ),
         ("two steps for each batch", "Each batch is taken twice in a row.", REMEDY, _each(2), False, False),
         (
             "all batches taken twice",

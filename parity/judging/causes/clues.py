@@ -8,6 +8,7 @@ import numpy as np
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import Format
 from parity.judging.beyond_the_bound import distance, over
+from parity.judging.causes.of_places.of_layout import ranked
 
 LISTED = 8  # indices that a line lists
 NAMES = {0: "item", 1: "channel"}
@@ -72,8 +73,7 @@ def _order(seen: Array, right: Array, bound: Array) -> Iterator[str]:
         others = tuple(k for k in range(seen.ndim) if k != axis)
         if size < 2 or not others:
             continue
-        order = np.empty(size, int)
-        order[np.argsort(seen.sum(others))] = np.argsort(right.sum(others))
+        order = ranked(seen.sum(others), right.sum(others))
         if not (order == np.arange(size)).all() and _equal(
             seen, right.take(order, axis), bound.take(order, axis)
         ):

@@ -159,6 +159,26 @@ class Changed(Operator):
         return self.right.sample(points, *self.before(list(inputs)))
 
 
+@dataclass(frozen=True)
+class WithOutputs(Operator):
+    """An operator of several outputs, in whose place others are returned.
+
+    Attributes:
+        right: the operator.
+        made: the outputs from those of the operator.
+    """
+
+    TYPE: ClassVar[str] = "with outputs"
+
+    right: Operator
+    made: Callable[[tuple[Number, ...]], tuple[Number, ...]]
+
+    def evaluate(self, *inputs: Number | None) -> tuple[Number, ...]:
+        result = self.right.evaluate(*inputs)
+        assert isinstance(result, tuple)
+        return self.made(result)
+
+
 def with_input(operator: Operator, place: int, change: Callable[[Number], Number | None]) -> Changed:
     """The operator, with one of its inputs changed, or left out."""
 

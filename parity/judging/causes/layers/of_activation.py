@@ -49,6 +49,14 @@ OPTIONS: dict[str, Operator] = {
     "softplus": Softplus(),
     "softsign": Softsign(),
 }
+HARD_SWISH = Changed(HardSigmoid(alpha=0.2, beta=0.5), after=lambda y, inputs: y * first(inputs))
+LOG_SIGMOID = Changed(Softplus(), lambda inputs: [-first(inputs)], lambda y, inputs: -y)
+NEAR: dict[str, dict[str, Operator]] = {  # to one kind of activation alone
+    "HardSwish": {"hard swish with 0.2x + 0.5": HARD_SWISH},
+    "Swish": {"hard swish with 0.2x + 0.5": HARD_SWISH},
+    "Sigmoid": {"log sigmoid": LOG_SIGMOID},
+    "Tanh": {"hard tanh": Clip(min=-1.0, max=1.0)},
+}
 NAMES = {"Relu": "ReLU", "LeakyRelu": "leaky ReLU", "Elu": "ELU", "Selu": "SELU", "PRelu": "PReLU"}
 GELUS = ("Gelu", "com.microsoft.Gelu", "com.microsoft.FastGelu", "com.microsoft.BiasGelu")
 OF_ONE = (
@@ -77,7 +85,7 @@ def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
     if x.comparable.dtype.kind in "iu" or seen.constant:
         return
     above = bool(x.size and x.comparable.max() > 6)
-    for name, other in OPTIONS.items():
+    for name, other in {**OPTIONS, **NEAR.get(operator.TYPE, {})}.items():
         if (
             _same(other, operator)
             or (name.startswith("ReLU6") and not above)
@@ -126,20 +134,22 @@ def _ratio(seen: Seen, of: Any) -> float | None:
     return float(f"{np.median(seen.found.astype(np.float64)[negative] / of(a[negative])):.4g}")
 
 
-@made_in("LeakyRelu", "Relu")
+@made_in("LeakyRelu", "Relu", "Elu", "Celu", "Selu")
 def slopes(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    right = getattr(operator, "alpha", 0.0)
+    leaky = operator.TYPE == "LeakyRelu"
+    right = operator.alpha if leaky else 0.0
     for alpha in dict.fromkeys((_ratio(seen, np.positive), 0.01, 0.1, 0.2, 0.3, -right)):
         # The digits that are read off; 0 and 1 are no activation of this kind.
-        if alpha == -1 and operator.TYPE == "Relu":
+        if alpha == -1 and not leaky:
             continue  # the absolute value, which has a name of its own
         if alpha is not None and f"{alpha:.4g}" not in (f"{right:.4g}", "0", "1", "-0"):
-            relu = operator.TYPE == "Relu"
             yield Mistake(
-                f"leaky ReLU ({alpha:g}) for ReLU" if relu else f"slope alpha {alpha:g} for {right:g}",
+                f"slope alpha {alpha:g} for {right:g}"
+                if leaky
+                else f"leaky ReLU ({alpha:g}) for {NAMES.get(operator.TYPE, operator.TYPE)}",
                 "Negative values are multiplied by another factor. The default is 0.3 in Keras 2, 0.2 in "
                 "TensorFlow, 0.01 in PyTorch.",
-                f"Pass {right:g}.",
+                f"Pass {right:g}." if leaky else f"Apply {operator.TYPE}.",
                 LeakyRelu(alpha=alpha),
             )
 
@@ -155,14 +165,17 @@ def alphas(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 f"Pass {operator.alpha:g}.",
                 replace(operator, alpha=alpha),
             )
-    if operator.TYPE in ("Celu", "Elu") and operator.alpha != 1:
+    if operator.TYPE in ("Celu", "Elu"):
         other = Elu if operator.TYPE == "Celu" else Celu
-        yield Mistake(
-            f"{other.TYPE} with the same alpha {operator.alpha:g} for {operator.TYPE}",
-            "CELU is alpha·(exp(x/alpha) - 1) where x is negative, ELU alpha·(exp(x) - 1).",
-            f"Apply {operator.TYPE}.",
-            other(alpha=operator.alpha),
-        )
+        for alpha in dict.fromkeys((operator.alpha, 0.1, 0.2, 0.3, 0.5, 2.0)):
+            if alpha != 1:  # with which both are the same
+                said = "the same alpha" if alpha == operator.alpha else "alpha"
+                yield Mistake(
+                    f"{other.TYPE} with {said} {alpha:g} for {operator.TYPE}",
+                    "CELU is alpha·(exp(x/alpha) - 1) where x is negative, ELU alpha·(exp(x) - 1).",
+                    f"Apply {operator.TYPE}.",
+                    other(alpha=alpha),
+                )
     if operator.TYPE == "Selu":
         yield Mistake(
             "SELU without its factor gamma",
@@ -263,3 +276,12 @@ def channel_slopes(operator: PRelu, seen: Seen) -> Iterator[Mistake]:
             "Give each channel its slope.",
             wrong,
         )
+    for alpha in dict.fromkeys((_ratio(seen, np.positive), 0.25)):
+        if alpha and alpha not in (1.0, -1.0):  # 0 is a ReLU
+            yield Mistake(
+                f"one slope {alpha:g} for all values",
+                "Negative values are multiplied by one number. If it is 0.25, as in a new layer of PyTorch, the "
+                "slopes were not loaded.",
+                "Load the slopes.",
+                Changed(LeakyRelu(alpha=alpha), lambda inputs: inputs[:1]),
+            )

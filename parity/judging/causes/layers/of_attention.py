@@ -42,6 +42,13 @@ def softmaxes(operator: Any, seen: Seen) -> Iterator[Mistake]:
             "Use opset 13 or later.",
             replace(operator, to_the_end=True),
         )
+    if right > 0:
+        yield Mistake(
+            "softmax over all axes",
+            "The shares of the whole tensor add up to 1 (axis=None).",
+            f"Pass axis={operator.axis}.",
+            replace(operator, axis=0, to_the_end=True),
+        )
     if seen.found is not None:
         yield Mistake(
             f"{operator.TYPE} missing",

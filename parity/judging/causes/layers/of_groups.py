@@ -37,15 +37,17 @@ class Parts(InstanceNormalization):
 
     Attributes:
         parts: how many.
+        batch: whether a part is normalized over the whole batch.
     """
 
     parts: int = 1
+    batch: bool = False
 
     def view(self, x: Number) -> tuple[int, ...]:
         return (*x.shape[:2], self.parts, x.shape[2] // self.parts)
 
     def row_axes(self, x: Number) -> tuple[int, ...]:
-        return (3,)
+        return (0, 3) if self.batch else (3,)
 
     def spread(self, x: Number, parameter: Number) -> Number:
         return parameter.reshape(-1, 1, 1)
@@ -80,6 +82,12 @@ def reshaped_groups(operator: InstanceNormalization, seen: Seen) -> Iterator[Mis
     for count in range(2 * groups, channels + 1, groups):
         if channels % count == 0:
             yield _counted(count, groups, Parts(epsilon=operator.epsilon, parts=count // groups))
+    yield Mistake(
+        "each channel normalized over the batch, not each group (batch normalization)",
+        "Mean and variance are those of each channel over the whole batch, as in batch normalization.",
+        "Normalize the groups of each item by itself.",
+        Parts(epsilon=operator.epsilon, parts=channels // groups, batch=True),
+    )
     if 1 < groups < channels:
         yield _every_nth(EveryNth(epsilon=operator.epsilon, channels=channels))
 

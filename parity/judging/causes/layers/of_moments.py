@@ -177,8 +177,10 @@ def _over_other_axes(operator: Any, right: Otherwise, x: Number) -> Iterator[Mis
     """Moments over other axes of the view; scale and shift on their own axes, or there, too."""
     view, own = operator.view(x), tuple(operator.row_axes(x))
     spans = [span for n in range(1, len(view) + 1) for span in combinations(range(len(view)), n)]
+    maps = tuple(range(2, len(view)))
     if operator.TYPE == "GroupNormalization":  # other sets are other numbers of groups
-        spans = [(2,), (0, *own)]
+        spans = [(2,), (0, *own), (0, *own[1:])]
+        maps = own[1:]
     for span in spans:
         if _real(span, view) == _real(own, view):
             continue
@@ -189,7 +191,7 @@ def _over_other_axes(operator: Any, right: Otherwise, x: Number) -> Iterator[Mis
             if along is None or (len(span) == 1 and len(own) == 1 and view[along] == view[own[0]]):
                 yield Mistake(
                     name,
-                    _kind(span, own, view),
+                    _kind(span, maps, view),
                     f"Take mean and variance over axes {own}.",
                     replace(right, axes=span, along=along),
                 )
@@ -199,8 +201,9 @@ def _real(span: tuple[int, ...], view: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(axis for axis in span if view[axis] > 1)
 
 
-def _kind(span: tuple[int, ...], own: tuple[int, ...], view: tuple[int, ...]) -> str:
-    maps, last = tuple(range(2, len(view))), len(view) - 1
+def _kind(span: tuple[int, ...], maps: tuple[int, ...], view: tuple[int, ...]) -> str:
+    """Which values share their moments, in words; `maps` are the axes of a channel's values."""
+    last = len(view) - 1
     kinds = {
         (0, *maps): "each channel over the whole batch, as batch normalization does in training",
         maps: "each map of each image by itself, as instance normalization does",

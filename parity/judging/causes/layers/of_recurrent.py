@@ -1,6 +1,6 @@
 """Mistakes of recurrent layers: gates, biases, activations, directions, states."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -42,8 +42,11 @@ def recurrent(operator: Any, seen: Seen) -> Iterator[Mistake]:
     found: list[Find] = [biases, activations, weights]
     found += [gates] if operator.TYPE in GATES else []
     found += [resets] if operator.TYPE == "GRU" else []
-    for find in found:
-        yield from (one for one in find(operator, seen) if _begins_so(operator, one, seen))
+    tried = [one for find in found for one in find(operator, seen)]
+    likely = [one for one in tried if _begins_so(operator, one, seen)]
+    if not likely and seen.found is not None and operator.TYPE in GATES:
+        likely = [one for one in _with_gates(operator, tried) if _begins_so(operator, one, seen)]
+    yield from likely
     yield Mistake(
         "input in reverse order of time",
         "The last step is read first: the sequence was reversed, or the direction is another.",
@@ -95,6 +98,21 @@ def gates(operator: LSTM | GRU, seen: Seen) -> Iterator[Mistake]:
                 "Reorder the blocks of W, R and B.",
                 _reordered(operator, order),
             )
+
+
+def _with_gates(operator: LSTM | GRU, others: Iterable[Mistake]) -> Iterator[Mistake]:
+    """Other mistakes together with an order of the gates: alone, neither explains the first steps."""
+    orders = [one for one, _ in zip(gates(operator, Seen((), None)), COMMON[operator.TYPE][:2], strict=False)]
+    for order in orders:
+        for other in others:
+            if not other.name.startswith("order of the gates"):
+                yield Mistake(
+                    f"{other.name}, and {order.name}",
+                    f"{other.explanation} {order.explanation}",
+                    f"{other.remedy} {order.remedy}",
+                    Changed(other.operator, order.operator.before),
+                    wider=True,
+                )
 
 
 def in_words(kind: str, order: tuple[int, ...]) -> str:
@@ -166,22 +184,36 @@ def _together(bias: Number, gates: int) -> Number:
 # --- weights and biases ------------------------------------------------------------------------
 
 
+def _zero(b: Number) -> Number:
+    return b.move(np.zeros_like)
+
+
+HALVES: dict[str, Callable[[Number, Number], tuple[Number, Number]]] = {
+    "bias of the recurrence missing": lambda w, r: (w, _zero(r)),
+    "bias of the input missing": lambda w, r: (_zero(w), r),
+    "bias missing": lambda w, r: (_zero(w), _zero(r)),
+    "bias doubled": lambda w, r: (w + r, w + r),
+    "bias of the input for that of the recurrence, too": lambda w, r: (w, w),
+    "bias of the recurrence for that of the input, too": lambda w, r: (r, r),
+}
+OF_RESETS: dict[str, Callable[[Number, Number], tuple[Number, Number]]] = {  # elsewhere the sum alone counts
+    "bias of input and bias of recurrence each doubled": lambda w, r: (w * 2.0, r * 2.0),
+    "bias of input and bias of recurrence exchanged": lambda w, r: (r, w),
+}
+
+
 def biases(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
     if given(seen.inputs, 3) is None:
         return
-    for name, part in {"bias of the recurrence missing": 1, "bias of the input missing": 0}.items():
+    resets = bool(getattr(operator, "linear_before_reset", 0))
+    for name, change in {**HALVES, **(OF_RESETS if resets else {})}.items():
         yield Mistake(
-            name,
-            "One of the two biases is left out. PyTorch has two, Keras one.",
-            "Add both biases into one.",
-            with_input(operator, 3, lambda b, part=part: b.move(lambda a: _without(a, part))),  # type: ignore[misc]
+            f"{name}: the sum of both in place of each" if resets and name == "bias doubled" else name,
+            "ONNX and PyTorch have two biases, of the input and of the recurrence, and Keras one, their sum. "
+            "Each is to be added once.",
+            "Copy both biases, or load their sum in place of one and zeros in place of the other.",
+            with_input(operator, 3, lambda b, change=change: _changed(b, change)),  # type: ignore[misc]
         )
-    yield Mistake(
-        "bias missing",
-        "Neither of the two biases is added.",
-        "Copy the biases.",
-        with_input(operator, 3, lambda b: b.move(np.zeros_like)),
-    )
     if operator.TYPE == "LSTM":
         size = operator.hidden_size
         one = np.zeros((1, 8 * size))
@@ -196,12 +228,12 @@ def biases(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
             )
 
 
-def _without(bias: Array, part: int) -> Array:
-    """One half of the biases as zeros."""
+def _changed(bias: Number, change: Callable[[Number, Number], tuple[Number, Number]]) -> Number:
+    """The bias, both of whose halves are others."""
     half = bias.shape[1] // 2
-    kept = bias.copy()
-    kept[:, part * half : (part + 1) * half] = 0
-    return kept
+    parts = (bias.move(partial(_block, start=start, size=half)) for start in (0, half))
+    one, other = change(*parts)
+    return one.join([other], 1)
 
 
 def weights(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:

@@ -8,7 +8,17 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.judging.causes.layers.of_recurrent import LAYERS, WEIGHTS
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in, with_input
+from parity.judging.causes.mistake import (
+    Changed,
+    Inputs,
+    Mistake,
+    Seen,
+    WithOutputs,
+    first,
+    given,
+    made_in,
+    with_input,
+)
 from parity.operators import Operator
 from parity.operators.recurrent import Recurrent
 
@@ -127,6 +137,35 @@ def sequences(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
             )
     if operator.clip:
         yield Mistake("clip ignored", "The arguments are not limited.", "Clip.", replace(operator, clip=0.0))
+
+
+@made_in(*LAYERS)
+def last_states(operator: Recurrent, seen: Seen) -> Iterator[Mistake]:
+    """What is returned as the last states."""
+    if operator.TYPE == "LSTM":
+        yield Mistake(
+            "last hidden state and last cell state exchanged",
+            "h is returned as c, and c as h: PyTorch and Keras return h before c, JAX's cells c before h.",
+            "Exchange them.",
+            WithOutputs(operator, lambda outputs: (outputs[0], outputs[2], outputs[1])),
+        )
+    steps = first(seen.inputs).shape[1 if operator.layout else 0]
+    whole = given(seen.inputs, 4) is None
+    for step, words in {0: "first", -1: "last"}.items():
+        right = {"forward": -1, "reverse": 0}.get(operator.direction) if whole else None
+        if steps > 1 and step != right:
+            yield Mistake(
+                f"output at the {words} step for the last state",
+                f"The output at the {words} step of the sequence is returned as the last state. That of the "
+                "forward direction stands at the last step, that of the reverse direction at the first one.",
+                "Use the last state that the layer returns.",
+                WithOutputs(operator, lambda outputs, step=step: _at_step(outputs, step, operator.layout)),  # type: ignore[misc]
+            )
+
+
+def _at_step(outputs: tuple[Number, ...], step: int, layout: int) -> tuple[Number, ...]:
+    """The outputs of a layer with those at one step for the last state."""
+    return (outputs[0], outputs[0].move(lambda a: a.take(step, 1 if layout else 0)), *outputs[2:])
 
 
 @dataclass(frozen=True)

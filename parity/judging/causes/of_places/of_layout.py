@@ -91,19 +91,26 @@ def _orders(found: Array, right: Bounded) -> Iterator[Layout]:
         others = tuple(k for k in range(found.ndim) if k != axis)
         if size < 2 or prod(found.shape) == size:
             continue
-        order = np.empty(size, int)
-        order[np.argsort(seen.sum(others))] = np.argsort(true.sum(others))
+        order = ranked(seen.sum(others), true.sum(others))
         what = NAMES.get(axis, f"positions of axis {axis}") if found.ndim > 1 else "values"
         if (order == np.arange(size)).all():
             continue
         yield (
-            f"{what} {_words(order)}",
+            f"{what} {in_words(order)}",
             "All values are right, but in another order along one axis.",
             lambda a, order=order, axis=axis: a.take(order, axis),  # type: ignore[misc]
         )
 
 
-def _words(order: Array) -> str:
+def ranked(seen: Array, true: Array) -> Array:
+    """The order of the right values in which they have the ranks of those seen."""
+    order = np.empty(seen.size, int)
+    order[np.argsort(seen)] = np.argsort(true)
+    return order
+
+
+def in_words(order: Array) -> str:
+    """What an order is called that is not that of the reference."""
     size = len(order)
     if (order == np.arange(size)[::-1]).all():
         return "in reverse order"

@@ -1,16 +1,24 @@
 """Mistakes of moving values: blocks, flattening, axes in another order."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import combinations, permutations
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, first, given, made_in, with_input
+from parity.judging.causes.mistake import (
+    Changed,
+    Mistake,
+    Seen,
+    WithOutputs,
+    first,
+    given,
+    made_in,
+    with_input,
+)
 from parity.judging.causes.of_places.of_pieces import EXPLAINED, in_roles
-from parity.operators import Operator
 from parity.operators.shape import DepthToSpace, Flatten, Reshape, Slice, Split, Transpose
 
 
@@ -65,6 +73,37 @@ def flattened(operator: Flatten | Reshape, seen: Seen) -> Iterator[Mistake]:
 
 def _in_order(a: Array, order: tuple[int, ...]) -> Array:
     return a.transpose(0, *order).reshape(a.shape)
+
+
+@made_in("Reshape")
+def unflattened(operator: Reshape, seen: Seen) -> Iterator[Mistake]:
+    """A row that becomes maps, as behind the first layer of a decoder."""
+    x, shape = first(seen.inputs), given(seen.inputs, 1)
+    if x.ndim != 2 or shape is None or not 3 <= shape.size <= 5:
+        return
+    result = operator.evaluate(x, shape)
+    if result.shape[0] != x.shape[0]:
+        return
+    letters = "CHW" if result.ndim == 4 else "".join(f"{k}" for k in range(1, result.ndim))
+    for order in permutations(range(1, result.ndim)):
+        if [k for k in order if result.shape[k] > 1] != [
+            k for k in range(1, result.ndim) if result.shape[k] > 1
+        ]:
+            yield Mistake(
+                f"row reshaped in {', '.join(letters[k - 1] for k in order)} order",
+                "The row is read in the order of another layout (as channels-last maps, say), the weights "
+                "before are in that of the reference.",
+                "Reshape to C, H, W and transpose then, or permute the rows of the dense layer's weights.",
+                Changed(
+                    operator, after=lambda y, inputs, order=order: y.move(lambda a: _from_order(a, order))
+                ),  # type: ignore[misc]
+            )
+
+
+def _from_order(a: Array, order: tuple[int, ...]) -> Array:
+    """An array whose values are read as if its axes were in another order."""
+    there = a.reshape(len(a), *(a.shape[k] for k in order))
+    return there.transpose(0, *(order.index(k) + 1 for k in range(1, a.ndim)))
 
 
 @made_in("Transpose")
@@ -138,21 +177,6 @@ def bounds(operator: Slice, seen: Seen) -> Iterator[Mistake]:
         )
 
 
-@dataclass(frozen=True)
-class _Reordered(Operator):
-    """An operator whose outputs come in another order."""
-
-    TYPE: ClassVar[str] = "reordered"
-
-    right: Operator
-    order: tuple[int, ...]
-
-    def evaluate(self, *inputs: Number | None) -> tuple[Number, ...]:
-        result = self.right.evaluate(*inputs)
-        assert isinstance(result, tuple)
-        return tuple(result[k] for k in self.order)
-
-
 @made_in("Split")
 def pieces(operator: Split, seen: Seen) -> Iterator[Mistake]:
     x = first(seen.inputs)
@@ -164,7 +188,7 @@ def pieces(operator: Split, seen: Seen) -> Iterator[Mistake]:
             name = f"pieces of the split in the order {order}"
             roles = in_roles(seen.node.outputs, order, seen.nodes) if seen.node is not None else ""
             name = f"{roles}: {name}" if roles else name
-            yield Mistake(name, **EXPLAINED, operator=_Reordered(operator, order))
+            yield Mistake(name, **EXPLAINED, operator=WithOutputs(operator, _taken(order)))
     if count > 1 and x.shape[axis] % count == 0:
         yield Mistake(
             "pieces of the split interleaved",
@@ -172,6 +196,10 @@ def pieces(operator: Split, seen: Seen) -> Iterator[Mistake]:
             "Reshape to (pieces, values), or to (values, pieces), as the reference does.",
             with_input(operator, 0, lambda a: a.move(lambda m: _interleaved(m, axis, count))),
         )
+
+
+def _taken(order: tuple[int, ...]) -> Callable[[tuple[Number, ...]], tuple[Number, ...]]:
+    return lambda outputs: tuple(outputs[k] for k in order)
 
 
 def _interleaved(a: Array, axis: int, count: int) -> Array:

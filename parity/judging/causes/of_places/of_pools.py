@@ -85,6 +85,18 @@ def maxima(pool: MaxPool, seen: Seen) -> Iterator[Mistake]:
     )
 
 
+@made_in("MaxPool")
+def starts(pool: MaxPool, seen: Seen) -> Iterator[Mistake]:
+    if (first(seen.inputs).comparable < 0).any():
+        yield Mistake(
+            "maximum that begins at zero, not at minus infinity",
+            "No value is below zero: the largest so far begins at 0, as in JAX's reduce_window with 0 as its "
+            "initial value; or a ReLU is applied, too.",
+            "Begin at minus infinity.",
+            Changed(pool, after=lambda y, inputs: y.maximum(0.0)),
+        )
+
+
 def _with_zeros(pool: MaxPool, y: Number, inputs: Inputs) -> Number:
     """The largest value and zero, where the window sticks out: there the average of ones is less than 1."""
     ones = Bounded(np.ones((1, 1, *first(inputs).shape[2:])))
@@ -183,6 +195,14 @@ def windows(pool: Any, seen: Seen) -> Iterator[Mistake]:
             "Pad explicitly.",
             replace(pool, pads=(*start, *end), auto_pad="NOTSET"),
         )
+    for shift in range(1, max(sliding.strides)):
+        yield Mistake(
+            f"windows that begin {shift} later, at the same size",
+            "Every window lies too far to the end of each axis, and the last ones stick out.",
+            "Pad explicitly.",
+            _later(pool, x, shift),
+            wider=True,
+        )
     if any(total):
         yield Mistake(
             "no padding (VALID)",
@@ -190,6 +210,14 @@ def windows(pool: Any, seen: Seen) -> Iterator[Mistake]:
             "Use the padding of the reference.",
             replace(pool, pads=(), auto_pad="VALID"),
         )
+
+
+def _later(pool: Any, x: Number, shift: int) -> Changed:
+    """The pooling of an input without its first rows and columns, with as much more padding at the end."""
+    sliding = pool.window(x)
+    moved = replace(pool, pads=(*sliding.before, *(n + shift for n in sliding.after)), auto_pad="NOTSET")
+    kept = (slice(None), slice(None), *(slice(shift, None),) * len(sliding.kernel))
+    return with_input(moved, 0, lambda x: x.move(lambda a: a[kept]))
 
 
 @made_in("AveragePool", "MaxPool", "LpPool")

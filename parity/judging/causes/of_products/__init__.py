@@ -7,6 +7,7 @@ from parity.judging.causes.of_products import (
     of_kernels,
     of_matrices,
     of_padding,
+    of_permutations,
     of_transposed,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "of_kernels",
     "of_matrices",
     "of_padding",
+    "of_permutations",
     "of_transposed",
 ]

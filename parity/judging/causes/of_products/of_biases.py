@@ -7,6 +7,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Number
 from parity.judging.causes.mistake import Mistake, Seen, first, given, made_in, second, with_input
+from parity.judging.causes.of_places.of_layout import in_words, ranked
 from parity.judging.causes.of_products.of_channels import orders
 from parity.operators.affine import Conv, ConvTranspose, Gemm
 
@@ -43,8 +44,7 @@ def biases(operator: Biased, seen: Seen) -> Iterator[Mistake]:
         yield _reordered(operator, f"bias {words}", order)
     shown = _read_off(operator, seen, b)
     if shown is not None and not any((shown == one).all() for one in (*known, np.arange(b.size))):
-        listed = ", ".join(map(str, shown[:8].tolist())) + (", …" if b.size > 8 else "")
-        yield replace(_reordered(operator, f"bias in another order: {listed}", shown), wider=True)
+        yield replace(_reordered(operator, f"bias {in_words(shown)}", shown), wider=True)
 
 
 def _reordered(operator: Biased, name: str, order: Array) -> Mistake:
@@ -66,6 +66,4 @@ def _read_off(operator: Biased, seen: Seen, b: Number) -> Array | None:
         return None
     others = tuple(k for k in range(y.ndim) if k != 1)
     added = np.median(seen.found.astype(np.float64) - y.comparable, others)
-    order = np.empty(b.size, int)
-    order[np.argsort(added)] = np.argsort(b.comparable)
-    return order
+    return ranked(added, b.comparable)

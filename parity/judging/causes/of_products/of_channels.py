@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.arithmetic import Array
-from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second, with_input
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, given, made_in, second, with_input
 from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
 
 FEW = 4  # channels of which all orders are tried
@@ -89,6 +89,20 @@ def outputs(conv: Conv | ConvTranspose, seen: Seen) -> Iterator[Mistake]:
             "Reshape the filters to (groups, filters of a group), and transpose.",
             with_input(conv, 1, lambda a, order=order: a.move(lambda m: m[order])),  # type: ignore[misc]
         )
+        if grouped and given(seen.inputs, 2) is not None:
+            yield Mistake(
+                f"output channels of the groups in another order, before the bias: {words}",
+                "The results of the groups are joined in another order (the multipliers of a depthwise "
+                "convolution before the groups, or after), and the bias is added in that of the reference.",
+                "Reshape the result to (groups, filters of a group, ...), and transpose.",
+                _before_the_bias(conv, order),
+            )
+
+
+def _before_the_bias(conv: Conv, order: Array) -> Changed:
+    """The results in another order, and the bias not."""
+    back = with_input(conv, 2, lambda b: b.move(lambda a: a[np.argsort(order)]))
+    return Changed(back, after=lambda y, inputs: y.move(lambda a: a[:, order]))
 
 
 @made_in("Gemm", "MatMul")

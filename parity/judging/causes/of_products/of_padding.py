@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from parity.arithmetic import Array, Number
-from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second
+from parity.judging.causes.mistake import Changed, Mistake, Seen, first, made_in, second, with_input
 from parity.operators.affine import Conv
 from parity.operators.windows import window
 
@@ -14,6 +14,18 @@ Sides = tuple[tuple[int, ...], tuple[int, ...]]
 # NumPy's names and PyTorch's; SciPy's image filters alone have the last one.
 MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular", "symmetric": "symmetric"}
 MOST = 4  # strides and dilations that are tried
+# What is computed of each value, or of each channel, by itself.
+BY_ITSELF = (
+    "BatchNormalization",
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "Clip",
+    "Elu",
+    "HardSwish",
+    "Sigmoid",
+    "Swish",
+)
 
 
 @made_in("Conv")
@@ -36,6 +48,14 @@ def padding(conv: Conv, seen: Seen) -> Iterator[Mistake]:
             "Pad explicitly, and convolve without padding (VALID).",
             padded(conv, start, end),
             "keras-team/keras#16363",
+        )
+    turned, right = (before[::-1], after[::-1]), (*before, *after)
+    if turned != (before, after) and turned not in sides:
+        yield Mistake(
+            f"padding of height and width swapped: pads {(*turned[0], *turned[1])} for {right}",
+            "The zeros along the axes are in the opposite order.",
+            "Give the padding in the order height, width.",
+            padded(conv, *turned),
         )
     for step in (-1, 1):
         start, end = (tuple(max(n + step, 0) for n in side) for side in (before, after))
@@ -159,12 +179,20 @@ def steps(conv: Conv, seen: Seen) -> Iterator[Mistake]:
         same = (*(n // 2 for n in total), *(n - n // 2 for n in total))
         kept = (*sliding.before, *sliding.after)
         for pads in dict.fromkeys((same, kept)):
+            moved = _stride_before(seen) if (dilations, pads) == (sliding.strides, same) else ""
             yield Mistake(
-                words if pads == same else f"{words}, with the same padding",
+                f"{moved}{words}" if pads == same else f"{words}, with the same padding",
                 "The gaps between the taps of the kernel are others.",
                 "Pass the dilation on (`dilation_rate` in Keras, `dilation` in PyTorch).",
                 replace(conv, dilations=dilations, pads=pads, auto_pad="NOTSET"),
             )
+    if sliding.strides != ones:
+        yield Mistake(
+            f"stride 1 for {sliding.strides}, cut to the size",
+            "The kernel moves in steps of 1, and only the upper left part of the result is kept.",
+            "Pass the stride on (`strides` in Keras, `stride` in PyTorch).",
+            _close(conv, x, w),
+        )
     for stride in range(1, MOST + 1):
         if (stride,) * d != sliding.strides:
             yield Mistake(
@@ -173,3 +201,29 @@ def steps(conv: Conv, seen: Seen) -> Iterator[Mistake]:
                 "Pass the stride on (`strides` in Keras, `stride` in PyTorch).",
                 replace(conv, strides=(stride,) * d),
             )
+
+
+def _stride_before(seen: Seen) -> str:
+    """What else a kernel is with gaps as wide as its stride: one behind a 1×1 convolution of that stride."""
+    makers = {name: one for one in seen.nodes for name in one.outputs}
+    node = seen.node
+    while node is not None and (node is seen.node or node.type in BY_ITSELF):
+        node = makers.get(node.inputs[0])
+    if node is None or seen.node is None or not isinstance(node.operator, Conv):
+        return ""
+    x, w = (seen.values[name] for name in node.inputs[:2])
+    sliding = node.operator.window(x, w)
+    if set(w.shape[2:] + sliding.strides) != {1} or any(sliding.before + sliding.after):
+        return ""
+    return f"stride in the 1×1 convolution {node.name}, not in {seen.node.name}; or, which is the same, "
+
+
+def _close(conv: Conv, x: Number, w: Number) -> Changed:
+    """The convolution with stride 1 of so much of the input that as many values result."""
+    sliding = conv.window(x, w)
+    reached = zip(sliding.out_shape(x.shape[2:]), sliding.reach, sliding.before, strict=True)
+    needed = [n - 1 + reach - before for n, reach, before in reached]
+    kept = (slice(None), slice(None), *(slice(n) for n in needed))
+    after = tuple(max(n - size, 0) for n, size in zip(needed, x.shape[2:], strict=True))
+    near = replace(padded(conv, sliding.before, after), strides=())
+    return with_input(near, 0, lambda x: x.move(lambda a: a[kept]))

@@ -17,6 +17,7 @@ from parity.judging.causes.of_rounding.of_half_precision import whole_stretch
 from parity.judging.causes.of_rounding.of_quantization import unquantized
 from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.judging.causes.of_rounding.of_storage import stored
+from parity.judging.causes.search.rewiring.branches import branched_elsewhere
 from parity.judging.causes.search.rewiring.neighbours import neighbours
 from parity.judging.causes.search.rewiring.parameters import exchanged, others
 from parity.judging.causes.search.rewiring.residual_norms import normalized_elsewhere
@@ -120,7 +121,11 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
         *layouts(stretch, wrong.found, wrong.right),
     ):
         yield Made((stretch.nodes[-1],), (mistake,), mistake.operator)
-    for changed in (*pieces(stretch.nodes, values, graph.constants), *neighbours(stretch)):
+    for changed in (
+        *pieces(stretch.nodes, values, graph.constants),
+        *neighbours(stretch),
+        *branched_elsewhere(stretch.nodes, stretch.names, graph),
+    ):
         yield _at_several(stretch, *changed)
     for one in (*unquantized(stretch.nodes), *on_the_way(stretch.nodes)):
         yield _at_several(stretch, min(one), one)

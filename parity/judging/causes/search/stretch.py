@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import ClassVar
 
 from parity.arithmetic import Number
 from parity.graph import Graph, Node, apply
 from parity.judging.causes.mistake import Mistake
+from parity.judging.causes.search.rewiring.branches import sources
 from parity.operators import Operator
 from parity.operators.operator import Points
 
@@ -69,7 +71,7 @@ class Stretch(Operator):
 
 
 def between(graph: Graph, recorded: set[str], tensor: str) -> Stretch:
-    """The nodes that compute a tensor from recorded ones."""
+    """The nodes that compute a tensor from recorded ones; these, and others that may be taken for them."""
     maker = {name: node for node in graph.nodes for name in node.outputs if name}
     needed: set[int] = set()
     names: dict[str, None] = {}
@@ -87,4 +89,8 @@ def between(graph: Graph, recorded: set[str], tensor: str) -> Stretch:
             else:
                 names[name] = None
     nodes = tuple(node for node in graph.nodes if id(node) in needed)
+    elsewhere = (name for node in nodes for _, name, _ in sources(graph, node))
+    before = takewhile(lambda node: node is not nodes[-1], graph.nodes)
+    there = recorded & {*graph.inputs, *(name for node in before for name in node.outputs)}
+    names |= {name: None for name in elsewhere if name in there}
     return Stretch(nodes, tuple(names), tensor)

@@ -280,7 +280,7 @@ def channel_slopes(operator: PRelu, seen: Seen) -> Iterator[Mistake]:
         if alpha and alpha not in (1.0, -1.0):  # 0 is a ReLU
             yield Mistake(
                 f"one slope {alpha:g} for all values",
-                "Negative values are multiplied by one number. If it is 0.25, as in a new layer of PyTorch, the "
+                "Negative values are multiplied by one number. If it is 0.25 (new in PyTorch), the "
                 "slopes were not loaded.",
                 "Load the slopes.",
                 Changed(LeakyRelu(alpha=alpha), lambda inputs: inputs[:1]),

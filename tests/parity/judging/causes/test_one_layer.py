@@ -54,6 +54,28 @@ CONVOLUTIONS = {
             ),
         },
     ),
+    "height and width": case(
+        {"type": "Conv", "pads": [1, 0, 1, 0], "strides": [2, 2]},
+        {"w": W},
+        drawn(2, 4, 12, 12),
+        {
+            "padding of height and width swapped: pads (0, 1, 0, 1) for (1, 0, 1, 0)": lambda x: conv(
+                padded(x, 0, 1, 0, 1), W, 0, 0, 2
+            ),
+            "stride 1 for (2, 2), cut to the size": lambda x: conv(padded(x, 1, 0, 1, 0), W, 0, 0, 1)[
+                :, :, :6, :5
+            ],
+        },
+    ),
+    "activation": case(
+        {"type": "Conv"},
+        {"w": W},
+        drawn(2, 4, 7, 7),
+        {
+            "ReLU in Conv": lambda x: np.maximum(conv(x, W, 0, 0, 1), 0),
+            "tanh in Conv": lambda x: np.tanh(conv(x, W, 0, 0, 1)),
+        },
+    ),
     "groups": case(
         {"type": "Conv", "group": 2},
         {"w": GROUPED},
@@ -92,6 +114,11 @@ def maxima(x: Array) -> Array:
     return np.lib.stride_tricks.sliding_window_view(wide, (3, 3), (2, 3)).max((-2, -1))
 
 
+def blocks(x: Array) -> Array:
+    """The largest values of blocks of 2 × 2."""
+    return x.reshape(*x.shape[:2], x.shape[2] // 2, 2, x.shape[3] // 2, 2).max((3, 5))
+
+
 def powers(x: Array, p: int) -> Array:
     blocks = np.abs(x.astype(np.float64)).reshape(*x.shape[:2], x.shape[2] // 2, 2, x.shape[3] // 2, 2)
     return (blocks**p).sum((3, 5))
@@ -114,6 +141,17 @@ PLACES = {
         drawn(2, 3, 9, 9),
         {"dilations ignored, with the padding that keeps the size": maxima},
     ),
+    "window": case(
+        {"type": "MaxPool", "kernel_shape": [2, 2], "strides": [2, 2]},
+        {},
+        drawn(2, 3, 8, 8) - 2,
+        {
+            "windows that begin 1 later, at the same size": lambda x: blocks(
+                padded(x[:, :, 1:, 1:], 0, 0, 1, 1, "edge")
+            ),
+            "maximum that begins at zero, not at minus infinity": lambda x: np.maximum(blocks(x), 0),
+        },
+    ),
     "root of squares": norms(2),
     "root of cubes": norms(3),
 }
@@ -125,8 +163,17 @@ VARIANCE = RNG.uniform(0.3, 2, 6).astype(np.float32)
 
 
 def normalized(x: Array, mean: Array, variance: Array) -> Array:
-    scale, shift = (one.reshape(-1, 1, 1) for one in (SCALE, SHIFT))
+    scale, shift = column(SCALE), column(SHIFT)
     return (x.astype(np.float64) - mean) / np.sqrt(variance + 1e-5) * scale + shift
+
+
+def column(a: Array) -> Array:
+    return a.reshape(-1, 1, 1)
+
+
+def batch_norm(x: Array) -> Array:
+    wide, axes = x.astype(np.float64), (0, 2, 3)
+    return (wide - wide.mean(axes, keepdims=True)) / np.sqrt(wide.var(axes, keepdims=True) + 1e-5)
 
 
 def response(x: Array, size: int, each: float) -> Array:
@@ -165,6 +212,45 @@ FUNCTIONS = {
             "window of size 3 for 5, alpha divided by 3": lambda x: response(x, 3, 1e-2 / 3),
         },
     ),
+    "group norm": case(
+        {"type": "GroupNormalization", "num_groups": 2},
+        {"scale": SCALE[:2], "shift": SHIFT[:2]},
+        drawn(4, 6, 5, 5),
+        {
+            "moments over axes (0, 3, 4) for (2, 3, 4) of the view (4, 2, 3, 5, 5)": lambda x: (
+                batch_norm(x) * column(SCALE[:2].repeat(3)) + column(SHIFT[:2].repeat(3))
+            ),
+        },
+    ),
+    "hard swish": case(
+        {"type": "HardSwish"},
+        {},
+        4 * drawn(4, 64),
+        {"hard swish with 0.2x + 0.5 for HardSwish": lambda x: x * np.clip(0.2 * x + 0.5, 0, 1)},
+    ),
+    "tanh": case({"type": "Tanh"}, {}, drawn(4, 64), {"hard tanh for Tanh": lambda x: np.clip(x, -1, 1)}),
+    "sigmoid": case(
+        {"type": "Sigmoid"},
+        {},
+        drawn(4, 64),
+        {"log sigmoid for Sigmoid": lambda x: -np.log1p(np.exp(-x.astype(np.float64)))},
+    ),
+    "softmax": case(
+        {"type": "Softmax", "axis": -1},
+        {},
+        drawn(4, 9),
+        {
+            "softmax over all axes": lambda x: (
+                np.exp(x.astype(np.float64)) / np.exp(x.astype(np.float64)).sum()
+            )
+        },
+    ),
+    "slopes": case(
+        {"type": "PRelu"},
+        {"slope": np.abs(SCALE)},
+        drawn(4, 6),
+        {"one slope 0.25 for all values": lambda x: np.where(x > 0, x, 0.25 * x)},
+    ),
     "CELU": case(
         {"type": "Celu", "alpha": 2.0},
         {},
@@ -175,46 +261,18 @@ FUNCTIONS = {
         {"type": "Elu", "alpha": 2.0},
         {},
         drawn(4, 64),
-        {"Celu with the same alpha 2 for Elu": lambda x: negative(x, 0.5)},
-    ),
-}
-
-# --- recurrent layers ----------------------------------------------------------------------------
-
-INTO, AGAIN, BOTH = drawn(2, 5, 6), drawn(2, 5, 5) / 2, drawn(2, 10)
-
-
-def states(x: Array, direction: int, backwards: bool) -> Array:
-    """(T, 1, B, 5): those of a plain recurrent layer."""
-    h, found = np.zeros((x.shape[1], 5)), []
-    for step in x[::-1] if backwards else x:
-        bias = BOTH[direction, :5] + BOTH[direction, 5:]
-        h = np.tanh(step @ INTO[direction].T + h @ AGAIN[direction].T + bias)
-        found.append(h)
-    return np.stack(found[::-1] if backwards else found)[:, None]
-
-
-def of_both(x: Array, direction: int) -> Array:
-    return np.concatenate([states(x, direction, False), states(x, direction, True)], 1)
-
-
-RECURRENT = {
-    "directions": case(
-        {"type": "RNN", "hidden_size": 5, "direction": "bidirectional"},
-        {"w": INTO, "r": AGAIN, "b": BOTH},
-        drawn(7, 3, 6),
         {
-            "forward weights for both directions": lambda x: of_both(x, 0),
-            "backward weights for both directions": lambda x: of_both(x, 1),
+            "Celu with the same alpha 2 for Elu": lambda x: negative(x, 0.5),
+            "leaky ReLU (0.01) for ELU": lambda x: np.where(x > 0, x, 0.01 * x),
+            "Celu with alpha 0.5 for Elu": lambda x: np.where(
+                x > 0, x, 0.25 * negative(np.minimum(x, 0), 2.0)
+            ),
         },
     ),
-    "steps": case(
-        {"type": "RNN", "hidden_size": 5},
-        {"w": INTO[:1], "r": AGAIN[:1], "b": BOTH[:1]},
-        drawn(7, 3, 6),
-        {"input in reverse order of time": lambda x: states(x[::-1], 0, False)},
-    ),
 }
+
+# --- selections -----------------------------------------------------------------------------------
+
 SELECTED = {
     "last step": case(
         {"type": "Gather", "axis": 1},
@@ -233,7 +291,7 @@ SELECTED = {
     ),
 }
 
-CASES = {**CONVOLUTIONS, **PLACES, **FUNCTIONS, **RECURRENT, **SELECTED}
+CASES = {**CONVOLUTIONS, **PLACES, **FUNCTIONS, **SELECTED}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import NodeProto
 
+from parity.judging.causes import judge
 from tests.parity.judging.causes.test_decomposed import Array, Case, N, Port
 
 RNG = np.random.default_rng(11)
@@ -133,6 +134,7 @@ def with_residual() -> Case:
         {
             "residual connection h left out": lambda x: relu(relu(x @ W[0]) @ W[1]),
             "term f left out": lambda x: relu(x @ W[0]),
+            "branch h into Add taken before Relu: m0": lambda x: relu(relu(x @ W[0]) @ W[1]) + x @ W[0],
         },
     )
 
@@ -167,3 +169,24 @@ CASES = {
 def test_a_mistake_is_named(name: str, cause: str) -> None:
     one = CASES[name]
     assert one.named(one.wrong[cause]) == ["different", cause]
+
+
+@pytest.mark.parametrize(
+    ("right", "taken", "cause"),
+    [
+        ("r", "m", "branch r into Concat taken before Relu: m"),
+        ("m", "r", "branch m into Concat taken behind Relu: r"),
+    ],
+)
+def test_a_branch_may_begin_at_a_recorded_tensor(right: str, taken: str, cause: str) -> None:
+    nodes = [
+        N("MatMul", ["x", "w0"], ["m"]),
+        N("Relu", ["m"], ["r"]),
+        *branch("1", "r", "f"),
+        N("Concat", [right, "f"], ["y"], axis=2),
+    ]
+    m = (X @ W[0]).astype(np.float32)
+    values = {"x": X, "m": m, "r": relu(m)}
+    y = np.concatenate([values[taken], relu(relu(m) @ W[1])], -1)
+    last = judge(case(nodes, {}).graph, values | {"y": y}).tensors[-1]
+    assert [one.name for one in last.causes] == [cause]

@@ -198,7 +198,7 @@ def windows(pool: Any, seen: Seen) -> Iterator[Mistake]:
     for shift in range(1, max(sliding.strides)):
         yield Mistake(
             f"windows that begin {shift} later, at the same size",
-            "Every window lies too far to the end of each axis, and the last ones stick out.",
+            "Every window is shifted towards the end of each axis, and the last ones stick out.",
             "Pad explicitly.",
             _later(pool, x, shift),
             wider=True,

@@ -35,6 +35,11 @@ ORDERS = {
 # Tried first: the third is no one's, but easily made.
 COMMON = {"LSTM": ((0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1, 3), (0, 3, 2, 1)), "GRU": ((1, 0, 2),)}
 WEIGHTS = (1, 2, 3)  # places of W, R and B
+ORDER, REORDER = "order of the gates", "Reorder the blocks of W, R and B."
+BLOCKS = (
+    "The blocks of the weights are taken for other gates: PyTorch's LSTM has i, f, g, o and its GRU r, z, n; "
+    "Keras has i, f, c, o and z, r, h; ONNX i, o, f, c and z, r, h."
+)
 
 
 @made_in(*LAYERS)
@@ -92,25 +97,20 @@ def gates(operator: LSTM | GRU, seen: Seen) -> Iterator[Mistake]:
     for order in dict.fromkeys((*COMMON[operator.TYPE], *permutations(right))):
         if order != right:
             yield Mistake(
-                f"order of the gates: {in_words(operator.TYPE, order)}",
-                "The blocks of the weights are taken for other gates: PyTorch's LSTM has i, f, g, o and its "
-                "GRU r, z, n; Keras has i, f, c, o and z, r, h; ONNX i, o, f, c and z, r, h.",
-                "Reorder the blocks of W, R and B.",
-                _reordered(operator, order),
+                f"{ORDER}: {in_words(operator.TYPE, order)}", BLOCKS, REORDER, _reordered(operator, order)
             )
 
 
 def _with_gates(operator: LSTM | GRU, others: Iterable[Mistake]) -> Iterator[Mistake]:
     """Other mistakes together with an order of the gates: alone, neither explains the first steps."""
-    orders = [one for one, _ in zip(gates(operator, Seen((), None)), COMMON[operator.TYPE][:2], strict=False)]
-    for order in orders:
+    for order in COMMON[operator.TYPE][:2]:
         for other in others:
-            if not other.name.startswith("order of the gates"):
+            if not other.name.startswith(ORDER):
                 yield Mistake(
-                    f"{other.name}, and {order.name}",
-                    f"{other.explanation} {order.explanation}",
-                    f"{other.remedy} {order.remedy}",
-                    Changed(other.operator, order.operator.before),
+                    f"{other.name}, and {ORDER}: {in_words(operator.TYPE, order)}",
+                    f"{other.explanation} {BLOCKS}",
+                    f"{other.remedy} {REORDER}",
+                    replace(_reordered(operator, order), right=other.operator),
                     wider=True,
                 )
 

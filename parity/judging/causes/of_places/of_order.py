@@ -94,10 +94,12 @@ def unflattened(operator: Reshape, seen: Seen) -> Iterator[Mistake]:
                 "The row is read in the order of another layout (as channels-last maps, say), the weights "
                 "before are in that of the reference.",
                 "Reshape to C, H, W and transpose then, or permute the rows of the dense layer's weights.",
-                Changed(
-                    operator, after=lambda y, inputs, order=order: y.move(lambda a: _from_order(a, order))
-                ),  # type: ignore[misc]
+                _in_other_order(operator, order),
             )
+
+
+def _in_other_order(operator: Reshape, order: tuple[int, ...]) -> Changed:
+    return Changed(operator, after=lambda y, inputs: y.move(lambda a: _from_order(a, order)))
 
 
 def _from_order(a: Array, order: tuple[int, ...]) -> Array:

@@ -1,6 +1,7 @@
 """Recurrent layers: their biases, states, directions and steps, in plain NumPy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ OUTPUTS = {"LSTM": ["y", "h", "c"], "GRU": ["y", "h"]}
 def graph(kind: str) -> Graph:
     """The layer, of which PyTorch's variant of a GRU."""
     w, r, b = WEIGHTS[kind]
-    more = {"linear_before_reset": 1} if kind == "GRU" else {}
+    more: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
     node = helper.make_node(kind, ["x", "w", "r", "b"], OUTPUTS[kind], hidden_size=UNITS, **more)
     given = [numpy_helper.from_array(a, name) for name, a in (("w", w), ("r", r), ("b", b[None]))]
     ends = [helper.make_tensor_value_info(name, 1, None) for name in ("x", *OUTPUTS[kind])]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from parity.arithmetic import Number
 from parity.arithmetic.floats import BFLOAT16, TF32, Format
@@ -198,6 +198,32 @@ def test_two_mistakes_are_not_named_where_one_suffices_or_none_do() -> None:
     values = computed()
     values["y"] = values["y"] + np.random.default_rng(4).standard_normal(values["y"].shape).astype(np.float32)
     assert judge(GRAPH, only(values, "x", "y")).tensors[0].causes == ()
+
+
+# --- equals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_stride_in_the_convolution_before_is_named_with_the_gaps_that_are_the_same(recorded: bool) -> None:
+    rng = np.random.default_rng(5)
+    x, w1, w2 = (
+        rng.standard_normal(n).astype(np.float32) for n in ((1, 4, 9, 9), (3, 4, 1, 1), (2, 3, 3, 3))
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["y"], pads=[1] * 4, strides=[2, 2], name="last"),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    given = [numpy_helper.from_array(a, name) for name, a in (("w1", w1), ("w2", w2))]
+    graph = read_onnx(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], given)))
+    b = np.maximum(conv(x, w1, 0, 0, 1), 0)
+    values = {"x": x, "y": conv(b[:, :, ::2, ::2], w2, 1, 1, 1)} | ({"b": b} if recorded else {})
+    (cause,) = judge(graph, values).tensors[-1].causes
+    said = "dilation 2 for (1, 1)"
+    if not recorded:
+        said = f"stride in the 1×1 convolution a, not in last; or, which is the same, {said}"
+    assert cause.name.replace(graph.nodes[0].name, "a", 1) == said
 
 
 # --- another shape -----------------------------------------------------------------------------

@@ -139,6 +139,11 @@ MAPS = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2"]
         (MAPS, lambda a: a.transpose(0, 2, 3, 1), "handed out as NHWC"),
         (["conv2"], lambda a: a.transpose(0, 2, 3, 1), "handed out as NHWC"),
         (
+            MAPS,
+            lambda a: a.transpose(0, 2, 3, 1).reshape(a.shape),
+            "handed out as NHWC values in an NCHW shape",
+        ),
+        (
             ["conv2"],
             lambda a: a.transpose(0, 2, 3, 1).reshape(a.shape),
             "handed out as NHWC values in an NCHW shape",

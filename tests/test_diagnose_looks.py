@@ -114,13 +114,33 @@ def test_what_is_wrong_beyond_sixteen_digits_is_found():
     assert "of 37 digits" in verdict.findings[0].evidence
 
 
-def test_an_unknown_mistake_says_that_it_depends_on_the_batch():
+def test_a_mistake_that_mixes_the_digits_is_named_by_that():
     def mixed(z):
         return z + np.float32(0.01) * z.mean(axis=0) * z.std(axis=0)
 
     verdict = diagnose(PROBES, seen(PROBES, {"fc2": output(mixed)}))
-    assert told(verdict) == ("different", [])
+    assert told(verdict) == ("different", ["a digit's answer depends on its batch"])
+
+
+def test_a_clue_says_where_a_later_layer_depends_on_the_batch():
+    wrong = {
+        "fc1": output(lambda z: z * np.abs(z) ** np.float32(0.1)),
+        "fc2": output(lambda z: z + np.float32(0.01) * z.mean(axis=0) * z.std(axis=0)),
+    }
+    verdict = diagnose(PROBES, seen(PROBES, wrong))
+    assert verdict.findings[0].where == "fc1"
+    assert not verdict.findings[0].causes
     assert any("depends on its batch" in clue for clue in verdict.findings[0].clues)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_named(value):
+    def damaged(z):
+        return np.where(z > np.quantile(z, 0.8), np.float32(value), z)
+
+    verdict = diagnose(PROBES, seen(PROBES, {"fc2": output(damaged)}))
+    assert told(verdict) == ("different", ["values that are not finite"])
+    assert "are not finite" in verdict.findings[0].evidence
 
 
 def test_a_factor_is_named_with_its_number():

@@ -208,6 +208,17 @@ def stale(first: bool) -> Train:
     return train
 
 
+def step_before_backward(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
+    v = {name: np.zeros_like(a) for name, a in w.items()}
+    g: Params = {}
+    for batch in given:
+        if g:
+            v = {n: 0.9 * v[n] + g[n] + recipe.weight_decay * a for n, a in w.items()}
+            w = {n: (a - batch.rate * v[n]).astype(a.dtype) for n, a in w.items()}
+        g = gradient(w, batch)
+    return w
+
+
 def kept(weights: bool, velocity: bool) -> Train:
     states: dict[np.dtype, dict[str, Params]] = {}
 
@@ -323,8 +334,9 @@ CASES: list[tuple[str, Train]] = [
     ("a step only after every 2 batches", accumulated(2, 1.0)),
     ("a step only after every 2 batches", accumulated(2, 0.5)),
     ("a step only after every 4 batches", accumulated(4, 0.25)),
-    ("update before the backward pass", stale(True)),
+    ("gradient of the step before", stale(True)),
     ("gradient of the step before, none in the first step", stale(False)),
+    ("update before the backward pass", step_before_backward),
     ("velocity kept from the call before", kept(False, True)),
     ("weights kept from the call before", kept(True, False)),
     ("weights and velocity kept from the call before", kept(True, True)),

@@ -55,6 +55,14 @@ def half_pruned(w):
     return np.where(np.abs(w) < np.quantile(np.abs(w), 0.5), F32(0), w)
 
 
+def below_median(w):
+    return np.where(np.abs(w) < np.sort(np.abs(w), axis=None)[w.size // 2 - 1], F32(0), w)
+
+
+def binary(w):
+    return (np.sign(w) * np.abs(w).mean(1, keepdims=True)).astype(w.dtype)
+
+
 def far(layer, x, w, b):
     n, c, height, width = x.shape
     return x.reshape(n, c, 2, height // 2, 2, width // 2).max((2, 4))
@@ -113,6 +121,15 @@ WEIGHTS = [
     ("fc1", both(lambda w: np.round(w * 256) / 256), "parameters rounded to multiples of 2^-8"),
     ("fc1", weights(lambda w: integers(w, 7)), "weights rounded to 4-bit integers: one scale"),
     ("fc1", weights(half_pruned), "weights pruned: the smallest 50%"),
+    ("fc1", weights(below_median), "weights pruned: the smaller half, below the median"),
+    ("fc1", weights(binary), "weights reduced to their sign times the mean magnitude of each output"),
+    ("fc1", weights(lambda w: w[:, ::-1]), "weights: columns in reverse order"),
+    ("fc2", weights(lambda w: np.roll(w, 42, axis=1)), "weights: columns moved by 42 places"),
+    (
+        "fc1",
+        weights(lambda w: w.reshape(120, 16, 5, 5).swapaxes(2, 3).reshape(120, 400)),
+        "weights: columns in C, W, H order",
+    ),
     ("conv2", weights(lambda w: w * (np.abs(w) >= 0.05)), "weights pruned below 0.05"),
     ("fc2", weights(lambda w: w * 0), "weights zero"),
 ]

@@ -33,8 +33,8 @@ CUT_OFF = Kind(
 )
 NOT_FINITE = Kind(
     "values that are not finite",
-    "NaN or infinity stands where every right value is finite: a division by zero, a logarithm or a root of what "
-    "has none, an overflow, or memory that was never written.",
+    "NaN or infinity stands where every right value is finite: a division by zero, a logarithm or a root of "
+    "what has none, an overflow, or memory that was never written.",
     "Look for the first operation whose result is not finite, with finite values going in.",
 )
 Found = tuple[Kind, str]  # what it is, and a line with the numbers

@@ -237,9 +237,9 @@ ROWS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
         {"by_size": True},
     ),
     (
-        "update before the backward pass",
-        "Each step uses the gradient of the batch before; the first step, without one, uses zero.",
-        "Compute the gradient of a batch before its step: loss.backward(), then optimizer.step().",
+        "gradient of the step before",
+        "Each step uses the gradient of the step before; the first step, without one, uses zero.",
+        "Use the gradient of the batch at the weights that the step moves.",
         "",
         {"stale": "zero"},
     ),

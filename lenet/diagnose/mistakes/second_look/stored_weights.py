@@ -51,27 +51,27 @@ def _float8(bits: int, least: int, largest: float) -> Change1:
     return change
 
 
-def _steps(levels: int, by_row: bool) -> Change1:
-    """Rounded to whole multiples of the largest magnitude over `levels`."""
+def _steps(levels: int, by_row: bool, dtype: str = "float32") -> Change1:
+    """Rounded to whole multiples of the largest magnitude over `levels`, which is computed in this dtype."""
 
     def change(w: Array) -> Array:
         axes = tuple(range(1, w.ndim)) if by_row else tuple(range(w.ndim))
         if not axes:  # a bias has one value for each row
             axes = (0,)
-        a = w.astype(np.float32)  # as it was done: the largest weight may lie halfway between two steps
-        scale = np.abs(a).max(axes, keepdims=True) / np.float32(levels)
-        scale = np.where(scale == 0, np.float32(1), scale)
+        a = w.astype(dtype)  # as it was done: the largest weight may lie halfway between two steps
+        scale = np.abs(a).max(axes, keepdims=True) / a.dtype.type(levels)
+        scale = np.where(scale == 0, a.dtype.type(1), scale)
         return (np.round(a / scale) * scale).astype(w.dtype)
 
     return change
 
 
-def _pruned(share: float) -> Change1:
-    """The smallest magnitudes, a share of all, set to zero; the number of them is rounded."""
+def _pruned(share: float, fewer: int = 0) -> Change1:
+    """The smallest magnitudes, a share of all, set to zero; the number of them is rounded, less `fewer`."""
 
     def change(w: Array) -> Array:
         kept = w.copy().ravel()
-        kept[np.argsort(np.abs(kept), kind="stable")[: round(share * kept.size)]] = 0
+        kept[np.argsort(np.abs(kept), kind="stable")[: round(share * kept.size) - fewer]] = 0
         return kept.reshape(w.shape)
 
     return change
@@ -157,9 +157,10 @@ ROUNDED: list[tuple[str, str, str, Change1]] = [
             f"rounded to {bits}-bit integers: {words}, symmetric",
             f"They are stored as {bits}-bit integers with a scale.",
             "Keep the weights in float32.",
-            _steps(2 ** (bits - 1) - 1, by_row),
+            _steps(2 ** (bits - 1) - 1, by_row, dtype),
         )
-        for bits in (2, 3, 4, 5, 6, 16)
+        for dtype, numbers in (("float32", (2, 3, 4, 5, 6, 16)), ("float64", (4, 8)))
+        for bits in numbers
         for words, by_row in (("one scale", False), ("a scale per output channel", True))
     ),
 ]
@@ -184,6 +185,12 @@ CHANGED: list[tuple[str, str, str, Change1]] = [
         "They are binary, with one scale.",
         "Use them as they are.",
         lambda w: np.sign(w) * np.abs(w).mean(),
+    ),
+    (
+        "reduced to their sign times the mean magnitude of each output",
+        "They are binary, with a scale for each output.",
+        "Use them as they are.",
+        lambda w: np.sign(w) * np.abs(w).mean(tuple(range(1, w.ndim)), keepdims=True),
     ),
     (
         "without their negative values",
@@ -219,6 +226,12 @@ WHOLE: list[tuple[str, str, str, Change1]] = [  # of weights alone
             _pruned(share),
         )
         for share in (0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95)
+    ),
+    (
+        "pruned: the smaller half, below the median",
+        "Values below the lower median of all magnitudes are zero, as torch.median gives it.",
+        "Load the weights before they were pruned.",
+        _pruned(0.5, fewer=1),
     ),
     (
         "standardised for each output",

@@ -30,8 +30,8 @@ class Mistake:
         case: where it was reported, as "owner/repository#number"; "" if no report is known.
         read_off: whether the candidate's values show it by themselves, so that its bound may be wide.
         inputs: names of the tensors that the operator takes; () if it takes those of the node.
-        value: a number that was used instead, and that stands in the name, if the numbers between two that
-            explain a tensor explain it, too.
+        value: what was used instead, and stands in the name: a word, or a number if the numbers between
+            two that explain a tensor explain it, too.
         alike: what it is called together with others of the same node, if the values do not tell them apart.
         wider: whether it explains what others explain more precisely: it is named only if none of them does.
     """
@@ -43,7 +43,7 @@ class Mistake:
     case: str = ""
     read_off: bool = False
     inputs: tuple[str, ...] = ()
-    value: float | None = None
+    value: float | str | None = None
     alike: str = ""
     wider: bool = False
 
@@ -108,10 +108,12 @@ def mistakes(operator: Operator, seen: Seen) -> Iterator[Mistake]:
 
 
 def pattern(one: Mistake) -> str:
-    """The name without the number that was used instead: the same for mistakes that can be said as one."""
+    """The name without what was used instead: the same for mistakes that can be said as one."""
     if one.alike:
         return one.alike
-    return one.name if one.value is None else one.name.replace(f"{one.value:g}", "{}", 1)
+    if one.value is None:
+        return one.name
+    return one.name.replace(one.value if isinstance(one.value, str) else f"{one.value:g}", "{}", 1)
 
 
 def in_one(several: Sequence[Mistake]) -> Mistake:
@@ -120,12 +122,13 @@ def in_one(several: Sequence[Mistake]) -> Mistake:
     Where the variance is large, every small ε explains the same values.
     """
     names = {one.name for one in several}
-    numbers = [one.value for one in several if one.value is not None]
+    words = [one.value for one in several if isinstance(one.value, str)]
+    numbers = [one.value for one in several if isinstance(one.value, float | int)]
     if len(names) < 2:
         return several[0]
-    if not numbers:
+    if not numbers and not words:
         return replace(several[0], name=several[0].alike)
-    span = f"between {min(numbers):g} and {max(numbers):g}"
+    span = f"between {min(numbers):g} and {max(numbers):g}" if numbers else " or ".join(dict.fromkeys(words))
     return replace(several[0], name=pattern(several[0]).replace("{}", span))
 
 

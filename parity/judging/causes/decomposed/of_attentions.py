@@ -1,50 +1,79 @@
 """Mistakes of attention that the graph holds as reshapes, products and a softmax: heads, a shared scale."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from parity.arithmetic import Number
 from parity.graph import Node
 from parity.judging.causes.decomposed.recognised import agree
-from parity.judging.causes.mistake import Mistake, Seen, made_in, mistakes, with_input
+from parity.judging.causes.mistake import (
+    Inputs,
+    Mistake,
+    Seen,
+    first,
+    made_in,
+    mistakes,
+    with_input,
+)
+from parity.operators import Operator
 from parity.operators.attention import Attention
 
 MOVES = ("Reshape", "Transpose")
 SCALES = ("Mul", "Div")
 # Others are mistakes of a single node: of the softmax, the scale, the mask.
-OF_HEADS = ("heads ", "keys and values ", "queries and values ")
+OF_HEADS = ("heads ", "heads: ", "keys and values ", "queries and values ")
 
 Makers = Mapping[str, Node]
 
 
-@made_in("Reshape")
+@made_in("MatMul")
 def attentions(operator: Any, seen: Seen) -> Iterator[Mistake]:
-    """(B, S, H·D) from queries, keys and values of the same shape, which are split into heads and back."""
-    if seen.node is None:
-        return
+    """Shares times values, of queries, keys and values of the same size that are split into heads before."""
     maker = {name: node for node in seen.nodes for name in node.outputs if name}
-    names = _inputs(seen.node, maker, seen)
-    if names is None:
+    names = _inputs(seen.node, maker)
+    if names is None or any(name not in maker or seen.values[name].ndim != 4 for name in names[:3]):
         return
     inputs = [seen.values[name] for name in names]
-    product = maker[maker[seen.node.inputs[0]].inputs[0]]
-    heads = seen.values[product.inputs[0]].shape[1]
+    heads = inputs[0].shape[1]
     attention = Attention(q_num_heads=heads, kv_num_heads=heads)
-    y = operator.evaluate(*seen.inputs)
-    if any(one.ndim != 3 for one in (*inputs[:3], y)) or not agree(attention, inputs, y):
+    if inputs[2].shape[1] != heads or not agree(OfHeads(attention), inputs, operator.first(*seen.inputs)):
         return
-    for one in mistakes(attention, Seen(inputs, seen.found)):
+    for one in mistakes(attention, Seen(joined(inputs), None)):
         if one.name.startswith(OF_HEADS):
-            yield replace(one, inputs=names)
+            yield replace(one, operator=OfHeads(one.operator), inputs=names)
 
 
-def _inputs(node: Node, maker: Makers, seen: Seen) -> tuple[str, ...] | None:
-    """The names of queries, keys, values, and of the mask, if there is one."""
-    product = _through(node.inputs[0], maker, MOVES[1:])
-    shares = maker.get(product.inputs[0]) if product is not None and product.type == "MatMul" else None
+@dataclass(frozen=True)
+class OfHeads(Operator):
+    """Attention to heads that were split off: of (B, H, S, D), but keys of (B, H, D, S).
+
+    Attributes:
+        right: the same of (B, S, H·D).
+    """
+
+    TYPE: ClassVar[str] = "attention of heads"
+
+    right: Operator
+
+    def evaluate(self, *inputs: Number | None) -> Number:
+        y = self.right.first(*joined(inputs))
+        heads = first(inputs).shape[1]
+        return y.reshape(*y.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+
+def joined(inputs: Inputs) -> list[Number | None]:
+    """Queries, keys and values whose heads lie side by side in their last axis."""
+    q, k, v = (first(inputs[place:]) for place in range(3))
+    apart = (q, k.transpose(0, 1, 3, 2), v)
+    return [*(x.transpose(0, 2, 1, 3).reshape(x.shape[0], x.shape[2], -1) for x in apart), *inputs[3:]]
+
+
+def _inputs(product: Node | None, maker: Makers) -> tuple[str, ...] | None:
+    """The names of queries, keys, values, and of the mask, if there is one: shares times values take them."""
+    shares = maker.get(product.inputs[0]) if product is not None else None
     if product is None or shares is None or shares.type != "Softmax":
         return None
     scores, masks = maker.get(shares.inputs[0]), []
@@ -54,8 +83,14 @@ def _inputs(node: Node, maker: Makers, seen: Seen) -> tuple[str, ...] | None:
         scores = maker.get(inside)
     if scores is None or scores.type != "MatMul" or len(masks) > 1:
         return None
-    three = [_source(name, maker, seen) for name in (*scores.inputs, product.inputs[1])]
-    return None if None in three else (*(name for name in three if name), *masks)
+    return (*(_unscaled(name, maker) for name in scores.inputs), product.inputs[1], *masks)
+
+
+def _unscaled(name: str, maker: Makers) -> str:
+    """The tensor that is multiplied by a scale."""
+    while name in maker and maker[name].type in SCALES:
+        name = maker[name].inputs[0]
+    return name
 
 
 def _through(name: str, maker: Makers, types: tuple[str, ...]) -> Node | None:
@@ -64,13 +99,6 @@ def _through(name: str, maker: Makers, types: tuple[str, ...]) -> Node | None:
     while node is not None and node.type in types:
         node = maker.get(node.inputs[0])
     return node
-
-
-def _source(name: str, maker: Makers, seen: Seen) -> str | None:
-    """The tensor of three axes that was split into heads."""
-    while name in maker and maker[name].type in (*MOVES, *SCALES) and seen.values[name].ndim != 3:
-        name = maker[name].inputs[0]
-    return name if name in seen.values and seen.values[name].ndim == 3 else None
 
 
 # --- a scale that queries and keys share -------------------------------------------------------

@@ -11,6 +11,7 @@ from parity.judging.causes.mistake import Changed, Mistake, Seen, first, given, 
 from parity.operators.attention import Attention
 
 Change = Callable[[list[Number | None]], list[Number | None]]
+MOST = 64  # heads that are tried
 
 
 @made_in("Attention")
@@ -59,6 +60,21 @@ def head_orders(operator: Attention, seen: Seen) -> Iterator[Mistake]:
         )
     if flat and heads == shared > 1:
         yield from _split_otherwise(operator, heads)
+    if flat and heads == shared:
+        yield from _other_numbers(operator, q.shape[-1])
+
+
+def _other_numbers(operator: Attention, size: int) -> Iterator[Mistake]:
+    """As many values altogether, in more heads or in fewer."""
+    right = operator.q_num_heads
+    for heads in range(1, min(size, MOST) + 1):
+        if size % heads == 0 and heads != right:
+            yield Mistake(
+                f"heads: {heads} for {right}",
+                f"The last axis is split into {heads} heads of {size // heads} values each.",
+                f"Pass num_heads={right}.",
+                replace(operator, q_num_heads=heads, kv_num_heads=heads),
+            )
 
 
 def _split_otherwise(operator: Attention, heads: int) -> Iterator[Mistake]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import permutations
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -10,27 +11,29 @@ from parity.arithmetic import Array, Bounded
 from parity.arithmetic.number import Move
 from parity.judging.beyond_the_bound import distance, over
 from parity.judging.causes.mistake import Changed, Mistake
-from parity.operators import Operator
+from parity.operators.recurrent import Recurrent
 
 MOST_AXES = 5  # up to which all orders of axes are tried
 LISTED = 8  # numbers that a name lists
-NAMES = {0: "items of the batch", 1: "channels"}
+NAMES = ("items of the batch", "channels")
+STEPS, ITEMS, DIRECTIONS = "steps", "items of the batch", "directions"
 REMEDY = "Transpose explicitly where one layout ends and the other begins."
 
 
-def layouts(operator: Operator, found: Array, right: Bounded) -> Iterator[Mistake]:
+def layouts(stretch: Any, found: Array, right: Bounded) -> Iterator[Mistake]:
     """The layouts in which a candidate's values are the right ones; the values themselves show them.
 
     Args:
-        operator: computes the tensor.
+        stretch: computes the tensor.
         found: the candidate's values.
         right: what they should be, in their own shape.
     """
     if found.dtype.kind not in "fV" or found.size != right.size or found.size < 2:
         return
-    for name, said, move in (*_axes(found, right), *_shapes(found, right), *_orders(found, right)):
+    orders = _orders(found, right, _named(stretch, right.ndim))
+    for name, said, move in (*_axes(found, right), *_shapes(found, right), *orders):
         if _equal(found, right, move):
-            changed = Changed(operator, after=lambda y, inputs, move=move: y.move(move))  # type: ignore[misc]
+            changed = Changed(stretch, after=lambda y, inputs, move=move: y.move(move))  # type: ignore[misc]
             yield Mistake(name, said, REMEDY, changed, wider=True)
 
 
@@ -82,7 +85,19 @@ def _shapes(found: Array, right: Bounded) -> Iterator[Layout]:
     )
 
 
-def _orders(found: Array, right: Bounded) -> Iterator[Layout]:
+def _named(stretch: Any, ndim: int) -> tuple[str, ...]:
+    """What lies along the first axes of the result."""
+    layers = [node.operator for node in stretch.nodes if isinstance(node.operator, Recurrent)]
+    if not layers:
+        return NAMES
+    if stretch.nodes[-1].operator is not layers[-1]:
+        return ()  # squeezed or transposed behind the layer
+    if layers[-1].layout:
+        return (ITEMS, STEPS, DIRECTIONS) if ndim == 4 else (ITEMS, DIRECTIONS)
+    return (STEPS, DIRECTIONS, ITEMS) if ndim == 4 else (DIRECTIONS, ITEMS)
+
+
+def _orders(found: Array, right: Bounded, named: tuple[str, ...]) -> Iterator[Layout]:
     """Along one axis, the order that the sums over the others show."""
     if found.shape != right.shape:
         return
@@ -92,7 +107,8 @@ def _orders(found: Array, right: Bounded) -> Iterator[Layout]:
         if size < 2 or prod(found.shape) == size:
             continue
         order = ranked(seen.sum(others), true.sum(others))
-        what = NAMES.get(axis, f"positions of axis {axis}") if found.ndim > 1 else "values"
+        what = named[axis] if axis < len(named) else f"positions of axis {axis}"
+        what = what if found.ndim > 1 else "values"
         if (order == np.arange(size)).all():
             continue
         yield (
@@ -112,6 +128,8 @@ def ranked(seen: Array, true: Array) -> Array:
 def in_words(order: Array) -> str:
     """What an order is called that is not that of the reference."""
     size = len(order)
+    if size == 2:
+        return "exchanged"
     if (order == np.arange(size)[::-1]).all():
         return "in reverse order"
     step = int(order[0])

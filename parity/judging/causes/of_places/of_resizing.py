@@ -34,6 +34,7 @@ def resizing(resize: Resize, seen: Seen) -> Iterator[Mistake]:
                 "Set the mode of the reference (align_corners, half_pixel_centers).",
                 other,
                 "NVIDIA/TensorRT#273",
+                value=nearest if nearest != resize.nearest_mode else None,
             )
     for mode in ("nearest", "linear", "cubic"):
         if mode != resize.mode:

@@ -1,21 +1,30 @@
 """Products, sums and results in half precision: then the values are numbers of a shorter format."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from parity.arithmetic import Array, Bounded, Looped, Number
-from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format, format_of
+from parity.arithmetic import Array, Number
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format, format_of
 from parity.arithmetic.rounding_modes import CUT_BFLOAT16
-from parity.judging.causes.mistake import Changed, Inputs, Mistake, given
+from parity.judging.causes.mistake import Changed, Inputs, Mistake, Seen, first, given, made_in
+from parity.judging.causes.of_rounding.in_format import InFormat, Overflowing
 from parity.judging.causes.of_rounding.of_precision import AUTOCAST, PRODUCTS, REPORTED, all_of
-from parity.judging.causes.of_rounding.shortened import are_in, name_of, rounded_to, shortened
+from parity.judging.causes.of_rounding.shortened import (
+    EQUALLY_LONG,
+    Change,
+    are_in,
+    name_of,
+    or_tf32,
+    rounded_to,
+    shortened,
+)
 from parity.operators import Operator
-from parity.operators.operator import Points
 
-HALF = (BFLOAT16, FLOAT16, CUT_BFLOAT16)
+HALVES = (BFLOAT16, FLOAT16)  # a number of the first is one of the second, unless that ends before
+HALF = (*HALVES, CUT_BFLOAT16)
 ADDED = ("Conv", "ConvTranspose", "Gemm")  # products that may have a bias
 
 
@@ -27,6 +36,8 @@ def whole_stretch(operator: Any, found: Array) -> Iterator[Mistake]:
         found: the candidate's values.
     """
     own, nodes = format_of(found), operator.nodes
+    if own is not None and own.digits > TF32.digits and are_in(found, TF32):
+        yield rounded_result(operator, TF32)
     for form in HALF:
         if own is None or own.digits <= form.digits:
             continue
@@ -90,27 +101,76 @@ def in_sums(operator: Operator, form: Format, product: Format) -> Mistake:
     """
     short = shortened(form)
 
-    def without(inputs: list[Number | None]) -> list[Number | None]:
-        x, w, b, *_ = all_of(short, 2)(inputs)
-        return [x, w, None if b is None else b.move(np.zeros_like)]
-
     def added(y: Number, inputs: Inputs) -> Number:
-        b = given(inputs, 2)
-        assert b is not None
-        if b.ndim == 1:
-            b = b.reshape(-1, *[1] * (y.ndim - 2))
-        beta = getattr(operator, "beta", 1.0)
-        return short(shortened(product)(y) + (short(b) if beta == 1 else short(b) * beta))
+        return short(shortened(product)(y) + _bias(operator, y, inputs, short))
 
     return Mistake(
         f"operands, product and result {rounded_to(form)}",
         f"The layer runs in {name_of(form)}: it rounds the operands, the product, and the sum with the bias.",
         "Turn off mixed precision: Keras' policy 'float32', not 'mixed_bfloat16' or 'mixed_float16'.",
-        Changed(operator, without, added),
+        Changed(operator, lambda inputs: _without_bias(all_of(short, 2)(inputs)), added),
         "keras-team/keras#19332",
         read_off=True,
         wider=product is not form,
     )
+
+
+def _without_bias(inputs: Inputs) -> list[Number | None]:
+    x, w, b = inputs[:3]
+    return [x, w, None if b is None else b.move(np.zeros_like)]
+
+
+def _bias(operator: Any, y: Number, inputs: Inputs, change: Change) -> Number:
+    """What is added to a product, in its shape."""
+    b = given(inputs, 2)
+    assert b is not None
+    if b.ndim == 1:
+        b = b.reshape(-1, *[1] * (y.ndim - 2))
+    beta = getattr(operator, "beta", 1.0)
+    return change(b) if beta == 1 else change(b) * beta
+
+
+@made_in(*ADDED)
+def products_alone(operator: Any, seen: Seen) -> Iterator[Mistake]:
+    """A product in a shorter format, to which the bias is added in the candidate's own."""
+    if seen.found is None or given(seen.inputs, 2) is None or (own := format_of(seen.found)) is None:
+        return
+    found = first(seen.inputs).like(seen.found)
+    bias = _bias(operator, found, seen.inputs, _same).comparable
+    forms = [form for form in HALVES if own.digits > form.digits]
+    form = next((form for form in forms if _is_sum(seen.found, np.asarray(bias), form, own)), None)
+    if form is None:
+        return
+    name, short = name_of(form), shortened(form)
+    ways: dict[str, Operator] = {
+        f"product in {name}, added up in float32": Changed(operator, _half(form)),
+        f"product {rounded_to(form)}": operator,
+        f"product added up in {name}": InFormat(operator, form),
+    }
+    for words, one in ways.items():
+        yield Mistake(
+            f"{words}, the bias added in float32",
+            f"Without its bias, every value is a number of {name}: the product is computed in it, or goes "
+            "through it.",
+            AUTOCAST,
+            Changed(one, _without_bias, lambda y, inputs: short(y) + _bias(operator, y, inputs, _same)),
+            read_off=True,
+            wider=isinstance(one, InFormat),
+        )
+
+
+def _same(x: Number) -> Number:
+    return x
+
+
+def _is_sum(found: Array, bias: Array, form: Format, own: Format) -> bool:
+    """Whether values are numbers of a format with a bias added in their own, which shows in most of them."""
+    wide = found.astype(np.float64)
+    product = wide - bias
+    rest = np.abs(product - form.round(product).astype(np.float64))
+    rounding = own.u * (np.abs(wide) + np.abs(product)) + own.smallest
+    tells = form.u * np.abs(product) > 4 * rounding
+    return bool((rest <= rounding).all() and 2 * tells.sum() > found.size and (bias != 0).any())
 
 
 def of_results(operator: Operator, form: Format) -> Iterator[Mistake]:
@@ -132,17 +192,20 @@ def of_results(operator: Operator, form: Format) -> Iterator[Mistake]:
         wider=True,
     )
     yield in_format(operator, form)
+    if form is FLOAT16:
+        yield overflowing(operator)
 
 
 def rounded_result(operator: Operator, form: Format) -> Mistake:
     """The right result, rounded to a shorter format."""
     return Mistake(
         f"result {rounded_to(form)}",
-        f"The values went through {name_of(form)}: all of them are numbers of this format.",
+        f"The values went through {name_of(form)}{or_tf32(form)}: all of them are numbers of this format.",
         AUTOCAST,
         Changed(operator, after=lambda y, inputs: shortened(form)(y)),
         REPORTED,
         read_off=True,
+        alike=f"result {EQUALLY_LONG}" if form in (TF32, FLOAT16) else "",
     )
 
 
@@ -160,53 +223,15 @@ def in_format(operator: Operator, form: Format) -> Mistake:
     )
 
 
-@dataclass(frozen=True)
-class InFormat(Operator):
-    """An operator that is computed in a shorter format, from inputs that are rounded to it or not.
-
-    Attributes:
-        right: the operator.
-        form: the format.
-    """
-
-    TYPE: ClassVar[str] = "in_format"
-
-    right: Operator
-    form: Format
-
-    def evaluate(self, *inputs: Number | None) -> Number | tuple[Number, ...]:
-        return self._long(self.right.first(*self._short(inputs)), inputs)
-
-    def sample(self, points: Points, *inputs: Number | None) -> Number:
-        return self._long(self.right.sample(points, *self._short(inputs)), inputs)
-
-    def _short(self, inputs: Inputs) -> list[Number | None]:
-        return [None if x is None else self._rounded(x) for x in inputs]
-
-    def _rounded(self, x: Number) -> Number:
-        assert isinstance(x, Bounded | Looped)
-        if format_of(x.value) is None:
-            return replace(x, format=self.form)
-        value = self.form.round(x.value).astype(x.value.dtype)
-        if isinstance(x, Looped):
-            return replace(x, value=value, format=self.form)
-        error = x.bound + np.abs(value.astype(np.float64) - x.value.astype(np.float64))
-        return Bounded(value, error, self.form)
-
-    def _long(self, y: Number, inputs: Inputs) -> Number:
-        """The result in the candidate's format; what is too large for the shorter one is infinite."""
-        own = next(x.format for x in inputs if isinstance(x, Bounded | Looped))
-        if isinstance(y, Looped):
-            return replace(y, value=y.value.astype(own.dtype), format=own)
-        assert isinstance(y, Bounded)
-        return replace(_overflowed(y, self.form), format=own)
-
-
-def _overflowed(y: Number, form: Format) -> Any:
-    """y, infinite where it is too large for the format."""
-    if not isinstance(y, Bounded):
-        return y
-    value = y.value.astype(np.float64)
-    near = np.where(np.isinf(y.bound), 0.0, y.bound)
-    surely = np.abs(value) - near > form.largest * (1 + form.u)
-    return Bounded(np.where(surely, np.sign(value) * np.inf, value), y.error, y.format)
+def overflowing(operator: Operator) -> Mistake:
+    """The same in float16, with a value on the way that is too large for it."""
+    return Mistake(
+        "computed in float16, with an overflow on the way",
+        "A square, a power or a product is beyond 65504, the largest number of float16: infinity, and then "
+        "the zeros and NaNs that come of it.",
+        "Compute this in float32 (in PyTorch, outside of autocast), or make its input smaller.",
+        Overflowing(operator, FLOAT16),
+        "apple/coremltools#2110",
+        read_off=True,
+        wider=True,
+    )

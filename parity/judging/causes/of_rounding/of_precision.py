@@ -9,7 +9,15 @@ from parity.arithmetic import Array, Number
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32
 from parity.arithmetic.rounding_modes import AWAY_TF32, CUT_BFLOAT16, CUT_TF32, TiesAway
 from parity.judging.causes.mistake import Changed, Mistake, Seen, made_in, second, with_input
-from parity.judging.causes.of_rounding.shortened import NAMES, Change, has_ties, rounded_to, shortened
+from parity.judging.causes.of_rounding.shortened import (
+    EQUALLY_LONG,
+    NAMES,
+    Change,
+    has_ties,
+    or_tf32,
+    rounded_to,
+    shortened,
+)
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
 SHORTER = (TF32, BFLOAT16, FLOAT16, AWAY_TF32, CUT_TF32, CUT_BFLOAT16)
@@ -20,8 +28,6 @@ ENABLED = (
     "PyTorch: torch.set_float32_matmul_precision('highest') and "
     "torch.backends.cudnn.allow_tf32 = False; JAX: jax_default_matmul_precision='highest'."
 )
-# They differ below 6.1e-5, where float16 has fewer, and above 65504, where it ends.
-EQUALLY_LONG = "with 10 bits of fraction: TF32 or float16"
 REPORTED = "pytorch/pytorch#107514"
 AUTOCAST = "Keep activations in float32; switch autocast off."
 
@@ -57,7 +63,7 @@ def operands(operator: Any, seen: Seen) -> Iterator[Mistake]:
     for form in STORED:
         yield Mistake(
             f"weights {rounded_to(form)}",
-            f"The weights are stored in {NAMES[form.name]}, or went through it.",
+            f"The weights are stored in {NAMES[form.name]}, or went through it{or_tf32(form)}.",
             "Keep the weights in float32.",
             with_input(operator, 1, shortened(form)),
             wider=form.name == "tf32",

@@ -10,7 +10,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format, format_of
 from parity.graph import Graph, Node
 from parity.judging.causes.mistake import Changed, Mistake, Seen, given, made_in
 from parity.judging.causes.of_rounding.of_precision import PRODUCTS, STORED
-from parity.judging.causes.of_rounding.shortened import name_of, rounded_to, shortened
+from parity.judging.causes.of_rounding.shortened import name_of, or_tf32, rounded_to, shortened
 from parity.operators import Operator
 
 Places = frozenset[int]  # of a node's parameters among its inputs
@@ -87,8 +87,8 @@ def _mistake(operator: Operator, own: Places, form: Format, name: str) -> Mistak
 
     return Mistake(
         name,
-        f"Weights, biases and other parameters went through {name_of(form)}: they were saved or converted in "
-        "it, and are computed with in a longer format.",
+        f"Weights, biases and other parameters went through {name_of(form)}{or_tf32(form)}: they were saved "
+        "or converted in it, and are computed with in a longer format.",
         "Load the parameters in the format of the reference, or judge against the graph of the shorter ones.",
         Changed(operator, before),
         wider=form.name == "tf32",

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
-from parity.arithmetic.floats import Format, format_of
+from parity.arithmetic.floats import FLOAT16, Format, format_of
 from parity.arithmetic.rounding_modes import CutOff, TiesAway
 
 NAMES = {"tf32": "TF32", "bfloat16": "bfloat16", "float16": "float16"}
+# They differ below 6.1e-5, where float16 has fewer, and above 65504, where it ends.
+EQUALLY_LONG = "with 10 bits of fraction: TF32 or float16"
 Change = Callable[[Number], Number]
 
 
@@ -23,6 +25,11 @@ def rounded_to(form: Format) -> str:
 def name_of(form: Format) -> str:
     """The name of a format, with how it is rounded to if that is unusual."""
     return NAMES[form.name] + (", cut off" if isinstance(form, CutOff) else "")
+
+
+def or_tf32(form: Format) -> str:
+    """What a sentence adds that says of values that they went through float16."""
+    return " (or through TF32, of as many digits, where none is below 6.1e-5)" if form is FLOAT16 else ""
 
 
 def shortened(form: Format) -> Change:

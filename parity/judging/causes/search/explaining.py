@@ -127,8 +127,8 @@ def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], lis
 
 
 def _may_be(look: Look, made: Made) -> bool:
-    """Whether a first look does not rule it out."""
-    if made.start is None or not isinstance(made.operator, Stretch):
+    """Whether a first look, which takes bounds for narrow, does not rule it out."""
+    if made.start is None or made.mistakes[0].read_off or not isinstance(made.operator, Stretch):
         return True
     return look.is_near(made.operator, made.start)
 

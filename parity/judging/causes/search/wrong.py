@@ -90,8 +90,10 @@ class Wrong:
             return False  # many a pair of mistakes returns a constant
         if self.report.verdict == "coarse":
             return not strict and self._is_finer(verdict, expected)
-        share = self._narrow_share(expected)  # uncertain operands widen a bound: then the plain loop decides
-        return share > 0.5 or (share > 0 and not strict and self._is_finer(verdict, expected))
+        share = self._narrow_share(expected)
+        if share is None or 0 < share <= 0.5:  # uncertain operands widen a bound: then the plain loop decides
+            return not strict and self._is_finer(verdict, expected)
+        return share > 0.5
 
     def _is_finer(self, verdict: TensorReport, expected: Bounded) -> bool:
         """Whether what a plain loop with the mistake may be off is smaller than the error that it explains.
@@ -109,17 +111,18 @@ class Wrong:
         factor = (verdict.loop_ratio / verdict.loop_limit) ** 2 if remains else 1.0
         return bool(remains < factor * explained.sum() < 2 * factor * explained[known].sum())
 
-    def _narrow_share(self, expected: Bounded) -> float:
-        """Of the errors outside of the right bound, the share that is larger than that with the mistake."""
+    def _narrow_share(self, expected: Bounded) -> float | None:
+        """Of the errors outside of the right bound, the share that is larger than that with the mistake.
+
+        None if no error is: then the values are wrong together, as shares are that do not add up to 1.
+        """
         right = self.right.value
         if self.seen.dtype.kind in "USOT" or right.dtype.kind in "USOT":
             return 1.0
         seen, right = self.seen.astype(np.float64), right.astype(np.float64)
-        error = np.where(np.isnan(seen) != np.isnan(right), np.inf, np.abs(seen - right))
-        error = np.where((seen == right) | (np.isnan(seen) & np.isnan(right)), 0.0, error)
-        outside = ~(error <= self.right.bound) & (error > 0)  # a NaN has no bound
-        narrow = ~(error <= expected.bound)  # a NaN that is expected has no bound
-        return float((outside & narrow).sum() / max(outside.sum(), 1))
+        error = distance(seen, right, self.right.bound, self.form)
+        outside, narrow = (over(error, bound) > 1 for bound in (self.right.bound, expected.bound))
+        return float((outside & narrow).sum() / outside.sum()) if outside.any() else None
 
     def _inside(self, found: Array, expected: Bounded) -> bool:
         if found.dtype.kind in "USOT" or expected.value.dtype.kind in "USOT":

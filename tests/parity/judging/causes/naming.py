@@ -47,6 +47,10 @@ def within(one: Bounded, other: Bounded) -> bool:
 
 def says(name: str, mistake: Mistake) -> bool:
     """Whether a cause has the name of a mistake, or the name of a range in which its number lies."""
+    if isinstance(mistake.value, str):
+        before, after = mistake.name.split(mistake.value, 1)
+        words = name.removeprefix(before).removesuffix(after)
+        return name == before + words + after and mistake.value in words.split(" or ")
     if mistake.value is None or "between" not in name:
         return name in (mistake.name, mistake.alike)
     low, high = (float(one) for one in re.findall(r"between (\S+) and (\S+)", name)[0])

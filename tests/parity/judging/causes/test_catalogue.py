@@ -108,4 +108,5 @@ def test_results_in_a_shorter_format_are_named(kind: str, form: Format) -> None:
     arrays = drawn(example, 3)
     right = outputs(example.operator, arrays)[0].value
     report = judged(example, arrays, form.round(right).astype(np.float32))
-    assert f"result rounded to {form.name}" in [cause.name for cause in report.causes], report
+    alike = {"result with 10 bits of fraction: TF32 or float16"} if form is FLOAT16 else set()
+    assert ({f"result rounded to {form.name}"} | alike) & {one.name for one in report.causes}, report

@@ -243,6 +243,17 @@ def self_attention(x: Array, split: Callable[[Array], Array] = heads) -> Array:
     return (powers / powers.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(2, 6, 20)
 
 
+def every_fourth(x: Array, first: int, second: int) -> Array:
+    """Values of (first, second) as (second, first)."""
+    return x.reshape(2, 6, first, second).swapaxes(2, 3).reshape(2, 6, 20)
+
+
+def in_heads(x: Array, count: int) -> Array:
+    q = x.reshape(2, 6, count, -1).swapaxes(1, 2).astype(np.float64)
+    powers = np.exp(q @ (2 * q).swapaxes(2, 3) * (20 / count) ** -0.5)
+    return (powers / powers.sum(-1, keepdims=True) @ (3 * q)).swapaxes(1, 2).reshape(2, 6, 20)
+
+
 HEADS = Case(
     [
         N("Add", ["x", "x"], ["x2"]),
@@ -270,6 +281,11 @@ HEADS = Case(
         "heads taken from every n-th value, on the way in alone": lambda x: self_attention(
             x, lambda one: one.reshape(2, 6, 5, 4).transpose(0, 3, 1, 2)
         ),
+        "heads taken from every n-th value": lambda x: every_fourth(
+            self_attention(every_fourth(x, 5, 4)), 4, 5
+        ),
+        "heads: 2 for 4": lambda x: in_heads(x, 2),
+        "heads: 1 for 4": lambda x: in_heads(x, 1),
         "factor 0.447214 left out": lambda x: (
             self_attention(x, lambda one: heads(one) * 5**0.25) / np.float32(5**0.25)
         ),

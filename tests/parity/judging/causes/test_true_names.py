@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper, numpy_helper
 
-from parity.arithmetic import Bounded
+from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import FLOAT16, TF32
 from parity.graph import Graph
 from parity.judging.causes import judge
@@ -19,12 +19,14 @@ def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
 
 
-def graph_of(nodes: list[NodeProto], constants: dict[str, Array], inputs: str, result: str = "y") -> Graph:
+def graph_of(
+    nodes: list[NodeProto], constants: dict[str, Array], inputs: str, result: str = "y", opset: int = 20
+) -> Graph:
     """A graph of inputs that are named by one letter each."""
     given = [numpy_helper.from_array(a, name) for name, a in constants.items()]
     ends = [helper.make_tensor_value_info(name, 1, None) for name in (*inputs, result)]
     graph = helper.make_graph(nodes, "graph", ends[:-1], ends[-1:], given)
-    return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+    return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
 
 
 def names(graph: Graph, **values: Array) -> list[str]:
@@ -150,7 +152,7 @@ def masked(low: float, chosen: bool) -> Graph:
 
 
 @pytest.mark.parametrize("chosen", [False, True], ids=["added", "chosen by"])
-@pytest.mark.parametrize("low", [-1e4, -np.inf])
+@pytest.mark.parametrize("low", [-1e4, -1e9, float(np.finfo(np.float32).min), -np.inf])
 def test_fully_masked_rows_are_named(low: float, chosen: bool) -> None:
     seen = softmax(np.where(SEEN, SCORES, -1e4))
     rows = ~SEEN.any(-1, keepdims=True)
@@ -222,6 +224,28 @@ def test_two_formats_of_one_length_are_told_by_what_one_cannot_hold() -> None:
     assert names(graph, x=x, y=y) == ["operands rounded to float16"]
 
 
+def test_results_of_two_formats_of_one_length_are_told_by_what_one_cannot_hold() -> None:
+    w = drawn(64, 16, seed=1)
+    graph = graph_of([N("MatMul", ["x", "w"], ["y"])], {"w": w}, "x")
+    for scale, form, words in (
+        (1.0, TF32, "with 10 bits of fraction: TF32 or float16"),
+        (1e-6, TF32, "rounded to TF32"),
+        (1e-6, FLOAT16, "rounded to float16"),
+    ):
+        x = drawn(8, 64, scale=scale)
+        assert names(graph, x=x, y=form.round(x.astype(np.float64) @ w)) == [f"result {words}"]
+
+
+def test_weights_in_float16_may_be_in_tf32() -> None:
+    """They are stored in float16, most often, and the name says so; nothing tells that from TF32."""
+    x, w = drawn(8, 64), drawn(64, 16, seed=1)
+    graph = graph_of([N("MatMul", ["x", "w"], ["y"])], {"w": w}, "x")
+    y = (x.astype(np.float64) @ TF32.round(w)).astype(np.float32)
+    (one,) = judge(graph, {"x": x, "y": y}).tensors[0].causes
+    assert one.name == "weights rounded to float16"
+    assert "TF32" in one.explanation
+
+
 def test_a_number_in_a_pair_is_a_range() -> None:
     """No ε at all, and the root of the variance not taken: each small ε explains that."""
     x, (g, b, m), v = drawn(2, 3, 4, 4), drawn(3, 3), np.abs(drawn(3, seed=1)) + 0.5
@@ -242,6 +266,27 @@ def test_what_makes_no_difference_is_not_named() -> None:
     other = Resize(mode="cubic", exclude_outside=1).evaluate(Bounded(x), None, Bounded(constants["twice"]))
     assert isinstance(other, Bounded)
     assert names(graph_of([node], constants, "x"), x=x, y=other.value) == ["exclude_outside=1"]
+
+
+def test_rounding_modes_that_choose_the_same_are_named_as_equals() -> None:
+    """No place lies halfway between two pixels, so that it is rounded up or down there alike."""
+    x = drawn(1, 2, 15, 15)
+    node = N(
+        "Resize",
+        ["x", "", "", "sizes"],
+        ["y"],
+        mode="nearest",
+        nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )
+    graph = graph_of([node], {"sizes": np.array([1, 2, 7, 7])}, "x")
+    places = (np.arange(7) * 15) // 7
+    assert names(graph, x=x, y=x[:, :, places][..., places]) == []
+    places = ((np.arange(7) + 0.5) * 15 / 7).astype(int)
+    said = "rounding round_prefer_floor or round_prefer_ceil for floor"
+    assert names(graph, x=x, y=x[:, :, places][..., places]) == [
+        f"coordinates half_pixel for asymmetric, {said}"
+    ]
 
 
 def test_a_softmax_of_opset_11_is_not_one_over_its_axis() -> None:
@@ -292,6 +337,26 @@ def test_the_order_of_gates_is_said_as_stored_and_read(name: str) -> None:
     graph = graph_of([node], PARTS, "x")
     assert names(graph, x=x, y=lstm(x, "iofc", "iofc")) == []
     assert names(graph, x=x, y=lstm(x, *GATES[name])) == [f"order of the gates: {name}"]
+
+
+def test_directions_of_states_are_no_items_of_a_batch() -> None:
+    """Of Y, h and c, each has another axis of directions."""
+    parts = {name: np.concatenate([one, one + np.float32(0.1)]) for name, one in PARTS.items()}
+    x = drawn(STEPS, 3, 5, seed=3)
+    outputs = ["y", "h", "c"]
+    node = N("LSTM", ["x", "W", "R", "B"], outputs, hidden_size=UNITS, direction="bidirectional")
+    graph = graph_of([node], parts, "x")
+    ((_, results),) = graph.evaluate({"x": Looped(x), **{name: Looped(one) for name, one in parts.items()}})
+    right = dict(zip(outputs, (one.comparable for one in results), strict=True))
+    assert names(graph, x=x, **right) == []
+    turned = {name: np.flip(one, 1 if name == "y" else 0) for name, one in right.items()}
+    assert names(graph, x=x, **turned) == [
+        "directions exchanged in the output",
+        "directions exchanged",
+        "directions exchanged",
+    ]
+    turned = {"y": right["y"][:, :, ::-1], "h": right["h"][:, ::-1]}
+    assert names(graph, x=x, **turned) == ["items of the batch in reverse order"] * 2
 
 
 # --- what exporters write ------------------------------------------------------------------------

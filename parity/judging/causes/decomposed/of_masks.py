@@ -71,6 +71,26 @@ def masks(operator: Any, seen: Seen) -> Iterator[Mistake]:
             )
 
 
+@made_in("Softmax")
+def masked_afterwards(operator: Softmax, seen: Seen) -> Iterator[Mistake]:
+    """Shares of all keys, of which those of hidden keys are then set to zero."""
+    adding = next((one for one in seen.nodes if seen.node and seen.node.inputs[0] in one.outputs), None)
+    if adding is None or adding.type != "Add":
+        return
+    for place in (0, 1):
+        mask, scores = (seen.values[adding.inputs[k]] for k in (place, 1 - place))
+        if is_mask(mask) and scores.ndim:
+            shown = (mask.comparable >= LOW).astype(np.float32)
+            yield Mistake(
+                "mask applied after the softmax",
+                "All keys get shares, then those of hidden keys are set to zero: the rest is no longer 1 "
+                "altogether.",
+                "Add the mask to the scores, before the softmax.",
+                Changed(operator, after=lambda y, inputs, shown=shown: y * y.like(shown)),  # type: ignore[misc]
+                inputs=(adding.inputs[1 - place],),
+            )
+
+
 def _absorbed(hidden: Array, low: float) -> Callable[[Number, Inputs], Number]:
     """Sums of scores and a mask: where a query sees no key, all are the same, since scores are too small."""
 

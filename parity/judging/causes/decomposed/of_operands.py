@@ -119,6 +119,10 @@ def factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
         if heads > 1:
             name = f"{role} of all {heads} heads together: 1/sqrt(H·d) for 1/sqrt(d)"
             options[name] = partial(_times, together)
+        for length in _lengths(other, number if role == "divisor" else 1 / number):
+            own = length ** (0.5 if role == "divisor" else -0.5)
+            name = f"{role} {own:.6g} for {number:.6g}: sqrt({length}), of the length of another axis"
+            options[name] = partial(_times, own / number)
         for name, change in options.items():
             yield Mistake(
                 name,
@@ -126,6 +130,14 @@ def factors(operator: Any, seen: Seen) -> Iterator[Mistake]:
                 f"{'Multiply' if role == 'factor' else 'Divide'} by {number:.6g} once.",
                 with_input(operator, place, change),
             )
+
+
+def _lengths(scores: Number | None, divisor: float) -> list[int]:
+    """Of the scores of attention, those of other axes than the one whose root they are divided by."""
+    size = divisor * divisor
+    if scores is None or scores.ndim < 3 or abs(size - round(size)) > 1e-5 * size:
+        return []
+    return [length for length in dict.fromkeys(scores.shape) if length not in (1, round(size))]
 
 
 def _times(factor: float, x: Number) -> Number:

@@ -193,12 +193,19 @@ def causal_masks(operator: Attention, seen: Seen) -> Iterator[Mistake]:
             _masked(operator, np.tri(queries, keys, keys - queries, dtype=bool)),
         )
     if operator.is_causal:
-        for name, step in {"queries do not see themselves": -1, "queries see the next key": 1}.items():
+        earlier = np.tri(queries, keys, -1, dtype=bool)
+        but_the_first = earlier.copy()
+        but_the_first[0, 0] = True
+        for name, allowed in {
+            "queries do not see themselves": earlier,
+            "queries do not see themselves, except for the first, which sees nothing else": but_the_first,
+            "queries see the next key": np.tri(queries, keys, 1, dtype=bool),
+        }.items():
             yield Mistake(
                 f"causal mask off by one: {name}",
                 "The diagonal belongs to the keys that are seen.",
                 "Hide the keys above the diagonal.",
-                _masked(operator, np.tri(queries, keys, step, dtype=bool)),
+                _masked(operator, allowed),
             )
 
 

@@ -195,10 +195,14 @@ KEY, VALUE = drawn(2, 2, 6, 8), drawn(2, 2, 6, 8)
 CAUSAL = np.where(np.tri(6, dtype=bool), 0, -1e9).astype(np.float32)
 
 
-def attention(q: Array, factor: float = 8**-0.5, mask: Array = CAUSAL, axis: int = -1) -> Array:
+def shares(q: Array, factor: float = 8**-0.5, mask: Array | float = 0.0, axis: int = -1) -> Array:
     scores = q @ KEY.swapaxes(2, 3) * factor + mask
     powers = np.exp(scores - scores.max(axis, keepdims=True))
-    return powers / powers.sum(axis, keepdims=True) @ VALUE
+    return powers / powers.sum(axis, keepdims=True)
+
+
+def attention(q: Array, factor: float = 8**-0.5, mask: Array = CAUSAL, axis: int = -1) -> Array:
+    return shares(q, factor, mask, axis) @ VALUE
 
 
 ATTENTION = Case(
@@ -220,6 +224,10 @@ ATTENTION = Case(
         "mask added as 0 and 1: 1 where keys are seen": lambda q: attention(
             q, mask=(CAUSAL == 0).astype(np.float32)
         ),
+        "divisor 2.44949 for 2.82843: sqrt(6), of the length of another axis": lambda q: attention(
+            q, 6**-0.5
+        ),
+        "mask applied after the softmax": lambda q: shares(q) * (CAUSAL == 0) @ VALUE,
         "mask inverted": lambda q: attention(q, mask=-1e9 - CAUSAL),
         "causal mask off by one: queries see the next key": lambda q: attention(
             q, mask=np.where(np.tri(6, k=1, dtype=bool), 0, -1e9).astype(np.float32)

@@ -163,6 +163,27 @@ def test_fully_masked_rows_are_named(low: float, chosen: bool) -> None:
         assert names(graph, x=SCORES, y=np.where(rows, value, seen)) == [f"fully masked rows are {word}"]
 
 
+CORNERS = {
+    "queries do not see themselves, except for the first, which sees nothing else": [0, 0, 1, 2, 3, 4],
+    "queries see the next key": [1, 2, 3, 4, 5, 5],
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_a_causal_mask_off_by_one_is_named_by_its_first_row(name: str) -> None:
+    """The last key that each query sees."""
+    graph = graph_of([N("Attention", [*"qkv"], ["y"], is_causal=1)], {}, "qkv", opset=23)
+    q, k, v = (drawn(2, 3, 6, 8, seed=seed) for seed in range(3))
+
+    def seeing(last: Array) -> Array:
+        scores = q.astype(np.float64) @ k.swapaxes(2, 3) * 8**-0.5
+        return softmax(np.where(np.arange(6) <= last[:, None], scores, -np.inf)) @ v
+
+    assert names(graph, q=q, k=k, v=v, y=seeing(np.arange(6))) == []
+    wrong = seeing(np.array(CORNERS[name]))
+    assert names(graph, q=q, k=k, v=v, y=wrong) == [f"causal mask off by one: {name}"]
+
+
 def test_zeros_everywhere_are_no_sigmoid() -> None:
     graph = graph_of(MASKED, {"mask": np.full((6, 6), -1e4, np.float32)}, "x")
     assert names(graph, x=SCORES, y=0 * SCORES) == ["fully masked rows are zeros"]

@@ -24,7 +24,7 @@ from parity.operators.attention import Attention
 MOVES = ("Reshape", "Transpose")
 SCALES = ("Mul", "Div")
 # Others are mistakes of a single node: of the softmax, the scale, the mask.
-OF_HEADS = ("heads ", "heads: ", "keys and values ", "queries and values ")
+OF_HEADS, EXCHANGED = ("heads ", "heads: "), ("keys and values ", "queries and values ")
 
 Makers = Mapping[str, Node]
 
@@ -42,8 +42,9 @@ def attentions(operator: Any, seen: Seen) -> Iterator[Mistake]:
     if inputs[2].shape[1] != heads or not agree(OfHeads(attention), inputs, operator.first(*seen.inputs)):
         return
     for one in mistakes(attention, Seen(joined(inputs), None)):
-        if one.name.startswith(OF_HEADS):
-            yield replace(one, operator=OfHeads(one.operator), inputs=names)
+        if one.name.startswith((*OF_HEADS, *EXCHANGED)):
+            wider = one.name.startswith(EXCHANGED)  # pieces of a joint projection say where
+            yield replace(one, operator=OfHeads(one.operator), inputs=names, wider=wider)
 
 
 @dataclass(frozen=True)

@@ -76,27 +76,30 @@ class Overflowing(InFormat):
 class Summed(Looped):
     """Every result in the format, of products and terms that are added up in a longer one."""
 
-    def dot(self, other: Looped, bias: Looped | None = None, products: int | None = None) -> Looped:
+    def dot(self, other: Looped, bias: Looped | None = None, products: int | None = None) -> "Summed":
         if self.value.dtype.kind in "biu":
-            return super().dot(other, bias, products)
+            return Summed(super().dot(other, bias, products).value, self.format)
         total = _long(self) @ _long(other)
-        return self._made(self._in_format(total if bias is None else total + _long(bias)))
+        return self._short(total if bias is None else total + _long(bias))
 
-    def sum(self, axes: Axes) -> Looped:
+    def sum(self, axes: Axes) -> "Summed":
         if self.value.dtype.kind in "biu":
-            return super().sum(axes)
-        return self._made(self._in_format(_long(self).sum(axes, keepdims=True)))
+            return Summed(super().sum(axes).value, self.format)
+        return self._short(_long(self).sum(axes, keepdims=True))
 
-    def mean(self, axes: Axes) -> Looped:
-        return self._made(self._in_format(_long(self).mean(axes, keepdims=True)))
+    def mean(self, axes: Axes) -> "Summed":
+        return self._short(_long(self).mean(axes, keepdims=True))
 
-    def apply(self, function: Function, *others: Looped | float) -> Looped:
+    def apply(self, function: Function, *others: Looped | float) -> "Summed":
         """Without the error that is added to a plain loop: of infinity it makes NaN."""
         if function.exact:
-            return super().apply(function, *others)
+            return Summed(super().apply(function, *others).value, self.format)
         rest = (one.value if isinstance(one, Looped) else np.asarray(one, np.float64) for one in others)
         operands = (self._in_format(one).astype(np.float64) for one in (self.value, *rest))
-        return self._made(self._in_format(np.asarray(function.f(*operands))))
+        return self._short(np.asarray(function.f(*operands)))
+
+    def _short(self, value: Array) -> "Summed":
+        return Summed(self._in_format(value), self.format)
 
 
 def _long(x: Looped) -> Array:

@@ -122,6 +122,7 @@ class Wrong:
         seen, right = self.seen.astype(np.float64), right.astype(np.float64)
         error = distance(seen, right, self.right.bound, self.form)
         outside, narrow = (over(error, bound) > 1 for bound in (self.right.bound, expected.bound))
+        narrow &= ~np.isinf(expected.bound)  # it admits a NaN, too
         return float((outside & narrow).sum() / outside.sum()) if outside.any() else None
 
     def _inside(self, found: Array, expected: Bounded) -> bool:

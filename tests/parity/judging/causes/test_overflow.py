@@ -66,6 +66,17 @@ def test_an_overflow_on_the_way_is_named(name: str) -> None:
     assert names(graph, x=x, y=wrong) == []
 
 
+def test_a_bound_that_admits_anything_is_no_evidence_for_what_is_nan_throughout() -> None:
+    """Operands that are infinite in float16 alone explain no NaN: their products may be anything."""
+    x, w = 3e5 * np.abs(drawn(8, 32)) + np.float32(1e5), drawn(32, 16, seed=1)
+    graph = graph_of([N("MatMul", ["x", "w"], ["y"])], {"w": w}, "x")
+    with np.errstate(invalid="ignore"):
+        y = short(x) @ short(w)
+    assert not np.isfinite(y).any()
+    said = "products in float16, added up in float32 (half precision, autocast)"
+    assert names(graph, x=x, y=y) == [said]
+
+
 @pytest.mark.parametrize("form", [BFLOAT16, FLOAT16], ids=lambda form: form.name)
 def test_a_product_in_a_shorter_format_is_named_behind_its_bias(form: Format) -> None:
     """The sum is no number of the format; without the bias it is one."""

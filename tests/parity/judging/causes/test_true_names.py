@@ -86,6 +86,40 @@ def test_pieces_of_a_projection_are_named_by_what_they_are(kind: str, name: str)
     assert one.split(":")[0] == name
 
 
+def test_pieces_that_are_split_into_heads_are_named_where_they_are_taken() -> None:
+    """Keys and values are exchanged in the attention to the heads, too; that is not said beside it."""
+    apart = [
+        *(
+            node
+            for name in "QKV"
+            for node in (
+                N("Reshape", [name, "heads"], [f"{name}r"]),
+                N(
+                    "Transpose",
+                    [f"{name}r"],
+                    [f"{name}h"],
+                    perm=[0, 2, 3, 1] if name == "K" else [0, 2, 1, 3],
+                ),
+            )
+        ),
+        N("MatMul", ["Qh", "Kh"], ["r"]),
+        N("Mul", ["r", "half"], ["s"]),
+        N("Softmax", ["s"], ["p"]),
+        N("MatMul", ["p", "Vh"], ["y"]),
+    ]
+    nodes, constants = PIECES["Slice"]
+    constants = {**constants, "w": W, "heads": np.array([0, 0, 2, 4]), "half": np.array(0.5, np.float32)}
+    graph = graph_of([N("MatMul", ["x", "w"], ["j"]), *nodes, *apart], constants, "x")
+    three = [one.reshape(2, 5, 2, 4).swapaxes(1, 2) for one in np.split(X.astype(np.float64) @ W, 3, -1)]
+
+    def attention(q: Array, k: Array, v: Array) -> Array:
+        return softmax(q @ k.swapaxes(2, 3) * 0.5) @ v
+
+    assert names(graph, x=X, y=attention(*three)) == []
+    q, k, v = three
+    assert names(graph, x=X, y=attention(q, v, k)) == ["K and V swapped"]
+
+
 def test_pieces_of_which_nothing_is_known_are_named_by_their_numbers() -> None:
     nodes = [*PIECES["Slice"][0][:2], N("Sigmoid", ["Q"], ["g"]), N("Mul", ["g", "K"], ["y"])]
     x = drawn(3, 24)

@@ -197,7 +197,7 @@ def _on_other_images(run: Run) -> Iterator[Candidate]:
 def _by_gradients(run: Run) -> Iterator[Candidate]:
     """Mistakes of loss and gradients that are made in training alone, under the right rule."""
     for mistake in BACKWARD:
-        if not _refuted(run, run.first_changed(mistake.changes)):
+        if not _refuted(run, run.first_changed(mistake.changes)) and run.shows(mistake.changes):
             yield 0, (mistake.kind,), run.by_rule(Rule(), run.changed(mistake.changes))
 
 

@@ -12,6 +12,7 @@ only for these digits.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import numpy as np
@@ -158,6 +159,14 @@ def winner_decided(z: Bounded, images: Array, size: int, field: int, jump: int, 
 
 def same_fields(images: Array, size: int, field: int, jump: int, padding: int) -> Array:
     """(taps, taps, N, P, Q) bool: whether two positions of a window see identical pixels."""
+    return _same_fields(images.tobytes(), images.shape, images.dtype.str, size, field, jump, padding)
+
+
+@lru_cache(maxsize=64)  # a search walks back through the same few batches again and again
+def _same_fields(
+    pixels: bytes, shape: tuple[int, ...], dtype: str, size: int, field: int, jump: int, padding: int
+) -> Array:
+    images = np.frombuffer(pixels, dtype).reshape(shape)
     padded = np.pad(images[:, 0], ((0, 0), (padding, padding), (padding, padding)))
     fields = sliding_window_view(padded, (field, field), axis=(1, 2))[:, ::jump, ::jump]
     rows, columns = fields.shape[1] // size * size, fields.shape[2] // size * size

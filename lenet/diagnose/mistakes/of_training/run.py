@@ -17,7 +17,7 @@ from lenet.diagnose.mistakes.of_training.batch_orders import Order
 from lenet.diagnose.mistakes.update_rule import Moment, Rule, advance, total
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_again, walk_back
 from lenet.diagnose.probe_inputs import Course
-from lenet.diagnose.search.segment import Count, within
+from lenet.diagnose.search.segment import Count, excluded, within
 from lenet.network.recipe import Batch
 from parity.arithmetic import Array, Bounded
 
@@ -98,6 +98,15 @@ class Run:
     def first_changed(self, changes: Mapping[str, Callable]) -> Iterator[tuple[str, Bounded]]:
         """The gradients of the first step under `changes` of the backward pass, one after the other."""
         return walk_again(self.tapes[0], changes, self.right[0])
+
+    def shows(self, changes: Mapping[str, Callable]) -> bool:
+        """Whether `changes` of the backward pass change a gradient of the first wrong step: otherwise they
+        are not what makes it wrong."""
+        k = self.first_wrong[0] if self.first_wrong else 0
+        right = {name: g for name, g, _ in self.right[k]}
+        with np.errstate(all="ignore"):
+            changed = walk_again(self.tapes[k], changes, self.right[k])
+            return any(excluded(g, right[name]).any() for name, g in changed)
 
     def first_on(self, batch: Batch, changes: Mapping[str, Callable]) -> Iterator[tuple[str, Bounded]]:
         """The same for another first batch, or under `changes` of the forward pass."""

@@ -387,9 +387,9 @@ def test_what_is_kept_shows_when_the_first_call_is_made_twice(train, name):
         port.load(params)
         return dict(port.gradients(batch.images, batch.labels)[1])
 
-    for count in (1, 1, 2, 3, 4):
-        found.append(train(gradient, dict(course.start), list(course.batches[:count]), course.recipe))
-    first, again, *others = found
-    observed = Observed("float32", trajectory=[first, *others])
+    for _ in range(2):
+        found.append(train(gradient, dict(course.start), list(course.batches[:1]), course.recipe))
+    first, again = found
+    observed = Observed("float32", trajectory=[first])
     assert [one.name for one in training_run.kept(PROBES, observed, again)] == [name]
     assert training_run.kept(PROBES, observed, first) == ()

@@ -28,6 +28,7 @@ from lenet.diagnose.mistakes.read_off.read_gradients import readings
 from lenet.diagnose.mistakes.update_rule import Rule
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.diagnose.search.explain import PAIR_SECONDS
+from lenet.diagnose.search.segment import Count, within
 from lenet.network.recipe import Batch
 from parity.arithmetic import Array, Bounded
 
@@ -80,21 +81,27 @@ def _run(probes: Probes, observed: Observed) -> tuple[Run, str]:
 
 
 def kept(probes: Probes, observed: Observed, again: Mapping[str, Array]) -> tuple[Diagnosis, ...]:
-    """What a port keeps from one call of `train` to the next, if that explains every call.
+    """What a port keeps from one call of `train` to the next, if that explains a second run.
 
     Args:
         probes: the inputs.
-        observed: what it returned; the trajectory is needed.
-        again: what it returned for the first batch when it was asked a second time.
+        observed: what it returned; the first step is right.
+        again: the parameters after the first step of the second run.
     """
-    course = probes.course
-    wide = [
-        {name: np.asarray(p[name], np.float64) for name in course.start}
-        for p in (course.start, *(observed.trajectory or ()), again)
-    ]
-    run = Run(course, wide[:-1], observed.dtype, wide[-1])
-    keeping = ((0, (order.kind,), run.ordered(order)) for order in ORDERS if order.weights or order.velocity)
-    return tuple(Diagnosis.of(*one) for found in _closest(run, keeping)[:1] for one in found)
+    run, problem = _run(probes, observed)
+    if problem or _problem(again, probes.course.start):
+        return ()
+    seen = {name: np.asarray(again[name], np.float64) for name in run.names}
+    for order in ORDERS:
+        if not (order.weights or order.velocity):
+            continue
+        expected, count = run.again(order), Count()
+        for name in run.names:
+            count.add(seen[name], expected[name], run.usual[0, name], run.dtype)
+        inside = all(within(seen[name], expected[name], run.dtype).all() for name in run.names)
+        if inside and count.most:
+            return (Diagnosis.of(order.kind, STEP),)
+    return ()
 
 
 def _problem(params: Mapping[str, Array], start: Mapping[str, Array]) -> str:

@@ -43,13 +43,11 @@ class Run:
         course: the batches and the recipe.
         stations: the parameters at the start and after each step.
         dtype: the port's dtype.
-        again: what the call on the first batch returned when it was made a second time; None if it was not.
     """
 
     course: Course
     stations: list[dict[str, Array]]
     dtype: str
-    again: dict[str, Array] | None = None
     known: dict[tuple[int, bytes], Gradients] = field(default_factory=dict)
 
     @cached_property
@@ -196,15 +194,13 @@ class Run:
                 w, states = self._one_more(w, states, at, *steps[at])
             yield from ((k, name, w[name]) for name in self.names)
             last = ends[steps] = (w if own else self.exact(k + 1)), states
-            if k == 0 and self.again is not None and (order.weights or order.velocity):
-                w, states = last if order.weights else (start[0], last[1])
-                w, states = self._one_more(w, states if order.velocity else start[1], 0, *steps[0])
-                last = {name: Bounded(a, np.zeros(a.shape)) for name, a in self.again.items()}, states
-                # The second answer stands in for the first here: they differ by what `moved` is.
-                moved = {name: self.again[name] - self.stations[1][name] for name in self.names}
-                yield from (
-                    (0, name, Bounded(w[name].value - moved[name], w[name].bound)) for name in self.names
-                )
+
+    def again(self, order: Order) -> Params:
+        """The parameters after the first step of a second run, if it begins with what the first one left."""
+        rate, still = self.course.batches[0].rate, dict.fromkeys(self.names)
+        _, states = self._one_more(self.exact(0), still, 0, 0, rate)
+        w = self.exact(1 if order.weights else 0)
+        return self._one_more(w, states if order.velocity else still, 0, 0, rate)[0]
 
     def _one_more(
         self, w: Params, states: dict[str, State], at: int, batch: int, rate: float

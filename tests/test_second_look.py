@@ -123,7 +123,6 @@ WEIGHTS = [
     ("fc1", weights(half_pruned), "weights pruned: the smallest 50%"),
     ("fc1", weights(below_median), "weights pruned: the smaller half, below the median"),
     ("fc1", weights(binary), "weights reduced to their sign times the mean magnitude of each output"),
-    ("fc1", weights(lambda w: w[:, ::-1]), "weights: columns in reverse order"),
     ("fc2", weights(lambda w: np.roll(w, 42, axis=1)), "weights: columns moved by 42 places"),
     (
         "fc1",

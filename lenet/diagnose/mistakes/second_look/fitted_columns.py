@@ -1,4 +1,4 @@
-"""The inputs of a dense layer in another order: moved by some places, reversed, or maps read otherwise.
+"""The inputs of a dense layer in another order: moved by some places, or maps read otherwise.
 
 An order of 400 inputs does not follow from a few digits, so the orders that a port may make are tried: all
 of one layer's are quick to compare with the values.
@@ -40,7 +40,6 @@ def mistakes(shown: Shown) -> Iterator[Mistake]:
 
 def _orders(count: int) -> Iterator[tuple[str, Array]]:
     places = np.arange(count)
-    yield "in reverse order", places[::-1]
     yield from ((f"moved by {k} places", np.roll(places, k)) for k in range(1, count))
     shape = ACTIVATION_SHAPES["pool2"]
     if count != np.prod(shape):

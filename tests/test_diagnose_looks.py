@@ -138,7 +138,7 @@ def test_values_that_are_not_finite_are_named(value):
     def damaged(z):
         return np.where(z > np.quantile(z, 0.8), np.float32(value), z)
 
-    verdict = diagnose(PROBES, seen(PROBES, {"fc2": output(damaged)}))
+    verdict = diagnose(PROBES, seen(PROBES, {"logits": output(damaged)}))
     assert told(verdict) == ("different", ["values that are not finite"])
     assert "are not finite" in verdict.findings[0].evidence
 

@@ -85,8 +85,8 @@ def _layer(name: str, probe: Probe, observed: Observed) -> tuple[Kind, str] | No
             LEFT_OUT,
             f"{name} holds no answer for some of 16 digits, and one in {_rows(empty)} of {digits}",
         )
-    worst = max(wrong, key=lambda row: _apart(other[row], expected[row]))
-    where = np.unravel_index(int(np.argmax(np.abs(other[worst] - expected[worst]))), other[worst].shape)
+    worst = max(wrong, key=lambda row: float(_apart(other[row], expected[row]).max(initial=0)))
+    where = np.unravel_index(int(np.argmax(_apart(other[worst], expected[worst]))), other[worst].shape)
     return DEPENDS, (
         f"{_rows(wrong)} of {digits} differ in {name} from the same digits among 16; "
         f"the largest difference: {other[worst][where]:.6g}, among 16 {expected[worst][where]:.6g}"
@@ -104,8 +104,9 @@ def _wrong_rows(expected: Array, other: Array, dtype: str) -> Iterator[int]:
     return (k for k in range(len(expected)) if not alike(expected[k], other[k], dtype))
 
 
-def _apart(one: Array, two: Array) -> float:
-    return float(np.nan_to_num(np.abs(one.astype(np.float64) - two)).max(initial=0))
+def _apart(one: Array, two: Array) -> Array:
+    with np.errstate(invalid="ignore"):  # of two infinities
+        return np.nan_to_num(np.abs(one.astype(np.float64) - two))
 
 
 def _constant(row: Array) -> bool:

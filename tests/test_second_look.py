@@ -221,7 +221,6 @@ def test_without_the_second_look_it_is_unknown(layer, wrong, name, monkeypatch):
         ("fc1", output(lambda y: y + F32(0.01) * np.sin(1e4 * y))),
         ("fc1", weights(lambda w: w + F32(0.01) * np.sin(1e3 * w))),
         ("relu1", elementwise(lambda x: np.maximum(x, 0) ** F32(1.01))),
-        ("image", image(lambda x: x + F32(0.01) * np.sin(np.arange(x.size)).reshape(x.shape))),
     ],
 )
 def test_what_follows_no_rule_has_no_name(layer, wrong):

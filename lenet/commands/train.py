@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet.commands import options
-from parity.command.terminal import Interrupted
+from parity.command.interrupts import CTRL_C
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -93,13 +93,8 @@ def train_one(
         model = open_port(port, dtype)
         progress.update(task, description=f"training {port}")
         follow = follow_training(model, settings, chosen, tests, progress)
-        try:
-            training.train(model, chosen, settings, checkpoint, follow)
-        except KeyboardInterrupt as error:
-            kept = (
-                f"the same command continues from {checkpoint}" if checkpoint.exists() else "nothing was kept"
-            )
-            raise Interrupted(f"interrupted; {kept}") from error
+        CTRL_C.says = lambda: f"interrupted; {_kept(checkpoint)}"
+        training.train(model, chosen, settings, checkpoint, follow)
         accuracy = training.accuracy(model, tests)
     training.write_weights(target, model, training.record(model, settings, chosen, accuracy))
     checkpoint.unlink(missing_ok=True)
@@ -163,3 +158,7 @@ def follow_training(
         progress.update(task, completed=step, seen=f"loss {loss:.4f}{accuracy}")
 
     return follow
+
+
+def _kept(checkpoint: Path) -> str:
+    return f"the same command continues from {checkpoint}" if checkpoint.exists() else "nothing was kept"

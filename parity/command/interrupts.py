@@ -19,6 +19,11 @@ PATIENCE = 0.5  # seconds for the command to clean up
 SHOW_CURSOR = "\x1b[?25h"  # which a progress bar hides
 
 
+def plainly() -> str:
+    """What is said after Ctrl-C if a command has nothing to add."""
+    return "interrupted"
+
+
 class Interrupts:
     """Ends this process after Ctrl-C.
 
@@ -26,6 +31,7 @@ class Interrupts:
         installed: whether `install` was called: the process runs a command, and nothing else.
         seen: whether Ctrl-C was pressed. Until `install` was called, this is False.
         forget: called at Ctrl-C, to drop messages that are held back.
+        says: what is said after Ctrl-C.
         copy: a forked process that does this one's work, or 0.
     """
 
@@ -33,6 +39,7 @@ class Interrupts:
         self.installed = False
         self.seen = False
         self.forget: list[Callable[[], None]] = []
+        self.says: Callable[[], str] = plainly
         self.copy = 0
         self._once = threading.Lock()
         self._errors: IO[str] | None = None
@@ -68,7 +75,7 @@ class Interrupts:
             pass
         self._see()
         time.sleep(PATIENCE)
-        self.end("error: interrupted")
+        self.end(f"error: {self.says()}")
 
     def end(self, line: str) -> NoReturn:
         """Print the line, and end this process and those that it started, without waiting for threads."""

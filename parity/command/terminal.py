@@ -76,10 +76,11 @@ class Commands(click.Group):
             raise
         except Exception as error:
             if interrupts.CTRL_C.seen:  # a library made another error of it
-                raise Interrupted("interrupted") from error
+                raise Interrupted(interrupts.CTRL_C.says()) from error
             raise
 
     def _invoke(self, ctx: click.Context) -> Any:
+        interrupts.CTRL_C.says = interrupts.plainly
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -91,7 +92,7 @@ class Commands(click.Group):
         except MemoryError as error:
             raise self.failure(f"the memory does not suffice; {self.spare}") from error
         except KeyboardInterrupt as error:
-            raise Interrupted("interrupted") from error
+            raise Interrupted(interrupts.CTRL_C.says()) from error
 
 
 def open_streams() -> None:

@@ -73,7 +73,6 @@ def bfloat16_by_cutting(right, name, array):
     story="The weights were saved as float16 to halve the file, and loaded into a float32 model.",
     where="conv1",
     named="weights rounded to float16",
-    coincides=("weights rounded to TF32", "parameters rounded to TF32"),
 )
 def half_precision_checkpoint(right, name, array):
     value = right(name, array)

@@ -11,7 +11,6 @@ import numpy as np
 from lenet.diagnose.mistakes.base import Mistake
 from lenet.diagnose.mistakes.second_look import (
     added_layers,
-    fitted_columns,
     fitted_curves,
     fitted_images,
     fitted_lines,
@@ -28,7 +27,6 @@ READ_OFF: tuple[Callable[[Shown], Iterator[Mistake]], ...] = (
     fitted_orders.mistakes,
     fitted_lines.mistakes,
     fitted_weights.mistakes,
-    fitted_columns.mistakes,
     fitted_curves.mistakes,
     fitted_images.mistakes,
 )

@@ -1,16 +1,21 @@
 """Right values in other places: digits, channels, features or positions in another order, read off."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Kind, Mistake
-from lenet.diagnose.mistakes.second_look.shown import Example, Shown, listed
-from lenet.diagnose.mistakes.wrong_forward import Call, after, moved
+from lenet.diagnose.mistakes.second_look.shown import LINE, Example, Shown, listed
+from lenet.diagnose.mistakes.wrong_forward import Call, after, before, moved
+from lenet.network.architecture import ACTIVATION_SHAPES
 from parity.arithmetic import Array, Bounded
+from parity.operators.affine import Gemm
 
 CLOSE = 1e-4  # relative: values of another place differ by more, those of the same place by rounding
 ZERO = -1  # in an order: this place holds zeros
+AXES = "CHW"  # of the maps that are flattened
 DIRECTIONS = 16  # of random projections that stand for long rows
 
 
@@ -21,6 +26,7 @@ def mistakes(shown: Shown) -> Iterator[Mistake]:
         if max(axes) < shown.examples[0].seen.ndim:
             name = "features" if shown.examples[0].seen.ndim == 2 else word
             yield from _of_axes(shown, axes, name)
+    yield from _columns(shown)
 
 
 def nearest(found: list[Array], known: list[Array]) -> Array | None:
@@ -173,3 +179,42 @@ def move_of(order: Array, shape: tuple[int, ...], same: Array) -> tuple[str, str
                     "The maps are moved and wrapped around.",
                 )
     return None
+
+
+# --- the inputs of a dense layer ------------------------------------------------------------------
+
+
+def _columns(shown: Shown) -> Iterator[Mistake]:
+    """Columns of a dense layer's weights in another order; the rows and the bias in the right one.
+
+    An order of 400 inputs does not follow from a few digits, so the orders that a port may make are tried.
+    """
+    if not isinstance(shown.layer.operator, Gemm):
+        return
+    name = shown.layer.name
+    one = max(shown.examples, key=lambda one: float(np.abs(one.x.value).max()))
+    w, target = one.params[f"{name}.weight"], one.seen - one.params[f"{name}.bias"]
+    near = LINE * float(np.abs(target).max())
+    for words, order in _orders(w.shape[1]):
+        if np.abs(one.x.value @ w[:, order].T - target).max() <= near:
+            kind = Kind(
+                f"weights: columns {words}",
+                "The columns of the weights belong to other inputs.",
+                "Copy the weights as they are: (outputs, inputs), each column to its own place.",
+            )
+            yield Mistake(kind, {name: before(lambda call, order=order: replace(call, w=call.w[:, order]))})
+
+
+def _orders(count: int) -> Iterator[tuple[str, Array]]:
+    places = np.arange(count)
+    yield from ((f"moved by {k} places", np.roll(places, k)) for k in range(1, count))
+    shape = ACTIVATION_SHAPES["pool2"]
+    if count != np.prod(shape):
+        return
+    for axes in list(permutations(range(3)))[1:]:
+        word = ", ".join(AXES[axis] for axis in axes)
+        there = places.reshape(shape).transpose(axes).ravel()
+        yield f"in {word} order", there
+        back = places.reshape([shape[axis] for axis in axes]).transpose(np.argsort(axes)).ravel()
+        if (back != there).any():
+            yield f"from {word} order", back

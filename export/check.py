@@ -16,6 +16,7 @@ from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, P
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from parity.errors import UserError
+from parity.record.sessions import told_threads
 
 Arrays = dict[str, np.ndarray]
 SAME = "the same network with the same weights"
@@ -117,6 +118,7 @@ def check_model(
     Raises:
         UserError: the file holds weights that are not finite.
     """
+    told_threads()  # a wrong number is no fault of the file
     reading = read_graph(model)
     if reading.problem is None:
         weights.check(reading.params, source=source)

@@ -27,6 +27,15 @@ from parity.operators.shape import Flatten
 
 MOST = 10_000  # images in a batch of fixed size
 REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+AUTO_PAD = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+RANDOM = (
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
 OPERATORS = {Conv: "Conv", Relu: "Relu", MaxPool: "MaxPool", Flatten: "Flatten", Gemm: "Gemm or MatMul"}
 
 
@@ -101,6 +110,7 @@ class _Walk:
         self.model = model
         self.opsets = {opset.domain: opset.version for opset in model.opset_import}
         self.values: dict[str, np.ndarray | _Data] = {}
+        self.sizes: set[str] = set()  # values that follow from the size of a batch
         self.after: list[NodeProto] = []  # what comes after the logits
 
     def start(self) -> None:
@@ -130,11 +140,16 @@ class _Walk:
         constants = [value for value in named.values() if isinstance(value, np.ndarray)]
         if not data or node.op_type in ("Shape", "Size"):
             self.values[node.output[0]] = self.evaluate(node, node.name or node.op_type)
+            if data or self.sizes.intersection(given):
+                self.sizes.update(node.output)
         elif len(data) > 1 or len(given) > len(named):
             raise self.unexpected(node, max(data, key=lambda value: value.done))
         elif node.op_type in REARRANGING:
             layer = LAYERS[min(data[0].done, len(LAYERS) - 1)].name
             self.values[node.output[0]] = _Data(data[0].done, self.evaluate(node, layer))
+        elif sized := sorted(self.sizes.intersection(given)):
+            problem = f"{_name(node)} reads {sized[0]!r}, which depends on the number of images"
+            raise Mismatch(self.next_layer(), problem)
         elif data[0].done == len(LAYERS) and (node.op_type != "Add" or "logits.bias" in self.reading.params):
             self.after.append(node)
         elif node.op_type == "Add":
@@ -154,6 +169,8 @@ class _Walk:
             problem = "refers to an attribute of a function, but is in none"
         elif any(one.HasField("g") or one.graphs for one in node.attribute):
             problem = "has a graph of its own, which is not followed"
+        elif node.op_type in RANDOM:
+            problem = "gives random values"
         if problem is not None:
             raise Mismatch(self.next_layer(), f"{_name(node)} {problem}")
 
@@ -172,6 +189,9 @@ class _Walk:
             )
         if furthest.done < len(LAYERS):
             raise Mismatch(LAYERS[furthest.done].name, "the graph ends before it")
+        if outputs[0] is not furthest:
+            name = self.model.graph.output[0].name
+            raise Mismatch("logits", f"they are not the first output of the graph, which is {name!r}")
         self.expect_order("logits", furthest.order, self.batch, *ACTIVATION_SHAPES["logits"])
         for name, shape in PARAM_SHAPES.items():  # a bias of zero may be left out (tf2onnx does)
             self.reading.params.setdefault(name, np.zeros(shape, np.float32))
@@ -307,7 +327,10 @@ class _Walk:
         """Require this window, stride and padding of a Conv or MaxPool."""
         found = {"strides": [1, 1], "dilations": [1, 1], "group": 1, "kernel_shape": [size, size]}
         found |= _settings(node)
-        found["pads"] = pads_of(found, shape[1:], [size, size])
+        try:
+            found["pads"] = pads_of(found, shape[1:], [size, size])
+        except ValueError as error:
+            raise Mismatch(layer, f"{_name(node)} has {error}") from error
         wanted = {
             "kernel_shape": [size, size],
             "strides": [stride, stride],
@@ -343,8 +366,13 @@ def pads_of(settings: dict[str, Any], sizes: Sequence[int], windows: Sequence[in
     """Rows and columns added before and after, from a node's `pads` or `auto_pad`.
 
     SAME gives ⌈size / stride⌉ outputs per axis; an odd pad is added at the end (UPPER) or start (LOWER).
+
+    Raises:
+        ValueError: `auto_pad` is none of ONNX's.
     """
-    mode = settings.get("auto_pad", b"NOTSET").decode()
+    mode = settings.get("auto_pad", b"NOTSET").decode(errors="replace")
+    if mode not in AUTO_PAD:
+        raise ValueError(f"an unknown auto_pad, {mode!r}")
     if mode == "NOTSET":
         return list(settings.get("pads", [0] * 2 * len(sizes)))
     if mode == "VALID":

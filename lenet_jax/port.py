@@ -19,9 +19,7 @@ try:
         jax.devices()
 except (RuntimeError, AssertionError) as error:
     asked = os.environ.get("JAX_PLATFORMS")
-    raise ports.Unsupported(
-        f"jax finds no device for JAX_PLATFORMS={asked!r}: unset this variable"
-    ) from error
+    raise RuntimeError(f"it finds no device for JAX_PLATFORMS={asked!r}: unset this variable") from error
 
 from lenet.network.recipe import Recipe
 from lenet.ports import Arrays

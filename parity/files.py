@@ -1,5 +1,6 @@
 """Writes files completely or not at all, and checks whether files can be read or written."""
 
+import errno
 import glob
 import os
 import stat
@@ -37,6 +38,8 @@ def write_together(contents: Mapping[Path, Content]) -> None:
         UserError: one cannot be written; existing files are left untouched.
     """
     with ExitStack() as stack:
+        for path in contents:
+            check_writable(path)
         for path, content in contents.items():
             stack.enter_context(_prepared(path, content))
 
@@ -47,10 +50,16 @@ def _prepared(path: Path, content: Content) -> Iterator[None]:
     data = content.encode() if isinstance(content, str) else content
     write = data if callable(data) else lambda file: file.write(data)
     try:
-        path = path.resolve()
+        if not path.is_relative_to("/dev") and not path.is_relative_to("/proc"):
+            path = _target(path)
+        elif path.exists():  # a device, or a stream that is open already, such as /dev/stdout
+            yield
+            with path.open("ab") as stream:
+                write(stream)
+            return
         old = path.stat() if path.exists() else None
         if old is None or _can_be_replaced(old):
-            with _beside(path, write, _permissions(old)):
+            with _beside(path, write, old):
                 yield
         else:
             yield
@@ -58,6 +67,14 @@ def _prepared(path: Path, content: Content) -> Iterator[None]:
                 write(stream)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def _target(path: Path) -> Path:
+    """What symbolic links lead to."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # Python before 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
 def _can_be_replaced(old: os.stat_result) -> bool:
@@ -76,8 +93,9 @@ def _permissions(old: os.stat_result | None) -> int:
 
 
 @contextmanager
-def _beside(path: Path, write: Callable[[IO[bytes]], object], permissions: int) -> Iterator[None]:
-    """A temporary file beside `path` for the block, renamed over `path` at its end."""
+def _beside(path: Path, write: Callable[[IO[bytes]], object], old: os.stat_result | None) -> Iterator[None]:
+    """A temporary file beside `path` for the block, renamed over `path` at its end, with its group and
+    permissions."""
     prefix = f".{path.name[:100]}."
     _remove_leftovers(path.parent, prefix)
     temporary = None
@@ -88,7 +106,9 @@ def _beside(path: Path, write: Callable[[IO[bytes]], object], permissions: int) 
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(permissions)  # NamedTemporaryFile makes private files
+            if old is not None and hasattr(os, "chown"):
+                os.chown(temporary, -1, old.st_gid)
+            temporary.chmod(_permissions(old))  # NamedTemporaryFile makes private files
             yield
             temporary.replace(path)
             temporary = None
@@ -121,8 +141,10 @@ def check_writable(path: Path | None) -> None:
     if path is None:
         return
     try:
+        if path.is_symlink() and not path.exists():
+            _target(path)
         if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if path.exists() and not path.is_file():
             return
         with tempfile.TemporaryFile(dir=path.parent):

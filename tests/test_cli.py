@@ -170,6 +170,7 @@ def test_misuse_exits_2_through_the_entry_point(lenet):
         ("compare numpy --weights broken", "not a readable safetensors file"),
         ("compare numpy --json nowhere/x.json", "nowhere/x.json: cannot be written"),
         ("compare numpy --json .", "it is a folder"),
+        ("train numpy --out .", "it is a folder"),
         ("diff numpy torch --html nowhere/x.html", "cannot be written"),
         ("train numpy --out nowhere/x", "cannot be written"),
         ("exact --train nowhere/x", "cannot be written"),

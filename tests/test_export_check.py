@@ -378,6 +378,61 @@ def of_an_inner_graph() -> ModelProto:
     return model
 
 
+def by_the_number_of_images() -> ModelProto:
+    """Other weights for one image than for more."""
+    model = model_of("numpy")
+    gemm = nodes(model, "Gemm")[-1]
+    weights_ = gemm.input[1]
+    one = numpy_helper.from_array(np.array([1], np.int64), "one")
+    model.graph.initializer.append(one)
+    made = [
+        helper.make_node("Shape", ["image"], ["size"], start=0, end=1),
+        helper.make_node("Equal", ["size", "one"], ["alone"]),
+        helper.make_node("Neg", [weights_], ["negated"]),
+        helper.make_node("Where", ["alone", "negated", weights_], ["chosen"], "choice"),
+    ]
+    gemm.input[1] = "chosen"
+    kept = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*made, *kept])
+    return model
+
+
+def of_random_weights() -> ModelProto:
+    """The right weights times a random number that is one here."""
+    model = model_of("numpy")
+    gemm = nodes(model, "Gemm")[-1]
+    made = [
+        helper.make_node("RandomUniform", [], ["number"], "dice", low=1.0, high=1.0, shape=[1]),
+        helper.make_node("Mul", [gemm.input[1], "number"], ["product"]),
+    ]
+    gemm.input[1] = "product"
+    kept = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*made, *kept])
+    return model
+
+
+def with_another_first_output() -> ModelProto:
+    """The logits are its second output."""
+    model = model_of("numpy")
+    model.graph.node.append(helper.make_node("Neg", ["logits"], ["answer"]))
+    logits = model.graph.output[0]
+    answer = helper.make_tensor_value_info("answer", onnx.TensorProto.FLOAT, ["batch", 10])
+    del model.graph.output[:]
+    model.graph.output.extend([answer, logits])
+    return model
+
+
+def of_unknown_padding() -> ModelProto:
+    model = model_of("numpy")
+    conv = nodes(model, "Conv")[0]
+    kept = [one for one in conv.attribute if one.name not in ("pads", "auto_pad")]
+    del conv.attribute[:]
+    conv.attribute.extend([*kept, helper.make_attribute("auto_pad", b"\xff")])
+    return model
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
@@ -388,8 +443,18 @@ def of_an_inner_graph() -> ModelProto:
         (lambda: with_its_own("Relu", ""), "relu1: Relu 'relu1' is defined anew by a function in the file"),
         (with_a_reference, "conv1: Conv 'conv1' refers to an attribute of a function, but is in none"),
         (of_an_inner_graph, "relu1: If 'chosen' has a graph of its own, which is not followed"),
+        (
+            by_the_number_of_images,
+            "logits: Gemm 'logits' reads 'chosen', which depends on the number of images",
+        ),
+        (of_random_weights, "conv1: RandomUniform 'dice' gives random values"),
+        (
+            with_another_first_output,
+            "logits: they are not the first output of the graph, which is 'answer'",
+        ),
+        (of_unknown_padding, "conv1: Conv 'conv1' has an unknown auto_pad, '\ufffd'"),
     ],
-    ids=["domain", "function", "reference", "subgraph"],
+    ids=["domain", "function", "reference", "subgraph", "sizes", "random", "output", "padding"],
 )
 def test_what_a_node_does_must_stand_in_it(make, problem, judge):
     found = judge(make())

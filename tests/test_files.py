@@ -5,12 +5,13 @@ import os
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from parity.errors import UserError
-from parity.files import write_atomically, write_together
+from parity.files import check_writable, write_atomically, write_together
 
 
 @pytest.mark.parametrize("content", ["ε: text is UTF-8\n", b"\x00\xff bytes", b""])
@@ -34,7 +35,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     [
         ("missing/file", "No such file or directory"),
         ("a file/file", "Not a directory"),
-        ("a folder", "Is a directory"),
+        ("a folder", "it is a folder"),
         ("n" * 300, "File name too long"),
     ],
 )
@@ -76,6 +77,47 @@ def test_of_several_files_all_or_none_are_written(tmp_path, monkeypatch):
     assert first.read_text() == "old"
     write_together({first: "new", second: "new"})
     assert [one.read_text() for one in (first, second)] == ["new", "new"]
+
+
+def test_a_folder_in_the_place_of_a_later_file_leaves_the_earlier_ones(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("old")
+    second.mkdir()
+    with pytest.raises(UserError, match=r"second: cannot be written \(it is a folder"):
+        write_together({first: "new", second: "new"})
+    assert first.read_text() == "old"
+
+
+def test_links_that_lead_to_each_other_are_refused(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.symlink_to(two)
+    two.symlink_to(one)
+    for write in (partial(write_atomically, one, "new"), partial(check_writable, one)):
+        with pytest.raises(UserError, match="one: cannot be written"):
+            write()
+
+
+@pytest.mark.parametrize("to", ["pipe", "file"])
+def test_a_stream_that_is_open_already_is_written_to(tmp_path, to):
+    program = (
+        "from pathlib import Path; from parity.files import check_writable, write_atomically;"
+        "path = Path('/dev/stdout'); print('first', flush=True);"
+        "check_writable(path); write_atomically(path, 'second')"
+    )
+    command = [sys.executable, "-c", program]
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        done = subprocess.run(command, stdout=subprocess.PIPE if to == "pipe" else file, check=True)
+    assert (done.stdout if to == "pipe" else path.read_bytes()) == b"first\nsecond"
+
+
+def test_the_group_of_the_old_file_is_kept(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "chown", lambda path, user, group: asked.append((user, group)))
+    path = tmp_path / "file"
+    path.write_text("old")
+    write_atomically(path, "new")
+    assert asked == [(-1, path.stat().st_gid)]
 
 
 def test_an_interrupt_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -54,6 +54,11 @@ except KeyboardInterrupt:
     time.sleep(0.2)
     os.write(2, b'Aborted: the worker was interrupted')
     raise""",
+    "swallowed, and then the command ends": """
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    pass""",
     "in a destructor": """
 class Library:
     def __del__(self):

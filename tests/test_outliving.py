@@ -157,6 +157,19 @@ def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compar
     assert "--nonsense" in result.stderr  # what the library said
 
 
+def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(tmp_path):
+    result = subprocess.run(
+        [LENET, "compare", "jax", "numpy", "--digits", "10"],
+        env={**os.environ, "JAX_PLATFORMS": "nonsense"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
+    assert "JAX_PLATFORMS='nonsense'" in " ".join(result.stdout.split())
+
+
 def test_where_no_port_remains_the_error_says_why(tmp_path):
     result = subprocess.run(
         [LENET, "compare", "jax", "--digits", "10"],

@@ -85,8 +85,8 @@ def train_one(
     from parity.files import check_writable
 
     target = out or Path(f"{port.replace(':', '-')}.safetensors")
-    checkpoint = target.with_name(f"{target.name}.checkpoint")
     check_writable(target)
+    checkpoint = target.with_name(f"{target.name}.checkpoint")
     settings, chosen, tests = Recipe(**recipe), training_set(folder)[:digits], test_set()
     with progress_bar("{task.fields[seen]}") as progress:
         task = progress.add_task(f"importing {port}", total=settings.steps(len(chosen)), seen="")

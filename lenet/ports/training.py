@@ -17,7 +17,7 @@ from lenet.network.digits import CHECKSUMS, Digits
 from lenet.network.recipe import Recipe, batches, initial_params
 from lenet.ports.contract import Arrays, Port
 from parity.errors import UserError
-from parity.files import write_atomically
+from parity.files import check_readable, write_atomically
 
 STEP = re.compile(r"\d{1,18}", re.ASCII)
 START_AGAIN = "delete it to start again"
@@ -102,6 +102,7 @@ def read_checkpoint(path: Path, run: str, dtype: str) -> Checkpoint:
     Raises:
         UserError: the file is damaged, or belongs to another port, recipe or training set.
     """
+    check_readable(path)  # a pipe would wait for a writer
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)

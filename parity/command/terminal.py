@@ -82,7 +82,10 @@ class Commands(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         interrupts.CTRL_C.says = interrupts.plainly
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if interrupts.CTRL_C.seen:  # a library swallowed it, and the command went on to its end
+                raise KeyboardInterrupt
+            return result
         except UserError as error:
             raise self.failure(str(error)) from error
         except ModuleNotFoundError as error:

@@ -4,6 +4,7 @@ A session is a function that takes inputs by name and returns outputs by name.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -64,7 +65,7 @@ def in_onnxruntime(
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = _told_threads() or threads or 0
+    options.intra_op_num_threads = told_threads() or threads or 0
     options.log_severity_level = 4  # errors come as exceptions, and need not be printed too
     if folder is not None and isinstance(model, bytes):
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
@@ -78,7 +79,7 @@ def in_onnxruntime(
     return lambda inputs: dict(zip(names, opened.run(names, dict(inputs)), strict=True))
 
 
-def _told_threads() -> int | None:
+def told_threads() -> int | None:
     """The first number of OMP_NUM_THREADS, which has one for each level of nesting; None if it is not set.
 
     Raises:
@@ -114,6 +115,7 @@ def in_openvino(model: bytes | str, names: Sequence[str], precision: str | None 
         precision: the format in which it computes: "f32". None leaves its default, which is bfloat16 or
             float16 where the processor multiplies matrices in that format, and float32 elsewhere.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it takes a stub then
     import openvino
 
     core = openvino.Core()

@@ -592,7 +592,8 @@ def test_interrupted_training_goes_on_to_the_same_weights(in_process, mini, tmp_
 def test_checkpoint_of_another_run_is_refused_and_kept(in_process, mini, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "write_weights", lambda *_: exec("raise KeyboardInterrupt"))
-        assert failed(in_process("train", "numpy", *QUICK), 130) == "error: interrupted\n"
+        said = failed(in_process("train", "numpy", *QUICK), 130)
+        assert said == "error: interrupted; the same command continues from numpy.safetensors.checkpoint\n"
     checkpoint = tmp_path / "numpy.safetensors.checkpoint"
     kept = checkpoint.read_bytes()
     assert "checkpoint of another run" in failed(in_process("train", "numpy", *QUICK, "--seed", 1))

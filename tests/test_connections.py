@@ -1,6 +1,7 @@
 """No command but `data` opens a connection: the kernel ends any process of the others that tries."""
 
 import ctypes
+import os
 import platform
 import struct
 import subprocess
@@ -78,6 +79,16 @@ def test_no_command_opens_a_connection(command, folder):
     program, *rest = command.split()
     done = run(BIN / program, *rest, folder=folder)
     assert done.returncode == 0, done.stderr
+
+
+def test_openvino_keeps_no_statistics(folder, tmp_path):
+    """It sends them, except in CI."""
+    command = ["judge", "lenet-numpy.onnx", "--dim", "batch=2", "--runtime", "openvino-f32"]
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {
+        "HOME": str(tmp_path)
+    }
+    subprocess.run([BIN / "parity", *command], cwd=folder, env=environment, check=True, timeout=300)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_connection_ends_a_process_and_is_seen_in_its_children(tmp_path):

@@ -27,6 +27,12 @@ def judged(model: ModelProto, folder: Path, *options: str) -> str:
     return " ".join(result.output.split())
 
 
+def test_a_number_of_threads_that_is_none_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    said = judged(model_of("numpy"), tmp_path)
+    assert said == "error: OMP_NUM_THREADS='many': expected a number of threads"
+
+
 def dense(*before: NodeProto, **constants: np.ndarray) -> ModelProto:
     """A dense layer from the images to the logits, to which the result of other nodes, `more`, is added."""
     image, logits = interface()

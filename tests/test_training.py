@@ -1,6 +1,7 @@
 """Training by the NumPy port: interrupted and resumed without a trace, refused where it must be."""
 
 import json
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import replace
@@ -203,6 +204,12 @@ def test_a_damaged_checkpoint_is_refused_and_kept(damage, stopped, few, tmp_path
     assert checkpoint.read_bytes() == damaged
 
 
+def test_a_pipe_in_the_place_of_the_checkpoint_is_refused(few, tmp_path):
+    os.mkfifo(tmp_path / "checkpoint")
+    with pytest.raises(UserError, match="no ordinary file"):
+        train(numpy_port(), few, RECIPE, tmp_path / "checkpoint")
+
+
 def test_no_flipped_bit_is_accepted(stopped, few, tmp_path):
     checkpoint, rng = tmp_path / "checkpoint", np.random.default_rng(0)
     for place in rng.integers(8 * len(stopped), size=40):
@@ -229,7 +236,7 @@ def test_a_step_that_is_no_end_of_an_epoch_is_refused(step, stopped, few, tmp_pa
 
 
 def test_a_folder_in_place_of_a_checkpoint_is_refused(few, tmp_path):
-    with pytest.raises(UserError, match="not a readable checkpoint"):
+    with pytest.raises(UserError, match="is a folder"):
         train(numpy_port(), few, RECIPE, tmp_path)
 
 

@@ -256,7 +256,8 @@ def _outputs(port: Port, images: np.ndarray) -> tuple[Arrays, np.ndarray] | str:
     found = _raised(lambda: (port.activations(images), port.logits(images)))
     if isinstance(found, str):
         return found
-    return outputs_problem(*found, len(images), port.dtype) or found
+    activations, logits = found
+    return outputs_problem(activations, logits, len(images), port.dtype) or found
 
 
 def _part(activations: Arrays, logits: np.ndarray, part: slice) -> tuple[Arrays, np.ndarray]:

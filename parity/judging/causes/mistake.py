@@ -93,7 +93,7 @@ def _place(find: Find) -> tuple[int, str, int]:
     """The place of a function in the catalogue, whichever module was imported first: of two mistakes that are
     the same, the first is named."""
     family, module = find.__module__.removeprefix("parity.judging.causes.").split(".", 1)
-    return FAMILIES.index(family), module, find.__code__.co_firstlineno  # type: ignore[attr-defined]
+    return FAMILIES.index(family), module, find.__code__.co_firstlineno
 
 
 def made_in(*kinds: str) -> Callable[[Find], Find]:

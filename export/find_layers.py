@@ -18,16 +18,16 @@ from onnx.reference import ReferenceEvaluator
 
 from export.onnx_file import describe, inputs, one_line
 from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, LAYERS, PARAM_SHAPES, Layer
-from parity.errors import UserError
+from parity.errors import Unjudged, UserError
 from parity.onnx.flatten import standard
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
 from parity.operators.shape import Flatten
+from parity.operators.windows import window
 
 MOST = 10_000  # images in a batch of fixed size
 REARRANGING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
-AUTO_PAD = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 RANDOM = (
     "Bernoulli",
     "Multinomial",
@@ -371,15 +371,12 @@ def pads_of(settings: dict[str, Any], sizes: Sequence[int], windows: Sequence[in
         ValueError: `auto_pad` is none of ONNX's.
     """
     mode = settings.get("auto_pad", b"NOTSET").decode(errors="replace")
-    if mode not in AUTO_PAD:
-        raise ValueError(f"an unknown auto_pad, {mode!r}")
+    pads = settings.get("pads", [0] * 2 * len(sizes))
     if mode == "NOTSET":
-        return list(settings.get("pads", [0] * 2 * len(sizes)))
-    if mode == "VALID":
-        return [0] * 2 * len(sizes)
-    totals = [
-        max((-(-size // stride) - 1) * stride + window - size, 0)
-        for size, stride, window in zip(sizes, settings["strides"], windows, strict=True)
-    ]
-    less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
-    return less + more if mode == "SAME_UPPER" else more + less
+        return list(pads)
+    try:
+        strides = tuple(settings.get("strides", ()))
+        sliding = window(tuple(windows), strides, (), tuple(pads), mode, tuple(sizes))
+    except Unjudged as error:
+        raise ValueError(f"an unknown auto_pad, {mode!r}") from error
+    return [*sliding.before, *sliding.after]

@@ -50,21 +50,16 @@ def _prepared(path: Path, content: Content) -> Iterator[None]:
     data = content.encode() if isinstance(content, str) else content
     write = data if callable(data) else lambda file: file.write(data)
     try:
-        if not path.is_relative_to("/dev") and not path.is_relative_to("/proc"):
-            path = _target(path)
-        elif path.exists():  # a device, or a stream that is open already, such as /dev/stdout
-            yield
-            with path.open("ab") as stream:
-                write(stream)
-            return
+        stream = path.is_relative_to("/dev") or path.is_relative_to("/proc")  # it may be open: /dev/stdout
+        path = path if stream else _target(path)
         old = path.stat() if path.exists() else None
-        if old is None or _can_be_replaced(old):
+        if old is None or (not stream and _can_be_replaced(old)):
             with _beside(path, write, old):
                 yield
         else:
             yield
-            with path.open("wb") as stream:
-                write(stream)
+            with path.open("ab" if stream else "wb") as file:
+                write(file)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
@@ -80,7 +75,7 @@ def _target(path: Path) -> Path:
 def _can_be_replaced(old: os.stat_result) -> bool:
     """Whether a new file in this place would be the same but for its content."""
     ours = not hasattr(os, "geteuid") or old.st_uid == os.geteuid()
-    return stat.S_ISDIR(old.st_mode) or (stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and ours)
+    return stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and ours
 
 
 def _permissions(old: os.stat_result | None) -> int:

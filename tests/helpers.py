@@ -1,6 +1,8 @@
 """What several test files need."""
 
 import subprocess
+import textwrap
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -43,3 +45,35 @@ def running(pid: int) -> bool:
     """Whether the process has not ended; a zombie has."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
     return bool(state.strip()) and not state.startswith("Z")
+
+
+def ended(pid: int, seconds: float = 30) -> bool:
+    """Whether the process ends within this time."""
+    deadline = time.monotonic() + seconds
+    while running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not running(pid)
+
+
+COMMAND = """
+import click, os, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from lenet.commands.outliving import busy, go_on_in_a_copy
+from parity.command import interrupts, terminal
+
+@click.group(cls=terminal.Commands)
+def cli(): pass
+
+@cli.command()
+def work():
+{body}
+
+terminal.open_streams()
+interrupts.CTRL_C.install()
+cli(["work"])
+"""
+
+
+def as_command(body: str) -> str:
+    """A program that runs these lines as a command, as `lenet` and `parity` run theirs."""
+    return COMMAND.format(body=textwrap.indent(textwrap.dedent(body).strip(), "    "))

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 from rich.console import Console
 
 from export import export_tables, runtimes
@@ -378,6 +378,14 @@ def of_an_inner_graph() -> ModelProto:
     return model
 
 
+def with_first(model: ModelProto, made: list[NodeProto]) -> ModelProto:
+    """The model with these nodes before its own."""
+    kept = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*made, *kept])
+    return model
+
+
 def by_the_number_of_images() -> ModelProto:
     """Other weights for one image than for more."""
     model = model_of("numpy")
@@ -392,10 +400,7 @@ def by_the_number_of_images() -> ModelProto:
         helper.make_node("Where", ["alone", "negated", weights_], ["chosen"], "choice"),
     ]
     gemm.input[1] = "chosen"
-    kept = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*made, *kept])
-    return model
+    return with_first(model, made)
 
 
 def of_random_weights() -> ModelProto:
@@ -407,10 +412,7 @@ def of_random_weights() -> ModelProto:
         helper.make_node("Mul", [gemm.input[1], "number"], ["product"]),
     ]
     gemm.input[1] = "product"
-    kept = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*made, *kept])
-    return model
+    return with_first(model, made)
 
 
 def with_another_first_output() -> ModelProto:

@@ -4,32 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import running
+from tests.helpers import as_command, ended, running
 
 LENET = str(Path(sys.executable).with_name("lenet"))
-COMMAND = """
-import click, os, sys, threading, time
-from concurrent.futures import ThreadPoolExecutor
-from parity.command import interrupts, terminal
-
-@click.group(cls=terminal.Commands)
-def cli(): pass
-
-@cli.command()
-def work():
-    print("ready", flush=True)
-{body}
-
-terminal.open_streams()
-interrupts.CTRL_C.install()
-cli(["work"])
-"""
+READY = 'print("ready", flush=True)\n'
 BODIES = {
     "seen": "time.sleep(60)",
     "swallowed": """
@@ -84,7 +67,7 @@ def pressed(source: str) -> tuple[subprocess.Popen[str], float]:
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_an_interrupt_ends_whatever_runs_in_one_line(body):
-    process, seconds = pressed(COMMAND.format(body=textwrap.indent(body.strip(), "    ")))
+    process, seconds = pressed(as_command(READY + body.strip()))
     with process:
         assert process.stderr is not None
         assert (process.returncode, process.stderr.read()) == (130, "error: interrupted\n")
@@ -106,10 +89,7 @@ def test_a_worker_ends_with_its_parent(tmp_path):
         pid = int(parent.stdout.readline())
         assert running(pid)
         parent.kill()
-    deadline = time.monotonic() + 30
-    while running(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not running(pid)
+    assert ended(pid)
 
 
 @pytest.mark.parametrize(
@@ -159,17 +139,16 @@ def test_what_a_library_says_that_lives_on_is_not_shown():
 
 def test_what_a_library_said_before_an_interrupt_is_not_shown():
     held = """
-    from lenet.ports.quiet import stderr_held
-    with stderr_held():
-        os.write(2, b"the library says why")
-        while True:
-            try:
-                time.sleep(60)
-            except KeyboardInterrupt:
-                pass"""
-    source = COMMAND.format(body=held).replace('    print("ready", flush=True)\n', "")
-    source = source.replace("        while True", '        print("ready", flush=True)\n        while True')
-    process, _ = pressed(source)
+from lenet.ports.quiet import stderr_held
+with stderr_held():
+    os.write(2, b"the library says why")
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass"""
+    process, _ = pressed(as_command(held))
     with process:
         assert process.stderr is not None
         assert (process.returncode, process.stderr.read()) == (130, "error: interrupted\n")

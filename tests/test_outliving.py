@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import MethodType
 
@@ -16,37 +15,26 @@ from lenet.network import digits as mnist
 from lenet.network import weights
 from lenet.reference.exact import EXACT
 from lenet_numpy.port import Port as NumpyPort
-from tests.helpers import running
+from parity.command.interrupts import send
+from tests.helpers import as_command, ended, running
 
 LENET = str(Path(sys.executable).with_name("lenet"))
-COMMAND = """
-import click, os, sys, time
-from lenet.commands.outliving import busy, go_on_in_a_copy
-from parity.command import interrupts, terminal
-
-@click.group(cls=terminal.Commands)
-def cli(): pass
-
-@cli.command()
-def work():
-    ended = go_on_in_a_copy()
-    print(os.getpid(), flush=True)
-    for port in ("first", "second", "third"):
-        if port not in ended:
-            busy(port)
-            if port == "second":
-                {body}
-            busy("")
-    print(*ended.values())
-    sys.exit(len(ended))
-
-interrupts.CTRL_C.install()
-cli(["work"])
+WORK = """
+ended = go_on_in_a_copy()
+print(os.getpid(), flush=True)
+for port in ("first", "second", "third"):
+    if port not in ended:
+        busy(port)
+        if port == "second":
+            {body}
+        busy("")
+print(*ended.values())
+sys.exit(len(ended))
 """
 
 
 def started(body: str) -> subprocess.Popen[str]:
-    source = COMMAND.format(body=body)
+    source = as_command(WORK.format(body=body))
     return subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -82,11 +70,11 @@ def test_the_exit_code_is_that_of_the_last_copy():
 
 
 SWALLOWED = """
-                while True:
-                    try:
-                        time.sleep(60)
-                    except KeyboardInterrupt:
-                        pass"""
+            while True:
+                try:
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    pass"""
 
 
 HOLDS_PYTHON = "sum(range(10**11))"  # no thread of the copy can run
@@ -102,7 +90,7 @@ def test_an_interrupt_ends_the_copy_and_is_answered_once(body, to_both):
     copy = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
     if to_both:
-        os.kill(copy, signal.SIGINT)
+        send(copy, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "error: interrupted"
@@ -111,12 +99,12 @@ def test_an_interrupt_ends_the_copy_and_is_answered_once(body, to_both):
 
 
 CLEANED = """
-                try:
-                    time.sleep(60)
-                finally:
-                    print("cleaning", flush=True)
-                    time.sleep(0.2)
-                    print("cleaned", flush=True)"""
+            try:
+                time.sleep(60)
+            finally:
+                print("cleaning", flush=True)
+                time.sleep(0.2)
+                print("cleaned", flush=True)"""
 
 
 def test_a_second_signal_does_not_disturb_the_cleaning():
@@ -125,7 +113,7 @@ def test_a_second_signal_does_not_disturb_the_cleaning():
     copy = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "cleaning\n"
-    os.kill(copy, signal.SIGINT)
+    send(copy, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert output == "cleaned\n"
 
@@ -137,20 +125,21 @@ def test_the_copy_ends_with_the_process_that_waits(number):
     copy = int(process.stdout.readline())
     process.send_signal(number)
     process.communicate(timeout=60)
-    deadline = time.monotonic() + 30
-    while running(copy) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not running(copy)
+    assert ended(copy)
 
 
-def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compared(tmp_path):
-    result = subprocess.run(
-        [LENET, "compare", "numpy", "jax", "--digits", "10"],
-        env={**os.environ, "XLA_FLAGS": "--nonsense"},
-        cwd=tmp_path,
+def compared(folder: Path, *ports: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [LENET, "compare", *ports, "--digits", "10"],
+        env={**os.environ, **environment},
+        cwd=folder,
         capture_output=True,
         text=True,
     )
+
+
+def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compared(tmp_path):
+    result = compared(tmp_path, "numpy", "jax", XLA_FLAGS="--nonsense")
     assert result.returncode == 1
     assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
     assert "not run  port 'jax' ended the process with exit code 1" in result.stdout
@@ -158,26 +147,14 @@ def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compar
 
 
 def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(tmp_path):
-    result = subprocess.run(
-        [LENET, "compare", "jax", "numpy", "--digits", "10"],
-        env={**os.environ, "JAX_PLATFORMS": "nonsense"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    result = compared(tmp_path, "jax", "numpy", JAX_PLATFORMS="nonsense")
     assert result.returncode == 1
     assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
     assert "JAX_PLATFORMS='nonsense'" in " ".join(result.stdout.split())
 
 
 def test_where_no_port_remains_the_error_says_why(tmp_path):
-    result = subprocess.run(
-        [LENET, "compare", "jax", "--digits", "10"],
-        env={**os.environ, "XLA_FLAGS": "--nonsense"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    result = compared(tmp_path, "jax", XLA_FLAGS="--nonsense")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == "error: port 'jax' ended the process with exit code 1"
 

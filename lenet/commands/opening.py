@@ -41,11 +41,12 @@ def open_ports(
         try:
             busy(name)
             opened.append(ports.open_port(name, dtype))
-            busy("")
         except (MissingFramework, ports.Unsupported, Broken) as error:
             if len(wanted) == 1 or (names and not isinstance(error, Broken)):
                 raise
             missing[name] = str(error)
+        finally:
+            busy("")
         progress.advance(task)
     progress.remove_task(task)
     return opened, missing

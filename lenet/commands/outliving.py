@@ -71,6 +71,7 @@ def go_on_in_a_copy() -> dict[str, str]:
 def _start(note: _Note, alive: tuple[int, int]) -> None:
     """What a copy does first."""
     _NOTE[:] = [note]
+    interrupts.CTRL_C.is_copy = True
     atexit.register(busy, "")  # Python ends, not a library
     os.close(alive[1])
     threading.Thread(target=_end_with_parent, args=(alive[0],), daemon=True).start()
@@ -86,11 +87,13 @@ def _wait(copy: int, note: _Note) -> tuple[str, str]:
     interrupts.CTRL_C.copy = copy
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The copy answers Ctrl-C. If it does not, the thread that watches here ends both.
-        signal.signal(signal.SIGINT, lambda number, frame: os.kill(copy, number))
+        signal.signal(signal.SIGINT, lambda number, frame: interrupts.send(copy, number))
     _, status = os.waitpid(copy, 0)
     interrupts.CTRL_C.copy = 0
     code = os.waitstatus_to_exitcode(status)
     port = note.read()
-    if not port or code == interrupts.CODE:
+    if code == interrupts.CODE:
+        interrupts.CTRL_C.end(f"error: {interrupts.CTRL_C.says()}")
+    if not port:
         os._exit(code if code >= 0 else 128 - code)
     return port, f"with exit code {code}" if code >= 0 else f"by signal {signal.Signals(-code).name}"

@@ -24,6 +24,12 @@ def plainly() -> str:
     return "interrupted"
 
 
+def send(process: int, number: int) -> None:
+    """Send a signal to a process that may have ended."""
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
 class Interrupts:
     """Ends this process after Ctrl-C.
 
@@ -33,6 +39,7 @@ class Interrupts:
         forget: called at Ctrl-C, to drop messages that are held back.
         says: what is said after Ctrl-C.
         copy: a forked process that does this one's work, or 0.
+        is_copy: whether this is such a process: then the other one prints the line.
     """
 
     def __init__(self) -> None:
@@ -41,6 +48,7 @@ class Interrupts:
         self.forget: list[Callable[[], None]] = []
         self.says: Callable[[], str] = plainly
         self.copy = 0
+        self.is_copy = False
         self._once = threading.Lock()
         self._errors: IO[str] | None = None
 
@@ -81,11 +89,11 @@ class Interrupts:
         """Print the line, and end this process and those that it started, without waiting for threads."""
         self._once.acquire()  # a second thread waits here for the end
         with suppress(OSError, ValueError):
-            if self._errors is not None:
+            if self._errors is not None and not self.is_copy:
                 self._errors.write(f"{SHOW_CURSOR if self._errors.isatty() else ''}{line}\n")
                 self._errors.flush()
         if self.copy:
-            os.kill(self.copy, signal.SIGKILL)
+            send(self.copy, signal.SIGKILL)
         if "multiprocessing" in sys.modules:
             import multiprocessing
 

@@ -45,17 +45,16 @@ def findings(probes: Probes, observed: Observed) -> list[Finding]:
         changed = _changed(first, second, observed.dtype)
         if changed and not _doubled(first, second):  # gradients that add up are a mistake of the catalogue
             return [_finding(f"gradient of {changed}", first[changed], second.get(changed), False)]
-    if observed.trajectory and observed.first_step_again is not None:
-        first, second = observed.trajectory[0], observed.first_step_again
-        if changed := _changed(first, second, observed.dtype):
-            right = is_right(probes, replace(observed, trajectory=[first]))
-            causes = kept(probes, observed, second) if right else ()
-            return [_finding(f"{changed} after step 1", first[changed], second.get(changed), right, causes)]
-    if observed.trajectory and observed.last_step_again is not None:
-        last, second, count = observed.trajectory[-1], observed.last_step_again, len(observed.trajectory)
-        if changed := _changed(last, second, observed.dtype, count):
-            right = is_right(probes, observed)
-            return [_finding(f"{changed} after step {count}", last[changed], second.get(changed), right)]
+    steps = observed.trajectory or []
+    for count, again in ((1, observed.first_step_again), (len(steps), observed.last_step_again)):
+        if not steps or again is None:
+            continue
+        once = steps[count - 1]
+        if changed := _changed(once, again, observed.dtype, count):
+            right = is_right(probes, replace(observed, trajectory=steps[:count]))
+            causes = kept(probes, observed, again) if right and count == 1 else ()
+            where = f"{changed} after step {count}"
+            return [_finding(where, once[changed], again.get(changed), right, causes)]
     return []
 
 

@@ -34,6 +34,11 @@ class Unjudged(Exception):
     """No bound is known for an operator, or for this use of it. Its text names both."""
 
 
+def described(error: BaseException) -> str:
+    """An exception of somebody else's code in one line: "ValueError: its text"."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 @contextmanager
 def importing(what: str, *modules: str) -> Iterator[None]:
     """Report a module that cannot be imported as a missing framework.

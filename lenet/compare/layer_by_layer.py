@@ -19,7 +19,7 @@ from lenet.ports import Arrays, Port
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
 from parity.arithmetic import Bounded
-from parity.errors import UserError
+from parity.errors import UserError, described
 
 # Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
 # 32 MB (conv1's float32 patches of 428 digits) anew each time, and every page causes a fault.
@@ -271,8 +271,7 @@ def _raised(call: Callable[[], Any]) -> Any:
     except UserError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        return f"raises {type(error).__name__}: {said}"
+        return f"raises {described(error)}"
 
 
 def _jobs(

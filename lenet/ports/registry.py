@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parity.errors import MissingFramework, UserError, install_line
+from parity.errors import MissingFramework, UserError, described, install_line
 
 if TYPE_CHECKING:
     from lenet.ports.contract import Port
@@ -157,10 +157,7 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
     except UserError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        raise Broken(
-            f"port {name!r}: {line.package} fails at its import ({type(error).__name__}: {said})"
-        ) from error
+        raise Broken(f"port {name!r}: {line.package} fails at its import ({described(error)})") from error
     return module.Port(name, dtype)
 
 

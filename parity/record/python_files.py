@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from parity.errors import MissingFramework, UserError, not_installed
+from parity.errors import MissingFramework, UserError, described, not_installed
 from parity.files import check_readable
 from parity.record.candidates import kind
 from parity.record.own_names import like
@@ -63,5 +63,4 @@ def _guarded(path: Path, run: Any) -> Any:
             if Path(frame.filename).absolute() == path.absolute()
         ]
         where = f"line {frames[-1]}: " if frames else ""
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"{path} cannot be run: {where}{type(error).__name__}: {said}") from error
+        raise UserError(f"{path} cannot be run: {where}{described(error)}") from error

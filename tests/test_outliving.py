@@ -100,6 +100,7 @@ def test_an_interrupt_ends_the_copy_and_is_answered_once(body, to_both):
 
 CLEANED = """
             try:
+                print("at work", flush=True)
                 time.sleep(60)
             finally:
                 print("cleaning", flush=True)
@@ -111,6 +112,7 @@ def test_a_second_signal_does_not_disturb_the_cleaning():
     process = started(CLEANED)
     assert process.stdout is not None
     copy = int(process.stdout.readline())
+    assert process.stdout.readline() == "at work\n"
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "cleaning\n"
     send(copy, signal.SIGINT)

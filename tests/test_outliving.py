@@ -104,7 +104,7 @@ CLEANED = """
                 time.sleep(60)
             finally:
                 print("cleaning", flush=True)
-                time.sleep(0.2)
+                time.sleep(0.05)
                 print("cleaned", flush=True)"""
 
 

@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import IO
 from parity.errors import UserError
 
 Content = bytes | str | Callable[[IO[bytes]], object]
+FOLDER, LOCK = "parity-", "in-use"  # the beginning of a temporary folder's name, and its locked file
 
 
 def write_atomically(path: Path, content: Content) -> None:
@@ -118,6 +120,32 @@ def _remove_leftovers(folder: Path, prefix: str) -> None:
         with suppress(OSError), leftover.open("r+b") as file:
             if _lock(file):
                 leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the block. Those that earlier processes left when they were killed are removed.
+
+    Raises:
+        UserError: there is no place for it.
+    """
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise UserError("no place for temporary files; set TMPDIR to a folder that may be written") from error
+    remove_leftover_folders()
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as place, open(f"{place}/locking", "wb") as file:
+        _lock(file)
+        os.rename(file.name, f"{place}/{LOCK}")  # under this name it is locked from the first
+        yield Path(place)
+
+
+def remove_leftover_folders() -> None:
+    """Remove those of `temporary_folder` that no process uses: where the lock is free."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{FOLDER}{'[a-z0-9_]' * 8}/{LOCK}"):
+        with suppress(OSError), lock.open("r+b") as file:
+            if _lock(file):
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -58,8 +58,9 @@ def ended(pid: int, seconds: float = 30) -> bool:
 COMMAND = """
 import click, os, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-from lenet.commands.outliving import busy, go_on_in_a_copy
-from parity.command import interrupts, terminal
+from lenet.commands.outliving import go_on_in_a_copy
+from parity.command import copies, interrupts, terminal
+from parity.command.copies import busy
 
 @click.group(cls=terminal.Commands)
 def cli(): pass

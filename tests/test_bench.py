@@ -1,6 +1,7 @@
 """`lenet bench`: what is timed is checked, and the figures fit together. No test asserts a time."""
 
 import json
+import os
 import subprocess
 import sys
 from io import StringIO
@@ -163,6 +164,26 @@ def test_a_port_that_computes_another_function_is_not_timed(what, asked, params,
         bench([Stopwatch([port], params, digits)], ["numpy"], sizes=(2,), rounds=1)
     one_line(refusal)
     assert port.asked == asked
+
+
+def test_a_port_that_fails_is_left_out_and_the_others_are_timed(params, digits):
+    wrong, right = Wrong("forward"), NumpyPort("numpy:fast")
+    watches = [Stopwatch([wrong, right], params, digits)]
+    found = bench(watches, ["numpy", "numpy:fast"], sizes=(1, 2), rounds=1)
+    assert {row.port for row in found.timings} == {"numpy:fast"}
+    assert len(found.timings) == 4
+    assert found.failed == {"numpy": "numpy computes another function: `lenet compare` shows where"}
+    assert found.to_json()["failed"] == found.failed
+
+
+def test_a_framework_that_ends_its_process_is_left_out_and_the_others_are_timed(tmp_path):
+    command = [sys.executable, "-m", "lenet", "bench", "numpy", "jax", "--batch", "1", "--rounds", "1"]
+    environment = {**os.environ, "XLA_FLAGS": "--nonsense"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "numpy" in result.stdout
+    assert "--nonsense" in result.stderr  # what the library said
+    assert result.stderr.splitlines()[-1].startswith("left out: jax: the process of jax ended with exit code")
 
 
 def test_what_is_timed_gives_what_the_checked_methods_give(port, params, digits):

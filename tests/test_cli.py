@@ -691,11 +691,29 @@ def test_predict_uses_the_weights_that_it_is_given(lenet, tmp_path, digits):
         assert re.search(rf"  {digit} +{chance:.4%}", result.stdout)
 
 
-def test_predict_refuses_weights_whose_sums_overflow(lenet, tmp_path):
-    huge = {name: np.full_like(w, 3e38) for name, w in initial_params(0).items()}
-    weights.write(tmp_path / "huge", huge, {})
-    message = failed(lenet("predict", "--digit", 0, "--port", "numpy", "--weights", "huge"))
-    assert message == ("error: numpy: a logit is NaN or infinite; with these weights its sums overflow\n")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("predict --digit 0 --port numpy", "numpy: a logit is NaN or infinite; with these weights its sums"),
+        ("compare numpy --digits 5", "with these weights the sums of fc1"),
+        ("bench numpy --batch 1 --rounds 1", "with these weights the sums of fc1"),
+        ("export --from numpy", "with these weights the sums of fc1"),
+    ],
+)
+def test_weights_whose_sums_overflow_are_refused(command, said, lenet, tmp_path):
+    huge = weights.read() | {"fc1.weight": np.full((120, 400), 3e38, np.float32)}
+    weights.write(tmp_path / "huge.safetensors", huge, {})
+    message = failed(lenet(*command.split(), "--weights", "huge.safetensors"))
+    assert message.startswith(f"error: {said} overflow")
+
+
+def test_a_working_directory_that_is_gone_is_refused_in_one_line(tmp_path):
+    place = tmp_path / "gone"
+    place.mkdir()
+    command = ["/bin/sh", "-c", f"rmdir {place}; exec {LENET} ports"]
+    result = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    said = "error: the working directory: No such file or directory; change to another\n"
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", said)
 
 
 def test_probabilities_of_large_logits_do_not_overflow():

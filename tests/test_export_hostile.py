@@ -13,6 +13,7 @@ from lenet.commands.cli import cli
 from parity.errors import UserError
 from tests.exported import model_of
 from tests.helpers import one_line
+from tests.parity.small import loop
 
 MANY = 2**62
 
@@ -50,19 +51,7 @@ def dense(*before: NodeProto, **constants: np.ndarray) -> ModelProto:
 
 def endless() -> ModelProto:
     """A loop of 2⁶² rounds."""
-    number = helper.make_tensor_value_info("i", TensorProto.INT64, [])
-    goes = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
-    onward = helper.make_tensor_value_info("onward", TensorProto.BOOL, [])
-    value = helper.make_tensor_value_info("value", TensorProto.FLOAT, [])
-    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, [])
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["onward"]), helper.make_node("Identity", ["value"], ["same"])],
-        "body",
-        [number, goes, value],
-        [onward, same],
-    )
-    loop = helper.make_node("Loop", ["rounds", "", "zero"], ["more"], body=body)
-    return dense(loop, rounds=np.array(MANY), zero=np.array(0, np.float32))
+    return dense(loop("rounds", "zero", "more"), rounds=np.array(MANY), zero=np.array(0, np.float32))
 
 
 def catastrophic() -> ModelProto:

@@ -155,6 +155,28 @@ def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(
     assert "JAX_PLATFORMS='nonsense'" in " ".join(result.stdout.split())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "--digit", "3", "--port", "numpy", "--port", "jax"],
+        ["exact", "numpy", "jax", "--digits", "2"],
+        ["train", "numpy", "jax", "--compare", "2"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_command_that_asks_several_ports_goes_on_without_one(arguments, tmp_path):
+    result = subprocess.run(
+        [LENET, *arguments],
+        env={**os.environ, "XLA_FLAGS": "--nonsense"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "numpy" in result.stdout
+    assert result.stderr.splitlines()[-1] == "left out: jax: port 'jax' ended the process with exit code 1"
+
+
 def test_where_no_port_remains_the_error_says_why(tmp_path):
     result = compared(tmp_path, "jax", XLA_FLAGS="--nonsense")
     assert result.returncode == 1

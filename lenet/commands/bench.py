@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lenet.commands import options
 from lenet.ports.threads import THREADS
+
+if TYPE_CHECKING:
+    from lenet.commands.racing import Away
 
 # PyTorch compiles for each batch size separately, not for all sizes at once.
 BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
@@ -28,7 +32,9 @@ BEST_FORM = {"TORCH_DYNAMO_AUTOMATIC_DYNAMIC_SHAPES": "0"}
 @click.option("--json", "json_file", type=options.FILE, metavar="FILE", help="Write all figures to FILE.")
 @click.option("--plot", type=options.FILE, metavar="FILE", help="Plot them (png, svg or pdf).")
 @options.WEIGHTS
+@click.pass_context
 def bench(
+    ctx: click.Context,
     ports: tuple[str, ...],
     sizes: tuple[int, ...],
     rounds: int,
@@ -43,13 +49,14 @@ def bench(
     interleaved rounds, its ratio to the fastest port, and its ratio to the limit, the time of NumPy's BLAS
     for the arithmetic alone. Outputs are checked first. Batches are in the framework's own memory and
     layout before the clock starts. Each framework has its own process, so that no other framework's
-    threads run during its timing.
+    threads run during its timing. A framework that fails is left out, and the others are timed: the exit code
+    is 1 then, or if a named port cannot be opened.
     """
     os.environ.update(dict.fromkeys(THREADS, str(threads)) | BEST_FORM)
     import json
     from contextlib import ExitStack
 
-    from lenet.commands.opening import by_framework, raced_ports, wanted_ports
+    from lenet.commands.opening import by_framework, left_out, raced_ports, wanted_ports
     from lenet.commands.racing import Away
     from lenet.compare.speed import TASKS
     from lenet.compare.speed import bench as measure
@@ -71,9 +78,9 @@ def bench(
         watches = [
             stack.enter_context(Away(names, bool(ports), weights_file)) for names in by_framework(wanted)
         ]
-        missing = {name: reason for watch in watches for name, reason in watch.missing().items()}
+        ready, missing = started(watches)
         found = measure(
-            watches,
+            ready,
             wanted,
             sizes,
             rounds,
@@ -85,5 +92,25 @@ def bench(
     if plot is not None:
         plots.bench(plot, found)
     output().print(tables.bench(found))
-    for name, reason in missing.items():
-        click.echo(f"left out: {name}: {reason}", err=True)
+    left_out({**missing, **found.failed})
+    ctx.exit(int(bool(found.failed or (ports and missing))))
+
+
+def started(watches: "list[Away]") -> "tuple[list[Away], dict[str, str]]":
+    """The stopwatches that have started, and {port that could not be opened: why}.
+
+    Raises:
+        UserError: none has started.
+    """
+    from parity.errors import UserError
+
+    ready, missing = [], dict[str, str]()
+    for watch in watches:
+        try:
+            missing |= watch.missing()
+            ready.append(watch)
+        except UserError as error:
+            missing |= dict.fromkeys(watch.names, str(error))
+    if not ready:
+        raise UserError("; ".join(dict.fromkeys(missing.values())))
+    return ready, missing

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
-from lenet.commands.outliving import busy, go_on_in_a_copy
+from lenet.commands.outliving import go_on_in_a_copy
 from lenet.ports.threads import share_cores
+from parity.command.copies import busy
 
 
 @click.command()

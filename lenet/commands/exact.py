@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
+from lenet.commands.outliving import go_on_in_a_copy
 
 
 @click.command()
@@ -18,16 +19,20 @@ from lenet.commands import options
     help="Instead, train exact weights again by the recorded recipe, and write them.",
 )
 @options.DATA
-def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | None) -> None:
+@click.pass_context
+def exact(
+    ctx: click.Context, ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | None
+) -> None:
     """Why can no port differ by a bit, and when do they?
 
     Shows the certificate of the exact weights: the largest number of bits that the sums of each layer need
     for any image, and the number that float32 has. Then adds bits to the weights, one at a time, until the
     certificate fails, a rounding is forced, and PORTs (default: all, each in its first mode) differ.
     """
+    ended = {} if out is not None else go_on_in_a_copy()
     from rich.console import Group
 
-    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.commands.opening import eager_ports, left_out, open_ports
     from lenet.compare import finer_grids
     from lenet.network import weights
     from lenet.network.digits import test_set
@@ -44,7 +49,7 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
     images = integers.coarsen(test_set()[:digits].images)
     levels = range(5)
     with progress_bar() as progress:
-        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
+        opened, missing = open_ports(ports, "float32", progress, eager_ports(), ended)
         task = progress.add_task("making weights finer", total=len(levels))
         seen = []
         for level in finer_grids.levels(opened, params, images, levels):
@@ -52,6 +57,8 @@ def exact(ports: tuple[str, ...], digits: int, out: Path | None, folder: Path | 
             progress.advance(task)
     certificate = certify_range(params, integers.pixel_values())
     output().print(Group(tables.certificate(certificate), tables.finer(seen, [p.name for p in opened])))
+    left_out(missing)
+    ctx.exit(int(bool(ports and missing)))
 
 
 def train(out: Path, folder: Path | None) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import click
 from rich.progress import Progress
 
 from lenet import ports
-from lenet.commands.outliving import busy
 from lenet.ports import Port
 from lenet.ports.registry import Broken
+from parity.command.copies import busy
+from parity.command.terminal import shown
 from parity.errors import MissingFramework, UserError
 
 
@@ -50,6 +52,12 @@ def open_ports(
         progress.advance(task)
     progress.remove_task(task)
     return opened, missing
+
+
+def left_out(missing: Mapping[str, str]) -> None:
+    """Say on standard error which ports have no part in a result, and why."""
+    for name, reason in missing.items():
+        click.echo(f"left out: {shown(name)}: {shown(reason)}", err=True)
 
 
 def require_named(names: Sequence[str]) -> None:

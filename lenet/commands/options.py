@@ -1,13 +1,14 @@
 """Options that several commands share, and how commands end with an error."""
 
 from collections.abc import Callable
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from parity.command import terminal
+from parity.command.sources import SECONDS as SECONDS
+from parity.command.sources import NotNegative
 from parity.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,17 +56,6 @@ class PortName(click.ParamType):
         return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
-class NotNegative(click.FloatRange):
-    """A finite number from 0 to `most`; 0 itself only if it is not open."""
-
-    def __init__(self, *, open: bool = False, most: float | None = None) -> None:
-        super().__init__(min=0, max=most, min_open=open)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        return number if isfinite(number) else self.fail(f"{value} is not finite.", param, ctx)
-
-
 TEST_DIGITS, TRAINING_DIGITS = 10_000, 60_000
 COUNT = click.IntRange(1, 10**6)  # of steps, epochs, rounds: nobody waits for more
 
@@ -83,7 +73,6 @@ def first_digits(help: str, *, most: int = TEST_DIGITS, default: int | None = No
 
 
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
-SECONDS = NotNegative(open=True, most=10**6)  # eleven days: more than the system can wait at once
 PORTS = PortName(several=True)
 DTYPE = click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True

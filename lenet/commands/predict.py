@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
+from lenet.commands.outliving import go_on_in_a_copy
 
 
 @click.command()
@@ -14,8 +15,13 @@ from lenet.commands import options
 )
 @click.option("--port", "ports", multiple=True, type=options.PORT, help="Ask this port (may be repeated).")
 @options.WEIGHTS
+@click.pass_context
 def predict(
-    images: tuple[Path, ...], digit: int | None, ports: tuple[str, ...], weights_file: Path | None
+    ctx: click.Context,
+    images: tuple[Path, ...],
+    digit: int | None,
+    ports: tuple[str, ...],
+    weights_file: Path | None,
 ) -> None:
     """Which digit is in an image? Ask the ports.
 
@@ -24,9 +30,10 @@ def predict(
     An image may have any size and colours. It is converted to grey, light on dark, cropped to its ink,
     scaled and centred, like the digits of MNIST.
     """
+    ended = go_on_in_a_copy()
     import numpy as np
 
-    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.commands.opening import eager_ports, left_out, open_ports
     from lenet.network import digits, weights
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
@@ -47,7 +54,7 @@ def predict(
         notes = ["inverted, because its background is light"] if picture.inverted else []
         subjects.append((str(path), digits.scale(picture.pixels), notes))
     with progress_bar() as progress:
-        opened, _ = open_ports(ports or eager_ports(), "float32", progress)
+        opened, missing = open_ports(ports, "float32", progress, eager_ports(), ended)
     for model in opened:
         model.load(params)
     console = output()
@@ -59,3 +66,5 @@ def predict(
     for i, (title, image, notes) in enumerate(subjects):
         here = {name: values[i] for name, values in chances.items()}
         console.print(tables.prediction(title, draw(image, console), here, notes))
+    left_out(missing)
+    ctx.exit(int(bool(ports and missing)))

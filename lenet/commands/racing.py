@@ -36,6 +36,7 @@ class Away(Worker):
 
     def __init__(self, names: Sequence[str], named: bool, weights_file: Path) -> None:
         super().__init__(names[0], Here, names, named, weights_file)
+        self.names = names
 
     def missing(self) -> dict[str, str]:
         return self.call("missing")

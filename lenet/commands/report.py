@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lenet.commands import options
+from lenet.commands.outliving import go_on_in_a_copy
 
 
 @click.command()
@@ -49,7 +50,9 @@ from lenet.commands import options
     metavar="DIR",
     help="Folder of onnxruntime-web, from `make web`: the page then classifies digits drawn in it.",
 )
+@click.pass_context
 def report(
+    ctx: click.Context,
     ports: tuple[str, ...],
     out: Path,
     site: Path | None,
@@ -66,6 +69,7 @@ def report(
     Runs PORTs (default: all that are installed, each in its first mode) and computes every number on the
     page. The page is a single HTML file that opens from disk and needs no network.
     """
+    ended = go_on_in_a_copy()
     from export import from_numpy
     from lenet.commands.opening import open_ports, written_ports
     from lenet.compare import speed as stopwatch
@@ -87,7 +91,7 @@ def report(
     params, chosen = weights.read(weights.TRAINED), test_set()[:digits]
     with progress_bar() as progress:
         first = [name for name in written_ports() if ":" not in name]
-        opened, missing = open_ports(ports, "float32", progress, first)
+        opened, missing = open_ports(ports, "float32", progress, first, ended)
         task = progress.add_task("", total=collect.work(len(chosen), strip, steps) + 1)
         found = collect.collect(
             opened,
@@ -110,3 +114,4 @@ def report(
     if missing:
         output().print(tables.missing(missing))
     output().print(f"{out}: {len(html.encode()) / 1e6:.1f} MB; open it in a browser")
+    ctx.exit(int(bool(ports and missing)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet.commands import options
+from lenet.commands.outliving import go_on_in_a_copy
 from parity.command.interrupts import CTRL_C
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
 @click.option("--momentum", type=options.RATE, default=0.9, show_default=True, help="μ.")
 @click.option("--weight-decay", type=options.RATE, default=5e-4, show_default=True, help="λ.")
 @click.option("--schedule", type=click.Choice(["cosine", "drop"]), default="cosine", show_default=True)
+@click.pass_context
 def train(
+    ctx: click.Context,
     ports: tuple[str, ...],
     steps: int | None,
     folder: Path | None,
@@ -68,7 +71,9 @@ def train(
     digits (with --data, of training digits), and the plot shows their distance from NumPy in float64.
     """
     if steps is not None:
-        return compare_training(ports, steps, folder, out or Path("drift.png"), recipe)
+        ended = go_on_in_a_copy()
+        missing = compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)
+        ctx.exit(int(bool(ports and missing)))
     if len(ports) != 1:
         raise click.UsageError("give one PORT to train, or --compare")
     train_one(ports[0], folder, out, digits, dtype, recipe)
@@ -102,11 +107,23 @@ def train_one(
 
 
 def compare_training(
-    names: tuple[str, ...], steps: int, folder: Path | None, out: Path, recipe: dict[str, Any]
-) -> None:
-    """Train ports in both dtypes; plot and print how far they drift from NumPy in float64."""
+    names: tuple[str, ...],
+    steps: int,
+    folder: Path | None,
+    out: Path,
+    recipe: dict[str, Any],
+    ended: dict[str, str],
+) -> dict[str, str]:
+    """Train ports in both dtypes; plot and print how far they drift from NumPy in float64.
+
+    Args:
+        ended: {port that ended an earlier copy of this process: how}.
+
+    Returns:
+        {port that is left out: why}.
+    """
     from lenet import ports
-    from lenet.commands.opening import eager_ports, open_ports
+    from lenet.commands.opening import eager_ports, left_out, open_ports
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
     from lenet.ports import lockstep
@@ -121,12 +138,12 @@ def compare_training(
     per_epoch = settings.steps(len(chosen))
     settings = Recipe(**recipe | {"schedule": "drop", "epochs": -(-steps // per_epoch)})
     with progress_bar() as progress:
-        opened = [
-            model
-            for dtype in ("float32", "float64")
-            for model in open_ports(names or eager_ports(), dtype, progress)[0]
-            if (model.name, dtype) != ("numpy", "float64")  # the reference
-        ]
+        found, missing = [], dict[str, str]()
+        for dtype in ("float32", "float64"):
+            some, lacking = open_ports(names, dtype, progress, eager_ports(), ended)
+            found += some
+            missing |= lacking
+        opened = [one for one in found if (one.name, one.dtype) != ("numpy", "float64")]  # the reference
         task = progress.add_task("training in lockstep", total=steps)
         run = lockstep.lockstep(
             ports.open_port("numpy", "float64"),
@@ -139,6 +156,8 @@ def compare_training(
     labels = [f"{model.name} {model.dtype}" for model in opened]
     plots.drift(out, labels, run.distances, settings.steps(len(chosen)) // 2)
     output().print(tables.drift(labels, run.distances), f"\n{out}: the plot", sep="")
+    left_out(missing)
+    return missing
 
 
 def follow_training(

@@ -13,7 +13,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, prod
 from pathlib import Path
 from statistics import median
@@ -62,12 +62,14 @@ class Bench:
 
     Attributes:
         gflops: the speed of a large float32 matrix product in NumPy's BLAS, the best of all rounds.
+        failed: {port without timings: why}: it computed another function, or its process ended.
     """
 
     threads: int
     rounds: int
     gflops: float
     timings: list[Timing]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def fastest(self, task: str, batch: int) -> float:
         """Microseconds per digit of the fastest port; infinite if no port can do the task."""
@@ -87,6 +89,7 @@ class Bench:
             "rounds": self.rounds,
             "sgemm_gflops": self.gflops,
             "limit": {task: self.limit(task) for task in TASKS},
+            "failed": dict(self.failed),
             "timings": [
                 {
                     "port": row.port,
@@ -201,7 +204,8 @@ def bench(
 ) -> Bench:
     """Time "forward" and "train" (one SGD step) at each batch size.
 
-    Each port's results are checked against the bound before it is timed. Every round times all ports, so that
+    Each port's results are checked against the bound before it is timed; a port that fails is left out, and
+    the others are timed. Every round times all ports, so that
     a slow moment of the machine affects all of them; the median of the rounds counts.
 
     Args:
@@ -211,25 +215,39 @@ def bench(
         progress: called (rounds + 1) times for each task and size, with a description of the next round.
 
     Raises:
-        UserError: a port computes a wrong forward pass or loss.
+        UserError: no port could be timed.
     """
     known = {name: (version, watch) for watch in watches for name, version in watch.versions().items()}
     ports = {name: known[name] for name in order if name in known}
-    timings, product = [], large_product(threads)
+    timings, product, failed = [], large_product(threads), dict[str, str]()
+
+    def tried(name: str, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return None if name in failed else call(*args)
+        except UserError as error:
+            failed[name] = str(error)
+            return None
+
     peaks = [1 / seconds_per_call(product, 1)]  # the first call starts the BLAS threads
     for size in sizes:
         for task in TASKS:
             progress(f"{task} of {size}: starting")
-            taken = {name: list[float]() for name, (_, w) in ports.items() if w.prepare(name, task, size)}
+            able = [
+                name for name, (_, watch) in ports.items() if tried(name, watch.prepare, name, task, size)
+            ]
+            taken = {name: list[float]() for name in able}
             for number in range(rounds):
                 progress(f"{task} of {size}: round {number + 1}")
                 for name, seconds in taken.items():
-                    seconds.append(ports[name][1].seconds(name))
+                    seconds.append(tried(name, ports[name][1].seconds, name) or inf)
                 peaks.append(1 / seconds_per_call(product, 1))
             for name, (version, _) in ports.items():
                 microseconds = median(taken[name]) / size * 1e6 if name in taken else None
                 timings.append(Timing(name, version, task, size, microseconds))
-    return Bench(threads, rounds, max(peaks) * product_flops() / 1e9, timings)
+    timed = [row for row in timings if row.port not in failed]
+    if not timed:
+        raise UserError("; ".join(dict.fromkeys(failed.values())))
+    return Bench(threads, rounds, max(peaks) * product_flops() / 1e9, timed, failed)
 
 
 def _prepare(

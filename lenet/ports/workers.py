@@ -106,14 +106,18 @@ def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) ->
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hide_warnings()
     with suppress(EOFError, ConnectionError):  # the parent has ended
-        try:
-            held = make(*args)
-            while True:
-                method, args = pipe.recv()
-                pipe.send(("answered", getattr(held, method)(*args)))
-        except (EOFError, ConnectionError):
-            raise
-        except UserError as error:
-            pipe.send(("refused", str(error)))
-        except Exception:
-            pipe.send(("failed", traceback.format_exc()))
+        kind, held = _tried(make, args)
+        while kind == "answered":
+            method, args = pipe.recv()
+            pipe.send(_tried(getattr(held, method), args))
+        pipe.send((kind, held))
+
+
+def _tried(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
+    """What `Worker.call` reads: "answered" and the result, or "refused" or "failed" and why."""
+    try:
+        return "answered", call(*args)
+    except UserError as error:
+        return "refused", str(error)
+    except Exception:
+        return "failed", traceback.format_exc()

@@ -12,6 +12,7 @@ import numpy as np
 from lenet.network.architecture import LENET, Layer, Network
 from parity.arithmetic import Array, Bounded, Number
 from parity.arithmetic.floats import FORMATS
+from parity.errors import UserError
 
 Numbers = TypeVar("Numbers", bound=Number)
 
@@ -26,10 +27,16 @@ def reference(
         images: (N, 1, 28, 28).
         dtype: the port's dtype, "float32" or "float64".
         network: the network of these weights.
+
+    Raises:
+        UserError: with these weights a layer overflows the port's dtype, so that nothing can be judged.
     """
     state, outputs = given(images, dtype), {}
+    largest = float(np.finfo(dtype).max)
     for layer in network.layers:
         outputs[layer.name] = state = evaluate(layer, params, state)
+        if layer.param_shapes() and max(state.value.max(initial=0), -state.value.min(initial=0)) > largest:
+            raise UserError(f"with these weights the sums of {layer.name} overflow {dtype}")
     return outputs
 
 

@@ -16,7 +16,7 @@ from typing import IO, NoReturn
 
 CODE = 130  # 128 + SIGINT, as shells have it
 PATIENCE = 0.5  # seconds for the command to clean up
-SHOW_CURSOR = "\x1b[?25h"  # which a progress bar hides
+SHOW_CURSOR, CLEAR_LINE = "\x1b[?25h", "\x1b[2K"  # of a progress bar, which hides the cursor
 
 
 def plainly() -> str:
@@ -28,6 +28,14 @@ def send(process: int, number: int) -> None:
     """Send a signal to a process that may have ended."""
     with suppress(ProcessLookupError):
         os.kill(process, number)
+
+
+def show_cursor() -> None:
+    """Clear a progress bar's line, and show the cursor again, for a process that cannot do so any more."""
+    with suppress(OSError, ValueError, AttributeError):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{CLEAR_LINE}{SHOW_CURSOR}")
+            sys.stderr.flush()
 
 
 class Interrupts:

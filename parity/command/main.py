@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.copies import within_limits
 from parity.command.interrupts import CTRL_C
 from parity.command.probe import probe
 from parity.command.recording import record
@@ -17,6 +18,7 @@ from parity.command.sources import (
     JSON,
     RUNTIMES,
     SEED,
+    TIMEOUT,
     inputs_of,
     is_one_of,
     read_files,
@@ -67,6 +69,7 @@ def cli() -> None:
 @click.option(
     "--html", "html_file", type=FILE, metavar="FILE", help="Write the result as a page with the graph."
 )
+@TIMEOUT
 @click.pass_context
 def judge(
     ctx: click.Context,
@@ -81,6 +84,7 @@ def judge(
     every: bool,
     json_file: Path | None,
     html_file: Path | None,
+    timeout: float,
 ) -> None:
     """Judge every tensor that an implementation of MODEL.onnx computes.
 
@@ -98,6 +102,7 @@ def judge(
         raise click.UsageError("--map gives names to what was recorded: it needs --values.")
     if inputs_file is not None and seed is not None:
         raise click.UsageError("--seed is for random inputs, but --inputs gives them.")
+    within_limits(str(model), timeout)
     to_stdout = json_file == Path("-")
     import json
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parity.command.sources import DIM, FILE, JSON, RUNTIMES, is_one_of, read_graph
+from parity.command.copies import within_limits
+from parity.command.sources import DIM, FILE, JSON, RUNTIMES, TIMEOUT, is_one_of, read_graph
 from parity.command.terminal import output, progress_bar, shortened, shown
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ ORDER = ("wrong", "coarse", "right")
 @DIM
 @click.option("--all", "every", is_flag=True, help="Show all operators, not the worst alone.")
 @JSON
+@TIMEOUT
 @click.pass_context
 def probe(
     ctx: click.Context,
@@ -49,6 +51,7 @@ def probe(
     sizes: tuple[tuple[str, int], ...],
     every: bool,
     json_file: Path | None,
+    timeout: float,
 ) -> None:
     """Probe every operator of MODEL.onnx in a runtime, one node at a time.
 
@@ -59,6 +62,7 @@ def probe(
     The exit code is 0 if every probed operator is right; 1 if one is wrong or coarse; 2 if nothing could
     be probed.
     """
+    within_limits(str(model), timeout)
     from parity.files import check_writable, write_atomically
 
     to_stdout = json_file == Path("-")

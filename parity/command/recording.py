@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parity.command.copies import within_limits
 from parity.command.sources import (
     DIM,
     FILE,
     INPUTS,
     RUNTIMES,
     SEED,
+    TIMEOUT,
     inputs_of,
     is_one_of,
     read_files,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--export", "export_file", type=FILE, metavar="FILE.onnx", help="Write the graph of a PyTorch module too."
 )
+@TIMEOUT
 def record(
     source: str,
     out: Path,
@@ -64,6 +67,7 @@ def record(
     map_file: Path | None,
     graph_file: Path | None,
     export_file: Path | None,
+    timeout: float,
 ) -> None:
     """Write what a runtime or a framework computes to OUT.npz, for `parity judge --values`.
 
@@ -78,6 +82,7 @@ def record(
     port = (Path(file), name) if colon and file.endswith(".py") else None
     given = (Path(file) if port else Path(source), inputs_file, map_file, graph_file)
     _check_options(port is not None, runtime, inputs_file, graph_file, export_file, seed)
+    within_limits(source, timeout)
     from parity.files import check_writable
     from parity.record import renamed, write_npz
 

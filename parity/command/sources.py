@@ -2,6 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,19 @@ class Size(click.ParamType):
         return name, int(size)
 
 
+class NotNegative(click.FloatRange):
+    """A finite number from 0 to `most`; 0 itself only if it is not open."""
+
+    def __init__(self, *, open: bool = False, most: float | None = None) -> None:
+        super().__init__(min=0, max=most, min_open=open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return number if isfinite(number) else self.fail(f"{value} is not finite.", param, ctx)
+
+
+SECONDS = NotNegative(open=True, most=10**6)  # eleven days: more than the system can wait at once
+
 # Options that several commands have.
 INPUTS = click.option(
     "--inputs", "inputs_file", type=FILE, metavar="FILE.npz", help="Inputs, by their names in the graph."
@@ -39,6 +53,14 @@ DIM = click.option(
 SEED = click.option("--seed", type=click.IntRange(0), metavar="N", help="Of random inputs (default: 0).")
 JSON = click.option(
     "--json", "json_file", type=FILE, metavar="FILE", help="Write the result as JSON; - is standard output."
+)
+TIMEOUT = click.option(
+    "--timeout",
+    type=SECONDS,
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time limit. There is one of memory too: three quarters of what is free.",
 )
 
 

@@ -82,6 +82,10 @@ class Commands(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         interrupts.CTRL_C.says = interrupts.plainly
         try:
+            os.getcwd()
+        except OSError as error:
+            raise self.failure(f"the working directory: {error.strerror}; change to another") from error
+        try:
             result = super().invoke(ctx)
             if interrupts.CTRL_C.seen:  # a library swallowed it, and the command went on to its end
                 raise KeyboardInterrupt

@@ -1,6 +1,5 @@
 """Records what several runtimes compute for the same ONNX graph, each with its own code."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from onnx import ModelProto, helper
 from parity.arithmetic import Array
 from parity.arithmetic.floats import equal_bits
 from parity.errors import UserError, importing
+from parity.files import temporary_folder
 from parity.onnx.flatten import standard
 from parity.onnx.reading import load
 from parity.record.sessions import (
@@ -104,13 +104,13 @@ def _onnxruntime_all(source: Source, inputs: Fed) -> Arrays:
     The optimised graph is saved, its tensors are made outputs, and it is run again as it is. This must be the
     same program: if the outputs differ in any bit, only the outputs of the first run are returned.
     """
-    with tempfile.TemporaryDirectory() as place:
-        saved = Path(place) / "optimised.onnx"
+    with temporary_folder() as place:
+        saved = place / "optimised.onnx"
         file = str(source.path) if source.path else source.read().SerializeToString()
         direct = in_onnxruntime(file, optimise=True, save=str(saved))(inputs)
         known, optimised = set(source.names()), Source(saved)
         left = [name for name in optimised.names() if name in known]
-        seen = in_onnxruntime(optimised.exposed(left), Path(place))(inputs)
+        seen = in_onnxruntime(optimised.exposed(left), place)(inputs)
     same = all(name in seen and _alike(array, seen[name]) for name, array in direct.items())
     return {**seen, **direct} if same else direct
 

@@ -62,11 +62,12 @@ def in_onnxruntime(
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(4)  # errors come as exceptions, and need not be printed too
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = told_threads() or threads or 0
-    options.log_severity_level = 4  # errors come as exceptions, and need not be printed too
+    options.log_severity_level = 4
     if folder is not None and isinstance(model, bytes):
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     if save:

@@ -32,6 +32,21 @@ def model(
     return helper.make_model(graph, opset_imports=imports, ir_version=10, functions=functions or [])
 
 
+def loop(rounds: str, start: str, result: str) -> NodeProto:
+    """A loop of so many rounds, each of which passes its number on: `result` is `start`."""
+    number = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    goes = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+    onward = helper.make_tensor_value_info("onward", TensorProto.BOOL, [])
+    value = helper.make_tensor_value_info("value", TensorProto.FLOAT, [])
+    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, [])
+    nodes = [
+        helper.make_node("Identity", ["go"], ["onward"]),
+        helper.make_node("Identity", ["value"], ["same"]),
+    ]
+    body = helper.make_graph(nodes, "body", [number, goes, value], [onward, same])
+    return helper.make_node("Loop", [rounds, "", start], [result], body=body)
+
+
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     """Random float32 numbers."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)

@@ -1,10 +1,8 @@
-"""What the process of a user's file is given of the machine: variables of the environment, and memory."""
+"""The variables of the environment that the process of a user's file is given."""
 
 import os
 import re
 from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
 
 # Variables of libraries that compute, of Python and of the loader. Others may hold passwords.
 HARMLESS = re.compile(
@@ -14,8 +12,6 @@ HARMLESS = re.compile(
     "|(VECLIB|XDG|XLA)_|MPL|PYTHON|TORCH"
 )
 SECRET = re.compile("TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
-SHARE = 0.75  # of the memory that is free
-MEMORY, GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def environment(asked: Iterable[str] = ()) -> dict[str, str]:
@@ -26,14 +22,3 @@ def environment(asked: Iterable[str] = ()) -> dict[str, str]:
 
 def _harmless(name: str) -> bool:
     return HARMLESS.match(name) is not None and not SECRET.search(name)
-
-
-def memory_limit() -> int:
-    """Bytes that the processes of a file may take together: three quarters of what is free."""
-    free = [2**62]
-    with suppress(OSError, ValueError, StopIteration):
-        lines = MEMORY.read_text().splitlines()
-        free.append(int(next(li for li in lines if li.startswith("MemAvailable:")).split()[1]) * 1024)
-    with suppress(OSError, ValueError):  # the container's; what it uses includes files that can be dropped
-        free.append(int((GROUPS / "memory.max").read_text()))
-    return int(min(free) * SHARE)

@@ -1,0 +1,193 @@
+"""Runs a command in a copy of its process, which may be ended: by a library, or at a limit of time or memory.
+
+TensorFlow aborts over a number of threads that is none, XLA exits over an unknown flag, and the kernel ends a
+process that takes too much memory. A small ONNX file can ask for a loop of 2⁶² rounds or for an array of
+16 GB, and no runtime refuses it. No Python code runs then. So the command goes on in a copy of its process,
+which notes what it is busy with, and the process itself waits for the copy's end.
+"""
+
+import atexit
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import NoReturn
+
+from parity.command import interrupts
+from parity.errors import UserError
+
+_LONGEST = 200  # bytes of a note
+POLL = 0.02  # seconds between two looks at the copy
+SHARE = 0.75  # of the memory that is free
+PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a copy that Python did not end.
+
+    Attributes:
+        during: what the copy had noted.
+        how: "with exit code 1", "by signal SIGABRT".
+    """
+
+    during: str
+    how: str
+
+
+class _Note:
+    """What a copy is busy with, in memory that the waiting process shares."""
+
+    def __init__(self, text: str) -> None:
+        self._shared = mmap.mmap(-1, _LONGEST)
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        self._shared[:] = text.encode()[:_LONGEST].ljust(_LONGEST, b"\0")
+
+    def read(self) -> str:
+        return self._shared[:].rstrip(b"\0").decode(errors="replace")
+
+
+_NOTE: list[_Note] = []  # of this process, if it is a copy
+
+
+def busy(doing: str) -> None:
+    """Note what begins. "" notes that it has ended: if the copy ends then, that is no library's doing."""
+    for note in _NOTE:
+        note.write(doing)
+
+
+def within_limits(what: str, seconds: float) -> None:
+    """Go on in a copy of this process, within a limit of time and within three quarters of the free memory.
+
+    Where processes cannot be copied (Windows), there is no limit.
+
+    Args:
+        what: what the copy works on, for the message.
+        seconds: the time limit.
+
+    Raises:
+        UserError: in the process that waits: the copy was ended.
+    """
+    death = go_on(what, seconds, memory_limit())
+    if death is not None:
+        raise UserError(f"{what}: the process that ran it ended {death.how}")
+
+
+def go_on(doing: str = "", seconds: float = inf, memory: float = inf) -> Death | None:
+    """Go on in a copy of this process. This process waits, and ends as the copy does.
+
+    It does so only where it runs one command and has no other threads, which a copy would not have.
+    Elsewhere, and where processes cannot be copied (Windows), it goes on itself.
+
+    Args:
+        doing: what the copy notes first.
+        seconds: the time after which the copy is ended.
+        memory: the bytes above which it is ended.
+
+    Returns:
+        None in the process that goes on. In the one that waits: how the copy died, if a library ended it.
+
+    Raises:
+        UserError: in the process that waits: the copy was ended at a limit.
+    """
+    if sys.platform == "win32" or not interrupts.CTRL_C.installed:
+        return None
+    note = _Note(doing)
+    alive = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    copy = os.fork()
+    if not copy:
+        _start(note, alive)
+        return None
+    os.close(alive[0])
+    try:
+        return _wait(copy, note, doing, seconds, memory)
+    finally:
+        os.close(alive[1])
+
+
+def _start(note: _Note, alive: tuple[int, int]) -> None:
+    """What a copy does first."""
+    _NOTE[:] = [note]
+    interrupts.CTRL_C.is_copy = True
+    atexit.register(busy, "")  # Python ends, not a library
+    os.close(alive[1])
+    threading.Thread(target=_end_with_parent, args=(alive[0],), daemon=True).start()
+
+
+def _end_with_parent(reading: int) -> NoReturn:
+    os.read(reading, 1)  # nothing is written: it returns when the other end is closed
+    os._exit(1)
+
+
+def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> Death:
+    """How the copy died. If Python ended it, this process ends as the copy has."""
+    interrupts.CTRL_C.copy = copy
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # The copy answers Ctrl-C. If it does not, the thread that watches here ends both.
+        signal.signal(signal.SIGINT, lambda number, frame: interrupts.send(copy, number))
+    status, limit = _end_of(copy, seconds, memory)
+    interrupts.CTRL_C.copy = 0
+    code = os.waitstatus_to_exitcode(status)
+    if code == interrupts.CODE:
+        interrupts.CTRL_C.end(f"error: {interrupts.CTRL_C.says()}")
+    if not limit and not note.read():
+        os._exit(code if code >= 0 else 128 - code)
+    _clean_up()
+    if limit:
+        raise UserError(f"{doing} took more than {limit}, and was ended")
+    how = f"with exit code {code}" if code >= 0 else f"by signal {signal.Signals(-code).name}"
+    return Death(note.read(), how)
+
+
+def _clean_up() -> None:
+    """Do what the copy could not do before its end."""
+    from parity.files import remove_leftover_folders
+
+    interrupts.show_cursor()
+    remove_leftover_folders()
+
+
+def _end_of(copy: int, seconds: float, memory: float) -> tuple[int, str]:
+    """The exit status of the copy, and the limit at which it was ended, or ""."""
+    deadline, limit = time.monotonic() + seconds, ""
+    while True:
+        ended, status = os.waitpid(copy, 0 if limit else os.WNOHANG)
+        if ended:
+            return status, limit
+        if time.monotonic() > deadline:
+            limit = f"{seconds:g} seconds (--timeout)"
+        elif memory_of(copy) > memory:
+            limit = f"{memory / 2**30:.1f} GiB of memory, three quarters of what was free"
+        if limit:
+            interrupts.send(copy, signal.SIGKILL)
+        else:
+            time.sleep(POLL)
+
+
+def memory_of(process: int) -> int:
+    """Bytes of memory that a process holds by itself, without files that it has mapped; 0 if not known."""
+    with suppress(OSError, ValueError, IndexError):
+        _, resident, shared, *_ = map(int, (PROC / str(process) / "statm").read_text().split())
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def memory_limit() -> int:
+    """Bytes that foreign code may take: three quarters of what is free."""
+    free = [2**62]
+    with suppress(OSError, ValueError, StopIteration):
+        lines = (PROC / "meminfo").read_text().splitlines()
+        free.append(int(next(li for li in lines if li.startswith("MemAvailable:")).split()[1]) * 1024)
+    with suppress(OSError, ValueError):  # the container's; what it uses includes files that can be dropped
+        free.append(int((GROUPS / "memory.max").read_text()))
+    return int(min(free) * SHARE)

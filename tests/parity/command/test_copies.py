@@ -1,0 +1,154 @@
+"""A command on a foreign file ends within limits of time and memory, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from parity.command.copies import memory_limit, memory_of
+from parity.errors import UserError
+from parity.files import temporary_folder
+from tests.helpers import as_command, ended
+from tests.parity.small import loop, model, saved
+
+PARITY = str(Path(sys.executable).with_name("parity"))
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A model with a loop of 2⁶² rounds."""
+    weights = {"rounds": np.array(2**62), "zero": np.array(0, np.float32)}
+    nodes = [loop("rounds", "zero", "more"), helper.make_node("Add", ["x", "more"], ["y"])]
+    return saved(model(nodes, {"x": [1]}, ["y"], weights), tmp_path)
+
+
+def started(*arguments: object, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    command = [PARITY, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all"])
+@pytest.mark.parametrize("command", ["judge", "record"])
+def test_what_takes_too_long_is_ended_in_one_line(command, runtime, endless, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    out = [tmp_path / "out.npz"] if command == "record" else []
+    process = started(command, endless, *out, "--runtime", runtime, "--timeout", 3, folder=place)
+    printed, errors = process.communicate(timeout=60)
+    assert (printed, process.returncode) == ("", 2)
+    assert errors == f"error: {endless} took more than 3 seconds (--timeout), and was ended\n"
+    assert not any(place.iterdir())
+    assert {one.name for one in tmp_path.iterdir()} == {endless.name, place.name}
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next(endless, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    process = started("judge", endless, "--runtime", "onnxruntime-all", folder=place)
+    deadline = time.monotonic() + 60
+    while not list(place.glob("*/optimised.onnx")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (left,) = place.iterdir()
+    next_one = started("judge", endless, "--runtime", "onnxruntime-all", "--timeout", 3, folder=place)
+    next_one.communicate(timeout=60)
+    assert [*place.iterdir()] == [left]  # it is in use
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    started("judge", endless, "--runtime", "onnxruntime-all", "--timeout", 3, folder=place).communicate()
+    assert not any(place.iterdir())
+
+
+def test_what_is_not_ours_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "parity-abcdefgh").mkdir()  # of somebody else, or just being made
+    with temporary_folder() as mine, temporary_folder() as second:
+        assert mine.is_dir()
+        assert second.is_dir()
+    assert [one.name for one in tmp_path.iterdir()] == ["parity-abcdefgh"]
+
+
+def test_no_place_for_temporary_files_is_refused_in_one_line(monkeypatch):
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    with pytest.raises(UserError, match="set TMPDIR"), temporary_folder():
+        pass
+
+
+# --- the copy ----------------------------------------------------------------------------------
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", as_command(body)], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_copy_that_takes_too_much_memory_is_ended():
+    result = run(
+        """
+        death = copies.go_on("it", memory=2**28)
+        kept = bytearray(b"x") * 2**29
+        time.sleep(60)
+        """
+    )
+    said = "error: it took more than 0.2 GiB of memory, three quarters of what was free, and was ended\n"
+    assert (result.returncode, result.stderr) == (2, said)
+
+
+def test_addresses_without_memory_are_free():
+    result = run(
+        """
+        import mmap
+        copies.go_on("it", memory=2**28)
+        kept = mmap.mmap(-1, 2**32)
+        time.sleep(0.5)
+        """
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [("os.abort()", "by signal SIGABRT"), ("os._exit(0)", "with exit code 0")],
+)
+def test_a_library_that_ends_the_process_gives_no_verdict(body, how):
+    result = run(f"copies.within_limits('model.onnx', 60)\n{body}")
+    said = f"error: model.onnx: the process that ran it ended {how}\n"
+    assert (result.returncode, result.stderr.splitlines(keepends=True)[-1]) == (2, said)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 130])
+def test_the_exit_code_is_that_of_the_copy(code):
+    result = run(f"copies.within_limits('model.onnx', 60)\nsys.exit({code})")
+    assert result.returncode == code
+
+
+def test_the_copy_ends_with_the_process_that_waits(endless, tmp_path):
+    source = as_command("copies.within_limits('it', 60)\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    copy = int(process.stdout.readline())
+    process.kill()
+    process.communicate(timeout=60)
+    assert ended(copy)
+
+
+def test_the_memory_of_a_process_is_what_it_holds():
+    before = memory_of(os.getpid())
+    kept = bytearray(b"x") * 2**27
+    assert 0.9 < (memory_of(os.getpid()) - before) / len(kept) < 1.1
+
+
+def test_the_limit_is_below_what_the_machine_has():
+    assert 2**20 < memory_limit() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,5 +1,15 @@
-"""Makes `python -m lenet` the same as `lenet`."""
+"""`python -m lenet` and `lenet`."""
 
-from lenet.commands.cli import main
+from parity.command import interrupts
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    interrupts.answer_until_installed()  # importing it takes a moment
+    from lenet.commands.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    main()

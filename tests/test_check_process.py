@@ -226,3 +226,12 @@ def test_escape_codes_in_the_report_are_escaped(tmp_path):
     result = subprocess.run([LENET, "check", "my_port.py"], cwd=tmp_path, capture_output=True, text=True)
     assert r"ValueError: \x1b[31mred" in result.stdout
     assert "\x1b" not in result.stdout
+
+
+def test_what_the_file_prints_cannot_move_the_cursor(tmp_path):
+    said = r"print('\x1b[31mred\x07\ttab'); print('half\rdone', file=sys.stderr)"
+    (tmp_path / "my_port.py").write_text(f"import sys\n{said}\n{LOGITS}")
+    result = subprocess.run([LENET, "check", "my_port.py"], cwd=tmp_path, capture_output=True)
+    assert b"\\x1b[31mred\\x07" in result.stderr
+    assert b"\ndone\n" in b"\n" + result.stderr
+    assert not {0x1B, 0x07, 0x0D} & {*result.stderr, *result.stdout}

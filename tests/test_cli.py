@@ -159,6 +159,14 @@ def test_misuse_exits_2_and_says_how_to_get_help(arguments, said, in_process):
     assert "--help" in result.stderr
 
 
+def test_misuse_is_shown_escaped_and_in_part(in_process):
+    result = in_process("diff", "\x1b[31m" + "x" * 10_000, "torch")
+    assert result.exit_code == 2
+    assert "\\x1b[31mx" in result.stderr
+    assert "\x1b" not in result.stderr
+    assert len(result.stderr) < 1500
+
+
 def test_misuse_exits_2_through_the_entry_point(lenet):
     assert lenet("compare", "nope").returncode == 2
 

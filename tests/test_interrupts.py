@@ -152,3 +152,49 @@ with stderr_held():
     with process:
         assert process.stderr is not None
         assert (process.returncode, process.stderr.read()) == (130, "error: interrupted\n")
+
+
+# --- while the command is imported ----------------------------------------------------------------
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line():
+    code = """
+from parity.command.interrupts import answer_until_installed
+import time
+answer_until_installed()
+print("importing", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize("package", ["lenet", "parity"])
+def test_ctrl_c_is_answered_before_anything_large_is_imported(package):
+    code = f"""
+import sys, signal
+from {package} import __main__
+from parity.command import interrupts
+assert "click" not in sys.modules
+interrupts.answer_until_installed = lambda: sys.exit(7)
+__main__.main()
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 7
+
+
+def test_an_ignored_signal_stays_ignored():
+    code = """
+import signal
+from parity.command.interrupts import CTRL_C, answer_until_installed
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+answer_until_installed()
+CTRL_C.install()
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

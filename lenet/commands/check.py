@@ -137,10 +137,11 @@ def run(port: Path | str, timeout: float, variables: tuple[str, ...]) -> "Checke
             return check_port(ports.open_port(port))
 
         def echo(line: str) -> None:
+            line = shown(line.rstrip("\r\n").rpartition("\r")[2].expandtabs())  # a progress bar's last state
             if progress.disable:
-                sys.stderr.write(line)
+                sys.stderr.write(f"{line}\n")
             else:
-                progress.console.out(line.rstrip("\n"), highlight=False)
+                progress.console.out(line, highlight=False)
 
         def follow(done: int, total: int | None) -> None:
             naming = "naming the mistake" if done == total else f"running {shown(str(port))}"

@@ -30,6 +30,18 @@ def send(process: int, number: int) -> None:
         os.kill(process, number)
 
 
+def answer_until_installed() -> None:
+    """Answer Ctrl-C by one line, while the command is still being imported."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    with suppress(OSError):
+        os.write(2, f"error: {plainly()}\n".encode())
+    os._exit(CODE)
+
+
 def show_cursor() -> None:
     """Clear a progress bar's line, and show the cursor again, for a process that cannot do so any more."""
     with suppress(OSError, ValueError, AttributeError):
@@ -63,7 +75,10 @@ class Interrupts:
     def install(self) -> None:
         """Watch for Ctrl-C from now on. Does nothing where it is ignored, as in `nohup` or `command &`."""
         self.installed = True
-        if sys.platform == "win32" or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        if sys.platform == "win32" or signal.getsignal(signal.SIGINT) not in (
+            signal.default_int_handler,
+            _leave,
+        ):
             return
         with suppress(OSError):  # a copy, because standard error itself may be held back then
             self._errors = os.fdopen(os.dup(2), "w", errors="replace")

@@ -90,6 +90,9 @@ class Commands(click.Group):
             if interrupts.CTRL_C.seen:  # a library swallowed it, and the command went on to its end
                 raise KeyboardInterrupt
             return result
+        except click.UsageError as error:
+            error.message = shortened(shown(error.message), LONGEST)
+            raise
         except UserError as error:
             raise self.failure(str(error)) from error
         except ModuleNotFoundError as error:

@@ -91,8 +91,8 @@ class Commands(click.Group):
                 raise KeyboardInterrupt
             return result
         except click.UsageError as error:
-            error.message = shortened(shown(error.message), LONGEST)
-            raise
+            message = shortened(shown(error.format_message()), LONGEST)
+            raise click.UsageError(message, error.ctx) from error
         except UserError as error:
             raise self.failure(str(error)) from error
         except ModuleNotFoundError as error:

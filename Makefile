@@ -5,13 +5,22 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test fuzz lint web pages clean
+.PHONY: demo test workshop fuzz lint web pages clean
 
 demo: .venv/installed
 	$(BIN)/lenet compare
 
 test: .venv/installed
 	$(BIN)/pytest
+
+# JupyterLab, and the first notebook in it. `make workshop N=3` opens the third.
+N := 1
+workshop: .venv/workshop
+	$(BIN)/lenet workshop $(N)
+
+.venv/workshop: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[workshop]'
+	touch $@
 
 # Damaged files for every reader, until Ctrl-C or the first fault; the tests read a fixed number.
 fuzz: .venv/installed

@@ -1,7 +1,8 @@
 """The exceptions whose messages are written for users, and the command that installs a missing module."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 DISTRIBUTION = "lenet-migrations"
 # {extra of the distribution: the modules that it installs}. All other modules are always installed.
@@ -62,17 +63,27 @@ def install_line(*modules: str) -> str:
     """The command that installs these modules.
 
     It works for a wheel and for a clone: pip finds the installed distribution and adds the packages of the
-    extra. A module that belongs to no extra is installed by its own name.
-
-    >>> install_line("torch", "tf2onnx", "torch")
-    "pip install 'lenet-migrations[torch,export]'"
-    >>> install_line("numpy")
-    'pip install numpy'
+    extra: "pip install 'lenet-migrations[torch,export]'" for torch and tf2onnx. A module that belongs to no
+    extra is installed by its own name: "pip install numpy".
     """
     extras = dict.fromkeys(extra for module in modules if (extra := extra_of(module)))
     others = dict.fromkeys(module for module in modules if extra_of(module) is None)
     brought = [f"'{DISTRIBUTION}[{','.join(extras)}]'"] if extras else []
-    return f"pip install {' '.join([*brought, *others])}"
+    return f"{pip()} install {' '.join([*brought, *others])}"
+
+
+def pip() -> str:
+    """The command of the pip that installs for this interpreter: "pip", if a shell finds the right one."""
+    import shlex
+    import shutil
+    from pathlib import Path
+
+    found, python = shutil.which("pip"), Path(sys.executable)
+    if found is not None and Path(found).parent == python.parent:
+        return "pip"
+    with suppress(OSError, ValueError):  # another folder, or one that is gone
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m pip"
 
 
 def extra_of(module: str) -> str | None:

@@ -47,8 +47,9 @@ def top_level(wanted: set[str]) -> Iterator[tuple[str, Path]]:
 
 
 def run(*command: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """A command that sees no other code than its own environment's."""
+    """A command that sees no other code than its own environment's, which is activated."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    kept["PATH"] = os.pathsep.join([str(Path(str(command[0])).parent), kept["PATH"]])
     return subprocess.run(
         [str(part) for part in command],
         cwd=folder,

@@ -16,7 +16,7 @@ from lenet.ports import Unsupported
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
-from parity.errors import MissingFramework, UserError
+from parity.errors import MissingFramework, UserError, pip
 from tests.helpers import one_line
 
 
@@ -109,7 +109,7 @@ def test_opencv_5_is_refused_with_the_line_that_installs_4(monkeypatch):
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port("caffe")
     wanted = "port 'caffe' needs OpenCV 4, as 5.0.0 cannot read Caffe's files: "
-    assert one_line(refusal) == wanted + "pip install 'lenet-migrations[opencv]'"
+    assert one_line(refusal) == wanted + f"{pip()} install 'lenet-migrations[opencv]'"
 
 
 EDITED = {

@@ -12,12 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partialmethod
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
+from rich.text import Text
 
 from lenet import __version__, ports
 from lenet.commands.cli import cli
@@ -29,7 +32,7 @@ from lenet.ports import Framework, exact_training, training
 from lenet.reference.certificate import certify_range
 from lenet.reference.exact import EXACT, pixel_values
 from lenet.show import tables
-from parity.errors import UserError
+from parity.errors import UserError, pip
 from tests.planted import Planted, affine, flipped_kernel, numpy_port
 
 LENET = str(Path(sys.executable).with_name("lenet"))
@@ -375,10 +378,10 @@ def ghost(monkeypatch) -> None:
 def test_missing_framework_is_listed_or_fatal_if_it_was_named(in_process):
     result = in_process("compare", "--digits", 60)
     assert result.exit_code == 0
-    assert "needs ghost_framework: pip install ghost_framework" in " ".join(result.stdout.split())
+    assert f"needs ghost_framework: {pip()} install ghost_framework" in " ".join(result.stdout.split())
     assert re.search(r"^single .* rounding", result.stdout, re.MULTILINE)
     named = failed(in_process("compare", "numpy", "ghost", "--digits", 60))
-    assert "port 'ghost' needs ghost_framework: pip install ghost_framework" in named
+    assert f"port 'ghost' needs ghost_framework: {pip()} install ghost_framework" in named
     assert "ghost_framework" in failed(in_process("predict", "--digit", 1, "--port", "ghost"))
 
 
@@ -395,7 +398,7 @@ def test_ports_says_what_is_missing_and_how_to_get_it(in_process):
     table = in_process("ports").stdout
     assert re.search(rf"^numpy +numpy +{re.escape(np.__version__)} ", table, re.MULTILINE)
     assert re.search(r"^ghost +ghost_framework +no +— *$", table, re.MULTILINE)
-    assert table.endswith("all that is missing: pip install ghost_framework\n")
+    assert table.endswith(f"all that is missing: {pip()} install ghost_framework\n")
 
 
 def test_ports_lists_every_port_and_mode(lenet):
@@ -465,7 +468,8 @@ def test_diff_is_paged_in_a_terminal_and_plain_in_a_pipe(lenet):
 
 def test_diff_writes_a_page(lenet, tmp_path):
     result = lenet("diff", "numpy", "tf", "--html", "page.html")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    said = "page.html: numpy and tf; open it in a browser\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, said, "")
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 
@@ -670,9 +674,41 @@ def test_predict_reads_images_each_in_its_block(lenet, tmp_path, digits):
         assert ("inverted, because its background is light" in block) == bool(i)
 
 
-def test_predict_refuses_one_bad_image_before_it_answers_for_any(lenet, tmp_path, digits):
+def test_predict_answers_for_the_good_images_and_refuses_each_bad_one(lenet, tmp_path, digits):
     Image.fromarray((digits.images[0, 0] * 255).astype(np.uint8)).save(tmp_path / "good.png")
-    assert "bad.png" in failed(lenet("predict", "good.png", "bad.png", "--port", "numpy"))
+    Image.new("L", (9, 9)).save(tmp_path / "blank.png")
+    result = lenet("predict", "bad.png", "good.png", "blank.png", "--port", "numpy")
+    assert result.returncode == 1
+    assert re.search(rf"^predicted +{digits.labels[0]} by numpy", result.stdout, re.MULTILINE)
+    first, second = result.stderr.splitlines()
+    assert first == "error: bad.png: no such image"
+    assert second.startswith("error: blank.png: blank")
+    message = failed(lenet("predict", "bad.png", "blank.png", "--port", "numpy"))
+    assert "no such image; blank.png" in message
+
+
+def test_predict_says_that_there_are_several_digits(lenet, tmp_path, digits):
+    page = np.concatenate([digits.images[0, 0], digits.images[1, 0]], axis=1)
+    Image.fromarray((page * 255).astype(np.uint8)).save(tmp_path / "page.png")
+    result = lenet("predict", "page.png", "--port", "numpy")
+    assert "2 separate shapes: give each digit an image of its own" in result.stdout
+
+
+@pytest.mark.parametrize("title", ["a title that is wider than what is in the table", "two\nlines"])
+def test_the_title_of_a_narrow_table_is_not_folded(title):
+    table = tables.new_table(title, "a", ">b")
+    table.add_row("x", "1")
+    console = Console(width=80, file=StringIO())
+    console.print(table)
+    assert console.file.getvalue().splitlines()[0].rstrip() == title.splitlines()[0]  # type: ignore[attr-defined]
+
+
+def test_a_certain_answer_takes_one_line_beside_six_ports():
+    chances = {name: np.eye(10)[2] for name in ("numpy", "torch", "tf", "jax", "tf1", "theano")}
+    console = Console(width=80, file=StringIO())
+    console.print(tables.prediction("a digit", Text("picture"), chances, []))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert sum("━" in line for line in lines) == 1
 
 
 def test_predict_says_who_disagrees(in_process, monkeypatch):

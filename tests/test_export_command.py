@@ -16,7 +16,7 @@ from export.onnx_file import IR_VERSION, OPSET
 from export.read import read_params
 from lenet.commands.cli import cli
 from lenet.network import weights
-from parity.errors import UserError
+from parity.errors import UserError, pip
 from tests.exported import EXPORTERS, model_of, needs
 from tests.helpers import one_line
 
@@ -93,9 +93,9 @@ def test_missing_exporter_is_left_out_and_said(tmp_path, monkeypatch):
     text = lenet("export", "--digits", "1", "--out", str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["lenet-numpy.onnx"]
     for name in ("torch", "tf"):
-        assert f"exporter '{name}' needs tf2onnx: pip install 'lenet-migrations[export]'" in text
+        assert f"exporter '{name}' needs tf2onnx: {pip()} install 'lenet-migrations[export]'" in text
     text = lenet("export", "--from", "tf", "--out", str(tmp_path), code=1)
-    assert "error: exporter 'tf' needs tf2onnx: pip install 'lenet-migrations[export]'" in text
+    assert f"error: exporter 'tf' needs tf2onnx: {pip()} install 'lenet-migrations[export]'" in text
 
 
 def test_readme_runs_as_it_stands(files, digits, params, monkeypatch, capsys):

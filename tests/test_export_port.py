@@ -14,7 +14,7 @@ from lenet.ports import Unsupported
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
-from parity.errors import MissingFramework, UserError
+from parity.errors import MissingFramework, UserError, pip
 from tests.exported import EXPORTERS, MODES, model_of, needs
 from tests.helpers import one_line
 
@@ -138,7 +138,7 @@ def test_missing_package_takes_its_modes_alone(package, lost, install, monkeypat
     assert [mode for mode in MODES if package in ports.missing(mode)] == lost
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port(lost[0])
-    assert one_line(refusal).endswith(f"needs {package}: pip install {install}")
+    assert one_line(refusal).endswith(f"needs {package}: {pip()} install {install}")
 
 
 def test_model_that_a_runtime_refuses_is_one_line(runtime):

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from parity.errors import EXTRAS, install_line, not_installed
+from parity.errors import EXTRAS, install_line, not_installed, pip
 from tests.conftest import unavailable
 from tests.installed import PACKAGES, PROJECT, ROOT, closure, requirements
 
@@ -45,10 +45,28 @@ def test_an_extra_brings_the_modules_whose_line_names_it(extra: str, module: str
 
 
 def test_the_line_names_each_extra_once_and_what_no_extra_brings_by_itself() -> None:
-    assert install_line("torch") == "pip install 'lenet-migrations[torch]'"
-    assert install_line("torch", "tf2onnx", "onnxscript") == "pip install 'lenet-migrations[torch,export]'"
-    assert install_line("ghost", "numpy", "ghost") == "pip install ghost numpy"
-    assert install_line("ghost", "PIL") == "pip install 'lenet-migrations[lenet]' ghost"
+    assert install_line("torch") == f"{pip()} install 'lenet-migrations[torch]'"
+    assert (
+        install_line("torch", "tf2onnx", "onnxscript") == f"{pip()} install 'lenet-migrations[torch,export]'"
+    )
+    assert install_line("ghost", "numpy", "ghost") == f"{pip()} install ghost numpy"
+    assert install_line("ghost", "PIL") == f"{pip()} install 'lenet-migrations[lenet]' ghost"
+
+
+def test_the_line_names_the_pip_of_this_interpreter(tmp_path, monkeypatch) -> None:
+    here, other = tmp_path / "here dir" / "bin", tmp_path / "other" / "bin"
+    for folder in (here, other):
+        folder.mkdir(parents=True)
+        (folder / "pip").touch(mode=0o755)
+    monkeypatch.setattr("sys.executable", str(here / "python"))
+    monkeypatch.setenv("PATH", f"{here}:{other}")
+    assert pip() == "pip"
+    monkeypatch.setenv("PATH", str(other))
+    assert pip() == f"'{here}/python' -m pip"
+    monkeypatch.chdir(tmp_path / "here dir")
+    assert pip() == "bin/python -m pip"
+    monkeypatch.setenv("PATH", "")
+    assert pip() == "bin/python -m pip"
 
 
 def test_only_a_module_that_an_extra_brings_is_told_as_missing() -> None:

@@ -16,7 +16,7 @@ from lenet import ports
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import FRAMEWORKS, Framework
-from parity.errors import MissingFramework, UserError, install_line
+from parity.errors import MissingFramework, UserError, install_line, pip
 from tests.helpers import one_line
 
 
@@ -52,7 +52,9 @@ def test_a_test_of_a_missing_framework_is_skipped_but_fails_under_ci(ci, outcome
     gone = Framework("lenet_gone.port", "no_such_framework")
     monkeypatch.setitem(FRAMEWORKS, "gone", gone)
     monkeypatch.setenv("CI", ci)
-    with pytest.raises(outcome, match="port 'gone' needs no_such_framework: pip install no_such_framework"):
+    with pytest.raises(
+        outcome, match=f"port 'gone' needs no_such_framework: {pip()} install no_such_framework"
+    ):
         open_port("gone")
 
 

@@ -16,13 +16,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from parity.errors import EXTRAS, install_line
+from parity.errors import EXTRAS, install_line, pip
 from tests.conftest import unavailable
 from tests.installed import PACKAGES, ROOT, closure, done, requirements, run, top_level
 
-TORCH, TENSORFLOW, THEANO = map(install_line, ("torch", "tensorflow", "pytensor"))
-CV2, OPENVINO = map(install_line, ("cv2", "openvino"))
-PLOT, PILLOW, POOCH, JINJA = map(install_line, ("matplotlib", "PIL", "pooch", "jinja2"))
+
+def installs(module: str) -> str:
+    """The line that installs a module, in an environment that is activated."""
+    return install_line(module).replace(pip(), "pip", 1)
+
+
+TORCH, TENSORFLOW, THEANO = map(installs, ("torch", "tensorflow", "pytensor"))
+CV2, OPENVINO = map(installs, ("cv2", "openvino"))
+PLOT, PILLOW, POOCH, JINJA = map(installs, ("matplotlib", "PIL", "pooch", "jinja2"))
 
 
 # --- what is built -----------------------------------------------------------------------------
@@ -74,6 +80,7 @@ def clean(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
     place = tmp_path_factory.mktemp("clean")
     venv.create(place, with_pip=False, symlinks=True)
     python = place / "bin" / "python"
+    (place / "bin" / "pip").touch(mode=0o755)  # so that hints name it; it is not run
     (packages,) = place.glob("lib/python*/site-packages")
     with zipfile.ZipFile(built[0]) as wheel:
         (metadata,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
@@ -158,7 +165,7 @@ def test_the_base_compares_the_ports_that_need_no_framework(clean: Path, tmp_pat
         ("numpy:fast", "rounding"),
     ]
     for name, module in (("torch", "torch"), ("tf", "tensorflow"), ("jax", "jax"), ("caffe", "cv2")):
-        assert f"not run  port '{name}' needs {module}: {install_line(module)}" in result.stdout
+        assert f"not run  port '{name}' needs {module}: {installs(module)}" in result.stdout
 
 
 def test_the_base_shows_what_is_missing_and_one_line_for_all(clean: Path, tmp_path: Path) -> None:

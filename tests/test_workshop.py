@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError
 
 from lenet.commands.cli import cli
 from lenet.show import notebooks
-from parity.errors import UserError
+from parity.errors import UserError, pip
 from tests.helpers import one_line
 from workshop import strip
 from workshop.checks import NotRight
@@ -179,6 +179,7 @@ def started(monkeypatch) -> list[list[str]]:
     monkeypatch.setattr(notebooks.subprocess, "run", run)
     monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(notebooks.webbrowser, "get", lambda: None)
+    monkeypatch.setattr(notebooks.os, "geteuid", lambda: 1000)
     return lines
 
 
@@ -187,6 +188,12 @@ def test_command_opens_the_notebook(started):
     assert started == [[sys.executable, "-m", "jupyterlab", str(BOOKS[0])]]
     assert CliRunner().invoke(cli, ["workshop", "1", "--no-browser"]).exit_code == 0
     assert started[1][-1] == "--no-browser"
+
+
+def test_in_a_container_jupyter_is_told_that_root_is_meant(started, monkeypatch):
+    monkeypatch.setattr(notebooks.os, "geteuid", lambda: 0)
+    assert CliRunner().invoke(cli, ["workshop", "1"]).exit_code == 0
+    assert started[0][-1] == "--allow-root"
 
 
 def test_without_a_browser_the_address_is_asked_for(started, monkeypatch):
@@ -204,7 +211,7 @@ def test_without_jupyter_the_command_says_how_to_get_it(monkeypatch):
     found = CliRunner().invoke(cli, ["workshop", "1"])
     assert (found.exit_code, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
-        "error: jupyterlab and ipykernel not installed: pip install 'lenet-migrations[workshop]'"
+        f"error: jupyterlab and ipykernel not installed: {pip()} install 'lenet-migrations[workshop]'"
     ]
 
 

@@ -22,7 +22,7 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     differ, < and > for lines on only one side.
     """
     from lenet.show import side_by_side as sources
-    from parity.command.terminal import output
+    from parity.command.terminal import output, shown
     from parity.files import write_atomically
 
     if a.partition(":")[0] == b.partition(":")[0]:
@@ -30,6 +30,7 @@ def diff(a: str, b: str, html_file: Path | None, pager: bool) -> None:
     files = sources.compare_folders(a, b)
     if html_file is not None:
         write_atomically(html_file, sources.to_html(files, a, b))
+        click.echo(f"{shown(str(html_file))}: {a} and {b}; open it in a browser")
         return
     console = output()
     with console.capture() as captured:

@@ -28,7 +28,7 @@ def predict(
     Takes image files with a handwritten digit each, or a digit of the test set.
 
     An image may have any size and colours. It is converted to grey, light on dark, cropped to its ink,
-    scaled and centred, like the digits of MNIST.
+    scaled and centred, like the digits of MNIST. The exit code is 1 if one of several cannot be read.
     """
     ended = go_on_in_a_copy()
     import numpy as np
@@ -47,12 +47,21 @@ def predict(
     if digit is not None:
         tests = digits.test_set()
         subjects.append((f"test digit {digit}", tests.images[digit], [f"its label is {tests.labels[digit]}"]))
+    refused = []
     for path in images:
         from lenet.network import pictures  # needs Pillow, a digit does not
 
-        picture = pictures.read(path)
+        try:
+            picture = pictures.read(path)
+        except UserError as error:
+            refused.append(options.Failure(str(error)))
+            continue
         notes = ["inverted, because its background is light"] if picture.inverted else []
+        if picture.shapes > 1:
+            notes.append(f"{picture.shapes} separate shapes: give each digit an image of its own")
         subjects.append((str(path), digits.scale(picture.pixels), notes))
+    if not subjects:
+        raise UserError("; ".join(failure.message for failure in refused))
     with progress_bar() as progress:
         opened, missing = open_ports(ports, "float32", progress, eager_ports(), ended)
     for model in opened:
@@ -67,4 +76,6 @@ def predict(
         here = {name: values[i] for name, values in chances.items()}
         console.print(tables.prediction(title, draw(image, console), here, notes))
     left_out(missing)
-    ctx.exit(int(bool(ports and missing)))
+    for failure in refused:
+        failure.show()
+    ctx.exit(int(bool(refused or (ports and missing))))

@@ -78,6 +78,8 @@ def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:
     if lacking := [name for name in ("jupyterlab", "ipykernel") if importlib.util.find_spec(name) is None]:
         raise UserError(f"{' and '.join(lacking)} not installed: {install_line(*lacking)}")
     command = [sys.executable, "-m", "jupyterlab", str(notebook.path)]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container; JupyterLab refuses root otherwise
+        command.append("--allow-root")
     if not (browser and browser_found()):
         command.append("--no-browser")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -197,7 +197,7 @@ def prediction(title: str, picture: Text, chances: dict[str, np.ndarray], notes:
         table.add_row(
             str(digit),
             *(f"{p:.4%}" for p in column),
-            "━" * round(10 * column.mean()),
+            Text("━" * round(7 * column.mean()), no_wrap=True),
             style=GOOD if digit in guesses.values() else FAINT,
         )
     answers = Table.grid(padding=(0, 2))
@@ -250,6 +250,7 @@ def new_table(title: str | None, *columns: str) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        min_width=max(map(len, (title or "").splitlines()), default=None),  # or the title would fold
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),

@@ -22,7 +22,7 @@ from onnx import (
 )
 
 from parity.arithmetic import Array
-from parity.errors import Unjudged, UserError
+from parity.errors import Unjudged, UserError, pip
 from parity.files import check_readable
 from parity.graph import Declared, Graph, Node, fits_shape
 from parity.onnx.constants import Constants, Stored, constant, dtype_of, named_dtype
@@ -114,7 +114,7 @@ def opset_of(model: ModelProto, name: str) -> int:
     opset = max((one.version for one in model.opset_import if standard(one.domain) == ""), default=1)
     if opset > defs.onnx_opset_version():
         newest = f"the onnx package here knows {defs.onnx_opset_version()} at most"
-        raise UserError(f"{name}: keeps to opset {opset}, but {newest}: pip install -U onnx")
+        raise UserError(f"{name}: keeps to opset {opset}, but {newest}: {pip()} install -U onnx")
     return opset
 
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE
-from parity.errors import DISTRIBUTION, UserError
+from parity.errors import DISTRIBUTION, UserError, pip
 
 BUNDLED = Path(__file__).parent
 MOST_AXES = 32  # of an array in every version of NumPy
-REINSTALL = f"it is part of the package: pip install --force-reinstall --no-deps {DISTRIBUTION}"
+REINSTALL = f"it is part of the package: {pip()} install --force-reinstall --no-deps {DISTRIBUTION}"
 DOWNLOAD_SECONDS = 600  # for a file of 10 MB from a mirror
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

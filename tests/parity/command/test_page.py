@@ -17,7 +17,7 @@ from onnx import ModelProto, helper
 from parity.command.main import cli
 from parity.command.page.rows import KINDS
 from parity.command.report import HEADLINES, short
-from parity.errors import install_line
+from parity.errors import install_line, pip
 from parity.judging.verdict import BINS, ORDER
 from tests.parity.small import Arrays, computed, convolutions, model, normal, saved
 
@@ -399,4 +399,4 @@ def test_without_jinja_the_line_that_installs_it_is_told(
     result = parity(path, "--html", tmp_path / "page.html")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: jinja2 is not installed: {install_line('jinja2')}\n"
-    assert install_line("jinja2") == "pip install 'lenet-migrations[page]'"
+    assert install_line("jinja2") == f"{pip()} install 'lenet-migrations[page]'"

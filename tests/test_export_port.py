@@ -126,6 +126,7 @@ def test_forward_only_ports_are_listed_when_asked_for():
     ("package", "lost", "install"),
     [
         ("cv2", [m for m in MODES if "opencv" in m], "'lenet-migrations[opencv]'"),
+        ("openvino", [m for m in MODES if "openvino" in m], "'lenet-migrations[openvino]'"),
         ("torch", [m for m in MODES if ":torch/" in m], "'lenet-migrations[torch]'"),
         ("tf2onnx", [m for m in MODES if ":tf/" in m], "'lenet-migrations[export]'"),
         ("onnxruntime", [m for m in MODES if "onnxruntime" in m], "onnxruntime"),

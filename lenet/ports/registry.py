@@ -60,13 +60,14 @@ FRAMEWORKS = {
         tuple(
             f"{exporter}/{runtime}"
             for exporter in ("numpy", "torch", "tf")
-            for runtime in ("onnxruntime", "onnxruntime-all", "reference", "opencv")
+            for runtime in ("onnxruntime", "onnxruntime-all", "reference", "openvino-f32", "opencv")
         ),
         needs={
             "torch": ("torch", "onnxscript"),
             "tf": ("tensorflow", "tf2onnx"),
             "onnxruntime": ("onnxruntime",),
             "onnxruntime-all": ("onnxruntime",),
+            "openvino-f32": ("openvino",),
             "opencv": ("cv2",),
         },
         dtypes=("float32",),
@@ -90,7 +91,7 @@ def names(*, forward_only: bool = False) -> list[str]:
 
 
 def modes(name: str) -> list[str]:
-    """The port with this name; if there is none, all modes of the framework ("onnx" has twelve)."""
+    """The port with this name; if there is none, all modes of the framework ("onnx" has fifteen)."""
     known = names(forward_only=True)
     return [name] if name in known else [one for one in known if one.partition(":")[0] == name]
 

@@ -94,11 +94,6 @@ LOSSES = [
         "loss",
         "1e-10 added to probabilities in the loss",
     ),
-    (
-        (LOSS, loss_of_probabilities(lambda p: np.log(np.maximum(p, np.finfo(np.float32).tiny)))),
-        "loss",
-        "probabilities below FLT_MIN raised to it in the loss",
-    ),
     ((LOSS, unshifted), "loss", "softmax without its shift"),
     ((LOSS, over_the_batch), "loss", "maximum over the batch in softmax"),
     ((LOSS, lambda right: lambda z, k: right(z, (k + 1) % 10)), "loss", "labels too large by one"),
@@ -111,6 +106,11 @@ LOSSES = [
         (DLOGITS, lambda right: lambda cache: right(cache) / len(cache[1])),
         "gradient of logits.weight",
         "gradients divided by the batch size twice",
+    ),
+    (
+        (LOSS, loss_of_probabilities(lambda p: np.log(np.maximum(p, np.finfo(np.float32).tiny)))),
+        "loss",
+        "probabilities below FLT_MIN raised to it in the loss",
     ),
 ]
 

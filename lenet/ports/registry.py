@@ -33,6 +33,11 @@ class Framework:
     forward_only: str = ""
 
     @property
+    def exported(self) -> bool:
+        """Whether its ports run a file that another port was exported to."""
+        return self.module.startswith("export.")
+
+    @property
     def version(self) -> str:
         """The installed version; cv2 is part of distributions with four other names."""
         try:
@@ -53,6 +58,13 @@ FRAMEWORKS = {
         "cv2",
         dtypes=("float32",),
         forward_only="OpenCV imports Caffe's network for inference; Caffe itself trained it",
+    ),
+    "litert": Framework(
+        "export.litert",
+        "ai_edge_litert",
+        needs={"": ("tensorflow",)},
+        dtypes=("float32",),
+        forward_only="a TFLite file holds the forward pass in float32, and LiteRT only runs it",
     ),
     "onnx": Framework(
         "export.port",

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from parity.command.report import headline
 from parity.judging.causes import judge
 from parity.judging.causes.of_rounding.of_half_sums import NAME
 from parity.onnx import read_onnx
 
 Array = np.ndarray
+FORMULA = "The same function by another formula, which is less accurate."
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((4, 3, 9, 9)).astype(np.float32)
 KERNELS = RNG.standard_normal((5, 3, 1, 1)).astype(np.float32)
@@ -51,7 +53,9 @@ def verdict_on(kind: str, s: Array, y: Array) -> tuple[str, list[str]]:
             opset_imports=[helper.make_opsetid("", 18)],
         )
     )
-    report = next(one for one in judge(graph, {"i": i, "s": s, "y": y}).tensors if one.tensor == "y")
+    judged = judge(graph, {"i": i, "s": s, "y": y})
+    report = next(one for one in judged.tensors if one.tensor == "y")
+    assert (judged.verdict == "coarse") == (headline(judged) == FORMULA)
     return report.verdict, [cause.name for cause in report.causes]
 
 

@@ -13,7 +13,7 @@ from lenet.reference.half_sums import BIASED, half_sum
 from lenet.show.tables import explanation
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FORMATS
-from parity.judging.causes.of_rounding.of_half_sums import NAME
+from parity.judging.causes.of_rounding.of_half_sums import NAME, is_half_sum
 from tests.half_sums import HalfSums, theano
 
 PROBES = standard()
@@ -51,6 +51,26 @@ def test_check_does_not_excuse_other_errors_of_that_size(formula):
     verdict = diagnose(PROBES, observe_port(PROBES, HalfSums(formula)))
     assert verdict.summary == "different"
     assert (verdict.first, verdict.findings[0].known) == ("relu1", False)
+
+
+def test_check_judges_relus_behind_a_layer_of_another_shape():
+    """A bias of six channels does not fit five: nothing is raised, and the wrong ReLU is told."""
+    observed = observe_port(PROBES, HalfSums(all_off))
+    for layers in observed.activations.values():
+        layers["conv1"], layers["relu1"] = layers["conv1"][:, :5], layers["relu1"][:, :5]
+    verdict = diagnose(PROBES, observed)
+    assert {one.where for one in verdict.findings} >= {"conv1", "relu1"}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("place", range(2))
+def test_values_that_are_not_finite_are_not_the_formula_s(place, params):
+    rng = np.random.default_rng(0)
+    x, b = rng.standard_normal((200, 120)).astype(np.float32), half_sum("relu3", params).bias
+    s, y = x + b, theano(x + b, x, b)
+    assert is_half_sum(s, b, y, FORMATS["float32"])
+    (s, y)[place][0, 0] = np.inf
+    assert not is_half_sum(s, b, y, FORMATS["float32"])
 
 
 def test_compare_says_less_accurate_and_names_the_formula(params, digits):

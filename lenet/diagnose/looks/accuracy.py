@@ -8,6 +8,7 @@ from lenet.diagnose.mistakes.base import Kind
 from lenet.diagnose.mistakes.wrong_forward import STAGES
 from lenet.diagnose.search.segment import Segment, fits
 from lenet.diagnose.search.yardstick import FAST, PLAIN, computed_in_finer, deviation
+from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.half_sums import BIASED, half_sum
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FORMATS
@@ -69,7 +70,11 @@ def _rounding_relu(segment: Segment) -> Finding | None:
     for sample, states in zip(segment.samples, segment.right, strict=True):
         formula = half_sum(segment.target, sample.params)
         form, s = FORMATS[segment.dtype], sample.x.value
-        if not fits(sample.seen, formula.evaluate(Bounded(s, None, form)), segment.dtype):
+        if s.shape[1:] != ACTIVATION_SHAPES[segment.target]:
+            return None
+        expected = formula.evaluate(Bounded(s, None, form))
+        assert isinstance(expected, Bounded)
+        if not fits(sample.seen, expected, segment.dtype):
             return None
         alike |= is_half_sum(s, formula.bias, sample.seen, form)
         if not evidence and not np.array_equal(sample.seen, states[-1].value):

@@ -66,6 +66,8 @@ def is_half_sum(s: Array, bias: Array, found: Array, form: Format) -> bool:
         form: the candidate's format.
     """
     right = np.maximum(s, 0).astype(np.float64)
+    if not (np.isfinite(s).all() and np.isfinite(found).all()):
+        return False
     a, x, b = (one.astype(form.dtype) for one in (np.abs(s), s - bias, bias))
     formula = (a + x + b).astype(np.float64) / 2  # in Theano's order
     return agree(found.astype(np.float64) - right, formula - right, LIKE)

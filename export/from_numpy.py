@@ -5,6 +5,7 @@ named tensor of the file. Shapes are at the end of the lines.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
@@ -22,8 +23,9 @@ def export(params: Mapping[str, np.ndarray], opset: int = onnx_file.OPSET) -> Mo
         UserError: `params` are not this network's, or there is no such opset.
     """
     weights.check(params)
-    node, five = helper.make_node, {"kernel_shape": [5, 5]}  # which old importers do not read off the weights
-    halved = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    node = helper.make_node
+    five: dict[str, Any] = {"kernel_shape": [5, 5]}  # which old importers do not read off the weights
+    halved: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
         # operator, inputs, outputs, name, attributes                           output [batch, …]
         node("Conv", ["image", "conv1.weight", "conv1.bias"], ["conv1"], "conv1", **five, pads=[2, 2, 2, 2]),

@@ -101,6 +101,7 @@ def test_the_bound_holds_in_any_order_and_is_not_wide(relu, params):
     x = (rng.standard_normal(shape) * 2.0 ** rng.integers(-30, 8, shape)).astype(np.float32)
     s = x + b
     expected = formula.evaluate(Bounded(s, None, FORMATS["float32"]))
+    assert isinstance(expected, Bounded)
     a, most = np.abs(s), 0.0
     for sums in ((a + x) + b, (a + b) + x, a + (x + b)):
         error = np.abs(sums.astype(np.float64) / 2 - np.maximum(s, 0))

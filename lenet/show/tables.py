@@ -184,6 +184,7 @@ def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> 
         install: the line; None where nothing is missing.
     """
     table = new_table(None, "port", "runs in", "installed", "extras")
+    table.columns[0].no_wrap = True  # a name is typed as it stands
     for name, package, version, extras in rows:
         table.add_row(
             name,

@@ -24,6 +24,13 @@ EXPORTERS = ("numpy", "torch", "tf")
     help="The exporter (default: all that are installed).",
 )
 @click.option("--out", "folder", type=options.FILE, metavar="DIR", help="Folder to write (default: here).")
+@click.option(
+    "--opset",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="18",
+    help="Version of ONNX's operators: 9 for importers of 2019.",
+)
 @click.option("--check", "file", type=options.FILE, metavar="FILE", help="Judge this ONNX file instead.")
 @options.WEIGHTS
 @options.first_digits("Judge by the first N test digits.", default=100)
@@ -39,6 +46,7 @@ def export(
     ctx: click.Context,
     exporter: str | None,
     folder: Path | None,
+    opset: int | None,
     file: Path | None,
     weights_file: Path | None,
     digits: int,
@@ -56,8 +64,8 @@ def export(
     from lenet.network.digits import test_set
     from parity.command.terminal import output
 
-    if file is not None and (exporter or folder):
-        raise click.UsageError("--check judges a file and writes none: leave out --from and --out")
+    if file is not None and (exporter or folder or opset):
+        raise click.UsageError("--check judges a file and writes none: leave out --from, --out and --opset")
     weights_file = weights_file or weights.TRAINED
     params = weights.read(weights_file)
     code = 0
@@ -65,18 +73,27 @@ def export(
         shown, code = judge(file, weights_file, digits, 60 + digits / 10 if timeout is None else timeout)
     else:
         images = test_set()[:digits].images
-        shown = write([] if exporter in (None, "all") else [exporter], params, folder or Path(), images)
+        chosen = [] if exporter in (None, "all") else [exporter]
+        shown = write(chosen, params, folder or Path(), images, opset)
     output().print(shown)
     ctx.exit(code)
 
 
 def write(
-    names: Sequence[str], params: dict[str, "np.ndarray"], folder: Path, images: "np.ndarray"
+    names: Sequence[str],
+    params: dict[str, "np.ndarray"],
+    folder: Path,
+    images: "np.ndarray",
+    opset: int | None,
 ) -> "RenderableType":
-    """Write the files of these exporters (default: all that are installed). Returns a table to print."""
+    """Write the files of these exporters (default: all that are installed), in the usual opset if it is None.
+
+    Returns a table to print.
+    """
     from rich.console import Group
 
     from export import export_tables, write
+    from export.onnx_file import OPSET
     from lenet import ports
     from lenet.show.tables import missing as not_made
     from parity.command.terminal import progress_bar
@@ -94,7 +111,7 @@ def write(
         def started(name: str) -> None:
             progress.update(task, description=f"exporting from {name}", completed=chosen.index(name))
 
-        files = write.write_files(chosen, params, folder, images, started)
+        files = write.write_files(chosen, params, folder, images, started, opset or OPSET)
     return Group(export_tables.exports(files), *([not_made(missing)] if missing else []))
 
 

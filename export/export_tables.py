@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from export.check import Ran, Verdict
-from export.onnx_file import IR_VERSION, OPSET, metadata
+from export.onnx_file import metadata, opset_in
 from export.runtimes import RUNTIMES
 from export.write import Written
 from lenet.network.architecture import ACTIVATION_SHAPES
@@ -19,7 +19,9 @@ from parity.command.terminal import shown
 def exports(files: list[Written]) -> RenderableType:
     """A table of the exporters' files for the same network, side by side."""
     table = _table("", *(file.path.name for file in files))
-    table.title = f"One network, ONNX opset {OPSET}, IR version {IR_VERSION}, in {files[0].path.parent}"
+    one = files[0].model
+    versions = f"ONNX opset {opset_in(one)}, IR version {one.ir_version}"
+    table.title = f"One network, {versions}, in {files[0].path.parent}"
     rows = {
         "made by": [metadata(file.model)["exporter"].replace(", ", "\n") for file in files],
         "export took": [f"{file.seconds:.1f} s" for file in files],

@@ -19,11 +19,11 @@ from lenet_tf.model import LeNet
 from lenet_tf.weights import load_params
 
 
-def export(params: Mapping[str, np.ndarray]) -> ModelProto:
-    """Export the network with these shared weights as an ONNX model.
+def export(params: Mapping[str, np.ndarray], opset: int = onnx_file.OPSET) -> ModelProto:
+    """Export the network with these shared weights as an ONNX model of this opset.
 
     Raises:
-        UserError: `params` are not this network's.
+        UserError: `params` are not this network's, or there is no such opset.
     """
     weights.check(params)
     network = LeNet()
@@ -36,4 +36,5 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
     proto, _ = tf2onnx.convert.from_function(
         traced, input_signature=[nhwc], opset=onnx_file.OPSET, inputs_as_nchw=[onnx_file.INPUT]
     )
-    return onnx_file.finish(proto, params, f"tf2onnx {tf2onnx.__version__}, tensorflow {tf.__version__}")
+    made_by = f"tf2onnx {tf2onnx.__version__}, tensorflow {tf.__version__}"
+    return onnx_file.finish(proto, params, made_by, opset)

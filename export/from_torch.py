@@ -16,11 +16,11 @@ from lenet_torch.model import LeNet
 from lenet_torch.weights import load_params
 
 
-def export(params: Mapping[str, np.ndarray]) -> ModelProto:
-    """Export the network with these shared weights as an ONNX model.
+def export(params: Mapping[str, np.ndarray], opset: int = onnx_file.OPSET) -> ModelProto:
+    """Export the network with these shared weights as an ONNX model of this opset.
 
     Raises:
-        UserError: `params` are not this network's.
+        UserError: `params` are not this network's, or there is no such opset.
     """
     weights.check(params)
     network = LeNet().eval()  # evaluation mode; otherwise dropout would be exported too
@@ -38,7 +38,8 @@ def export(params: Mapping[str, np.ndarray]) -> ModelProto:
             dynamic_shapes=({0: onnx_file.BATCH},),
         )
     assert program is not None  # only the old exporter returns None
-    return onnx_file.finish(program.model_proto, params, f"torch {torch.__version__}, torch.onnx.export")
+    made_by = f"torch {torch.__version__}, torch.onnx.export"
+    return onnx_file.finish(program.model_proto, params, made_by, opset)
 
 
 @contextmanager

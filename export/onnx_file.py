@@ -6,22 +6,33 @@ with a symbolic batch. Opset and IR version are stated only here.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper, shape_inference
+from onnx import (
+    ModelProto,
+    TensorProto,
+    ValueInfoProto,
+    checker,
+    defs,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 from onnx.external_data_helper import load_external_data_for_model
 
+from export.old_importers import fix_targets, leave_out_later
 from lenet import __version__
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE, PARAM_SHAPES
 from parity.errors import UserError
 from parity.onnx.reading import check_text, load, opset_of
 
-# The newest opset that all three exporters write (tf2onnx ends at 18, PyTorch's exporter starts there), with
-# the IR version published with it (ONNX 1.13, 2022): all runtimes since then read the files.
+# What all three exporters write: tf2onnx ends at opset 18, PyTorch's exporter starts there.
 OPSET = 18
-IR_VERSION = 8
+OLDEST = 9  # before it, a weight must be an input, too; its IR version 4 is of 2019
+NEWEST = defs.onnx_opset_version()
 
 LONGEST_LINE = 500  # characters of a library's message that are shown
 INPUT, OUTPUT, BATCH = "image", "logits", "batch"
@@ -47,19 +58,36 @@ def interface() -> tuple[ValueInfoProto, ValueInfoProto]:
     )
 
 
-def finish(model: ModelProto, params: Mapping[str, np.ndarray], exporter: str) -> ModelProto:
-    """A checked copy of an exporter's model with our interface, IR version and metadata.
+def finish(
+    model: ModelProto, params: Mapping[str, np.ndarray], exporter: str, opset: int = OPSET
+) -> ModelProto:
+    """A checked copy of an exporter's model with our interface and metadata, which most importers can read.
 
-    Notes of the exporter (PyTorch's stack traces, with the paths of this machine) are removed, because they
-    do not describe the network.
+    The file states `opset`, with the first IR version that has it. The network's operators mean the same in
+    all opsets from 9 on (newer ones take more types). If a node uses what an opset does not have, the checker
+    refuses it. A shape that the graph computes becomes a constant.
+
+    Removed is what does not describe the network: the exporter's notes (PyTorch's stack traces, with the
+    paths of this machine), shapes between the layers with a symbolic batch, and domains without a node.
 
     Raises:
-        UserError: the checker or strict shape inference refuses the graph.
+        UserError: there is no such opset, or the checker or strict shape inference refuses the graph.
     """
+    if not OLDEST <= opset <= NEWEST:
+        raise UserError(f"opset {opset} cannot be written: expected {OLDEST} to {NEWEST}")
     model = _copy(model)
-    model.ir_version = IR_VERSION
-    for noted in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+    for noted in (model, model.graph, *model.graph.node, *model.graph.initializer):
         del noted.metadata_props[:]
+    del model.graph.value_info[:]
+    leave_out_later(model)
+    with _refused(exporter):
+        fix_targets(model)
+    domains = {node.domain for node in model.graph.node}
+    used = [one for one in model.opset_import if one.domain in domains]
+    del model.opset_import[:]
+    model.opset_import.extend(used)
+    next(one for one in model.opset_import if not one.domain).version = opset
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
     for values, own in zip((model.graph.input, model.graph.output), interface(), strict=True):
         _name_batch(values, own)
     metadata = {
@@ -73,6 +101,11 @@ def finish(model: ModelProto, params: Mapping[str, np.ndarray], exporter: str) -
     return model
 
 
+def opset_in(model: ModelProto) -> int:
+    """The version of the standard's operators that the model uses."""
+    return next(one.version for one in model.opset_import if not one.domain)
+
+
 def metadata(model: ModelProto) -> dict[str, str]:
     """The strings in the file's header."""
     return {prop.key: prop.value for prop in model.metadata_props}
@@ -84,11 +117,18 @@ def check(model: ModelProto, source: str) -> None:
     Raises:
         UserError: a line with the first complaint.
     """
-    try:
+    with _refused(source):
         checker.check_model(model, full_check=True)
         shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         for tensor in model.graph.initializer:
             numpy_helper.to_array(tensor)  # the checker does not find data that is too long for the shape
+
+
+@contextmanager
+def _refused(source: str) -> Iterator[None]:
+    """Turn what ONNX's checks raise into one line about `source`."""
+    try:
+        yield
     except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
         raise UserError(f"{source}: not a valid ONNX model: {one_line(error)}") from error
 

@@ -21,8 +21,8 @@ EXPORTERS = {
 }
 
 
-def exporter_of(name: str) -> Callable[[Mapping[str, np.ndarray]], ModelProto]:
-    """The exporter's `export`, from shared weights to an ONNX model. This imports its framework."""
+def exporter_of(name: str) -> Callable[..., ModelProto]:
+    """The exporter's `export`: shared weights, and an opset, to an ONNX model. This imports its framework."""
     return importlib.import_module(EXPORTERS[name][0]).export
 
 

@@ -51,6 +51,11 @@ RUNTIMES = {
     "onnxruntime": Runtime("onnxruntime", partial(_started, "onnxruntime"), "graph optimisation off"),
     "onnxruntime-all": Runtime("onnxruntime", partial(_started, "onnxruntime-all"), "graph optimisation on"),
     "reference": Runtime("onnx", partial(_started, "reference")),
+    "openvino-f32": Runtime(
+        "openvino",
+        partial(_started, "openvino-f32"),
+        "told to compute in float32, as its default is bfloat16 where the processor has it",
+    ),
     "opencv": Runtime(
         "opencv-python-headless",
         partial(_started, "opencv"),

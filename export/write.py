@@ -11,6 +11,7 @@ import numpy as np
 from onnx import ModelProto
 
 from export.check import Verdict, check_model
+from export.onnx_file import OPSET
 from export.port import exporter_of
 from export.runtimes import RUNTIMES
 from lenet import ports
@@ -49,15 +50,18 @@ def write_files(
     folder: Path,
     images: np.ndarray,
     started: Callable[[str], None] = lambda exporter: None,
+    opset: int = OPSET,
 ) -> list[Written]:
     """Export `params` with each exporter to `folder`/lenet-EXPORTER.onnx, after judging it in all runtimes.
 
     Args:
         images: (N, 1, 28, 28), to judge the files with.
         started: called with each exporter's name before its work begins.
+        opset: the version of ONNX's operators.
 
     Raises:
-        UserError: `folder` cannot be written, or a file is not the network. Then nothing is written.
+        UserError: there is no such opset, `folder` cannot be written, or a file is not the network. Then
+            nothing is written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +74,7 @@ def write_files(
         started(exporter)
         path, export = folder / f"lenet-{exporter}.onnx", exporter_of(exporter)
         start = time.perf_counter()
-        model = export(params)
+        model = export(params, opset)
         seconds = time.perf_counter() - start
         installed = [name for name in RUNTIMES if ports.installed(f"onnx:{exporter}/{name}")]
         verdict = check_model(model, params, images, str(path), installed)

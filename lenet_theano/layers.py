@@ -44,7 +44,10 @@ def conv2d(
 
 
 def pool_2d(x: TensorVariable, ws: int) -> TensorVariable:
-    """`theano.tensor.signal.pool.pool_2d`: maximum over adjacent windows of ws×ws; the rest is dropped.
+    """`theano.tensor.signal.pool.pool_2d(x, (ws, ws), ignore_border=True)`: maximum over windows of ws×ws.
+
+    The windows are adjacent, and what does not fill one is dropped. Theano 1.0.5 rounds sizes up unless it is
+    given ignore_border=True: then 5 becomes 2, by default 3.
 
     If several values tie, the gradient goes to the first in row order, as in every port: a later value
     replaces it only if it is greater, and `switch` sends the gradient to the value that it selected.

@@ -16,6 +16,7 @@ EXTRAS = {
     "export": ("onnxscript", "tf2onnx"),
     "opencv": ("cv2",),
     "openvino": ("openvino",),
+    "litert": ("ai_edge_litert",),
     "workshop": ("jupyterlab", "ipykernel", "nbformat", "scipy"),
 }
 

@@ -8,13 +8,19 @@ from lenet.network import weights
 from tests.conftest import unavailable
 
 MODES = [name for name in ports.names(forward_only=True) if name.startswith("onnx:")]
+EXPORTED = [*MODES, "litert"]  # every port that runs a file
 _PARAMS = weights.read()
 
 
+def needs_port(name: str) -> None:
+    """Skip where the packages of a port are missing; under CI, fail."""
+    if missing := ports.missing(name):
+        unavailable(f"{name} needs {', '.join(missing)}")
+
+
 def needs(mode: str) -> None:
-    """Skip where the mode's packages are missing; under CI, fail."""
-    if missing := ports.missing(f"onnx:{mode}"):
-        unavailable(f"onnx:{mode} needs {', '.join(missing)}")
+    """The same for a mode of the ONNX port."""
+    needs_port(f"onnx:{mode}")
 
 
 def model_of(exporter: str) -> onnx.ModelProto:
@@ -25,4 +31,4 @@ def model_of(exporter: str) -> onnx.ModelProto:
     return copy
 
 
-__all__ = ["EXPORTERS", "MODES", "model_of", "needs"]
+__all__ = ["EXPORTED", "EXPORTERS", "MODES", "model_of", "needs", "needs_port"]

@@ -107,6 +107,11 @@ LOSSES = [
         "gradient of logits.weight",
         "gradients divided by the batch size twice",
     ),
+    (
+        (LOSS, loss_of_probabilities(lambda p: np.log(np.maximum(p, np.finfo(np.float32).tiny)))),
+        "loss",
+        "probabilities below FLT_MIN raised to it in the loss",
+    ),
 ]
 
 
@@ -340,6 +345,23 @@ def test_gradients_accumulated_across_calls_are_named():
     observed = seen_patched(PROBES, (MODEL, make))
     verdict = diagnose(PROBES, observed)
     assert [one.name for one in verdict.diagnoses] == ["gradients accumulated across calls"]
+
+
+def test_the_gradients_of_theano_are_two_mistakes():
+    """Its nnet.relu is (x + |x|) / 2, with a gradient of ½ at zero; its pooling rewards every winner."""
+
+    def relu(right):
+        return lambda x: (right(x)[0], x)
+
+    def relu_backward(right):
+        return lambda dy, x: dy * (x.dtype.type(0.5) * (1 + np.sign(x)))
+
+    patches = ("lenet_numpy.model.relu", relu), (RELU, relu_backward), (POOL, ties(False))
+    verdict = diagnose(PROBES, seen_patched(PROBES, *patches))
+    assert {one.name for one in verdict.diagnoses} == {
+        "ReLU's gate half open at zero",
+        "ties rewarded to all winners",
+    }
 
 
 def test_two_mistakes_of_the_backward_pass():

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from export.check import SAME
-from export.onnx_file import IR_VERSION, OPSET
+from export.onnx_file import OPSET, opset_in, read_file
 from export.read import read_params
 from lenet.commands.cli import cli
 from lenet.network import weights
@@ -54,6 +54,14 @@ def test_export_writes_all_files_and_nothing_on_standard_error(tmp_path):
         assert word in run.stdout
 
 
+def test_another_opset_is_written_and_passes_the_check(tmp_path):
+    text = lenet("export", "--digits", "1", "--from", "numpy", "--opset", "9", "--out", str(tmp_path))
+    assert "ONNX opset 9, IR version 4" in text
+    assert opset_in(read_file(tmp_path / "lenet-numpy.onnx")) == 9
+    text = lenet("export", "--digits", "1", "--check", str(tmp_path / "lenet-numpy.onnx"))
+    assert SAME in text
+
+
 def test_each_file_passes_the_check(files):
     for exporter in EXPORTERS:
         text = lenet("export", "--digits", "1", "--check", str(files / f"lenet-{exporter}.onnx"))
@@ -75,6 +83,9 @@ def test_file_of_other_weights_fails_the_check(files, tmp_path):
         (["--check", "none.onnx"], 1, "error: none.onnx: no such file"),
         (["--check", "a", "--from", "tf"], 2, "--check judges a file and writes none"),
         (["--check", "a", "--out", "b"], 2, "--check judges a file and writes none"),
+        (["--check", "a", "--opset", "9"], 2, "--check judges a file and writes none"),
+        (["--from", "numpy", "--opset", "8"], 1, "error: opset 8 cannot be written: expected 9 to"),
+        (["--from", "numpy", "--opset", "nine"], 2, "'nine' is not a valid integer"),
         (["--from", "caffe"], 2, "'caffe' is not one of 'numpy', 'torch', 'tf', 'all'"),
         (["--from", "numpy", "--out", __file__], 1, "cannot be written (File exists); choose another folder"),
         (["--from", "numpy", "--weights", "none"], 1, "none: no such weights file"),
@@ -114,7 +125,7 @@ def test_readme_runs_as_it_stands(files, digits, params, monkeypatch, capsys):
 
 def test_readme_counts_are_the_counts():
     text = README.read_text()
-    assert f"Opset {OPSET} in IR version {IR_VERSION}" in text
+    assert f"Opset {OPSET} in IR version 8" in text
     for exporter in EXPORTERS:
         count = len(model_of(exporter).graph.node)
         assert f"- **{exporter}**: {count} nodes" in text

@@ -10,7 +10,8 @@ import pytest
 from onnx import numpy_helper
 
 import lenet
-from export.onnx_file import IR_VERSION, OPSET, finish, metadata
+from export.check import SAME, check_model
+from export.onnx_file import NEWEST, OLDEST, OPSET, finish, metadata, opset_in
 from export.port import exporter_of
 from lenet.network import architecture
 from parity.errors import UserError
@@ -41,9 +42,51 @@ def test_interface_is_the_stated_one(model):
 
 
 def test_opset_and_ir_version_are_the_stated_ones(model):
-    assert model.ir_version == IR_VERSION
-    assert {o.version for o in model.opset_import if o.domain == ""} == {OPSET}
+    assert model.ir_version == 8
+    assert [(one.domain, one.version) for one in model.opset_import] == [("", OPSET)]
     assert all(node.domain == "" for node in model.graph.node)  # no operator beyond the standard's
+
+
+def test_importers_that_infer_little_are_told_what_they_need(model):
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        told = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+        if node.op_type == "Conv":
+            assert told["kernel_shape"] == [5, 5], node.name
+        if node.op_type == "MaxPool":
+            assert told["kernel_shape"] == [2, 2], node.name
+        if node.op_type == "Reshape":
+            assert list(constants[node.input[1]]) in ([-1, 400], [-1, 1, 28, 28])
+    assert not model.graph.value_info  # in PyTorch's, shapes with a symbolic batch
+    read = {name for node in model.graph.node for name in node.input}
+    assert set(constants) <= read
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(OLDEST, 4), (11, 6), (13, 7), (NEWEST, None)])
+def test_other_opsets_are_the_same_network(exporter, params, digits, opset, ir_version):
+    model = exporter_of(exporter)(params, opset)
+    assert opset_in(model) == opset
+    assert model.ir_version == ir_version or ir_version is None
+    schemas = {node.op_type: onnx.defs.get_schema(node.op_type, opset) for node in model.graph.node}
+    for node in model.graph.node:
+        assert {one.name for one in node.attribute} <= set(schemas[node.op_type].attributes)
+    verdict = check_model(model, params, digits.images[:20], exporter, ["reference"])
+    assert verdict.summary == SAME
+
+
+@pytest.mark.parametrize("opset", [OLDEST - 1, NEWEST + 1])
+def test_an_opset_that_cannot_be_written_is_refused(params, opset):
+    with pytest.raises(UserError) as refusal:
+        exporter_of("numpy")(params, opset)
+    assert one_line(refusal) == f"opset {opset} cannot be written: expected {OLDEST} to {NEWEST}"
+
+
+def test_a_node_that_an_older_opset_lacks_is_refused(params):
+    model = model_of("numpy")
+    model.graph.node[2].attribute.append(onnx.helper.make_attribute("ceil_mode", 1))
+    with pytest.raises(UserError) as refusal:
+        finish(model, params, "somebody", OLDEST)
+    assert "somebody: not a valid ONNX model: Unrecognized attribute: ceil_mode" in one_line(refusal)
 
 
 def test_checker_and_strict_inference_accept_the_file(model):

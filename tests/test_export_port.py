@@ -1,6 +1,8 @@
 """Every exporter in every runtime, judged as a port is."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,12 +17,12 @@ from lenet.reference import forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
 from parity.errors import MissingFramework, UserError, pip
-from tests.exported import EXPORTERS, MODES, model_of, needs
+from tests.exported import EXPORTED, EXPORTERS, MODES, model_of, needs, needs_port
 from tests.helpers import one_line
 
 
-@pytest.fixture(params=MODES)
-def onnx_port(request, open_port):
+@pytest.fixture(params=EXPORTED)
+def exported_port(request, open_port):
     return open_port(request.param)
 
 
@@ -34,49 +36,49 @@ def test_every_exporter_in_every_runtime_is_a_mode():
     assert [f"onnx:{exporter}/{runtime}" for exporter in EXPORTERS for runtime in RUNTIMES] == MODES
 
 
-def test_every_mode_is_rounding(onnx_port, params, digits):
-    report = compare([onnx_port], params, digits[:100]).ports[0]
+def test_every_mode_is_rounding(exported_port, params, digits):
+    report = compare([exported_port], params, digits[:100]).ports[0]
     assert report.verdict == "rounding", (report.first_different, report.problem)
     assert report.same_predictions == report.digits == 100
     assert list(report.layers) == list(architecture.ACTIVATION_SHAPES)
     assert {report.layers[n].local_ratio for n in ("relu1", "pool1", "relu2", "pool2", "flatten")} == {0.0}
 
 
-def test_exact_weights_give_the_same_bits_in_every_mode(onnx_port, digits):
+def test_exact_weights_give_the_same_bits_in_every_mode(exported_port, digits):
     params, images = weights.read(EXACT), coarsen(digits.images[:20])
-    onnx_port.load(params)
+    exported_port.load(params)
     expected = forward.reference(params, images)  # no sum of these weights rounds, in float32 or here
-    assert np.array_equal(onnx_port.logits(images), expected["logits"].value)
-    for layer, found in onnx_port.activations(images).items():
+    assert np.array_equal(exported_port.logits(images), expected["logits"].value)
+    for layer, found in exported_port.activations(images).items():
         assert np.array_equal(found, expected[layer].value), layer
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
-def test_batch_is_free(onnx_port, params, digits, batch):
-    onnx_port.load(params)
+def test_batch_is_free(exported_port, params, digits, batch):
+    exported_port.load(params)
     images = digits.images[:batch]
     expected = forward.reference(params, images)
-    assert ratio(onnx_port.logits(images), expected["logits"]).max() <= 1
-    outputs = onnx_port.activations(images)
+    assert ratio(exported_port.logits(images), expected["logits"]).max() <= 1
+    outputs = exported_port.activations(images)
     for layer, bounded in expected.items():
         assert outputs[layer].shape == bounded.value.shape
         assert ratio(outputs[layer], bounded).max() <= 1, layer
 
 
-def test_weights_come_back_bit_for_bit(onnx_port, params):
-    onnx_port.load(params)
-    for name, array in onnx_port.params().items():
+def test_weights_come_back_bit_for_bit(exported_port, params):
+    exported_port.load(params)
+    for name, array in exported_port.params().items():
         assert array.tobytes() == params[name].tobytes(), name
-    onnx_port.params()["fc1.bias"][:] = 0  # a copy: the port is as it was
-    assert onnx_port.params()["fc1.bias"].tobytes() == params["fc1.bias"].tobytes()
+    exported_port.params()["fc1.bias"][:] = 0  # a copy: the port is as it was
+    assert exported_port.params()["fc1.bias"].tobytes() == params["fc1.bias"].tobytes()
 
 
-def test_outputs_are_not_overwritten_by_the_next_call(onnx_port, params, digits):
-    onnx_port.load(params)
-    first = onnx_port.activations(digits.images[:2]), onnx_port.logits(digits.images[:2])
+def test_outputs_are_not_overwritten_by_the_next_call(exported_port, params, digits):
+    exported_port.load(params)
+    first = exported_port.activations(digits.images[:2]), exported_port.logits(digits.images[:2])
     kept = {name: array.copy() for name, array in first[0].items()}, first[1].copy()
-    onnx_port.activations(digits.images[2:4])
-    onnx_port.logits(digits.images[2:4])
+    exported_port.activations(digits.images[2:4])
+    exported_port.logits(digits.images[2:4])
     assert (first[1] == kept[1]).all()
     assert all((first[0][name] == kept[0][name]).all() for name in kept[0])
 
@@ -88,6 +90,26 @@ def test_other_weights_are_taken(params, digits, open_port):
     port.load(others)
     assert ratio(port.logits(images), forward.reference(others, images)["logits"]).max() <= 1
     assert ratio(port.logits(images), forward.reference(params, images)["logits"]).min() > 1
+
+
+def test_litert_keeps_what_it_converted_for_two_sets_of_weights(params, digits, open_port, monkeypatch):
+    port, images = open_port("litert"), digits.images[:2]
+    others = params | {"logits.bias": params["logits.bias"] + 1}
+    for own in (params, others):
+        port.load(own)
+    monkeypatch.delattr("export.litert.opened")
+    for own in (params, others):
+        port.load(own)
+        assert ratio(port.logits(images), forward.reference(own, images)["logits"]).max() <= 1
+
+
+def test_litert_says_nothing_and_warns_of_nothing():
+    needs_port("litert")
+    code = "from lenet import ports; from lenet.network import weights as w; "
+    code += "ports.open_port('litert').load(w.read())"
+    command = [sys.executable, "-W", "error", "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
 def test_gradients_and_training_are_refused_with_the_reason(params, digits, open_port):
@@ -116,9 +138,9 @@ def test_float64_is_refused_with_the_reason():
 
 
 def test_forward_only_ports_are_listed_when_asked_for():
-    assert not set(MODES) & set(ports.names())
-    assert set(ports.names(forward_only=True)) == {*MODES, "caffe", *ports.names()}
-    assert all(ports.framework(name).forward_only for name in MODES)
+    assert not set(EXPORTED) & set(ports.names())
+    assert set(ports.names(forward_only=True)) == {*EXPORTED, "caffe", *ports.names()}
+    assert all(ports.framework(name).forward_only for name in EXPORTED)
     assert not any(ports.framework(name).forward_only for name in ports.names())
 
 
@@ -126,6 +148,8 @@ def test_forward_only_ports_are_listed_when_asked_for():
     ("package", "lost", "install"),
     [
         ("cv2", [m for m in MODES if "opencv" in m], "'lenet-migrations[opencv]'"),
+        ("openvino", [m for m in MODES if "openvino" in m], "'lenet-migrations[openvino]'"),
+        ("ai_edge_litert", ["litert"], "'lenet-migrations[litert]'"),
         ("torch", [m for m in MODES if ":torch/" in m], "'lenet-migrations[torch]'"),
         ("tf2onnx", [m for m in MODES if ":tf/" in m], "'lenet-migrations[export]'"),
         ("onnxruntime", [m for m in MODES if "onnxruntime" in m], "onnxruntime"),
@@ -135,7 +159,7 @@ def test_forward_only_ports_are_listed_when_asked_for():
 def test_missing_package_takes_its_modes_alone(package, lost, install, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
-    assert [mode for mode in MODES if package in ports.missing(mode)] == lost
+    assert [mode for mode in EXPORTED if package in ports.missing(mode)] == lost
     with pytest.raises(MissingFramework) as refusal:
         ports.open_port(lost[0])
     assert one_line(refusal).endswith(f"needs {package}: {pip()} install {install}")

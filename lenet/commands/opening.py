@@ -82,8 +82,8 @@ def by_framework(names: Sequence[str]) -> list[list[str]]:
 
 
 def written_ports() -> list[str]:
-    """All ports and modes written in a framework. Exported ONNX files only run if named."""
-    return [name for name in ports.names(forward_only=True) if name.partition(":")[0] != "onnx"]
+    """All ports and modes written in a framework. Exported files only run if named."""
+    return [name for name in ports.names(forward_only=True) if not ports.framework(name).exported]
 
 
 def raced_ports() -> list[str]:

@@ -72,7 +72,7 @@ def train(
     digits (with --data, of training digits), and the plot shows their distance from NumPy in float64.
     """
     if steps is not None:
-        share_cores(6)  # the threads of each framework spin while the others work: 107 s of CPU become 35
+        share_cores(6)  # the threads of each framework spin while the others work
         ended = go_on_in_a_copy()
         missing = compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)
         ctx.exit(int(bool(ports and missing)))

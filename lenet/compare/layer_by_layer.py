@@ -13,13 +13,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lenet.compare.exact_bits import Right, equal_bits
-from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LAYERS
+from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LENET, Network
 from lenet.network.digits import Digits
 from lenet.ports import Arrays, Port
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
+from lenet.reference.half_sums import rounding_relus, with_half_sums
 from parity.arithmetic import Bounded
 from parity.errors import UserError, described
+from parity.judging.causes.of_rounding.of_half_sums import NAME as HALF_SUM
 
 # Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
 # 32 MB (conv1's float32 patches of 428 digits) anew each time, and every page causes a fault.
@@ -39,6 +41,8 @@ class LayerReport:
         values, equal_values: the number of values, and of those that equal the reference rounded to the
             port's dtype.
         worst: (digit, index in the activation, port's value, expected value) of `local_ratio`.
+        formula: a less accurate formula for the same function, by whose bounds it was judged; "" for the
+            layer's own.
     """
 
     max_abs_error: float = 0.0
@@ -47,6 +51,7 @@ class LayerReport:
     values: int = 0
     equal_values: int = 0
     worst: tuple[int, tuple[int, ...], float, float] | None = None
+    formula: str = ""
 
     @property
     def bit_equal(self) -> float:
@@ -62,6 +67,7 @@ class LayerReport:
         self.max_abs_error = max(self.max_abs_error, other.max_abs_error)
         self.values += other.values
         self.equal_values += other.equal_values
+        self.formula = self.formula or other.formula
 
     def to_json(self) -> dict:
         """As in `lenet compare --json`."""
@@ -128,8 +134,15 @@ class PortReport:
 
     @property
     def verdict(self) -> str:
-        """ "rounding" or "different"."""
-        return "different" if self.problem or self.first_different else "rounding"
+        """ "rounding", "different", or "less accurate": the same function, by a formula that rounds more."""
+        if self.problem or self.first_different:
+            return "different"
+        return "less accurate" if self.formulas else "rounding"
+
+    @property
+    def formulas(self) -> dict[str, str]:
+        """{layer: less accurate formula}, for the layers that are computed by one."""
+        return {name: layer.formula for name, layer in self.layers.items() if layer.formula}
 
     def to_json(self) -> dict:
         """As in `lenet compare --json`."""
@@ -328,7 +341,29 @@ def _judge(
             report.correct = int((predictions == chunk.labels).sum())
             report.same_predictions = int((predictions == best).sum())
             report.layers = judge_layers(params, chunk.images, *output, expected, rounded, start)
+            if report.first_different and (relus := rounding_relus(params, output[0])):
+                report.layers = _less_accurate(params, chunk.images, *output, relus, start) or report.layers
     return result
+
+
+def _less_accurate(
+    params: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    activations: Arrays,
+    logits: np.ndarray,
+    relus: list[str],
+    start: int,
+) -> dict[str, LayerReport] | None:
+    """The report on each layer by the bounds of a network whose ReLUs round; None if one exceeds them."""
+    network, dtype = with_half_sums(params), logits.dtype.name
+    expected = forward.reference(params, images, dtype, network)
+    rounded = forward.rounded(expected, dtype)
+    layers = judge_layers(params, images, activations, logits, expected, rounded, start, network)
+    if any(layer.different for layer in layers.values()):
+        return None
+    for name in relus:
+        layers[name].formula = HALF_SUM
+    return layers
 
 
 def judge_layers(
@@ -339,6 +374,7 @@ def judge_layers(
     expected: dict[str, Bounded],
     rounded: Arrays,
     start: int = 0,
+    network: Network = LENET,
 ) -> dict[str, LayerReport]:
     """The report on each layer that a port returned for some digits.
 
@@ -349,9 +385,10 @@ def judge_layers(
         expected: `lenet.reference.forward.reference` of the same digits.
         rounded: `lenet.reference.forward.rounded` of `expected`, in the port's dtype.
         start: the number of the first digit.
+        network: with the same layers, which may be computed by other formulas.
     """
     reports, x = {}, images
-    for layer in LAYERS:
+    for layer in network.layers:
         y, end_to_end = activations[layer.name], expected[layer.name]
         own = end_to_end if x is images else forward.local(layer, params, x, y.dtype.name)
         reports[layer.name] = _report(y, rounded[layer.name], own, end_to_end, start)

@@ -33,6 +33,11 @@ class Framework:
     forward_only: str = ""
 
     @property
+    def exported(self) -> bool:
+        """Whether its ports run a file that another port was exported to."""
+        return self.module.startswith("export.")
+
+    @property
     def version(self) -> str:
         """The installed version; cv2 is part of distributions with four other names."""
         try:
@@ -54,19 +59,27 @@ FRAMEWORKS = {
         dtypes=("float32",),
         forward_only="OpenCV imports Caffe's network for inference; Caffe itself trained it",
     ),
+    "litert": Framework(
+        "export.litert",
+        "ai_edge_litert",
+        needs={"": ("tensorflow",)},
+        dtypes=("float32",),
+        forward_only="a TFLite file holds the forward pass in float32, and LiteRT only runs it",
+    ),
     "onnx": Framework(
         "export.port",
         "onnx",
         tuple(
             f"{exporter}/{runtime}"
             for exporter in ("numpy", "torch", "tf")
-            for runtime in ("onnxruntime", "onnxruntime-all", "reference", "opencv")
+            for runtime in ("onnxruntime", "onnxruntime-all", "reference", "openvino-f32", "opencv")
         ),
         needs={
             "torch": ("torch", "onnxscript"),
             "tf": ("tensorflow", "tf2onnx"),
             "onnxruntime": ("onnxruntime",),
             "onnxruntime-all": ("onnxruntime",),
+            "openvino-f32": ("openvino",),
             "opencv": ("cv2",),
         },
         dtypes=("float32",),
@@ -90,7 +103,7 @@ def names(*, forward_only: bool = False) -> list[str]:
 
 
 def modes(name: str) -> list[str]:
-    """The port with this name; if there is none, all modes of the framework ("onnx" has twelve)."""
+    """The port with this name; if there is none, all modes of the framework ("onnx" has fifteen)."""
     known = names(forward_only=True)
     return [name] if name in known else [one for one in known if one.partition(":")[0] == name]
 

@@ -17,7 +17,7 @@ from lenet.compare.finer_grids import Level
 from lenet.compare.speed import Bench
 from lenet.reference.certificate import RangeCertificate
 
-GOOD, BAD, FAINT = "green", "bold red", "dim"
+GOOD, FAIR, BAD, FAINT = "green", "yellow", "bold red", "dim"
 
 
 def to_svg(content: RenderableType, title: str) -> str:
@@ -77,26 +77,40 @@ def layers(report: PortReport) -> RenderableType:
             ratio(layer.local_ratio),
             ratio(layer.end_to_end_ratio),
             f"{layer.bit_equal:.1%}",
-            Text("different", BAD) if layer.different else Text("rounding", GOOD),
+            _layer_verdict(layer),
         )
     return Group(table, "")
+
+
+def _layer_verdict(layer: LayerReport) -> Text:
+    if layer.different:
+        return Text("different", BAD)
+    return Text("less accurate", FAIR) if layer.formula else Text("rounding", GOOD)
 
 
 def explanation(result: Comparison) -> RenderableType:
     """The verdicts in sentences: one for all ports within rounding, and one for each other port."""
     dtype = result.ports[0].dtype
-    different = [report for report in result.ports if report.verdict == "different"]
     same = [report.name for report in result.ports if report.verdict == "rounding"]
     sentences = Table.grid(padding=(0, 2))
     if same:
+        who = ", ".join(same) if len(same) < len(result.ports) else "every port"
         sentences.add_row(
             Text("rounding", GOOD),
-            f"{', '.join(same) if different else 'every port'}: every value of every layer is as near to the "
-            f"exact value as {dtype} rounding allows (error/bound at most 1). The ports compute the same "
-            "function and differ only in the order of their sums.",
+            f"{who}: every value of every layer is as near to the exact value as {dtype} rounding allows "
+            "(error/bound at most 1). The ports compute the same function and differ only in the order "
+            "of their sums.",
         )
-    for report in different:
-        sentences.add_row(Text("different", BAD), f"{report.name}: {_why(report)}")
+    for report in result.ports:
+        if report.verdict == "different":
+            sentences.add_row(Text("different", BAD), f"{report.name}: {_why(report)}")
+        if report.verdict == "less accurate":
+            formulas = ", ".join(dict.fromkeys(report.formulas.values()))
+            sentences.add_row(
+                Text("less accurate", FAIR),
+                f"{report.name}: {formulas}, at {', '.join(report.formulas)}. It is the same function, "
+                "and every value is within the bound of this formula.",
+            )
     sentences.add_row(
         Text("certified", "bold"),
         f"{result.certified:,} of {count(result.digits, 'digit')}: the best class leads by more than "
@@ -127,9 +141,9 @@ def _bits(result: Comparison) -> dict[str, str]:
 
 
 def verdict(report: PortReport) -> Text:
-    """ "rounding" in green, or "different" with the place in red."""
-    if report.verdict == "rounding":
-        return Text("rounding", GOOD)
+    """ "rounding" in green, "less accurate" in yellow, or "different" with the place in red."""
+    if report.verdict != "different":
+        return Text(report.verdict, GOOD if report.verdict == "rounding" else FAIR)
     place = "in its outputs" if report.problem else f"at {report.first_different}"
     return Text(f"different {place}", BAD)
 
@@ -170,6 +184,7 @@ def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> 
         install: the line; None where nothing is missing.
     """
     table = new_table(None, "port", "runs in", "installed", "extras")
+    table.columns[0].no_wrap = True  # a name is typed as it stands
     for name, package, version, extras in rows:
         table.add_row(
             name,

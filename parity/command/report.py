@@ -51,8 +51,11 @@ def _indented(line: str) -> RenderableType:
 def headline(report: Report) -> str:
     """The verdict in plain words."""
     words = HEADLINES[report.verdict]
-    if report.verdict == "coarse" and all(one.ratio > 1 for one in report.tensors if one.verdict == "coarse"):
+    ratios = [one.ratio for one in report.tensors if one.verdict == "coarse"]
+    if report.verdict == "coarse" and all(ratio > 1 for ratio in ratios):
         words = "An overflow on the way: what comes after it is wrong."
+    if report.verdict == "coarse" and all(isnan(ratio) for ratio in ratios):
+        words = "The same function by another formula, which is less accurate."
     if report.same and report.unjudged:
         return words.replace("Same function:", "Same function, as far as it was judged:")
     return words

@@ -64,7 +64,8 @@ class TensorReport:
         tensor, node, op: their names in the graph.
         sources: the recorded tensors, including inputs of the graph, from which it was judged.
         verdict: one of `ORDER`, or "unjudged".
-        ratio: largest error over worst case; 0 without an error, infinite for an error where none is allowed.
+        ratio: largest error over worst case; 0 without an error, infinite for an error where none is allowed;
+            NaN for a known formula that rounds more than the operator.
         loop_ratio: RMS error over that of the plain loop; NaN if there is no such loop.
         loop_limit: the largest such ratio of a right implementation; NaN if there is no such loop.
         values, equal: the number of judged values, and of those equal to the correctly rounded reference.

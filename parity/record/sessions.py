@@ -109,12 +109,15 @@ def in_reference(model: ModelProto) -> Session:
     return run
 
 
-def in_openvino(model: bytes | str, names: Sequence[str], precision: str | None = None) -> Session:
+def in_openvino(
+    model: bytes | str, names: Sequence[str], precision: str | None = None, threads: int | None = None
+) -> Session:
     """Intel's runtime; of the tensors with these names, those that it keeps are outputs.
 
     Args:
         precision: the format in which it computes: "f32". None leaves its default, which is bfloat16 or
             float16 where the processor multiplies matrices in that format, and float32 elsewhere.
+        threads: number of threads, unless OMP_NUM_THREADS is set; None lets OpenVINO choose.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it takes a stub then
     import openvino
@@ -126,7 +129,9 @@ def in_openvino(model: bytes | str, names: Sequence[str], precision: str | None 
     done = {name for port in read.outputs for name in port.get_names()}
     if more := sorted(kept - done):
         read.add_outputs(more)
-    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision} if precision else {})
+    count = told_threads() or threads
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision} if precision else {}
+    compiled = core.compile_model(read, "CPU", settings | ({"INFERENCE_NUM_THREADS": count} if count else {}))
 
     def run(inputs: Fed) -> Arrays:
         found = compiled(dict(inputs)).items()
@@ -196,7 +201,7 @@ def open_model(runtime: str, model: ModelProto, threads: int | None = None) -> S
 
     Args:
         runtime: one of `OPENED`.
-        threads: number of threads of onnxruntime, unless OMP_NUM_THREADS is set.
+        threads: number of threads of onnxruntime and OpenVINO, unless OMP_NUM_THREADS is set.
 
     Raises:
         UserError: the runtime refuses the model. The session raises it if the runtime cannot run the model.
@@ -219,9 +224,14 @@ def _opened_by_onnxruntime(model: ModelProto, threads: int | None, optimise: boo
     return in_onnxruntime(model.SerializeToString(), optimise=optimise, threads=threads)
 
 
+def _opened_by_openvino(model: ModelProto, threads: int | None) -> Session:
+    return in_openvino(model.SerializeToString(), [one.name for one in model.graph.output], "f32", threads)
+
+
 OPENED: dict[str, Callable[[ModelProto, int | None], Session]] = {
     "onnxruntime": partial(_opened_by_onnxruntime, optimise=False),
     "onnxruntime-all": partial(_opened_by_onnxruntime, optimise=True),
     "reference": lambda model, threads: in_reference(model),
+    "openvino-f32": _opened_by_openvino,
     "opencv": lambda model, threads: in_opencv(model, [one.name for one in model.graph.output]),
 }

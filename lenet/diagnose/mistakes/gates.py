@@ -94,9 +94,9 @@ def _guided(call: BackCall) -> Bounded:
 GATES: tuple[tuple[str, str, str, Callable[[BackCall], Bounded]], ...] = (
     (
         "ReLU's gate half open at zero",
-        "Where the input is exactly zero, half of the cotangent passes, as for jnp.maximum(x, 0) or for a "
-        "maximum that shares ties.",
-        "Use a ReLU whose derivative at zero is zero, such as jax.nn.relu.",
+        "Where the input is exactly zero, half of the cotangent passes, as for Theano's nnet.relu, which is "
+        "(x + |x|) / 2, for jnp.maximum(x, 0), or for a maximum that shares ties.",
+        "Use a ReLU whose derivative at zero is zero: jax.nn.relu, or in Theano T.switch(x > 0, x, 0).",
         lambda call: _slopes(call, lambda x: np.where(x > 0, 1.0, np.where(x == 0, 0.5, 0.0))),
     ),
     (

@@ -243,6 +243,20 @@ for _eps in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15):
         )
 
 
+SMALLEST = float(np.finfo(np.float32).tiny)  # FLT_MIN, which Caffe takes in double precision, too
+FAMILY.add(
+    LOSS,
+    Kind(
+        "probabilities below FLT_MIN raised to it in the loss",
+        "Before the logarithm, a probability is at least 1.18e-38, as in Caffe's SoftmaxWithLoss: no digit's "
+        "loss is above 87.34, and the gradient is that of the loss without this limit.",
+        "Compute log-softmax from the logits in one step. In Caffe, the gradients are right all the same.",
+        case("ShuangLI59/person_search", 28),
+    ),
+    instead(lambda call: _clipped(call, SMALLEST, False)),
+)
+
+
 @FAMILY.instead(
     LOSS,
     Kind(

@@ -15,7 +15,7 @@ INPUT, ABSENT = "input", "not recorded"
 # What each kind of node means. The template draws a mark for each, with a shape and a sign of its own.
 KINDS = {
     "different": "some value is outside the worst case of rounding: not the same function",
-    "coarse": "within the worst case, but less accurate than a plain loop: coarse arithmetic, or a mistake",
+    "coarse": "less accurate than a plain loop: coarse arithmetic, another formula, or a small mistake",
     "undecided": "the error allowed is too wide to tell: record more tensors before it",
     "rounding": "the differences are rounding",
     "equal": "every value is the correctly rounded one",

@@ -34,6 +34,8 @@ class Mistake:
             two that explain a tensor explain it, too.
         alike: what it is called together with others of the same node, if the values do not tell them apart.
         wider: whether it explains what others explain more precisely: it is named only if none of them does.
+        less_accurate: whether it is the same function, in which more rounds than the operator's worst case
+            allows: then the tensor is coarse, not different.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Mistake:
     value: float | str | None = None
     alike: str = ""
     wider: bool = False
+    less_accurate: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from parity.judging.causes.of_rounding import (
     of_constants,
     of_half_precision,
+    of_half_sums,
     of_precision,
     of_quantization,
     of_results,
@@ -13,6 +14,7 @@ from parity.judging.causes.of_rounding import (
 __all__ = [
     "of_constants",
     "of_half_precision",
+    "of_half_sums",
     "of_precision",
     "of_quantization",
     "of_results",

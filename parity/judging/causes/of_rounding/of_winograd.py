@@ -120,7 +120,7 @@ def algorithms(conv: Conv, seen: Seen) -> Iterator[Mistake]:
     error = seen.found.astype(np.float64) - right.value
     for m in POINTS:
         winograd = Winograd(conv, m)
-        if _agree(error, _in_float32(winograd, x, w, b) - right.value):
+        if agree(error, _in_float32(winograd, x, w, b) - right.value):
             yield Mistake(
                 f"Winograd's algorithm F({m}×{m}, 3×3)",
                 "The convolution is computed by Winograd's algorithm, which rounds more. The candidate has "
@@ -148,9 +148,9 @@ class _Quick(Looped):
         return _Quick(total if bias is None else total + self._in_format(bias.value))
 
 
-def _agree(one: Array, other: Array) -> bool:
-    """Whether errors have a correlation that independent ones do not have."""
+def agree(one: Array, other: Array, least: float = 0.0) -> bool:
+    """Whether errors have a correlation that independent ones do not have, and one of at least `least`."""
     if not (np.isfinite(one).all() and one.any() and other.any()):
         return False
     correlation = float((one * other).mean() / np.sqrt((one**2).mean() * (other**2).mean()))
-    return correlation > AGREES / np.sqrt(one.size)
+    return correlation > max(AGREES / np.sqrt(one.size), least)

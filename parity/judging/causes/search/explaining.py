@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import nan
 from time import thread_time
 
 import numpy as np
@@ -26,6 +27,7 @@ SECONDS = 10.0  # of processor time for one tensor: a deep stretch is evaluated 
 ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
 EQUALS = 2.0  # for others that explain the same values, once one has been found
 LATE = "not every {} tried in {} s: record tensors in between"
+LESS = "the same function, in which more rounds than this operator's worst case allows"
 MORE = 4  # the time for a mistake over that of one evaluation: plain loops are slower
 
 
@@ -77,7 +79,9 @@ def _explained(
         return report
     if not made and not wrong.points and not report.misshapen and format_of(found) is not None:
         lines += clues(found, wrong.right, form)
-    return replace(report, causes=_causes(wrong, made, graph, end), clues=tuple(lines))
+    report = replace(report, causes=_causes(wrong, made, graph, end), clues=tuple(lines))
+    less = made and all(mistake.less_accurate for one in made for mistake in one.mistakes)
+    return replace(report, verdict="coarse", ratio=nan, loop_ratio=nan, note=LESS) if less else report
 
 
 def _overflow(report: TensorReport, form: Format) -> Cause:

@@ -1,7 +1,7 @@
 """The originals: what the frameworks of 2015 to 2022 computed with this project's weights, recorded.
 
-The ports `lenet_theano`, `lenet_caffe` and `lenet_tf1` run on the successors of their frameworks. Here is what the
-originals returned, and ten scripts, one per framework, that record it again (`python -m museum.record`).
+The ports `lenet_theano`, `lenet_caffe` and `lenet_tf1` run on the successors of their frameworks. Here is
+what the originals returned, and a script per framework that records it again (`python -m museum.record`).
 
     recordings/          an npz per recording, and beside it a JSON file that says where it comes from
     recorded.py          reads a recording, and refuses one that was changed

@@ -1,7 +1,7 @@
 """Judges the training of the original Caffe: six steps of its solver, and the weights that it trained.
 
-Each step is judged from the weights and the velocity that Caffe itself had before it. The gradient is computed in
-float64, with the bound for float32. Caffe's rule then gives the bounds of the velocity and of the weights.
+Each step is judged from the weights and the velocity that Caffe itself had before it. The gradient is
+computed in float64, with the bound for float32; from it, Caffe's rule gives the bounds of both.
 """
 
 from collections.abc import Iterator
@@ -49,18 +49,10 @@ def course() -> Course:
     """The training run: its start, its batches, with the rates of solver.prototxt, and its constants."""
     digits, solver = test_set()[: STEPS * BATCH], read_solver()
     solver.stepvalue[0] = DROP
-    parts = [slice(BATCH * k, BATCH * (k + 1)) for k in range(STEPS)]
-    batches = [
-        Batch(digits.images[part], digits.labels[part], learning_rate(solver, k))
-        for k, part in enumerate(parts)
-    ]
-    recipe = Recipe(
-        epochs=1,
-        batch_size=BATCH,
-        momentum=solver.momentum,
-        weight_decay=solver.weight_decay,
-        schedule="drop",
-    )
+    parts = [digits[BATCH * k : BATCH * (k + 1)] for k in range(STEPS)]
+    batches = [Batch(one.images, one.labels, learning_rate(solver, k)) for k, one in enumerate(parts)]
+    constants = {"momentum": solver.momentum, "weight_decay": solver.weight_decay}
+    recipe = Recipe(epochs=1, batch_size=BATCH, schedule="drop", **constants)
     return Course(weights.read(), tuple(batches), recipe)
 
 

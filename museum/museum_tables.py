@@ -1,6 +1,6 @@
 """The tables of the museum: for the terminal, and as the lines of docs/museum.md."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from rich.console import Group, RenderableType
@@ -8,23 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lenet.diagnose import Verdict
+from lenet.show.check_report import together
 from lenet.show.tables import BAD, FAINT, GOOD, layers, new_table, ratio
 from museum.caffe_training import Step
 from museum.recorded import EXACT_DIGITS, LAYER_DIGITS, LOGIT_DIGITS
 from museum.replay import Replay
 
-COLUMNS = (
-    "recording",
-    "framework",
-    "version",
-    ">year",
-    ">worst\nerror/bound",
-    ">accuracy",
-    ">same\nbits",
-    "verdict",
-)
+COLUMNS = ("recording", "original", ">year", ">error/\nbound", ">accuracy", ">same\nbits", "verdict")
 STEP_COLUMNS = (">step", ">rate", ">velocity\nerror/bound", ">weights\nerror/bound")
-COLOURS = {"rounding": GOOD, "different": BAD}
 
 
 def rows(replays: Iterable[Replay]) -> list[list[str]]:
@@ -32,8 +23,7 @@ def rows(replays: Iterable[Replay]) -> list[list[str]]:
     return [
         [
             one.recording.name,
-            one.recording.origin.framework,
-            one.recording.origin.version,
+            f"{one.recording.origin.framework} {one.recording.origin.version}",
             str(one.recording.origin.released),
             ratio(one.report.worst_layer[1]),
             f"{one.report.accuracy:.1%}",
@@ -44,39 +34,45 @@ def rows(replays: Iterable[Replay]) -> list[list[str]]:
     ]
 
 
+def found_rows(replays: Iterable[Replay]) -> list[list[str]]:
+    """A row for each recording in which something was found: its name, the mistakes and their layers."""
+    return [[one.recording.name, causes(one)] for one in replays if one.causes]
+
+
 def step_rows(steps: Iterable[Step]) -> list[list[str]]:
     """A row of strings for each of Caffe's training steps, under STEP_COLUMNS."""
     return [[str(one.number), f"{one.rate:.3g}", ratio(one.velocity), ratio(one.weights)] for one in steps]
 
 
-def markdown(columns: Iterable[str], content: Iterable[list[str]]) -> str:
+def markdown(columns: Sequence[str], content: Iterable[list[str]]) -> str:
     """A table as lines of Markdown."""
-    headings = [name.replace("\n", " ") for name in columns]
-    align = ["---:" if name.startswith(">") else "---" for name in headings]
-    table = [[name.removeprefix(">") for name in headings], align, *content]
-    return "\n".join(f"| {' | '.join(row)} |" for row in table)
+    headings = [name.removeprefix(">").replace("/\n", "/").replace("\n", " ") for name in columns]
+    align = ["---:" if name.startswith(">") else "---" for name in columns]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [headings, align, *content])
 
 
 def overview(replays: list[Replay], steps: Iterable[Step], rule: Verdict) -> RenderableType:
     """All recordings, what was found in them, and Caffe's training steps."""
-    table = new_table("The originals, recorded, and judged as ports are", *COLUMNS)
-    for row in rows(replays):
-        table.add_row(*row[:-1], Text(row[-1], COLOURS.get(row[-1], "yellow")))
+    table = new_table("the originals, recorded, judged as ports are", *COLUMNS)
+    for name, original, *numbers, verdict in rows(replays):
+        table.add_row(name, original.replace(" over", "\nover"), *numbers, coloured(verdict))
     found = Table.grid(padding=(0, 2))
-    for one in replays:
-        if one.causes:
-            found.add_row(Text(one.recording.name, "bold"), causes(one))
-    trained = new_table("Six training steps of the original Caffe, by its own rule", *STEP_COLUMNS)
+    for name, said in found_rows(replays):
+        found.add_row(Text(name, "bold"), said)
+    trained = new_table("six training steps of Caffe, by its own rule", *STEP_COLUMNS)
     for row in step_rows(steps):
         trained.add_row(*row)
     seen = (
         f"Layers are of {LAYER_DIGITS} test digits, logits and accuracy of {LOGIT_DIGITS:,}; bits are of the "
         f"{EXACT_DIGITS * 10:,} logits of {EXACT_DIGITS} digits with exact weights."
     )
-    told = (
-        f"By the rule of the other ports: {rule}." if not rule.ok else "By the rule of the other ports: ok."
-    )
+    told = f"By the rule of the other ports: {rule}."
     return Group(table, "", Text(seen, FAINT), "", found, "", trained, "", told, "")
+
+
+def coloured(verdict: str) -> Text:
+    """A verdict in its colour."""
+    return Text(verdict, {"rounding": GOOD, "different": BAD}.get(verdict, "yellow"))
 
 
 def causes(one: Replay) -> str:
@@ -93,13 +89,11 @@ def detail(one: Replay) -> RenderableType:
         if value is not None and shown:
             origin.add_row(Text(field.name, FAINT), Text(shown, overflow="fold"))
     found = Table.grid(padding=(0, 2))
-    for finding in one.found.findings:
-        found.add_row(Text(finding.where, "bold"), finding.evidence)
-        for cause in finding.causes:
+    for alike in together(one.found.findings):
+        for finding in alike:
+            found.add_row(Text(finding.where, "bold"), finding.evidence)
+        for cause in alike[0].causes:
             found.add_row("", Text(cause.name, "bold"))
-            found.add_row("", cause.explanation)
-            found.add_row("", cause.remedy)
-    heading = Text.assemble(
-        (f"{one.recording.name}: ", "bold"), (one.verdict, COLOURS.get(one.verdict, "yellow"))
-    )
+            found.add_row("", f"{cause.explanation} {cause.remedy}")
+    heading = Text.assemble((f"{one.recording.name}: ", "bold"), coloured(one.verdict))
     return Group(heading, "", origin, "", layers(one.report), found, "")

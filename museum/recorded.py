@@ -80,8 +80,8 @@ def read(name: str, folder: Path = FOLDER) -> Recording:
     """Read a recording, after checking everything that can be checked without judging it.
 
     Raises:
-        UserError: a file is missing or damaged, a SHA-256 is another, an array is missing, or has another shape
-            or dtype, or holds a NaN or an infinity.
+        UserError: a file is missing or damaged, a SHA-256 is another, or an array is missing, of another
+            shape or dtype, or not finite.
     """
     if not (folder / f"{name}.json").is_file():
         raise UserError(f"no recording is called {name!r}; expected {', '.join(names(folder))}")
@@ -114,29 +114,37 @@ def read_origin(name: str, folder: Path = FOLDER) -> Origin:
 
 
 def read_arrays(
-    path: Path, sha256: str, shapes: Mapping[str, tuple[int, ...]] = SHAPES
+    path: Path, wanted: str, shapes: Mapping[str, tuple[int, ...]] = SHAPES
 ) -> dict[str, np.ndarray]:
-    """Read the float32 arrays of an npz file whose SHA-256 is known.
+    """Read the float32 arrays of an npz file; `wanted` is its SHA-256.
 
     Raises:
         UserError: the file is another, or its arrays are not those of `shapes`, or not finite.
     """
-    check_sha256(path, sha256)
+    check_sha256(path, wanted)
     return checked(dict(read_npz(path)), shapes, str(path))
 
 
-def check_sha256(path: Path, sha256: str) -> None:
+def check_sha256(path: Path, wanted: str) -> None:
     """Refuse a file that was changed.
 
     Raises:
         UserError: its SHA-256 is another, or it cannot be read.
     """
+    if sha256(path) != wanted:
+        raise UserError(f"{path}: was changed: its SHA-256 is not the one that was recorded")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
-        content = path.read_bytes()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"{path}: was changed: its SHA-256 is not the one that was recorded")
 
 
 def checked(

@@ -26,8 +26,8 @@ class Replay:
     """A recording and the verdict on it.
 
     Attributes:
-        report: as `lenet compare` makes it. Layers are of ten digits; accuracy, predictions, and the worst error
-            of the logits are of 1,000; bits are of 100.
+        report: as `lenet compare` makes it. Layers are of ten digits; accuracy, predictions and the worst
+            error of the logits are of 1,000; bits are of 100.
         found: what `lenet check` would say of the ten digits.
     """
 

@@ -19,12 +19,12 @@ from lenet.commands import options
 def museum(name: str | None, json_file: Path | None) -> None:
     """What did the original Caffe, Theano, TensorFlow 0.12 and others compute?
 
-    Their outputs were recorded, with this project's weights. Judges each recording as `lenet compare` judges a
-    port; needs none of the frameworks. NAME shows one in detail, with its origin. `python -m museum.record`
-    records again.
+    Their outputs with this project's weights were recorded. Judges each recording as `lenet compare` judges
+    a port, and needs none of the frameworks. NAME shows one in detail, with its origin. To record again:
+    `python -m museum.record`.
 
-    A recording that is different is no failure: it shows what people used. The exit code is 1 if a recording was
-    changed.
+    A recording that is different is no failure: it shows what people used. The exit code is 1 if a
+    recording was changed.
     """
     import json
 

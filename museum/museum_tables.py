@@ -9,7 +9,9 @@ from rich.text import Text
 
 from lenet.diagnose import Verdict
 from lenet.show.check_report import together
+from lenet.show.originals import Originals
 from lenet.show.tables import BAD, FAINT, GOOD, layers, new_table, ratio
+from museum import recorded
 from museum.caffe_training import Step
 from museum.recorded import EXACT_DIGITS, LAYER_DIGITS, LOGIT_DIGITS
 from museum.replay import Replay
@@ -44,11 +46,28 @@ def step_rows(steps: Iterable[Step]) -> list[list[str]]:
     return [[str(one.number), f"{one.rate:.3g}", ratio(one.velocity), ratio(one.weights)] for one in steps]
 
 
+def originals(replays: Iterable[Replay]) -> Originals:
+    """What a page or a plot shows; the table has the recordings in `replays`."""
+    replays = list(replays)
+    every = [recorded.read_origin(name) for name in recorded.names()]
+    found = dict(found_rows(replays))
+    return Originals(
+        ported=frozenset(one.port for one in every if one.port),
+        others={f"{one.framework} {one.version}": one.released for one in every if not one.port},
+        columns=[*plain(COLUMNS), "found"],
+        rows=[[*row, found.get(row[0], "")] for row in rows(replays)],
+    )
+
+
+def plain(columns: Sequence[str]) -> list[str]:
+    """Headings without what only the terminal needs."""
+    return [name.removeprefix(">").replace("/\n", "/").replace("\n", " ") for name in columns]
+
+
 def markdown(columns: Sequence[str], content: Iterable[list[str]]) -> str:
     """A table as lines of Markdown."""
-    headings = [name.removeprefix(">").replace("/\n", "/").replace("\n", " ") for name in columns]
     align = ["---:" if name.startswith(">") else "---" for name in columns]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [headings, align, *content])
+    return "\n".join(f"| {' | '.join(row)} |" for row in [plain(columns), align, *content])
 
 
 def overview(replays: list[Replay], steps: Iterable[Step], rule: Verdict) -> RenderableType:

@@ -33,7 +33,7 @@ ORIGINALS = Path(__file__).with_name("originals")
 PROTOCOL = ORIGINALS / "protocol.py"
 # {script: how to get what it runs in}
 NEEDS = {
-    "caffe.py": "debootstrap bullseye DIR; then in it: apt install python3-caffe; --python 'chroot DIR python3'",
+    "caffe.py": "debootstrap bullseye DIR; in it: apt install python3-caffe; --python 'chroot DIR python3'",
     "theano.py": "Python 2.7, or 3.5 to 3.9, with g++ and: pip install Theano==1.0.5 'numpy<1.20'",
     "tf0.py": "Python 2.7 or 3.5: pip install tensorflow==0.12.1 'numpy<1.12'",
     "tf1.py": "Python 2.7, or 3.5 to 3.7: pip install tensorflow==1.15.5 'protobuf<3.21'",
@@ -83,11 +83,11 @@ def record(name: str, python: str | None, folder: Path, timeout: float) -> None:
         raise UserError(f"name an interpreter with --python, for {origin.script}: {NEEDS[origin.script]}")
     make_folder(folder)
     found = run(shlex.split(python), origin.script, origin.environment, timeout)
-    facts = {key: str(found.pop(key)) for key in ("version", "interpreter")}
+    facts = {key: str(found.pop(key).astype(str)) for key in ("version", "interpreter")}  # bytes of Python 2
     new = replace(
         origin,
         **facts,
-        obtained=NEEDS[origin.script],
+        obtained=f"--python '{python}'",
         processor=f"{processor()}, one thread",
         date=date.today().isoformat(),
     )

@@ -31,6 +31,7 @@ class Origin:
         framework, version, released: the framework, and the year in which this version was released.
         obtained, run: how it was installed, and what was run.
         interpreter, processor, date: on what, and when.
+        port: the port that has its framework's name, or "".
         script: the file of originals/ that records it again; None if there is none.
         environment: variables that are set for the script.
         sha256: of the npz file.
@@ -45,6 +46,7 @@ class Origin:
     interpreter: str
     processor: str
     date: str
+    port: str
     script: str | None
     environment: Mapping[str, str]
     sha256: str
@@ -83,8 +85,6 @@ def read(name: str, folder: Path = FOLDER) -> Recording:
         UserError: a file is missing or damaged, a SHA-256 is another, or an array is missing, of another
             shape or dtype, or not finite.
     """
-    if not (folder / f"{name}.json").is_file():
-        raise UserError(f"no recording is called {name!r}; expected {', '.join(names(folder))}")
     origin = read_origin(name, folder)
     arrays = read_arrays(folder / f"{name}.npz", origin.sha256, SHAPES)
     if exact_bits.sha256(arrays[EXACT]) != origin.sha256_exact:
@@ -100,6 +100,8 @@ def read_origin(name: str, folder: Path = FOLDER) -> Origin:
         UserError: it is missing, or its fields are not those of `Origin`.
     """
     path = folder / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"no recording is called {name!r}; expected {', '.join(names(folder))}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         origin = Origin(**found)

@@ -1,6 +1,5 @@
 """`python -m museum.record`: records an original again, in another Python."""
 
-import io
 import json
 import os
 import platform
@@ -44,7 +43,8 @@ NEEDS = {
     "keras_theano.py": "Python 3.5 to 3.7, with g++: pip install keras==2.3.1 Theano==1.0.5 'numpy<1.20'",
     "lasagne.py": "Python 2.7, with g++: pip install Lasagne==0.1 Theano==0.8.2 'numpy<1.12'",
 }
-TEXTS = sorted(SOLVER.parent.glob("*.prototxt"))
+PROTOTXT = sorted(SOLVER.parent.glob("*.prototxt"))
+TEXTS = ("version", "interpreter")  # in an answer, beside the arrays
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 NOT_OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # of this interpreter, not of the other
 
@@ -83,10 +83,11 @@ def record(name: str, python: str | None, folder: Path, timeout: float) -> None:
         raise UserError(f"name an interpreter with --python, for {origin.script}: {NEEDS[origin.script]}")
     make_folder(folder)
     found = run(shlex.split(python), origin.script, origin.environment, timeout)
-    facts = {key: str(found.pop(key).astype(str)) for key in ("version", "interpreter")}  # bytes of Python 2
+    version, interpreter = (found.pop(key).astype(str) for key in TEXTS)  # of Python 2 they are bytes
     new = replace(
         origin,
-        **facts,
+        version=str(version),
+        interpreter=str(interpreter),
         obtained=f"--python '{python}'",
         processor=f"{processor()}, one thread",
         date=date.today().isoformat(),
@@ -140,21 +141,23 @@ def run(
 
 def question(script: Path) -> bytes:
     """The npz for originals/protocol.py: the script, the weights, the digits, lenet_caffe's texts."""
-    content, digits, course = io.BytesIO(), test_set(), caffe_training.course()
-    np.savez(
-        content,
-        script=np.frombuffer(script.read_bytes(), np.uint8),
-        images=digits[: recorded.LOGIT_DIGITS].images,
-        coarse=coarsen(digits[: recorded.EXACT_DIGITS].images),
-        labels=digits[: caffe_training.STEPS * caffe_training.BATCH].labels,
-        rates=np.array([batch.rate for batch in course.batches]),
-        momentum=course.recipe.momentum,
-        weight_decay=course.recipe.weight_decay,
-        **{f"file.{path.name}": np.frombuffer(path.read_bytes(), np.uint8) for path in TEXTS},
-        **{f"trained.{name}": array for name, array in weights.read().items()},
-        **{f"exact.{name}": array for name, array in weights.read(EXACT).items()},
-    )
-    return content.getvalue()
+    digits, course = test_set(), caffe_training.course()
+    arrays = {
+        "script": np.frombuffer(script.read_bytes(), np.uint8),
+        "images": digits[: recorded.LOGIT_DIGITS].images,
+        "coarse": coarsen(digits[: recorded.EXACT_DIGITS].images),
+        "labels": digits[: caffe_training.STEPS * caffe_training.BATCH].labels,
+        "rates": np.array([batch.rate for batch in course.batches]),
+        "momentum": np.array(course.recipe.momentum),
+        "weight_decay": np.array(course.recipe.weight_decay),
+    }
+    arrays |= {f"file.{path.name}": np.frombuffer(path.read_bytes(), np.uint8) for path in PROTOTXT}
+    arrays |= {f"trained.{name}": array for name, array in weights.read().items()}
+    arrays |= {f"exact.{name}": array for name, array in weights.read(EXACT).items()}
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "question.npz")
+        write_npz(path, arrays)
+        return path.read_bytes()
 
 
 def answer(content: bytes, source: str) -> dict[str, np.ndarray]:
@@ -168,7 +171,7 @@ def answer(content: bytes, source: str) -> dict[str, np.ndarray]:
         path.write_bytes(content)
         found = dict(read_npz(path))
     shapes = recorded.SHAPES | (caffe_training.SHAPES if "w1.conv1.weight" in found else {})
-    texts = {key: found.pop(key) for key in ("version", "interpreter") if key in found}
+    texts = {key: found.pop(key, np.array("unknown")) for key in TEXTS}
     return recorded.checked(found, shapes, source) | texts
 
 

@@ -162,7 +162,7 @@ def checked(
         raise UserError(f"{source}: {'no' if name in shapes else 'unknown'} {name!r}")
     for name, shape in shapes.items():
         array = arrays[name]
-        if (array.shape, array.dtype) != (shape, np.float32):
+        if array.shape != shape or array.dtype != np.float32:
             raise UserError(f"{source}: {name} is {array.dtype} {array.shape}, expected float32 {shape}")
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {name} holds a NaN or an infinity")

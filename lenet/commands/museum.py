@@ -17,7 +17,7 @@ from lenet.commands import options
     help="Write the result as JSON; - is standard output.",
 )
 def museum(name: str | None, json_file: Path | None) -> None:
-    """What did the original Caffe, Theano, TensorFlow 0.12 and others compute?
+    """What did the original Caffe, Theano and others compute?
 
     Their outputs with this project's weights were recorded. Judges each recording as `lenet compare` judges
     a port, and needs none of the frameworks. NAME shows one in detail, with its origin. To record again:

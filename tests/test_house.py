@@ -32,7 +32,7 @@ FLOORS = {
     "commands": 6,
     "__main__": 7,
 }
-WITH_EXPORT = {"commands"}  # the only part that imports `export`
+WITH_EXPORT = {"commands"}  # the only part that imports `export` and `museum`
 PARALLEL = ("model", "weights", "train", "port")  # the same files in every port
 FOR_PORTS = ("lenet.network", "parity.errors")  # all of this that a port's model, weights and train see
 ONNX = ("parity/onnx", "parity/record", "parity/record/frameworks")  # who may need onnx to be imported at all
@@ -147,7 +147,7 @@ def against_the_order(root: Path) -> list[str]:
             package, other = name.partition(".")[0], part(name)
             if package == "lenet":
                 wrong = other != own and FLOORS.get(other, 99) >= FLOORS.get(own, -1)
-            elif package == "export":
+            elif package in ("export", "museum"):
                 wrong = own not in WITH_EXPORT
             else:
                 wrong = package in ("workshop", "tests", *ports(root))
@@ -181,7 +181,7 @@ def network_beyond_facts(root: Path) -> list[str]:
 def shared_names(root: Path, subcommands: Iterable[str] = ()) -> dict[str, list[str]]:
     """Modules with the same file name, by that name."""
     found: dict[str, list[str]] = {}
-    for path in sources(root, "parity", "lenet", *ports(root), "export", "workshop"):
+    for path in sources(root, "parity", "lenet", *ports(root), "export", "museum", "workshop"):
         folder = str(path.relative_to(root).parent)
         if path.stem in ("__init__", "__main__", "port"):
             continue
@@ -313,6 +313,7 @@ def test_a_house_in_order_has_no_breach(house):
         ("lenet/diagnose/explain.py", "from lenet.compare.speed import ratio"),
         ("lenet/show/tables.py", "from lenet.commands import options"),
         ("lenet/show/tables.py", "from export import write"),
+        ("lenet/show/tables.py", "from museum import recorded"),
         ("lenet/ports/registry.py", "import lenet_numpy.model"),
         ("lenet/commands/learn.py", "from workshop import checks"),
         ("lenet/network/digits.py", "from lenet.ports import quiet"),

@@ -21,6 +21,7 @@ from lenet.ports.lockstep import lockstep
 from lenet.reference.exact import EXACT
 from lenet.reference.forward import certified, reference
 from lenet.show.migrations import folders
+from lenet.show.originals import Originals
 from lenet.show.page import arrays, chosen_digits, code, collect, render, site, web
 from parity.errors import UserError
 from tests.helpers import one_line
@@ -39,9 +40,14 @@ def report(digits, params):
     return collect.collect([numpy_port(), wrong], params, exact, some, COUNT, STEPS)
 
 
+ORIGINALS = Originals(
+    frozenset({"torch"}), {"Lasagne 0.1": 2015}, ["recording", "found"], [["lasagne", "a <flip>"]]
+)
+
+
 @pytest.fixture(scope="module")
 def html(report, params):
-    return render.page(report, BENCH, from_numpy.export(params).SerializeToString(), None)
+    return render.page(report, BENCH, from_numpy.export(params).SerializeToString(), None, ORIGINALS)
 
 
 class Page(HTMLParser):
@@ -190,11 +196,19 @@ def test_a_runs_losses_and_distances_are_each_ports_own(digits):
     assert (run.losses[:, 0] != run.losses[:, 2]).any()
 
 
+def test_the_originals_are_shown_as_they_were_judged(html):
+    text = Page(html).texts["time"]
+    assert "the original, recorded" in text
+    assert "lasagne" in text
+    assert "a <flip>" in text
+    assert "a &lt;flip&gt;" in html
+
+
 def test_a_bench_is_shown_as_read_and_its_absence_says_how_to_make_one(report, params, html, tmp_path):
     assert "123.4" in Page(html).texts["speed"]
     (tmp_path / "b.json").write_text(json.dumps(BENCH.to_json()))
     assert read(tmp_path / "b.json") == BENCH
-    bare = Page(render.page(report, None, b"", None)).texts["speed"]
+    bare = Page(render.page(report, None, b"", None, ORIGINALS)).texts["speed"]
     assert "lenet bench --json bench.json" in bare
     assert not re.search(r"\d", bare)
 

@@ -184,6 +184,8 @@ def test_the_base_shows_what_is_missing_and_one_line_for_all(clean: Path, tmp_pa
         "export --from numpy --digits 5",
         "predict --digit 0",
         "migrations",
+        "museum",
+        "museum mxnet",
         "check numpy",
     ],
 )

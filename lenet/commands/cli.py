@@ -12,6 +12,7 @@ from lenet.commands.data import fetch_data
 from lenet.commands.diff import diff
 from lenet.commands.exact import exact
 from lenet.commands.migrations import migrations
+from lenet.commands.museum import museum
 from lenet.commands.ports import list_ports
 from lenet.commands.predict import predict
 from lenet.commands.report import report
@@ -39,6 +40,7 @@ for command in (
     diff,
     exact,
     migrations,
+    museum,
     train,
     bench,
     report,

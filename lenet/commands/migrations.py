@@ -19,6 +19,7 @@ def migrations(ctx: click.Context, page: Path | None, timeline: Path | None) -> 
     """
     from lenet.show import plots
     from lenet.show.migrations import folders, history, migrate, migration_tables
+    from museum import museum_tables
     from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
 
@@ -36,6 +37,6 @@ def migrations(ctx: click.Context, page: Path | None, timeline: Path | None) -> 
     if page is not None:
         write_atomically(page, migration_tables.markdown(found))
     if timeline is not None:
-        plots.timeline(timeline, history())
+        plots.timeline(timeline, history(), museum_tables.originals([]))
     output().print(migration_tables.render(found))
     ctx.exit(int(not migration_tables.same(found)))

@@ -79,6 +79,7 @@ def report(
     from lenet.show import tables
     from lenet.show.page import collect, render, web
     from lenet.show.page import site as beside
+    from museum import museum_tables, recorded, replay
     from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_together
 
@@ -106,10 +107,12 @@ def report(
         if site is not None:
             follow = progress.add_task("", total=beside.count())
             pages = beside.pages(lambda doing: progress.update(follow, description=doing, advance=1))
+        progress.update(task, description="judging the originals")
+        replays = [replay.replay(recorded.read(name)) for name in recorded.names()]
         progress.update(task, description="writing the page")
         onnx = from_numpy.export(params).SerializeToString()
         links = {name: title for name, (title, _) in pages.items()}
-        html = render.page(found, bench, onnx, runtime, links)
+        html = render.page(found, bench, onnx, runtime, museum_tables.originals(replays), links)
         write_together({**{out.with_name(name): text for name, (_, text) in pages.items()}, out: html})
     if missing:
         output().print(tables.missing(missing))

@@ -22,14 +22,14 @@ def report(checked: Checked) -> RenderableType:
     """The verdict, each wrong place with its cause, and lists of what was judged and what was not."""
     parts: list[RenderableType] = [heading(checked), ""]
     if checked.verdict is not None:
-        for alike in _together(checked.verdict.findings):
+        for alike in together(checked.verdict.findings):
             parts += [finding(alike, checked), ""]
     if checked.failure is not None:
         parts += [Padding(Text(shown(line)), (0, 0, 0, 2)) for line in checked.failure.lines] + [""]
     return Group(*parts, scope(checked), "")
 
 
-def _together(findings: Iterable[Finding]) -> list[list[Finding]]:
+def together(findings: Iterable[Finding]) -> list[list[Finding]]:
     """The findings, those with the same explanation together: it is printed once."""
     groups: dict[tuple, list[Finding]] = {}
     for one in findings:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lenet.compare.speed import Bench
 from lenet.show.migrations import History
+from lenet.show.originals import RECORDED, Originals
 from parity.arithmetic import floats
 from parity.errors import MissingFramework, UserError, install_line
 from parity.files import write_atomically
@@ -99,24 +100,37 @@ def losses(path: Path, names: list[str], found: np.ndarray) -> None:
     _save(figure, path)
 
 
-def timeline(path: Path, frameworks: Mapping[str, History]) -> None:
+def timeline(path: Path, frameworks: Mapping[str, History], originals: Originals) -> None:
     """Plot the years in which frameworks appeared, starting with LeNet-5, each with its main idea.
+
+    A diamond stands for an original that was recorded and has no port, in the year of the recorded version.
 
     Args:
         path: the file to write, in the format of its suffix.
         frameworks: {port: history of its framework}.
+        originals: the frameworks that were recorded.
     """
     from matplotlib.figure import Figure
 
     events = [(1998, "LeNet-5", "gradient-based learning, applied to documents", "")]
+    told = f"{RECORDED}; the year is that of this version"
+    events += [(year, framework, told, "") for framework, year in originals.others.items()]
     events += [(one.released, one.framework, one.stood_for, name) for name, one in frameworks.items()]
     events.sort()
     figure = Figure(figsize=(9, 0.55 * len(events) + 0.6), layout="constrained")
     axes = figure.subplots()
     for row, (year, framework, stood_for, name) in enumerate(events):
         axes.plot([1998, year], [row, row], color="0.85", linewidth=1, zorder=1)
-        axes.scatter(year, row, s=60, color=f"C{row % 10}" if name else "black", zorder=2)
-        port = f"  (port {name})" if name else ""
+        axes.scatter(
+            year,
+            row,
+            s=60,
+            color=f"C{row % 10}" if name else "black",
+            marker="D" if stood_for == told else "o",
+            zorder=2,
+        )
+        recorded = f"; {RECORDED}" if name in originals.ported else ""
+        port = f"  (port {name}{recorded})" if name else ""
         axes.annotate(
             f"{framework}, {year}{port}", (year, row), (10, 2), textcoords="offset points", weight="bold"
         )

@@ -6,7 +6,6 @@ compare them with the frameworks where possible.
 """
 
 import ast
-import hashlib
 import importlib
 import itertools
 import tokenize
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet.compare import exact_bits
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES, IMAGE_SHAPE, PARAM_SHAPES
 from lenet.network.digits import test_set
@@ -153,13 +153,10 @@ def parameter_count(port: Port) -> int:
 
 
 def fingerprint(port: Port) -> str:
-    """SHA-256 of the logits of the first test digits with exact weights, the same for every right port.
-
-    The sign of zero does not count, as in `lenet.reference.exact.first_difference`.
-    """
+    """SHA-256 of the logits of the first test digits with exact weights, the same for every right port."""
     port.load(weights.read(EXACT))
     logits = port.logits(coarsen(test_set()[:DIGITS].images))
-    return hashlib.sha256((logits + 0.0).astype("<f4").tobytes()).hexdigest()
+    return exact_bits.sha256(logits)
 
 
 @dataclass(frozen=True)

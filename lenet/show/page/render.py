@@ -12,6 +12,7 @@ from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS, PARAM_C
 from lenet.ports.lockstep import Lockstep
 from lenet.show import plots
 from lenet.show.migrations import Layouts, folders, history
+from lenet.show.originals import RECORDED, Originals
 from lenet.show.page import arrays, code, drawing
 from lenet.show.page.collect import Report, Training
 from lenet.show.page.web import HOW, Runtime
@@ -28,6 +29,7 @@ def page(
     bench: Bench | None,
     onnx: bytes,
     web: Runtime | None,
+    originals: Originals,
     links: Mapping[str, str] | None = None,
 ) -> str:
     """The complete HTML.
@@ -37,6 +39,7 @@ def page(
         bench: timings from a file of `lenet bench --json`; without these, the page shows how to make them.
         onnx: the network as an ONNX file, for drawn digits.
         web: onnxruntime-web; without it, the page shows how to get it.
+        originals: the recorded originals.
         links: {address: title} of pages published with this page.
     """
     names = [one.name for one in report.comparison.ports]
@@ -63,7 +66,9 @@ def page(
             parameters=PARAM_COUNT,
             flops=FLOPS,
             ratio=ratio,
-            plots=pictures(report.training, bench),
+            plots=pictures(report.training, bench, originals),
+            originals=originals,
+            recorded=RECORDED,
             apart=apart(report.training),
             bench=bench,
             onnx=base64.b64encode(onnx).decode(),
@@ -114,9 +119,9 @@ def apart(training: Training | None) -> tuple[float, float, float] | None:
     return float(losses[0, 0]), float(losses[-1, 0]), float((losses.max(axis=1) - losses.min(axis=1)).max())
 
 
-def pictures(training: Training | None, bench: Bench | None) -> dict[str, str]:
+def pictures(training: Training | None, bench: Bench | None, originals: Originals) -> dict[str, str]:
     """{name: plot as a data: URL of an SVG}."""
-    found = {"timeline": _svg(lambda path: plots.timeline(path, history()))}
+    found = {"timeline": _svg(lambda path: plots.timeline(path, history(), originals))}
     if training is not None:
         run: Lockstep = training.run
         everybody = ["numpy float64", *training.names]

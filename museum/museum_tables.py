@@ -16,7 +16,7 @@ from museum.caffe_training import Step
 from museum.recorded import EXACT_DIGITS, LAYER_DIGITS, LOGIT_DIGITS
 from museum.replay import Replay
 
-COLUMNS = ("recording", "original", ">year", ">error/\nbound", ">accuracy", ">same\nbits", "verdict")
+COLUMNS = ("recording", "original", ">year", ">error/\nbound", ">right", ">same\nbits", "verdict")
 STEP_COLUMNS = (">step", ">rate", ">velocity\nerror/bound", ">weights\nerror/bound")
 
 
@@ -73,6 +73,7 @@ def markdown(columns: Sequence[str], content: Iterable[list[str]]) -> str:
 def overview(replays: list[Replay], steps: Iterable[Step], rule: Verdict) -> RenderableType:
     """All recordings, what was found in them, and Caffe's training steps."""
     table = new_table("the originals, recorded, judged as ports are", *COLUMNS)
+    table.columns[0].no_wrap = True
     for name, original, *numbers, verdict in rows(replays):
         table.add_row(name, original.replace(" over", "\nover"), *numbers, coloured(verdict))
     found = Table.grid(padding=(0, 2))

@@ -116,7 +116,7 @@ def test_a_mistake_is_named_with_remedy_and_case_and_prints_do_not_disturb(lenet
     [
         ("forward = len\ndef predict(x): pass", (), "no function activations.* it defines predict$"),
         ("", ("none.py",), "none.py: no such file"),
-        ("", ("nope",), "unknown port 'nope'; known: numpy"),
+        ("", ("nope",), "unknown port 'nope': `lenet ports` lists all"),
         ("", ("my_port.py", "--timeout", "0"), "not in the range"),
         ("", ("my_port.py", "--timeout", "inf"), "not in the range"),
         ("", ("my_port.py", "--timeout", "nan"), "not finite"),

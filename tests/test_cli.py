@@ -120,7 +120,8 @@ def test_python_m_lenet_is_lenet():
     ("arguments", "said"),
     [
         ("nonsense", "No such command"),
-        ("compare nope", "unknown port 'nope'; known: numpy"),
+        ("compare nope", "unknown port 'nope': `lenet ports` lists all"),
+        ("compare trch", "unknown port 'trch': did you mean 'torch'? `lenet ports` lists all"),
         ("compare torch:nope", "unknown port"),
         ("compare numpy --digits 0", "not in the range"),
         ("compare numpy --digits 10001", "not in the range"),

@@ -28,12 +28,33 @@ def few(digits) -> Digits:
 # --- the registry ------------------------------------------------------------------------------
 
 
-def test_an_unknown_port_is_refused_with_the_known_ones():
-    for name in ("caffe3", "torch:xla", "", "numpy:"):
-        with pytest.raises(
-            UserError, match=f"unknown port '{name}'; known: numpy, numpy:fast, torch, torch:compile, tf, "
-        ):
-            ports.open_port(name)
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("caffe3", "caffe"), ("torch:xla", "torch"), ("", None), ("numpy:", "numpy"), ("mxnet", None)],
+)
+def test_an_unknown_port_is_refused_with_the_nearest_known_one(name, meant):
+    with pytest.raises(UserError) as refusal:
+        ports.open_port(name)
+    said = one_line(refusal)
+    assert said.startswith(f"unknown port '{name}'")
+    assert ("did you mean" in said) == (meant is not None)
+    assert meant is None or f"did you mean {meant!r}?" in said
+    assert said.endswith(f"`lenet ports` lists all {len(ports.names(forward_only=True))}")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("torch:compile", "torch"),
+        ("litert", "ai_edge_litert"),
+        ("onnx:tf/reference", "onnx"),
+        ("onnx:tf/onnxruntime-all", "onnxruntime"),
+        ("onnx:numpy/opencv", "cv2"),
+    ],
+)
+def test_a_mode_runs_in_its_runtime(name, package):
+    framework, _, mode = name.partition(":")
+    assert FRAMEWORKS[framework].runs_in(mode) == package
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -7,14 +7,15 @@ import click
 def list_ports() -> None:
     """Which ports are installed, and how to install the others."""
     from lenet import ports
+    from lenet.ports.registry import version
     from lenet.show import tables
     from parity.command.terminal import output
     from parity.errors import extra_of, install_line
 
     rows, lacking = [], []
     for name in ports.names(forward_only=True):
-        line, missing = ports.framework(name), ports.missing(name)
+        package, missing = ports.framework(name).runs_in(name.partition(":")[2]), ports.missing(name)
         extras = dict.fromkeys(extra for package in ports.needed(name) if (extra := extra_of(package)))
-        rows.append((name, line.package, None if missing else line.version, ", ".join(extras)))
+        rows.append((name, package, None if missing else version(package), ", ".join(extras)))
         lacking += missing
     output().print(tables.ports(rows, install_line(*lacking) if lacking else None))

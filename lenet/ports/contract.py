@@ -45,7 +45,7 @@ class Port(ABC):
         line = registry.FRAMEWORKS[name.partition(":")[0]]
         if dtype not in line.dtypes:
             raise Unsupported(f"port {name!r} computes in {' and '.join(line.dtypes)} alone, not {dtype}")
-        self.version = line.version
+        self.version = registry.version(line.package)
         with self._scope():
             self._setup()
 

@@ -1,5 +1,6 @@
 """The registry of ports with their requirements. A framework is imported only when its port is opened."""
 
+import difflib
 import gc
 import importlib
 import importlib.metadata
@@ -37,13 +38,18 @@ class Framework:
         """Whether its ports run a file that another port was exported to."""
         return self.module.startswith("export.")
 
-    @property
-    def version(self) -> str:
-        """The installed version; cv2 is part of distributions with four other names."""
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            return importlib.metadata.version(importlib.metadata.packages_distributions()[self.package][0])
+    def runs_in(self, mode: str) -> str:
+        """The package in which a mode runs: "numpy/onnxruntime" in onnxruntime."""
+        runtime = mode.partition("/")[2]
+        return self.needs.get(runtime, (self.package,))[-1] if runtime else self.package
+
+
+def version(package: str) -> str:
+    """The installed version of a package; cv2 is part of distributions with four other names."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(importlib.metadata.packages_distributions()[package][0])
 
 
 FRAMEWORKS = {
@@ -116,7 +122,9 @@ def framework(name: str) -> Framework:
     """
     known = names(forward_only=True)
     if name not in known:
-        raise UserError(f"unknown port {name!r}; known: {', '.join(known)}")
+        alike = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {alike[0]!r}? " if alike else ""
+        raise UserError(f"unknown port {name!r}: {meant}`lenet ports` lists all {len(known)}")
     return FRAMEWORKS[name.partition(":")[0]]
 
 

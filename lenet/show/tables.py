@@ -282,14 +282,23 @@ def new_table(title: str | None, *columns: str) -> Table:
 
 
 def drift(names: list[str], distances: np.ndarray) -> RenderableType:
-    """A table of the distance from the reference run after some of the steps, for each port and dtype."""
+    """Tables of the distance from the reference run after some of the steps, for each dtype and its ports.
+
+    Args:
+        names: of each run, the port and its dtype: "tf float32".
+        distances: (steps, runs).
+    """
     last = len(distances)
     shown = sorted({step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step < last} | {last})
-    columns = [">" + "\n".join(name.split()) for name in names]
-    table = new_table("largest distance of a weight from NumPy in float64, relative", ">step", *columns)
-    for step in shown:
-        table.add_row(str(step), *(f"{distance:.1e}" for distance in distances[step - 1]))
-    return table
+    parts: list[RenderableType] = []
+    for dtype in dict.fromkeys(name.split()[1] for name in names):
+        runs = [i for i, name in enumerate(names) if name.split()[1] == dtype]
+        title = f"{dtype}: largest distance of a weight from NumPy in float64, relative"
+        table = new_table(title, ">step", *(">" + names[i].split()[0] for i in runs))
+        for step in shown:
+            table.add_row(str(step), *(f"{distances[step - 1, i]:.1e}" for i in runs))
+        parts += [table, ""]
+    return Group(*parts[:-1])
 
 
 def bench(found: Bench) -> RenderableType:

@@ -23,6 +23,7 @@ from parity.arithmetic import Bounded
 from parity.errors import UserError
 
 Progress = Callable[[str, int], None]
+STEP, CHOSEN = 150, 50  # a training step and a chosen digit take as long as the judging of so many digits
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def collect(
 
 def work(digits: int, count: int, steps: int) -> int:
     """The total that `progress` reaches."""
-    return digits + count + steps
+    return digits + CHOSEN * count + STEP * steps
 
 
 def look(
@@ -140,7 +141,7 @@ def look(
                 kept.append(joined(activations))
             pixels = (image[0, 0] * 255).round().astype(np.uint8)
             shown.append(Shown(one, pixels, answers, layers))
-            progress("collecting values", 1)
+            progress("collecting values", CHOSEN)
     return shown, stack(expected, outputs)
 
 
@@ -165,6 +166,6 @@ def train(
         digits,
         recipe,
         steps,
-        lambda: progress("training in lockstep", 1),
+        lambda: progress("training in lockstep", STEP),
     )
     return Training(recipe, [f"{port.name} {port.dtype}" for port in able], run)

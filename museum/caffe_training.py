@@ -25,7 +25,7 @@ from parity.arithmetic import Bounded
 from parity.errors import importing
 
 STEPS, BATCH, DROP = 6, 64, 3  # the rate drops before the fourth step
-STEPS_NAME, TRAINED_NAME = "caffe_steps", "caffe_lenet_iter_18760"
+STEPS_NAME, TRAINED_NAME = recorded.TRAINING
 SHAPES = {
     f"{kind}{step}.{name}": shape
     for kind in "wv"
@@ -98,9 +98,18 @@ def read_trained(folder: Path = recorded.FOLDER) -> dict[str, np.ndarray]:
     with importing("port 'caffe'", "cv2"):
         from lenet_caffe import caffemodel
 
+    return caffemodel.read(trained(folder))
+
+
+def trained(folder: Path = recorded.FOLDER) -> Path:
+    """The .caffemodel that Caffe trained.
+
+    Raises:
+        UserError: it was changed, or cannot be read.
+    """
     path = folder / f"{TRAINED_NAME}.caffemodel"
     recorded.check_sha256(path, recorded.read_origin(TRAINED_NAME, folder).sha256)
-    return caffemodel.read(path)
+    return path
 
 
 def _run(given: Course, steps: dict[str, np.ndarray]) -> Run:

@@ -15,6 +15,7 @@ from museum import recorded
 from museum.caffe_training import Step
 from museum.recorded import EXACT_DIGITS, LAYER_DIGITS, LOGIT_DIGITS
 from museum.replay import Replay
+from parity.command.terminal import shown as escaped
 
 COLUMNS = ("recording", "original", ">year", ">error/\nbound", ">right", ">same\nbits", "verdict")
 STEP_COLUMNS = (">step", ">rate", ">velocity\nerror/bound", ">weights\nerror/bound")
@@ -107,7 +108,7 @@ def detail(one: Replay) -> RenderableType:
         value = getattr(one.recording.origin, field.name)
         shown = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         if value is not None and shown:
-            origin.add_row(Text(field.name, FAINT), Text(shown, overflow="fold"))
+            origin.add_row(Text(field.name, FAINT), Text(escaped(shown), overflow="fold"))
     found = Table.grid(padding=(0, 2))
     for alike in together(one.found.findings):
         for finding in alike:

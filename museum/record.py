@@ -76,13 +76,16 @@ def record(name: str, python: str | None, folder: Path, timeout: float) -> None:
     The interpreter needs NumPy and the framework, and nothing of this project: it gets a script of
     museum/originals/ on its standard input, and returns arrays on its standard output.
     """
-    origin = recorded.read_origin(name)
+    origin = recorded.read(name).origin
     if origin.script is None:
         raise UserError(f"{name} has no script that records it: {origin.run}")
+    if origin.script not in NEEDS:
+        raise UserError(f"{name}.json names a script that museum/originals does not have: {origin.script}")
     if python is None:
         raise UserError(f"name an interpreter with --python, for {origin.script}: {NEEDS[origin.script]}")
+    command = words(python)
     make_folder(folder)
-    found = run(shlex.split(python), origin.script, origin.environment, timeout)
+    found = run(command, origin.script, origin.environment, timeout)
     version, interpreter = (found.pop(key).astype(str) for key in TEXTS)  # of Python 2 they are bytes
     new = replace(
         origin,
@@ -95,6 +98,21 @@ def record(name: str, python: str | None, folder: Path, timeout: float) -> None:
     for path in write(folder, name, new, found):
         click.echo(path)
     output().print("\n".join(compared(name, found)))
+
+
+def words(command: str) -> list[str]:
+    """The words of a command.
+
+    Raises:
+        UserError: there is none, or a quotation has no end.
+    """
+    try:
+        found = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"--python {command}: {error}") from error
+    if not found:
+        raise UserError("--python: name an interpreter")
+    return found
 
 
 def make_folder(folder: Path) -> None:
@@ -169,7 +187,11 @@ def answer(content: bytes, source: str) -> dict[str, np.ndarray]:
     with TemporaryDirectory() as folder:
         path = Path(folder, "answer.npz")
         path.write_bytes(content)
-        found = dict(read_npz(path))
+        try:
+            found = dict(read_npz(path))
+        except UserError as error:
+            said = content[:60].decode(errors="replace")
+            raise UserError(f"{source}: answered {said!r}, which is no recording") from error
     shapes = recorded.SHAPES | (caffe_training.SHAPES if "w1.conv1.weight" in found else {})
     texts = {key: found.pop(key, np.array("unknown")) for key in TEXTS}
     return recorded.checked(found, shapes, source) | texts

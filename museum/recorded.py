@@ -1,7 +1,9 @@
 """Reads recordings: an npz of arrays, and beside it a JSON file with its origin and its SHA-256."""
 
+import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +16,7 @@ from parity.errors import UserError
 from parity.record.npz import read_npz
 
 FOLDER = Path(__file__).with_name("recordings")
+TRAINING = ("caffe_steps", "caffe_lenet_iter_18760")  # of Caffe's own training: `museum.caffe_training`
 LAYER_DIGITS, LOGIT_DIGITS, EXACT_DIGITS = 10, 1000, 100
 LAYERS, LOGITS, EXACT = "layers10.", "logits_trained_1000", "logits_exact_100"
 # {array of a recording: its shape}; all are float32.
@@ -72,10 +75,18 @@ class Recording:
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The names of all recordings, oldest version first."""
-    found = {path.stem: read_origin(path.stem, folder) for path in folder.glob("*.json")}
-    recordings = [name for name, origin in found.items() if origin.sha256_exact]
-    return sorted(recordings, key=lambda name: (found[name].released, name))
+    """The names of all recordings, oldest version first.
+
+    Raises:
+        UserError: one has no JSON file with its origin, or a damaged one.
+    """
+    found = {name: read_origin(name, folder) for name in _stems(folder) if name not in TRAINING}
+    return sorted(found, key=lambda name: (found[name].released, name))
+
+
+def _stems(folder: Path) -> set[str]:
+    """The names of files of either kind: a recording of which one is gone is missed, not overlooked."""
+    return {path.stem for path in folder.iterdir() if path.suffix in (".npz", ".json", ".caffemodel")}
 
 
 def read(name: str, folder: Path = FOLDER) -> Recording:
@@ -85,6 +96,8 @@ def read(name: str, folder: Path = FOLDER) -> Recording:
         UserError: a file is missing or damaged, a SHA-256 is another, or an array is missing, of another
             shape or dtype, or not finite.
     """
+    if name in TRAINING:
+        raise UserError(f"{name} is of Caffe's training, which `lenet museum` shows")
     origin = read_origin(name, folder)
     arrays = read_arrays(folder / f"{name}.npz", origin.sha256, SHAPES)
     if exact_bits.sha256(arrays[EXACT]) != origin.sha256_exact:
@@ -99,9 +112,11 @@ def read_origin(name: str, folder: Path = FOLDER) -> Origin:
     Raises:
         UserError: it is missing, or its fields are not those of `Origin`.
     """
-    path = folder / f"{name}.json"
-    if not path.is_file():
-        raise UserError(f"no recording is called {name!r}; expected {', '.join(names(folder))}")
+    path, known = folder / f"{name}.json", _stems(folder)
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"no recording is called {name!r}: {meant}`lenet museum` lists all")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         origin = Origin(**found)
@@ -110,9 +125,25 @@ def read_origin(name: str, folder: Path = FOLDER) -> Origin:
     except (ValueError, TypeError, RecursionError) as error:
         wanted = ", ".join(one.name for one in fields(Origin))
         raise UserError(f"{path}: not the origin of a recording; expected the fields {wanted}") from error
-    if not isinstance(origin.released, int) or not isinstance(origin.environment, dict):
-        raise UserError(f"{path}: 'released' must be a year, and 'environment' a table")
+    if field := _misfit(origin):
+        raise UserError(f"{path}: {field!r} is not of its kind")
     return origin
+
+
+def _misfit(origin: Origin) -> str | None:
+    """The first field of an origin that is not what `Origin` says."""
+    for name, value in vars(origin).items():
+        if name == "environment":
+            right = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+        elif name == "released":
+            right = type(value) is int and 1900 < value < 2100
+        elif name == "script":
+            right = value is None or (isinstance(value, str) and re.fullmatch(r"\w+\.py", value) is not None)
+        else:
+            right = isinstance(value, str)
+        if not right:
+            return name
+    return None
 
 
 def read_arrays(

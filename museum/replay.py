@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet.compare import LayerReport, PortReport, exact_bits, judge_layers
+from lenet.compare import LayerReport, PortReport, exact_bits, judge_layers, less_accurate
 from lenet.diagnose import Verdict, diagnose
 from lenet.diagnose.probe_inputs import Observed, Probe, Probes, standard
 from lenet.network import weights
@@ -15,6 +15,7 @@ from lenet.network.digits import Digits, test_set
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT
+from lenet.reference.half_sums import with_half_sums
 from museum.recorded import EXACT_DIGITS, LAYER_DIGITS, LOGIT_DIGITS, Recording
 from parity.arithmetic import Bounded
 
@@ -37,10 +38,8 @@ class Replay:
 
     @property
     def verdict(self) -> str:
-        """ "rounding", or what the diagnosis makes of a difference: "different", "less accurate"."""
-        if self.report.verdict == "rounding" or self.found.ok:
-            return self.report.verdict
-        return self.found.summary
+        """That of `lenet compare`; "different" as well if a bit with exact weights is another."""
+        return "different" if self.report.bits_equal != self.recording.exact.size else self.report.verdict
 
     @property
     def causes(self) -> dict[str, list[str]]:
@@ -71,12 +70,12 @@ def replay(recording: Recording) -> Replay:
 def report(recording: Recording) -> PortReport:
     """What `lenet compare` reports of a port that returns these values."""
     digits, logits = test_set()[:LOGIT_DIGITS], recording.logits
-    expected = _expected_logits()
     result = PortReport(recording.name, recording.origin.version, "float32", len(digits))
+    result.layers = _layers(recording, digits[:LAYER_DIGITS])
+    expected = _expected_logits(frozenset(result.formulas))
     result.correct = int((logits.argmax(axis=1) == digits.labels).sum())
     result.same_predictions = int((logits.argmax(axis=1) == expected.value.argmax(axis=1)).sum())
     result.bits_equal = exact_bits.equal_bits(_right_bits(), recording.exact)
-    result.layers = _layers(recording, digits[:LAYER_DIGITS])
     last = result.layers["logits"]
     last.end_to_end_ratio = max(last.end_to_end_ratio, float(ratio(logits, expected).max()))
     return result
@@ -87,7 +86,9 @@ def _layers(recording: Recording, digits: Digits) -> dict[str, LayerReport]:
     expected = forward.reference(params, digits.images)
     rounded = forward.rounded(expected, "float32")
     logits = recording.logits[: len(digits)]
-    return judge_layers(params, digits.images, dict(recording.layers), logits, expected, rounded)
+    layers = dict(recording.layers)
+    plain = judge_layers(params, digits.images, layers, logits, expected, rounded)
+    return less_accurate(params, digits.images, layers, logits, plain) or plain
 
 
 def diagnosis(recording: Recording) -> Verdict:
@@ -99,11 +100,12 @@ def diagnosis(recording: Recording) -> Verdict:
 
 
 @cache
-def _expected_logits() -> Bounded:
-    """The logits of the first 1,000 test digits, with the bound of float32."""
+def _expected_logits(relus: frozenset[str]) -> Bounded:
+    """The logits of the first 1,000 test digits, with the bound of float32; `relus` are less accurate."""
     params, images = weights.read(), test_set()[:LOGIT_DIGITS].images
+    network = with_half_sums(params, relus)
     return _joined(
-        forward.reference(params, images[start : start + PART])["logits"]
+        forward.reference(params, images[start : start + PART], network=network)["logits"]
         for start in range(0, LOGIT_DIGITS, PART)
     )
 

@@ -39,6 +39,41 @@ def all_off(s, x, b):
     return np.maximum(s, 0) * s.dtype.type(1 + 1e-7)
 
 
+class Mixed(HalfSums):
+    """Theano's formula in some ReLUs, another in the first ones."""
+
+    def __init__(self, others, count: int) -> None:
+        super().__init__(self.either)
+        self.others, self.count, self.done = others, count, 0
+
+    def _activations(self, images):
+        self.done = 0
+        return super()._activations(images)
+
+    def either(self, s, x, b):
+        self.done += 1
+        return (self.others if self.done <= self.count else theano)(s, x, b)
+
+
+def leaky(s, x, b):
+    """A ReLU that lets a little pass."""
+    return np.where(s > 0, s, s * s.dtype.type(8e-8))
+
+
+@pytest.mark.parametrize("others", [one_value, leaky])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_wrong_relu_is_not_excused_by_others_with_the_formula(others, count, params, digits):
+    report = compare([Mixed(others, count)], params, digits[:60]).ports[0]
+    assert (report.verdict, report.first_different) == ("different", "relu1")
+    assert diagnose(PROBES, observe_port(PROBES, Mixed(others, count))).summary == "different"
+
+
+def test_right_relus_beside_some_with_the_formula_are_told_apart(params, digits):
+    report = compare([Mixed(lambda s, x, b: np.maximum(s, 0), 2)], params, digits[:60]).ports[0]
+    assert (report.verdict, list(report.formulas)) == ("less accurate", RELUS[2:])
+    assert all(report.layers[name].local_ratio == 0 for name in RELUS[:2])
+
+
 def test_check_says_less_accurate_and_names_the_formula():
     verdict = diagnose(PROBES, observe_port(PROBES, HalfSums()))
     assert verdict.summary == "less accurate"

@@ -96,16 +96,21 @@ def test_a_changed_value_is_found_by_the_judge():
     logits[-1, 2] += np.float32(1e-2)  # of a digit whose layers were not recorded
     assert replay(replace(recording, logits=logits)).report.first_different == "logits"
     exact[0, 0] = np.nextafter(exact[0, 0], np.float32(np.inf))
-    assert replay(replace(recording, exact=exact)).report.bits_equal == exact.size - 1
+    found = replay(replace(recording, exact=exact))
+    assert (found.report.bits_equal, found.verdict) == (exact.size - 1, "different")
 
 
-def test_an_accepted_difference_that_the_layers_do_not_show_stays_different(judged):
-    """The diagnosis sees ten digits alone; the verdict is on all."""
-    one = judged["caffe"]
+@pytest.mark.parametrize("name", ["caffe", "lasagne_right"])
+@pytest.mark.parametrize(
+    "wrong", [lambda y: y[::-1], lambda y: y * 0, lambda y: y * np.float32(1.01)], ids=["turned", "0", "1.01"]
+)
+def test_a_difference_that_the_layers_do_not_show_stays_different(name, wrong, judged):
+    """The diagnosis sees ten digits alone; the verdict is on all, whatever was accepted of the ten."""
+    one = judged[name]
     logits = one.recording.logits.copy()
-    logits[-1] *= np.float32(1.01)
+    logits[recorded.LAYER_DIGITS :] = wrong(logits[recorded.LAYER_DIGITS :])
     found = replay(replace(one.recording, logits=logits))
-    assert found.found.ok
+    assert found.found.summary == one.found.summary
     assert found.verdict == "different"
 
 
@@ -285,12 +290,63 @@ def test_a_damaged_or_missing_file_is_refused(file, copied, open_port):
     one_line(refusal)
 
 
-def test_an_unknown_name_is_refused_with_those_that_there_are():
-    with pytest.raises(
-        UserError, match=r"no recording is called 'caffe2'; expected .*lasagne_right"
-    ) as refusal:
-        recorded.read("caffe2")
-    one_line(refusal)
+@pytest.mark.parametrize(("name", "meant"), [("Theano", "theano"), ("caffe2", "caffe"), ("x", None)])
+def test_an_unknown_name_is_refused_with_the_nearest(name, meant):
+    with pytest.raises(UserError, match=f"no recording is called '{name}'") as refusal:
+        recorded.read(name)
+    assert (f"did you mean '{meant}'?" in one_line(refusal)) == (meant is not None)
+
+
+@pytest.mark.parametrize("name", ["../recordings/theano", "", "/etc/passwd"])
+def test_a_name_is_no_path(name):
+    with pytest.raises(UserError, match="no recording is called"):
+        recorded.read(name)
+
+
+@pytest.mark.parametrize("name", recorded.TRAINING)
+def test_caffes_training_is_no_recording_of_a_forward_pass(name):
+    assert name not in NAMES
+    with pytest.raises(UserError, match="of Caffe's training"):
+        recorded.read(name)
+
+
+@pytest.mark.parametrize("file", ["caffe.json", "caffe.npz"])
+def test_a_recording_of_which_a_file_is_gone_is_missed(file, copied):
+    (copied / file).unlink()
+    with pytest.raises(UserError, match=file.replace(".", r"\.")):
+        [recorded.read(name, copied) for name in recorded.names(copied)]
+
+
+def test_a_recording_without_its_exact_hash_is_refused(copied):
+    change_origin(copied, sha256_exact="")
+    assert recorded.names(copied) == ["caffe"]
+    with pytest.raises(UserError, match="another SHA-256"):
+        recorded.read("caffe", copied)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", ["a"]),
+        ("framework", None),
+        ("port", 3),
+        ("released", True),
+        ("released", 10**30),
+        ("environment", {"A": 1}),
+        ("script", "../../x.py"),
+        ("script", 5),
+    ],
+)
+def test_a_field_of_another_kind_is_refused(field, value, copied):
+    change_origin(copied, **{field: value})
+    with pytest.raises(UserError, match=f"'{field}' is not of its kind"):
+        recorded.read("caffe", copied)
+
+
+def test_a_folder_in_the_place_of_an_origin_is_refused(copied):
+    (copied / "foo.json").mkdir()
+    with pytest.raises(UserError, match=r"foo\.json: cannot be read"):
+        recorded.names(copied)
 
 
 # --- the command -------------------------------------------------------------------------------

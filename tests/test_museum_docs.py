@@ -63,3 +63,14 @@ def test_a_table_changes_with_a_verdict():
     before = museum_tables.rows([one])
     one.report.layers["fc1"].local_ratio = 2.0
     assert museum_tables.rows([one]) != before
+
+
+@pytest.mark.parametrize(("inside", "told"), [(True, "0.5625"), (False, "0.6328125")])
+def test_where_the_rate_is_shows_when_it_drops(inside, told):
+    """Three steps of one weight: all numbers are exact."""
+    w, v, momentum, gradient = 1.0, 0.0, 0.5, 0.25
+    for rate in (0.5, 0.5, 0.125):
+        v = momentum * v + (rate * gradient if inside else gradient)
+        w -= v if inside else rate * v
+    assert str(w) == told
+    assert told in CHAPTER

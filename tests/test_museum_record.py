@@ -113,7 +113,7 @@ def test_a_stand_in_is_recorded_with_its_training_steps(stand_in, tmp_path):
         ("SHAPES['conv3'] = (6, 24, 24)", r"unknown 'layers10\.conv3'"),
         ("version = None", "TypeError"),
         ("import sys; sys.exit(3)", "exit code 3"),
-        ("import os; os._exit(0)", "not an npz file"),
+        ("import os; os._exit(0)", "which is no recording"),
         ("import time; time.sleep(60)", "no answer within 5 seconds"),
     ],
 )
@@ -131,8 +131,11 @@ def test_what_goes_wrong_there_is_told_in_one_line(more, said, stand_in):
         (["theano_project", "--python", "python2"], "no script that records it"),
         (["theano", "--python", "no-such-python"], r"no-such-python: No such file .* Theano==1\.0\.5"),
         (["cntk", "--python", sys.executable], r"cannot import: No module named 'cntk'; .*cntk==2\.7"),
-        (["caffe2"], "no recording is called 'caffe2'; expected lasagne"),
-        (["caffe_lenet_iter_18760"], "no script"),
+        (["caffe2"], "no recording is called 'caffe2': did you mean 'caffe'"),
+        (["caffe_lenet_iter_18760"], "of Caffe's training"),
+        (["theano", "--python", ""], "name an interpreter"),
+        (["theano", "--python", "'unbalanced"], "No closing quotation"),
+        (["theano", "--python", "echo junk"], "echo junk: answered 'junk"),
     ],
 )
 def test_what_is_missing_is_told_in_one_line(arguments, said, tmp_path):

@@ -35,7 +35,7 @@ def museum(name: str | None, json_file: Path | None) -> None:
 
     to_stdout = json_file == Path("-")
     check_writable(None if to_stdout else json_file)
-    names = [name] if name else recorded.names()
+    names = recorded.names() if name is None else [name]
     with progress_bar() as progress:
         task = progress.add_task("", total=len(names))
         found = []
@@ -43,10 +43,11 @@ def museum(name: str | None, json_file: Path | None) -> None:
             progress.update(task, description=f"judging {one}")
             found.append(replay.replay(recorded.read(one)))
             progress.advance(task)
-        if name:
+        if name is not None:
             result, shown = found[0].to_json(), museum_tables.detail(found[0])
         else:
             progress.update(task, description="judging Caffe's training steps")
+            caffe_training.trained()  # it is not judged here, but must not have changed
             read = caffe_training.read_steps()
             steps, rule = list(caffe_training.judge_steps(read)), caffe_training.named_rule(read)
             result = {

@@ -6,7 +6,16 @@ from lenet.compare.layer_by_layer import (
     PortReport,
     compare,
     judge_layers,
+    less_accurate,
     outputs_problem,
 )
 
-__all__ = ["Comparison", "LayerReport", "PortReport", "compare", "judge_layers", "outputs_problem"]
+__all__ = [
+    "Comparison",
+    "LayerReport",
+    "PortReport",
+    "compare",
+    "judge_layers",
+    "less_accurate",
+    "outputs_problem",
+]

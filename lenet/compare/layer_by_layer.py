@@ -18,7 +18,7 @@ from lenet.network.digits import Digits
 from lenet.ports import Arrays, Port
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
-from lenet.reference.half_sums import rounding_relus, with_half_sums
+from lenet.reference.half_sums import BIASED, rounding_relus, with_half_sums
 from parity.arithmetic import Bounded
 from parity.errors import UserError, described
 from parity.judging.causes.of_rounding.of_half_sums import NAME as HALF_SUM
@@ -340,28 +340,39 @@ def _judge(
             predictions = output[1].argmax(axis=1)
             report.correct = int((predictions == chunk.labels).sum())
             report.same_predictions = int((predictions == best).sum())
-            report.layers = judge_layers(params, chunk.images, *output, expected, rounded, start)
-            if report.first_different and (relus := rounding_relus(params, output[0])):
-                report.layers = _less_accurate(params, chunk.images, *output, relus, start) or report.layers
+            plain = judge_layers(params, chunk.images, *output, expected, rounded, start)
+            report.layers = less_accurate(params, chunk.images, *output, plain, start) or plain
     return result
 
 
-def _less_accurate(
+def less_accurate(
     params: Mapping[str, np.ndarray],
     images: np.ndarray,
     activations: Arrays,
     logits: np.ndarray,
-    relus: list[str],
-    start: int,
+    plain: Mapping[str, LayerReport],
+    start: int = 0,
 ) -> dict[str, LayerReport] | None:
-    """The report on each layer by the bounds of a network whose ReLUs round; None if one exceeds them."""
-    network, dtype = with_half_sums(params), logits.dtype.name
+    """The report on each layer if some ReLUs are computed by a formula that rounds, and all else is right.
+
+    Args:
+        params, images, activations, logits, start: as in `judge_layers`.
+        plain: the report on each layer as it is written.
+
+    Returns:
+        None if no ReLU is outside its bound, or one does not have the formula's errors, or a layer is outside
+        its bound even so.
+    """
+    outside = {name for name in BIASED if plain[name].local_ratio > 1}
+    if not outside or not outside <= set(rounding_relus(params, activations)):
+        return None
+    network, dtype = with_half_sums(params, outside), logits.dtype.name
     expected = forward.reference(params, images, dtype, network)
     rounded = forward.rounded(expected, dtype)
     layers = judge_layers(params, images, activations, logits, expected, rounded, start, network)
     if any(layer.different for layer in layers.values()):
         return None
-    for name in relus:
+    for name in outside:
         layers[name].formula = HALF_SUM
     return layers
 

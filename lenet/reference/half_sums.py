@@ -1,10 +1,10 @@
-"""The network with each ReLU as ½(|x + b| + x + b): the same function, but it rounds.
+"""The network with ReLUs as ½(|x + b| + x + b): the same function, but it rounds.
 
 Theano 0.8.2 compiles ReLU behind a bias to this formula. Its bound is in
 `parity.judging.causes.of_rounding.of_half_sums`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -24,10 +24,10 @@ def half_sum(relu: str, params: Mapping[str, Array]) -> HalfSum:
     return HalfSum(params[f"{name}.bias"].reshape(-1, *[1] * (params[f"{name}.weight"].ndim - 2)))
 
 
-def with_half_sums(params: Mapping[str, Array]) -> Network:
-    """The network of these parameters, with the formula in the place of each ReLU."""
+def with_half_sums(params: Mapping[str, Array], relus: Collection[str]) -> Network:
+    """The network of these parameters, with the formula in the place of these ReLUs."""
     layers = [
-        replace(one, operator=half_sum(one.name, params)) if one.name in BIASED else one for one in LAYERS
+        replace(one, operator=half_sum(one.name, params)) if one.name in relus else one for one in LAYERS
     ]
     return Network(tuple(layers), LENET.image_shape)
 

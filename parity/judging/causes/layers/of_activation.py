@@ -95,7 +95,9 @@ def other_activations(operator: Any, seen: Seen) -> Iterator[Mistake]:
             continue
         yield Mistake(
             f"{name} for {NAMES.get(operator.TYPE, operator.TYPE)}",
-            "Another activation is applied. Keras 2's hard sigmoid is 0.2x + 0.5, PyTorch's x/6 + 0.5.",
+            "No activation is applied."
+            if other == Clip()
+            else "Another activation is applied. Keras 2's hard sigmoid is 0.2x + 0.5, PyTorch's x/6 + 0.5.",
             f"Apply {operator.TYPE}.",
             Changed(other, lambda inputs: inputs[:1]),
         )

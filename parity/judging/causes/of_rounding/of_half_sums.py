@@ -6,7 +6,8 @@ max(s, 0). What was recorded is s, so x is known up to the rounding of s:
     |x − (s − b)| ≤ u|s|,    and a sum of three terms in any order is off by at most γ₂ (|s| + |x| + |b|).
 
 Halving is exact. The result is that of ReLU, so a bound that contains the values does not prove that this
-formula was used. What does is the error: in float32 it is about that of (|s| + x) + b with x = s − b.
+formula was used. What does is the error: in float32 it is about that of (|s| + x) + b, or of (|s| + b) + x,
+with x = s − b.
 """
 
 from collections.abc import Iterator
@@ -69,8 +70,10 @@ def is_half_sum(s: Array, bias: Array, found: Array, form: Format) -> bool:
     if not (np.isfinite(s).all() and np.isfinite(found).all()):
         return False
     a, x, b = (one.astype(form.dtype) for one in (np.abs(s), s - bias, bias))
-    formula = (a + x + b).astype(np.float64) / 2  # in Theano's order
-    return agree(found.astype(np.float64) - right, formula - right, LIKE)
+    # Theano's order, and the other one in which something rounds: x + b is s.
+    sums = ((a + x) + b, (a + b) + x)
+    errors = found.astype(np.float64) - right
+    return any(agree(errors, one.astype(np.float64) / 2 - right, LIKE) for one in sums)
 
 
 @made_in("Relu")

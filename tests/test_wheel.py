@@ -173,7 +173,7 @@ def test_the_base_shows_what_is_missing_and_one_line_for_all(clean: Path, tmp_pa
     assert re.search(r"^numpy:fast +numpy +\d\S+ +— *$", shown, re.MULTILINE)
     assert re.search(r"^onnx:numpy/reference +onnx +\d\S+ +— *$", shown, re.MULTILINE)
     assert re.search(r"^onnx:torch/reference +onnx +no +torch, export *$", shown, re.MULTILINE)
-    line = "pip install 'lenet-migrations[torch,tensorflow,jax,history,opencv,export]'"
+    line = "pip install 'lenet-migrations[torch,tensorflow,jax,history,opencv,litert,openvino,export]'"
     assert shown.endswith(f"all that is missing: {line}\n")
 
 

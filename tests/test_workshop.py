@@ -30,7 +30,7 @@ from workshop import strip
 from workshop.checks import NotRight
 
 BOOKS = strip.notebooks()
-SECONDS = 240  # for one notebook: two minutes on two cores of one's own
+SECONDS = 240  # for one notebook, which takes less than one minute on two cores of one's own
 
 
 def cells(path: Path, kind: str = "code") -> list[str]:

@@ -98,9 +98,10 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
         "conv1",
         "The more terms, the better they cancel, while the bound grows with their number.",
     ),
-    "larger_error": (
-        "bad order",
-        "The right port has the larger error. So no tolerance on the logits separates the two.",
+    "times_larger": (
+        1,
+        "The errors of the right port and of the wrong one are of one size, so none of the usual "
+        "tolerances on the logits separates the two.",
     ),
     "outside": (
         ["conv1"],
@@ -113,7 +114,8 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
         "Nothing rounds, so the order does not matter.",
     ),
     "of_batch_norm": (
-        "none",
-        "With such weights a different function has different bits.",
+        "some",
+        "A different function may round to the same value in places; one wrong bit is enough to refuse the "
+        "port.",
     ),
 }

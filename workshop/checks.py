@@ -76,7 +76,7 @@ def filled_in(value: Any, why: str) -> Any:
 
 def called(function: Callable[..., Any], *args: Any) -> Any:
     """The result of the participant's function; raises NotYet if it is None."""
-    return filled_in(function(*args), f"{function.__name__} returns None: fill in its body")
+    return filled_in(function(*args), f"{function.__name__} returns nothing yet: fill in its body")
 
 
 def same_form(what: str, value: Any, expected: Any) -> Any:

@@ -6,12 +6,11 @@ figures.style()
 figures.pictures({"the image": x, "the kernel": w})
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 # M. Okabe and K. Ito, "Color Universal Design", 2008, without yellow, which is hard to see on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -51,7 +50,7 @@ def style() -> None:
 
 def pictures(
     named: Mapping[str, np.ndarray], *, columns: int | None = None, signed: bool = False, height: float = 3.2
-) -> Figure:
+) -> None:
     """Show arrays (H, W) as pictures side by side, each with its name as title.
 
     Args:
@@ -62,12 +61,12 @@ def pictures(
     """
     columns = columns or len(named)
     rows = -(-len(named) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(height * 0.9 * columns, height * rows), squeeze=False)
+    _, grid = plt.subplots(rows, columns, figsize=(height * 0.9 * columns, height * rows), squeeze=False)
     for axes in grid.flat[len(named) :]:
         axes.axis("off")
     for axes, (name, array) in zip(grid.flat, named.items(), strict=False):
         picture(axes, array, name, signed=signed)
-    return figure
+    plt.show()
 
 
 def picture(axes: Axes, array: np.ndarray, title: str = "", *, signed: bool = False) -> None:
@@ -104,3 +103,117 @@ def curves(
         getattr(axes, f"set_{axis}scale")("log")
     axes.set(xlabel=labels[0], ylabel=labels[1], title=title)
     axes.legend()
+
+
+def graph(
+    x: np.ndarray,
+    named: Mapping[str, np.ndarray],
+    *,
+    labels: tuple[str, str],
+    log: str = "",
+    title: str = "",
+    ticks: bool = False,
+) -> None:
+    """Show curves over a common x in a figure of their own; the arguments are those of `curves`.
+
+    Args:
+        ticks: whether to mark the values of x themselves on its axis.
+    """
+    _, axes = plt.subplots()
+    curves(axes, x, named, labels=labels, log=log, title=title)
+    if ticks:
+        axes.set_xticks(x, x)
+    plt.show()
+
+
+def graphs(
+    panels: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]],
+    *,
+    labels: tuple[str, str],
+    log: str = "",
+    limits: tuple[float, float] | None = None,
+    level: float | None = None,
+) -> None:
+    """Show curves in panels side by side, with one scale for all.
+
+    Args:
+        panels: {title: (x, curves)}.
+        labels, log: as for `curves`.
+        limits: the limits of the vertical axis.
+        level: where a thin horizontal line is drawn.
+    """
+    _, grid = plt.subplots(1, len(panels), figsize=(6.5 * len(panels), 5.5), sharey=True, squeeze=False)
+    for axes, (title, (x, named)) in zip(grid.flat, panels.items(), strict=True):
+        curves(axes, x, named, labels=labels, log=log, title=title)
+        if limits:
+            axes.set_ylim(*limits)
+        if level is not None:
+            axes.axhline(level, color=BLACK, linewidth=1)
+    plt.show()
+
+
+def scans(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, label: str, level: float) -> None:
+    """Show shares between 0 and 1 in panels side by side: {label of x: (x, shares)}.
+
+    Args:
+        label: the label of the shares.
+        level: where a dotted line is drawn, the share that chance gives.
+    """
+    _, grid = plt.subplots(1, len(panels), figsize=(14, 5), sharey=True, squeeze=False)
+    for k, (axes, (name, (x, y))) in enumerate(zip(grid.flat, panels.items(), strict=True)):
+        axes.plot(x, y, "os"[k % 2] + DASHES[k % len(DASHES)], color=COLOURS[k])
+        axes.axhline(level, color=BLACK, linewidth=1.5, linestyle=":")
+        axes.text(x[0], level + 0.02, "chance", fontsize=14)
+        axes.set(xlabel=name, ylim=(0, 1.05), xticks=x[:: len(x) // 4])
+    grid[0, 0].set_ylabel(label)
+    plt.show()
+
+
+def bars(
+    groups: Sequence[str],
+    named: Mapping[str, Sequence[float]],
+    *,
+    label: str,
+    title: str = "",
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
+    mark: tuple[float, str] | None = None,
+) -> None:
+    """Show bars: a group for each name of `groups`, in it a bar for each of `named`.
+
+    Args:
+        label: the label of the bars' height.
+        limits: the limits of the height.
+        mark: a height with a dashed line, and the text above it.
+    """
+    _, axes = plt.subplots(figsize=(13, 5))
+    for k, (name, heights) in enumerate(named.items()):
+        places = np.arange(len(groups)) + 0.8 / len(named) * (k - (len(named) - 1) / 2)
+        axes.bar(places, heights, 0.75 / len(named), label=name)
+    if mark:
+        axes.axhline(mark[0], color=BLACK, linewidth=3, linestyle="--")
+        axes.text(-0.4, mark[0] * 1.2, mark[1], va="bottom")
+    many = len(groups) > 6
+    axes.set_xticks(range(len(groups)), groups, rotation=35 if many else 0, ha="right" if many else "center")
+    axes.set(yscale="log" if log else "linear", ylim=limits, ylabel=label, title=title)
+    axes.legend(loc="upper right", ncols=len(named))
+    plt.show()
+
+
+def histogram(
+    named: Mapping[str, np.ndarray],
+    *,
+    bins: int | np.ndarray,
+    labels: tuple[str, str],
+    title: str = "",
+    marks: Mapping[str, float] | None = None,
+) -> None:
+    """Show how often values occur, in a colour for each name; `marks` are vertical lines."""
+    _, axes = plt.subplots()
+    for colour, (name, values) in zip(COLOURS, named.items(), strict=False):
+        axes.hist(values, bins=bins, color=colour, label=name)
+    for colour, (name, place) in zip((RED, BLACK), (marks or {}).items(), strict=False):
+        axes.axvline(place, color=colour, linewidth=3, label=name)
+    axes.set(xlabel=labels[0], ylabel=labels[1], title=title)
+    axes.legend()
+    plt.show()

@@ -10,7 +10,7 @@ import click
     "--no-browser", is_flag=True, help="Only print the address, for a browser that you open yourself."
 )
 def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
-    """Ten notebooks with a question each.
+    """Eleven notebooks with a question each.
 
     They begin with the definition of a convolution and end with the assumptions of the model.
 

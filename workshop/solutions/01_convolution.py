@@ -60,3 +60,54 @@ WRONG = {
         (lambda x, w, b, padding: convolve(x, w, b, padding).astype(np.float64), "float64"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "ink_begins": (
+        "positive",
+        "Red is positive: to the right there is more ink than to the left.",
+    ),
+    "ink_ends": (
+        "negative",
+        "Blue is negative: to the left there is more ink.",
+    ),
+    "inside_stroke": (
+        "zero",
+        "The two columns cancel, so this kernel does not see horizontal strokes.",
+    ),
+    "clean_edges": (
+        0,
+        "The kernels detect edges in several directions and blobs of ink, but none is clean: the loss "
+        "rewards right labels, not edges.",
+    ),
+    "rows": (
+        16,
+        "One for each output: with a 3×3 kernel and no padding, a side of 6 becomes 4.",
+    ),
+    "entries": (
+        144,
+        "Each output reads one patch. This is *locality*: most entries are zero.",
+    ),
+    "values": (
+        9,
+        "The weights of the kernel repeat along the diagonals: *sharing*. Such a matrix is called doubly "
+        "blocked Toeplitz. Locality and sharing distinguish a convolution from a dense layer.",
+    ),
+    "equal": (
+        "no",
+        "Both add the same 25 products in different orders, and floating-point sums depend on the order.",
+    ),
+    "outside": (
+        [],
+        "Neither is wrong: both are the same function, up to the bound below.",
+    ),
+    "positions": (
+        0,
+        "Sharing weights makes the layer *translation equivariant*: shifting and then convolving gives "
+        "the same as convolving and then shifting.",
+    ),
+    "also_at_the_edge": (
+        "no",
+        "It is exact only as long as no ink reaches the padding.",
+    ),
+}

@@ -60,3 +60,52 @@ WRONG = {
         (lambda labels: np.log(np.bincount(labels) / len(labels))[1:], "shape"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "p_changes": (
+        "no",
+        "Only differences of logits count.",
+    ),
+    "free": (
+        9,
+        "This is the rank of ∂p/∂z; the tenth number is arbitrary. So two networks whose logits differ by "
+        "a constant are the same model, and a comparison by logits would not show this. (Our ports share "
+        "their weights, so their logits must agree.)",
+    ),
+    "knows_nothing": (
+        2.3,
+        "It is the logarithm of ten. If the first loss of a training run is far from it, there is a bug "
+        "before training begins.",
+    ),
+    "knows_frequencies": (
+        "lower",
+        "Slightly: the classes are nearly equally frequent. The entropy of the labels is never above the "
+        "logarithm of their number.",
+    ),
+    "network_is": (
+        "too sure",
+        "The best temperature is a little above 1. Larger logits always lower the loss of digits that are "
+        "classified correctly, and most training digits are. (Here the temperature was chosen on the test "
+        "digits; to report a result, choose it on other digits.)",
+    ),
+    "overflow": (
+        88.7,
+        "The logarithm of the largest float32.",
+    ),
+    "returns": (
+        "nan",
+        "Infinity divided by infinity. Subtracting the maximum changes nothing in exact arithmetic, and "
+        "every exponential is then between 0 and 1. This fixes the softmax.",
+    ),
+    "wrong_somewhere": (
+        ["naive", "shifted", "clipped"],
+        "The clipped loss is the most dangerous: it gives no infinity, no NaN and no warning. It is flat "
+        "where the network is most wrong, so its gradient is zero there, and the network learns nothing "
+        "from its worst digits.",
+    ),
+    "within_bound": (
+        "yes",
+        "24 bits are enough for a loss; more bits do not prevent overflow.",
+    ),
+}

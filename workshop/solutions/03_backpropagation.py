@@ -56,3 +56,48 @@ WRONG = {
         (lambda dy, x: dy, "shape"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "lines_per_line": (
+        1.5,
+        "Each layer of the forward pass has a line in the backward pass, in the opposite order.",
+    ),
+    "saved": (
+        ["x", "W"],
+        "Each product sends the cotangent back to one factor, multiplied by the other factor. So both "
+        "factors are needed; a sum needs nothing.",
+    ),
+    "best_h_float64": (
+        0.0002,
+        "",
+    ),
+    "best_h_float32": (
+        0.1,
+        "",
+    ),
+    "digits_float32": (
+        4,
+        "And only at the right step: **check gradients in float64**, even those of a float32 network.",
+    ),
+    "smallest_h": (
+        "1e-03",
+        "The quotient is then the mean slope of two different smooth functions. Its error does not shrink "
+        "like the square of the step.",
+    ),
+    "agreeing_digits": (
+        15,
+        "Derivations by different people give the same gradient, and all agree with the float64 reference "
+        "far within its bound. A quotient is much less precise, but it is the only check that uses "
+        "nothing of backpropagation.",
+    ),
+    "loss_falls": (
+        "yes",
+        "A falling loss proves nothing: descent works with a wrong gradient as long as it points downhill.",
+    ),
+    "notices": (
+        ["a quotient"],
+        "A single quotient in a *random* direction finds the error. (A direction of ones, or a cotangent "
+        "of ones, misses every error that sums to zero.)",
+    ),
+}

@@ -55,3 +55,56 @@ WRONG = {
         (lambda product, size: 2 / np.linalg.norm(product(np.ones(size) / np.sqrt(size))), "expected"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "limit": (
+        0.2,
+        r"Without momentum it converges if and only if $|1 - \eta\lambda| < 1$ for all $\lambda$: $\eta < "
+        r"2/\lambda_{\max}$. The steepest direction determines the limit, the flattest direction the time.",
+    ),
+    "fastest": (
+        0.18,
+        r"There the steepest and the flattest direction shrink equally fast: $\eta = 2 / (\lambda_{\max} + "
+        r"\lambda_{\min})$.",
+    ),
+    "limit_with_momentum": (
+        0.32,
+        r"It is $2(1+\mu)/\lambda_{\max}$, and the best rate of convergence depends on "
+        r"$\sqrt{\lambda_{\max}/\lambda_{\min}}$ instead of $\lambda_{\max}/\lambda_{\min}$.",
+    ),
+    "curvature": (
+        8,
+        "(At the initial weights there is no Hessian: all biases are zero, so the ReLUs of blank paper "
+        "are exactly at their corner.)",
+    ),
+    "allowed_rate": (
+        0.25,
+        "",
+    ),
+    "factor_below": (
+        0.8,
+        "The sign alternates: $1 - 1.8 = -0.8$.",
+    ),
+    "factor_above": (
+        1.2,
+        "The limit was measured before the run, only from the shape of the loss. It answers the question "
+        "as long as the weights stay near. In a longer run, the limit changes with the weights.",
+    ),
+    "learn": (
+        ["μ = 0.0, η = 0.1", "μ = 0.9, η = 0.01", "μ = 0.9, η = 0.1"],
+        "The others are too slow for so few steps, or too fast.",
+    ),
+    "diverging_ends": (
+        "at log 10",
+        "A diverging run need not end in NaN: a single large step can close every ReLU of a layer for "
+        "every digit. Then all gradients before that layer are exactly zero, the layers after it see only "
+        "a bias, and the loss stays there for ever. If you see 2.3, lower the rate before you look for a "
+        "bug.",
+    ),
+    "way": (
+        1.5,
+        "The noise of the minibatches and the steep directions make it longer than a straight line, but "
+        "it does not wander about.",
+    ),
+}

@@ -68,3 +68,38 @@ WRONG = {
         (lambda name, array: array, "shape"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "other_shapes": (
+        5,
+        "All weights: PyTorch keeps convolutions as OIHW and dense layers as (out, in); TensorFlow as "
+        "HWIO and (in, out). A bias has one axis.",
+    ),
+    "not_just_transposed": (
+        ["fc1.weight"],
+        "Its 400 inputs come from flattening (16, 5, 5) in one framework and (5, 5, 16) in the other. A "
+        "plain transpose has the right shape, but the wrong order.",
+    ),
+    "harmless_to_accuracy": (
+        5,
+        "The margin of MNIST is empty, so a reflected border reflects no ink; and softmax does not change "
+        "which value is the largest. **Accuracy is no test of a port.**",
+    ),
+    "missed_by_the_bound": (
+        0,
+        "The bound detects every trap, at its layer.",
+    ),
+    "right_ports_pass": (
+        "no",
+        "A relative error is meaningless near zero, and some logits are near zero.",
+    ),
+    "tf32_passes": (
+        "yes",
+        "A tolerance wide enough for nobody to complain lets a lower precision pass.",
+    ),
+    "changes_most": (
+        "weights",
+        "The layouts: each framework has its own, so this file is where a port differs.",
+    ),
+}

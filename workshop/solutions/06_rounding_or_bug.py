@@ -69,3 +69,53 @@ WRONG = {
         (lambda activations, expected: "conv1", "every value is right"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "sums_are_equal": (
+        "no",
+        "Addition of floating-point numbers is not associative.",
+    ),
+    "largest_delta_in_u": (
+        1,
+        "The bound is nearly attained: half of the distance between two numbers, relative to the smaller "
+        "one.",
+    ),
+    "different_sums": (
+        24,
+        "",
+    ),
+    "largest_error": (
+        3e-06,
+        "Random roundings mostly cancel: the error stays far below the bound. An order made for it comes "
+        "nearer.",
+    ),
+    "used": (
+        0.2,
+        "The bound is the worst case; roundings of both signs mostly cancel.",
+    ),
+    "more_in": (
+        "conv1",
+        "The more terms, the better they cancel, while the bound grows with their number.",
+    ),
+    "times_larger": (
+        1,
+        "The errors of the right port and of the wrong one are of one size, so none of the usual "
+        "tolerances on the logits separates the two.",
+    ),
+    "outside": (
+        ["conv1"],
+        "The bug is outside the bound at `conv1`, where nothing rounds on blank paper; the rounding error "
+        "is inside everywhere. The logits, judged from the image, show neither: the worst case of five "
+        "layers is too wide, and so is the bound of `conv1` where there is ink.",
+    ),
+    "of_bad_order": (
+        2000,
+        "Nothing rounds, so the order does not matter.",
+    ),
+    "of_batch_norm": (
+        "some",
+        "A different function may round to the same value in places; one wrong bit is enough to refuse the "
+        "port.",
+    ),
+}

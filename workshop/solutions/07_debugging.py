@@ -58,3 +58,29 @@ WRONG = {
         (lambda ratios: ("conv1", "conv2"), "expected None"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "less_accurate": (
+        ["A"],
+        "A is at the level of chance. B would pass most test suites. C shows no error.",
+    ),
+    "outside_in_A": (
+        ["flatten"],
+        "The later layers are right, given their wrong input.",
+    ),
+    "outside_in_B": (
+        ["conv1", "conv2"],
+        "Not the dense layers: B's mistake is one of convolutions.",
+    ),
+    "bits": (
+        11,
+        "float32 has 24. So B keeps 10 bits behind the leading one, as TF32 and float16 do.",
+    ),
+    "wrong_gradients": (
+        ["conv1", "conv2"],
+        "The backward pass runs from the logits to `conv1`: every layer that it reaches later computes "
+        "its gradients from a wrong cotangent. A window that is averaged also stays the sum of its parts, "
+        "so a bias may be nearly right.",
+    ),
+}

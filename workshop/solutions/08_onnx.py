@@ -46,3 +46,36 @@ WRONG = {
         (lambda kernel: kernel, "shape"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "order_of_pads": (
+        "top, left, bottom, right",
+        "All beginnings, then all ends. (PyTorch's `F.pad` wants left, right, top, bottom; Caffe has "
+        "`pad_h` and `pad_w`.)",
+    ),
+    "checker_accepts": (
+        ["pads 3, 3, 1, 1", "AveragePool", "LeakyRelu", "and reshaped to fit"],
+        "It knows operators and shapes.",
+    ),
+    "judge_accepts": (
+        [],
+        "It compares each operator, its attributes and its weights with the network that you want.",
+    ),
+    "nodes": (
+        18,
+        "An exporter translates the operations of its framework, not the layers that you had in mind.",
+    ),
+    "new_operators": (
+        ["Add", "MatMul", "Reshape", "Transpose"],
+        "",
+    ),
+    "same_bits_trained": (
+        "no",
+        "Each runtime adds up in its own order.",
+    ),
+    "same_bits_exact": (
+        "yes",
+        "Nothing rounds, so no order matters.",
+    ),
+}

@@ -52,3 +52,38 @@ WRONG = {
         (PORT.replace("import numpy as np", "import numpy as np\n1 / 0"), "ZeroDivisionError"),
     ],
 }
+
+
+ANSWERS = {  # to the predictions: the right guess, and the explanation
+    "compute_at_once": (
+        ["numpy", "torch", "tf"],
+        "Caffe's line is data, not a program. Theano's and TensorFlow 1's make a node of a graph that "
+        "runs later. NumPy's, PyTorch's and TensorFlow 2's compute at once. JAX's computes at once or is "
+        "traced, as the caller chooses: the port compiles it. The mathematics is the same in all lines.",
+    ),
+    "keeps_most": (
+        "tf1 to tf",
+        "The layouts stayed, and with them what a port must do about them.",
+    ),
+    "channels_last": (
+        ["tf1", "jax"],
+        "The frameworks from Google; the others keep a map together.",
+    ),
+    "dense_in_out": (
+        ["theano", "tf1", "jax"],
+        "",
+    ),
+    "different_answers": (
+        1,
+        "Nothing rounds with exact weights, so every right port gives the same bits, from 2006 to today.",
+    ),
+    "symbolic": (
+        ["theano", "tf1"],
+        "Derived once, from the expression.",
+    ),
+    "tape": (
+        ["torch", "tf"],
+        "In Caffe and NumPy it is written by hand; in JAX it is a transformation of a function. Each time "
+        "it is the chain rule (notebook 3). The ports even had to agree on ties in pooling windows.",
+    ),
+}

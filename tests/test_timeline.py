@@ -1,0 +1,57 @@
+"""The labels of both timelines can be read: none overlaps another, a mark, or the figure's edge."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.figure import Figure
+
+from lenet.show import migrations, plots
+from museum import museum_tables
+from tests.helpers import colliding
+from workshop import drawings, figures
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that would be written or shown, in the notebooks' style."""
+    found: list[Figure] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: found.append(figure))
+    monkeypatch.setattr(plt, "show", lambda: found.append(plt.gcf()))
+    with plt.rc_context():
+        yield found
+    plt.close("all")
+
+
+@pytest.mark.parametrize("inches", [9, 8])
+def test_labels_of_the_timeline_do_not_overlap(drawn, inches):
+    plots.timeline(Path("timeline.svg"), migrations.history(), museum_tables.originals([]))
+    drawn[0].set_figwidth(inches)
+    assert len(drawn[0].axes[0].texts) >= 2 * len(migrations.history())
+    assert colliding(drawn[0]) == []
+
+
+def test_labels_of_the_notebooks_timeline_do_not_overlap(drawn):
+    figures.style()
+    drawings.years(
+        (one.released, f"{one.framework}: {one.stood_for.partition(':')[0]}", layout)
+        for one, layout in zip(migrations.history().values(), ["NCHW", "NHWC", None] * 3, strict=False)
+    )
+    assert len(drawn[0].axes[0].texts) == len(migrations.history())
+    assert colliding(drawn[0]) == []
+
+
+def test_labels_that_overlap_are_seen():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.text(0.3, 0.5, "one label")
+    axes.text(0.35, 0.5, "another")
+    axes.plot([0.8], [0.8], "o")
+    axes.text(0.79, 0.79, "on the mark")
+    axes.text(0.9, 0.2, "over the edge, by far")
+    assert colliding(figure) == [
+        ("on the mark", "mark at 0.8"),
+        ("one label", "another"),
+        ("over the edge, by far", "edge"),
+    ]

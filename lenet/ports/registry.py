@@ -57,6 +57,7 @@ FRAMEWORKS = {
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
     "jax": Framework("lenet_jax.port", "jax", ("", "eager")),
+    "flax": Framework("lenet_flax.port", "flax"),
     "tf1": Framework("lenet_tf1.port", "tensorflow"),
     "theano": Framework("lenet_theano.port", "pytensor"),
     "caffe": Framework(

@@ -16,8 +16,6 @@ from lenet_flax import weights
 from lenet_flax.model import LeNet, activations
 from lenet_flax.train import SGD, backward, get_velocity, gradients, make_optimizer, train_step
 
-Parameters = dict[str, nnx.Variable[jax.Array]]
-
 
 class Port(ports.Port):
     """Flax NNX: compiled by XLA through `nnx.jit` (`flax`)."""
@@ -45,11 +43,13 @@ class Port(ports.Port):
     def _outputs(self, inputs: jax.Array) -> dict[str, jax.Array]:
         return self._run_activations(self._model, inputs)
 
-    def _differentiate(self, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, Parameters]:
+    def _differentiate(
+        self, inputs: jax.Array, targets: jax.Array
+    ) -> tuple[jax.Array, dict[str, nnx.Variable]]:
         loss, gradient = self._run_gradients(self._model, inputs, targets)
         return loss, weights.named_parameters(gradient)
 
-    def _pull_back(self, inputs: jax.Array, cotangent: jax.Array) -> Parameters:
+    def _pull_back(self, inputs: jax.Array, cotangent: jax.Array) -> dict[str, nnx.Variable]:
         return weights.named_parameters(self._run_backward(self._model, inputs, cotangent))
 
     def _make_optimizer(self, recipe: Recipe, velocity: dict[str, jax.Array]) -> SGD:
@@ -58,5 +58,5 @@ class Port(ports.Port):
     def _step(self, inputs: jax.Array, targets: jax.Array, rate: float) -> jax.Array:
         return self._run_train_step(self._model, self._optimizer, inputs, targets, rate)
 
-    def _velocity(self) -> Parameters:
+    def _velocity(self) -> dict[str, nnx.Variable]:
         return get_velocity(self._model, self._optimizer)

@@ -1,11 +1,9 @@
 """The layers and the forward pass."""
 
-from functools import partial
+from typing import Any
 
 from flax import nnx
 from jax import Array
-
-max_pool2d = partial(nnx.max_pool, window_shape=(2, 2), strides=(2, 2))
 
 
 class LeNet(nnx.Module):
@@ -13,16 +11,20 @@ class LeNet(nnx.Module):
 
     def __init__(self, dtype: str = "float32") -> None:
         # On TPUs and recent GPUs the default precision multiplies in bfloat16 or TF32.
-        layer = {"param_dtype": dtype, "precision": "highest", "rngs": nnx.Rngs(0)}
-        conv2d, linear = partial(nnx.Conv, **layer), partial(nnx.Linear, **layer)
-        self.conv1 = conv2d(1, 6, kernel_size=(5, 5), padding="SAME")
-        self.conv2 = conv2d(6, 16, kernel_size=(5, 5), padding="VALID")
-        self.fc1 = linear(400, 120)
-        self.fc2 = linear(120, 84)
-        self.logits = linear(84, 10)
+        layer: dict[str, Any] = {"param_dtype": dtype, "precision": "highest", "rngs": nnx.Rngs(0)}
+        self.conv1 = nnx.Conv(1, 6, kernel_size=(5, 5), padding="SAME", **layer)
+        self.conv2 = nnx.Conv(6, 16, kernel_size=(5, 5), padding="VALID", **layer)
+        self.fc1 = nnx.Linear(400, 120, **layer)
+        self.fc2 = nnx.Linear(120, 84, **layer)
+        self.logits = nnx.Linear(84, 10, **layer)
 
     def __call__(self, images: Array) -> Array:
         return activations(self, images)["logits"]
+
+
+def max_pool2d(x: Array) -> Array:
+    """The maximum of every 2×2 window; if values are equal, the first in row order gets the gradient."""
+    return nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
 
 
 def activations(model: LeNet, images: Array) -> dict[str, Array]:

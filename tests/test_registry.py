@@ -98,7 +98,7 @@ def test_a_port_is_not_asked_for_what_its_line_says_it_cannot_do(asked, marks, l
     ties = ("ties split among winners",)
     narrow = Framework("lenet_numpy.port", "numpy", dtypes=("float32",), choices=ties)
     monkeypatch.setitem(FRAMEWORKS, "narrow", narrow)
-    item = SimpleNamespace(
+    item: Any = SimpleNamespace(
         callspec=SimpleNamespace(params=asked), get_closest_marker=lambda mark: mark in marks
     )
     assert beyond(item) == left_out

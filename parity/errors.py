@@ -12,6 +12,7 @@ EXTRAS = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow", "keras"),
     "jax": ("jax",),
+    "flax": ("flax", "optax"),
     "history": ("pytensor",),
     "export": ("onnxscript", "tf2onnx"),
     "opencv": ("cv2",),

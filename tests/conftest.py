@@ -56,6 +56,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-digits", action="store_true", help="give slow ports all 10,000 digits as well")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a port, by its line in the registry, cannot do: other tests judge it in what it can."""
+    refused = [item for item in items if beyond(item)]
+    config.hook.pytest_deselected(items=refused)
+    items[:] = [item for item in items if item not in set(refused)]
+
+
+def beyond(item: pytest.Item) -> bool:
+    """Whether a test asks a port for a type that it does not compute in, or, with the mark `one_winner`, for
+    one winner of each tie where its choice is another."""
+    called = getattr(item, "callspec", None)
+    if called is None or "port_name" not in called.params:
+        return False
+    line = ports.framework(called.params["port_name"])
+    asked = {str(value) for value in called.params.values()} & {"float32", "float64"}
+    return not asked <= set(line.dtypes) or bool(line.choices and item.get_closest_marker("one_winner"))
+
+
 def unavailable(reason: str) -> None:
     """Skip the test because something is not installed; under CI, fail it instead."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
@@ -123,6 +141,12 @@ def port_name(request: pytest.FixtureRequest, open_port: OpenPort) -> str:
     """Each port and mode of the registry whose framework is installed."""
     open_port(request.param)
     return request.param
+
+
+@pytest.fixture
+def finest(port_name: str) -> str:
+    """The finest type that the port computes in: where bounds are tightest."""
+    return ports.framework(port_name).dtypes[-1]
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 _READ = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT: dict[str, Any] = _READ["project"]
-PACKAGES: list[str] = _READ["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+_INCLUDED: list[str] = _READ["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]  # "/lenet_*"
+PACKAGES = [path.name for pattern in _INCLUDED for path in sorted(ROOT.glob(pattern.lstrip("/")))]
 
 
 def requirements(lines: Iterable[str], extra: str = "") -> list[Requirement]:

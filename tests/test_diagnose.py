@@ -7,7 +7,8 @@ import pytest
 
 from lenet.diagnose import diagnose
 from lenet.diagnose.probe_inputs import Observed, observe_port, standard
-from lenet.ports import names
+from lenet.ports import framework, names
+from lenet_numpy.port import Port as NumpyPort
 from parity.errors import UserError
 from tests import bugs
 from tests.bugs import FORWARD, conv, elementwise, output, pool, seen, weights
@@ -22,10 +23,36 @@ RIGHT = [(name, "float32") for name in names()] + [("numpy", "float64"), ("torch
 
 @pytest.mark.parametrize(("name", "dtype"), RIGHT)
 def test_every_right_port_is_ok(name, dtype, open_port):
-    verdict = diagnose(PROBES, observe_port(PROBES, open_port(name, dtype)))
+    assert_right(open_port(name, dtype), framework(name).choices)
+
+
+def assert_right(port, choices):
+    """The same network, in the valid choices too, but for those that its line in the registry declares."""
+    verdict = diagnose(PROBES, observe_port(PROBES, port))
     assert verdict.ok, str(verdict)
-    assert verdict.first is None
-    assert verdict.diagnoses == ()
+    assert {one.name for one in verdict.diagnoses} == set(choices)
+    assert verdict.first is None or choices
+
+
+def shared(dy, cache):
+    """The gradient of a maximum, shared among all values of the window that are equal to it."""
+    x, y, _, _ = cache
+    n, c, h, w = x.shape
+    window = np.ones((2, 2), x.dtype)
+    top = np.kron(y, window) == x
+    winners = top.reshape(n, c, h // 2, 2, w // 2, 2).sum(axis=(3, 5)).astype(x.dtype)
+    return np.kron(dy / winners, window) * top
+
+
+def test_a_valid_choice_is_right_where_it_is_declared_and_nowhere_else(monkeypatch):
+    port = NumpyPort("numpy")
+    with pytest.raises(AssertionError):
+        assert_right(port, ("ties split among winners",))
+    monkeypatch.setattr("lenet_numpy.model.max_pool2d_backward", shared)
+    assert_right(port, ("ties split among winners",))
+    for declared in ((), ("ties won by the last",)):
+        with pytest.raises(AssertionError):
+            assert_right(port, declared)
 
 
 @pytest.mark.parametrize(("layer", "wrong", "name"), NAMED, ids=[f"{bug[0]}: {bug[2]}" for bug in NAMED])

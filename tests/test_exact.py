@@ -102,6 +102,7 @@ def gradient_reference():
     return found
 
 
+@pytest.mark.one_winner
 def test_every_port_sends_a_cotangent_back_to_the_bit(port_name, open_port):
     port = open_port(port_name)
     port.load(shipped()[0])
@@ -138,6 +139,7 @@ def saturated():
     return params, velocity, images[chosen], labels, loss, gradients
 
 
+@pytest.mark.one_winner
 def test_where_softmax_is_exact_so_are_loss_and_gradients_of_every_port(port_name, open_port):
     params, _, images, labels, loss, gradients = saturated()
     port = open_port(port_name)
@@ -148,6 +150,7 @@ def test_where_softmax_is_exact_so_are_loss_and_gradients_of_every_port(port_nam
     assert first_difference(want, got) is None
 
 
+@pytest.mark.one_winner
 def test_one_step_of_training_moves_every_port_to_the_same_bits(port_name, open_port):
     params, velocity, images, labels, loss, gradients = saturated()
     port = open_port(port_name)

@@ -9,6 +9,7 @@ import pytest
 from lenet import ports
 from lenet.network.architecture import PARAM_COUNT
 from lenet.show.migrations import (
+    ABOUT,
     FILES,
     ROOT,
     code_lines,
@@ -44,13 +45,15 @@ def test_every_folder_has_its_history_and_the_oldest_comes_first():
     assert set(folders().values()) == packages - {"export"}
     years = [history()[name].released for name in NAMES]
     assert years == sorted(years)
-    assert set(history()) == set(NAMES)
+    frameworks = [one.framework for one in history().values()]
+    assert len(set(frameworks)) == len(frameworks), "an about.toml was copied and not rewritten"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_package_says_when_its_framework_came(name):
     text = (ROOT / folders()[name] / "__init__.py").read_text(encoding="utf-8")
-    assert str(history()[name].released) in text
+    year = history()[name].released
+    assert str(year) in text, f"name {year}, the year in about.toml, in the docstring of {folders()[name]}"
 
 
 def test_a_permutation_is_named_and_anything_else_refused():
@@ -74,7 +77,7 @@ def test_lines_are_code_alone(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_are_counted_in_every_file_of_the_folder(name):
     assert list(lines(name)) == [*FILES, "beside"]
-    every = [path for path in (ROOT / folders()[name]).iterdir() if path.is_file()]
+    every = [path for path in (ROOT / folders()[name]).iterdir() if path.is_file() and path.name != ABOUT]
     assert sum(lines(name).values()) == sum(map(code_lines, every))
 
 
@@ -100,14 +103,14 @@ def test_the_page_of_the_docs_is_up_to_date(open_port):
     assert (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8") == page
 
 
-# --- what history.toml says of optimizers and initialization, against the frameworks ---------------
+# --- what about.toml says of optimizers and initialization, against the frameworks ---------------
 
 DECAY, MOMENTUM = 0.25, 0.5  # dyadic, as are the gradients and rates: three steps round nothing
 START, GRADIENTS, RATES = 1.0, (0.5, -2.0, 1.5), (0.25, 0.25, 0.03125)
 
 
 def by_formula(text: str) -> list[float]:
-    """The weight after each step, by a rule as `history.toml` writes it: "v ← …; w ← …"."""
+    """The weight after each step, by a rule as `about.toml` writes it: "v ← …; w ← …"."""
     rules = [rule.split(" ← ") for rule in text.replace("·", "*").replace("−", "-").split("; ")]
     assert [target for target, _ in rules] == ["v", "w"]
     state, path = {"w": START, "v": 0.0}, []
@@ -170,16 +173,28 @@ def by_caffe() -> list[float]:
     return path
 
 
-NATIVE = {"torch": by_torch, "tf": by_keras, "tf1": by_tf1, "caffe": by_caffe}
+def by_optax(decay: float = 0.0) -> list[float]:
+    import jax.numpy as jnp
+    import optax
+    from flax import nnx
+
+    w = nnx.Dict(w=nnx.Param(jnp.array(START)))
+    sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0, momentum=MOMENTUM)
+    optimizer, path = nnx.Optimizer(w, optax.chain(optax.add_decayed_weights(decay), sgd), wrt=nnx.Param), []
+    for g, rate in zip(GRADIENTS, RATES, strict=True):
+        optax.tree.get(optimizer.opt_state, "learning_rate")[...] = rate
+        optimizer.update(w, nnx.State({"w": nnx.Param(jnp.array(g))}))
+        path.append(float(w["w"][...]))
+    return path
 
 
-@pytest.mark.parametrize("name", NAMES)
+NATIVE = {"torch": by_torch, "tf": by_keras, "tf1": by_tf1, "caffe": by_caffe, "flax": by_optax}
+
+
+@pytest.mark.parametrize("name", NATIVE)
 def test_momentum_is_the_frameworks_own_rule(name, open_port):
-    rule = history()[name].momentum
-    assert (rule == "none") == (name not in NATIVE)
-    if rule != "none":
-        open_port(name)
-        assert NATIVE[name]() == by_formula(rule)
+    open_port(name)
+    assert NATIVE[name]() == by_formula(history()[name].momentum)
 
 
 def test_a_rate_drop_tells_the_two_rules_of_momentum_apart():
@@ -189,9 +204,11 @@ def test_a_rate_drop_tells_the_two_rules_of_momentum_apart():
     assert len({path[2] for path in paths}) == 2
 
 
-def test_weight_decay_is_in_the_gradient_in_torch_and_beside_it_in_keras(open_port):
-    open_port("torch")
-    open_port("tf")
+def test_weight_decay_is_in_the_gradient_in_torch_and_optax_and_beside_it_in_keras(open_port):
+    for name in ("torch", "tf", "flax"):
+        open_port(name)
+    assert history()["flax"].weight_decay.endswith("L2: g + λ·w")
+    assert by_optax(DECAY) == by_torch(DECAY)
     assert history()["torch"].weight_decay.startswith("L2: g + λ·w")
     assert history()["tf"].weight_decay == "decoupled: w ← w − η·λ·w"
     w, v = START, 0.0
@@ -209,11 +226,12 @@ def test_weight_decay_is_in_the_gradient_in_torch_and_beside_it_in_keras(open_po
 
 def test_initialization_is_the_frameworks_default(open_port):
     """Uniform numbers fill their range: of 100,000, the largest lies within a thousandth of its end."""
-    for name in ("torch", "tf"):
+    for name in ("torch", "tf", "flax"):
         open_port(name)
     import keras
     import tensorflow as tf
     import torch
+    from flax import nnx
 
     fan_in, fan_out = 400, 250
     glorot = (6 / (fan_in + fan_out)) ** 0.5
@@ -225,6 +243,13 @@ def test_initialization_is_the_frameworks_default(open_port):
     dense.build((None, fan_in))
     assert 0.999 < np.abs(dense.kernel.numpy()).max() / glorot <= 1
     assert not dense.bias.numpy().any()
+    of_flax = nnx.Linear(fan_in, fan_out, rngs=nnx.Rngs(0))
+    cut_off = (
+        np.abs(of_flax.kernel).max() * fan_in**0.5 * 0.8796256610342398
+    )  # 2, and its σ without the tails
+    assert 1.99 < cut_off <= 2.001
+    assert abs(np.std(of_flax.kernel) * fan_in**0.5 - 1) < 0.01
+    assert not np.any(of_flax.bias)
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         v1.set_random_seed(0)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from lenet import ports
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe
 from lenet.ports import FRAMEWORKS, Framework
+from lenet.ports.registry import Broken
 from parity.errors import MissingFramework, UserError, install_line, pip
+from tests.conftest import beyond
 from tests.helpers import one_line
 
 
@@ -77,6 +80,39 @@ def test_a_test_of_a_missing_framework_is_skipped_but_fails_under_ci(ci, outcome
         outcome, match=f"port 'gone' needs no_such_framework: {pip()} install no_such_framework"
     ):
         open_port("gone")
+
+
+@pytest.mark.parametrize(
+    ("asked", "marks", "left_out"),
+    [
+        ({"port_name": "narrow", "dtype": "float32"}, (), False),
+        ({"port_name": "narrow", "dtype": "float64"}, (), True),
+        ({"port_name": "narrow", "judged": "float64"}, (), True),
+        ({"port_name": "narrow"}, ("one_winner",), True),
+        ({"port_name": "numpy", "dtype": "float64"}, ("one_winner",), False),
+        ({"dtype": "float64"}, ("one_winner",), False),
+    ],
+)
+def test_a_port_is_not_asked_for_what_its_line_says_it_cannot_do(asked, marks, left_out, monkeypatch):
+    """It is left out of these tests before they run, and judged in what it can."""
+    ties = ("ties split among winners",)
+    narrow = Framework("lenet_numpy.port", "numpy", dtypes=("float32",), choices=ties)
+    monkeypatch.setitem(FRAMEWORKS, "narrow", narrow)
+    item: Any = SimpleNamespace(
+        callspec=SimpleNamespace(params=asked), get_closest_marker=lambda mark: mark in marks
+    )
+    assert beyond(item) == left_out
+
+
+def test_a_port_that_fails_when_it_is_opened_is_told_in_one_line(monkeypatch):
+    def fail(port):
+        raise TypeError("no such\nargument")
+
+    monkeypatch.setattr("lenet_numpy.port.Port._setup", fail)
+    with pytest.raises(Broken) as refusal:
+        ports.open_port("numpy")
+    said = "port 'numpy': lenet_numpy.port fails when it is opened (TypeError: no such argument)"
+    assert one_line(refusal) == said
 
 
 def test_opening_a_port_imports_its_own_framework_alone():

@@ -1,13 +1,14 @@
 """The parallel structure, read from the source: nothing here imports a framework.
 
 Every `lenet_*` folder of the registry has the same files with the same names in the same order, so
-that a diff of two of them reads as a migration. A difference that must be stands in a table below,
-with its reason; an entry that no longer differs fails too.
+that a diff of two of them reads as a migration. A difference that must be stands in the `about.toml` of
+the port, with its reason; an entry that no longer differs fails too. docs/adding.md explains both.
 """
 
 import ast
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -26,53 +27,16 @@ REFERENCE = "lenet_numpy"
 FORWARD = {line.module.partition(".")[0] for line in FRAMEWORKS.values() if line.forward_only}
 OTHERS = [folder for folder in FOLDERS if folder != REFERENCE]
 
-FORWARD_ONLY = "OpenCV runs the network forward and cannot train it"
-# (folder, file, name): why only this folder has it, or lacks it.
-NAMES = {
-    ("lenet_numpy", "model.py", "LeNet.__call__"): "elsewhere the framework's base class brings it",
-    ("lenet_numpy", "model.py", "LeNet.forward"): "elsewhere the framework runs the layers in a row",
-    ("lenet_numpy", "model.py", "LeNet.backward"): "elsewhere the framework differentiates",
-    ("lenet_jax", "model.py", "LeNet.__call__"): "a tuple of parameters has no base class that brings it",
-    ("lenet_jax", "model.py", "LeNet.__init__"): "a tuple is made with its arrays: by `init`",
-    ("lenet_jax", "model.py", "init"): "there is no module that holds parameters: a function makes them",
-    ("lenet_jax", "model.py", "PRECISION"): "each operation is told its precision, which on a TPU is low",
-    ("lenet_jax", "model.py", "Affine"): "the parameters of one layer, elsewhere inside the layer",
-    ("lenet_jax", "model.py", "conv2d"): "JAX has operations, no layers",
-    ("lenet_jax", "model.py", "max_pool2d"): "JAX has operations, no layers",
-    ("lenet_jax", "model.py", "linear"): "JAX has operations, no layers",
-    ("lenet_torch", "train.py", "SGD"): "torch.optim's own is the recipe's rule, and what everybody uses",
-    ("lenet_torch", "port.py", "require_compiler"): "torch:compile builds C++ and says so where it cannot",
-    ("lenet_theano", "model.py", "LeNet.__call__"): "elsewhere the framework's base class brings it",
-    ("lenet_tf", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_tf", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_tf", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_jax", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_jax", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_jax", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_tf1", "weights.py", "CHANNELS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_tf1", "weights.py", "ROWS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_tf1", "weights.py", "COLUMNS"): "flattening (H, W, C) permutes what fc1 reads",
-    ("lenet_tf1", "weights.py", "assign"): "writing a variable is an operation that a session runs",
-    ("lenet_tf1", "model.py", "LeNet.__call__"): "there is no base class that brings it",
-    ("lenet_caffe", "model.py", "DEPLOY"): "the layers are in a text file",
-    ("lenet_caffe", "model.py", "LeNet.__call__"): "OpenCV's net asks for the names of the blobs",
-    ("lenet_caffe", "model.py", "LeNet.build"): "OpenCV reads the layers and the weights at once",
-    ("lenet_caffe", "model.py", "LeNet.run"): "OpenCV's net asks for the names of the blobs",
-    ("lenet_caffe", "model.py", "check_net"): "a text file can name what is not there",
-    ("lenet_caffe", "weights.py", "PARTS"): "a layer's blobs have no names",
-    ("lenet_caffe", "weights.py", "FOUR_AXES"): "old files have shapes of another kind",
-    ("lenet_caffe", "weights.py", "named_blobs"): "a file read back has layers and no model",
-    ("lenet_caffe", "weights.py", "fill"): "a file to be written has layers and no model",
-    ("lenet_caffe", "train.py", "SOLVER"): "the recipe is in a text file",
-    ("lenet_caffe", "train.py", "SGD.step"): "the rule alone: gradients are Caffe's own",
-    ("lenet_caffe", "train.py", "read_solver"): "the recipe is in a text file",
-    ("lenet_caffe", "train.py", "learning_rate"): "Caffe computes it from the file, step by step",
-    ("lenet_caffe", "train.py", "gradients"): FORWARD_ONLY,
-    ("lenet_caffe", "train.py", "backward"): FORWARD_ONLY,
-    ("lenet_caffe", "train.py", "make_optimizer"): FORWARD_ONLY,
-    ("lenet_caffe", "train.py", "get_velocity"): FORWARD_ONLY,
-    ("lenet_caffe", "train.py", "train_step"): FORWARD_ONLY,
-    ("lenet_caffe", "port.py", "require_importer"): "OpenCV 5 has none, and the port says so",
+# {folder: its about.toml}, which says how the port differs, and why: docs/adding.md.
+ABOUT = {
+    folder: tomllib.loads(path.read_text("utf-8")) if (path := ROOT / folder / "about.toml").is_file() else {}
+    for folder in FOLDERS
+}
+NAMES = {  # (folder, file, name): why this folder has it, or lacks it
+    (folder, file, name): reason
+    for folder, about in ABOUT.items()
+    for file, reasons in about.get("differs", {}).items()
+    for name, reason in reasons.items()
 }
 # (file, name): why its docstring opens otherwise in some folder.
 DOCSTRINGS = {
@@ -98,8 +62,8 @@ COMMAND = {
     "click",
 }
 COMMANDS = {"__main__.py", "caffemodel.py"}  # a command beside the port, and the files that it writes
-# Packages that are part of a framework: keras comes with it; Caffe's files are protobuf's.
-BESIDE = {"tensorflow": {"keras"}, "cv2": {"google"}}
+# Packages that are part of a framework: keras comes with TensorFlow; Caffe's files are protobuf's.
+BESIDE = {folder: set(about.get("imports", ())) for folder, about in ABOUT.items()}
 HEAVY = {name for line in FRAMEWORKS.values() for names in line.needs.values() for name in names}
 HEAVY |= {*FOLDERS, *(line.package for line in FRAMEWORKS.values())}.union(*BESIDE.values())
 HEAVY -= {"numpy"}  # what only an opened port may load
@@ -174,8 +138,25 @@ def opening(node: ast.Module | Definition) -> str:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_folder_has_the_files(folder):
-    assert {"__init__.py", *FILES} <= {path.name for path in (ROOT / folder).iterdir()}
+    lacking = {"__init__.py", "about.toml", *FILES} - {path.name for path in (ROOT / folder).iterdir()}
+    assert not lacking, f"{folder} lacks {', '.join(sorted(lacking))}: start from another port's"
     assert [node for node in tree(folder, "__init__.py").body if not isinstance(node, ast.Expr)] == []
+
+
+def advice(folder: str, file: str, ours: list[str], theirs: list[str]) -> str:
+    """What to do so that a port's names are those of the reference, in its order; empty if they are."""
+    where = f"in {folder}/about.toml under [differs.{file!r}], with the reason"
+    lines = [
+        *(
+            f"define {name}, as {REFERENCE}/{file} does, or list it {where}"
+            for name in theirs
+            if name not in ours
+        ),
+        *(f"rename {name} to _{name}, or list it {where}" for name in ours if name not in theirs),
+    ]
+    if not lines and ours != theirs:
+        lines = [f"put the definitions in this order: {', '.join(theirs)}"]
+    return "\n".join(f"{folder}/{file}: {line}" for line in lines)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -184,7 +165,20 @@ def test_every_file_defines_the_same_names_in_the_same_order(folder, file):
     def compared(one: str, other: str) -> list[str]:
         return [n for n in names(one, file) if not {(one, file, n), (other, file, n)} & NAMES.keys()]
 
-    assert compared(folder, REFERENCE) == compared(REFERENCE, folder)
+    found = advice(folder, file, compared(folder, REFERENCE), compared(REFERENCE, folder))
+    assert not found, found
+
+
+def test_the_advice_names_what_is_missing_what_is_more_and_the_order():
+    assert advice("lenet_mine", "train.py", ["a", "b"], ["a", "b"]) == ""
+    more, order = (advice("lenet_mine", "train.py", ours, ["a", "b"]) for ours in (["a", "c"], ["b", "a"]))
+    assert more.splitlines() == [
+        "lenet_mine/train.py: define b, as lenet_numpy/train.py does, or list it in lenet_mine/about.toml "
+        "under [differs.'train.py'], with the reason",
+        "lenet_mine/train.py: rename c to _c, or list it in lenet_mine/about.toml under "
+        "[differs.'train.py'], with the reason",
+    ]
+    assert order == "lenet_mine/train.py: put the definitions in this order: a, b"
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -192,7 +186,9 @@ def test_every_file_defines_the_same_names_in_the_same_order(folder, file):
 def test_every_function_has_the_same_parameters(folder, file):
     ours, theirs = definitions(tree(folder, file)), definitions(tree(REFERENCE, file))
     for name in ours.keys() & theirs.keys():
-        assert parameters(ours[name]) == parameters(theirs[name]), name
+        assert parameters(ours[name]) == parameters(theirs[name]), (
+            f"{folder}/{file}: name the parameters of {name} as {REFERENCE}/{file} does"
+        )
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -202,16 +198,26 @@ def test_every_docstring_opens_with_the_same_words(folder, file):
     ours, theirs = definitions(tree(folder, file)), definitions(tree(REFERENCE, file))
     for name, node in ours.items():
         if "__" not in name:
-            assert opening(node), f"{name} has no docstring"
+            assert opening(node), f"{folder}/{file}: {name} has no docstring"
             if name in theirs and (file, name) not in DOCSTRINGS:
-                assert opening(node) == opening(theirs[name]), name
+                assert opening(node) == opening(theirs[name]), (
+                    f"{folder}/{file}: open the docstring of {name} with {opening(theirs[name])!r}; after a "
+                    f"colon or a full stop it may go its own way"
+                )
 
 
 @pytest.mark.parametrize(("folder", "file", "name"), NAMES)
-def test_a_name_in_the_table_still_differs(folder, file, name):
-    unlisted = [name in names(other, file) for other in FOLDERS if (other, file, name) not in NAMES]
-    assert unlisted
-    assert (name in names(folder, file)) not in unlisted
+def test_a_name_that_a_port_lists_still_differs(folder, file, name):
+    has = {one: name in names(one, file) for one in FOLDERS}
+    assert len(set(has.values())) == 2, (
+        f"every port {'has' if has[folder] else 'lacks'} {name}: delete it from {folder}/about.toml"
+    )
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_port_lists_names_of_files_that_are_compared(folder):
+    assert set(ABOUT[folder].get("differs", {})) <= set(FILES)
+    assert ABOUT[folder].keys() <= {"imports", "history", "differs"}
 
 
 @pytest.mark.parametrize(("file", "name"), DOCSTRINGS)
@@ -256,14 +262,23 @@ def test_the_adapter_implements_the_contract_in_its_order(folder):
 @pytest.mark.parametrize("path", sources(*FOLDERS), ids=str)
 def test_a_port_imports_its_own_framework_and_no_other(path):
     """A NumPy port that borrowed another framework's convolution would be an echo, not a witness."""
-    package = FOLDERS[path.parts[0]]
-    roots = {package, "numpy", path.parts[0], *BESIDE.get(package, ()), *sys.stdlib_module_names}
+    folder = path.parts[0]
+    roots = {FOLDERS[folder], "numpy", folder, *BESIDE[folder], *sys.stdlib_module_names}
     roots -= {"importlib", "runpy"}  # nothing is imported behind this test's back
     allowed = SHARED | HARNESS if path.name == "port.py" else SHARED
     if path.name in COMMANDS:
         allowed = SHARED | COMMAND
     for module in imports(tree(*path.parts)) - allowed:
-        assert module.partition(".")[0] in roots, module
+        assert module.partition(".")[0] in roots, (
+            f"{path} imports {module}: if it is a part of {FOLDERS[folder]}, add "
+            f"{module.partition('.')[0]!r} to `imports` in {folder}/about.toml"
+        )
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_a_port_declares_to_import_it_imports(folder):
+    used = {module.partition(".")[0] for path in sources(folder) for module in imports(tree(*path.parts))}
+    assert BESIDE[folder] <= used, f"delete {BESIDE[folder] - used} from `imports` in {folder}/about.toml"
 
 
 def test_the_numpy_layers_import_numpy_alone():

@@ -16,7 +16,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from parity.errors import EXTRAS, install_line, pip
+from lenet import ports
+from parity.errors import EXTRAS, extra_of, install_line, pip
 from tests.conftest import unavailable
 from tests.installed import PACKAGES, ROOT, closure, done, requirements, run, top_level
 
@@ -173,7 +174,9 @@ def test_the_base_shows_what_is_missing_and_one_line_for_all(clean: Path, tmp_pa
     assert re.search(r"^numpy:fast +numpy +\d\S+ +— *$", shown, re.MULTILINE)
     assert re.search(r"^onnx:numpy/reference +onnx +\d\S+ +— *$", shown, re.MULTILINE)
     assert re.search(r"^onnx:torch/reference +onnx +no +torch, export *$", shown, re.MULTILINE)
-    line = "pip install 'lenet-migrations[torch,tensorflow,jax,history,opencv,litert,openvino,export]'"
+    needed = [module for name in ports.names(forward_only=True) for module in ports.needed(name)]
+    line = install_line(*(module for module in needed if extra_of(module))).replace(pip(), "pip", 1)
+    assert line.startswith("pip install 'lenet-migrations[torch,tensorflow,jax,")
     assert shown.endswith(f"all that is missing: {line}\n")
 
 

@@ -22,6 +22,11 @@ class Unsupported(UserError):
     """A port was asked for something that, by its line in the registry, it cannot do."""
 
 
+def in_order(params: Arrays) -> Arrays:
+    """The same parameters in the order of the table: a framework may sort them in its own way."""
+    return {name: params[name] for name in PARAM_SHAPES if name in params} | params
+
+
 class Port(ABC):
     """An implementation of the network in a framework, in a given mode and dtype.
 
@@ -148,7 +153,7 @@ class Port(ABC):
         return {name: self.layout.to_framework(name, value) for name, value in values.items()}
 
     def _shared(self, values: Mapping[str, Any]) -> Arrays:
-        return {name: self.layout.to_shared(name, value) for name, value in values.items()}
+        return in_order({name: self.layout.to_shared(name, value) for name, value in values.items()})
 
     def _checked(self, params: Mapping[str, np.ndarray]) -> Arrays:
         dtypes = {str(array.dtype) for array in params.values()}
@@ -173,7 +178,7 @@ class Port(ABC):
         self.layout.load_params(self._model, params)
 
     def _params(self) -> Arrays:
-        return self.layout.read_params(self._model)
+        return in_order(self.layout.read_params(self._model))
 
     def _inputs(self, images: np.ndarray) -> Any:
         return self.layout.images_to_framework(images)

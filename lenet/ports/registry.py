@@ -22,7 +22,8 @@ class Framework:
 
     Attributes:
         needs: further packages that a part of a mode's name ("torch" in "torch/onnxruntime") imports.
-        dtypes: the types that its ports compute in.
+        dtypes: the types that its ports compute in, to the accuracy of that type; the finest last.
+        choices: the valid choices in which its ports differ from the others, as `lenet check` names them.
         forward_only: the reason why its ports cannot differentiate or train; empty if they can.
     """
 
@@ -31,6 +32,7 @@ class Framework:
     modes: tuple[str, ...] = ("",)
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float32", "float64")
+    choices: tuple[str, ...] = ()
     forward_only: str = ""
 
     @property
@@ -57,6 +59,7 @@ FRAMEWORKS = {
     "torch": Framework("lenet_torch.port", "torch", ("", "compile")),
     "tf": Framework("lenet_tf.port", "tensorflow", ("", "function", "xla")),
     "jax": Framework("lenet_jax.port", "jax", ("", "eager")),
+    "flax": Framework("lenet_flax.port", "flax"),
     "tf1": Framework("lenet_tf1.port", "tensorflow"),
     "theano": Framework("lenet_theano.port", "pytensor"),
     "caffe": Framework(
@@ -156,7 +159,7 @@ def require(name: str) -> None:
 
 
 class Broken(UserError):
-    """A framework is installed, but fails when it is imported."""
+    """A framework is installed, but fails when it is imported or when its port is opened."""
 
 
 def open_port(name: str, dtype: str = "float32") -> "Port":
@@ -164,7 +167,8 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
 
     Raises:
         UserError: there is no such port; MissingFramework: its framework is not installed;
-            Unsupported: it does not compute in `dtype`; Broken: its framework fails when it is imported.
+            Unsupported: it does not compute in `dtype`; Broken: its framework fails
+            when it is imported, or the port when it is opened.
     """
     require(name)
     line = framework(name)
@@ -179,7 +183,12 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
         raise
     except Exception as error:
         raise Broken(f"port {name!r}: {line.package} fails at its import ({described(error)})") from error
-    return module.Port(name, dtype)
+    try:
+        return module.Port(name, dtype)
+    except UserError:
+        raise
+    except Exception as error:
+        raise Broken(f"port {name!r}: {line.module} fails when it is opened ({described(error)})") from error
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def timeline(path: Path, frameworks: Mapping[str, History], originals: Originals
             year,
             row,
             s=60,
-            color=f"C{row % 10}" if name else "black",
+            color=f"C{list(frameworks).index(name) % 10}" if name else "black",
             marker="D" if stood_for == told else "o",
             zorder=2,
         )

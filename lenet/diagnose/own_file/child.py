@@ -13,6 +13,7 @@ import site
 import sys
 import sysconfig
 import traceback
+from collections.abc import Callable
 from json import dumps  # now, because the user's code may replace it
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from typing import Any, NoReturn
 from safetensors.numpy import save
 
 import lenet
-from lenet.diagnose.own_file import keeper
+from lenet.diagnose.own_file import keeper, raised_in
 from lenet.diagnose.own_file.frames import EVENT, LETTERS, LONGEST_ANSWER, send
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
@@ -115,17 +116,19 @@ def load(file: Path) -> ModuleType:
     return module
 
 
-def their_lines(error: BaseException, cwd: Path) -> list[str]:
-    """The end of the traceback as Python prints it, with only the frames of the user's own files."""
+def their_lines(error: BaseException, cwd: Path, theirs: Callable[[str], bool] | None = None) -> list[str]:
+    """The end of the traceback as Python prints it, with only the frames of some files: the user's own, if
+    `theirs` does not say which."""
     trace = traceback.TracebackException.from_exception(error)
-    lines = []
-    for frame in [frame for frame in trace.stack if is_theirs(frame.filename)][-FRAMES:]:
+    lines, theirs = [], theirs or is_theirs
+    for frame in [frame for frame in trace.stack if theirs(frame.filename)][-FRAMES:]:
         path = Path(frame.filename)
         lines += [f'File "{path}", line {frame.lineno}, in {frame.name}', f"  {frame.line}"]
     said = "".join(trace.format_exception_only()).splitlines()
     if isinstance(error, SyntaxError):
         said = [line.removeprefix("  ") for line in said]  # remove Python's extra indent
     lines += [*said[:SAID], "…"] if len(said) > SAID else said
+    lines += filter(None, [raised_in.layer(error)])
     if isinstance(error, ModuleNotFoundError):
         lines.append(f"Searched beside the file and in the packages of {sys.executable}, which runs lenet.")
         lines += filter(None, [not_installed(error)])

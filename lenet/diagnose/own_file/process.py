@@ -2,14 +2,16 @@
 A crash, a hang or an exit ends only that process, and the answers given before it are still judged.
 """
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lenet.diagnose import Verdict, diagnose
+from lenet.diagnose.own_file.child import their_lines
 from lenet.diagnose.own_file.running import Failure, run_file
-from lenet.diagnose.probe_inputs import Observed, observe_port, standard
+from lenet.diagnose.probe_inputs import Observed, Raised, observe_port, standard
 from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from lenet.ports import Port
 
@@ -91,12 +93,19 @@ class Checked:
 
 
 def check_port(port: Port) -> Checked:
-    """Judge a port of the registry."""
-    probes = standard()
-    observed = observe_port(probes, port)
+    """Judge a port of the registry; if it raises an exception, what it returned before is judged."""
+    probes, failure = standard(), None
+    try:
+        observed = observe_port(probes, port)
+    except Raised as raised:
+        observed, error = raised.observed, raised.__cause__ or raised
+        folder = Path(inspect.getfile(type(port))).parent
+        lines = their_lines(error, Path.cwd(), lambda file: Path(file).parent == folder)
+        failure = Failure(raised.during, tuple(lines))
     parts = {"gradients": observed.gradients, "train": observed.trajectory}
-    offered = ("activations", *(name for name, found in parts.items() if found))
-    return Checked(port.name, offered, observed, diagnose(probes, observed))
+    offered = ["activations", *(name for name, found in parts.items() if found or failure)]
+    verdict = diagnose(probes, observed) if observed.activations else None
+    return Checked(port.name, tuple(offered), observed, verdict, failure=failure)
 
 
 def check_file(

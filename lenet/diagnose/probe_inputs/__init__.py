@@ -29,7 +29,14 @@ weights after the first layer are positive, so no sum cancels before the logits,
 rounding stays far below every term of the update.
 """
 
-from lenet.diagnose.probe_inputs.answered import Observed, alike, functions_of, observe, observe_port
+from lenet.diagnose.probe_inputs.answered import (
+    Observed,
+    Raised,
+    alike,
+    functions_of,
+    observe,
+    observe_port,
+)
 from lenet.diagnose.probe_inputs.asked import FIRST, Course, Probe, Probes, other_batches
 from lenet.diagnose.probe_inputs.chosen import DIGITS, random_params, standard
 
@@ -40,6 +47,7 @@ __all__ = [
     "Observed",
     "Probe",
     "Probes",
+    "Raised",
     "alike",
     "functions_of",
     "observe",

@@ -58,17 +58,12 @@ def observe(
 
     A function that returns something else for the same input is asked no more, nor are those after it.
     """
-    seen = Observed(dtype)
-    for probe in probes.asked:
-        seen.activations[probe.name] = _arrays(activations(_copy(probe.params), probe.images.copy()))
-        if is_random(seen.activations, dtype):
-            return seen
-    for probe in probes.backward if gradients else ():
-        assert gradients is not None
-        loss, found = gradients(_copy(probe.params), probe.images.copy(), probe.labels.copy())
-        seen.gradients[probe.name] = None if loss is None else float(loss), _arrays(found)
-        if is_random({name: arrays for name, (_, arrays) in seen.gradients.items()}, dtype):
-            return seen
+    seen = Observed(dtype, _forward(probes, activations, dtype))
+    if is_random(seen.activations, dtype):
+        return seen
+    seen.gradients = _backward(probes, gradients, dtype) if gradients else {}
+    if is_random({name: arrays for name, (_, arrays) in seen.gradients.items()}, dtype):
+        return seen
     if train is not None:
         steps = [_trained(train, probes.course, 1)]
         seen.first_step_again = _trained(train, probes.course, 1)
@@ -77,6 +72,25 @@ def observe(
             steps += [_trained(train, probes.course, k + 1) for k in range(1, every)]
             seen.last_step_again = _trained(train, probes.course, every)
         seen.trajectory = steps
+    return seen
+
+
+def _forward(probes: Probes, activations: Activations, dtype: str) -> dict[str, Arrays]:
+    seen: dict[str, Arrays] = {}
+    for probe in probes.asked:
+        seen[probe.name] = _arrays(activations(_copy(probe.params), probe.images.copy()))
+        if is_random(seen, dtype):
+            break
+    return seen
+
+
+def _backward(probes: Probes, gradients: Gradients, dtype: str) -> dict[str, tuple[float | None, Arrays]]:
+    seen: dict[str, tuple[float | None, Arrays]] = {}
+    for probe in probes.backward:
+        loss, found = gradients(_copy(probe.params), probe.images.copy(), probe.labels.copy())
+        seen[probe.name] = None if loss is None else float(loss), _arrays(found)
+        if is_random({name: arrays for name, (_, arrays) in seen.items()}, dtype):
+            break
     return seen
 
 
@@ -121,17 +135,42 @@ def functions_of(port: Port) -> tuple[Activations, Gradients]:
     return activations, gradients
 
 
+class Raised(Exception):
+    """A port of the registry raised an exception, which is the `__cause__`.
+
+    Attributes:
+        during: the function that raised it: "activations", "gradients" or "train".
+        observed: the values that the functions before it returned.
+    """
+
+    def __init__(self, during: str, observed: Observed) -> None:
+        super().__init__(during)
+        self.during, self.observed = during, observed
+
+
 def observe_port(probes: Probes, port: Port) -> Observed:
-    """Run a port of the registry on every probe: forward, and backward and training if it has them."""
+    """Run a port of the registry on every probe: forward, and backward and training if it has them.
+
+    Raises:
+        Raised: the port raised an exception.
+    """
     activations, gradients = functions_of(port)
-    with np.errstate(all="ignore"):  # a planted mistake may overflow; the diagnosis reports it
-        try:
-            seen = observe(probes, activations, gradients, dtype=port.dtype)
-        except Unsupported:
-            return observe(probes, activations, dtype=port.dtype)
-        course = probes.course
-        port.load(course.start)
-        seen.trajectory = [port.params() for _ in port.train(course.batches, course.recipe)]
+    seen, during, course = Observed(port.dtype), "activations", probes.course
+    try:
+        with np.errstate(all="ignore"):  # a planted mistake may overflow; the diagnosis reports it
+            seen.activations = _forward(probes, activations, port.dtype)
+            during = "gradients"
+            if is_random(seen.activations, port.dtype):
+                return seen
+            seen.gradients = _backward(probes, gradients, port.dtype)
+            during = "train"
+            port.load(course.start)
+            seen.trajectory = [port.params() for _ in port.train(course.batches, course.recipe)]
+    except Unsupported:
+        if during == "activations":
+            raise
+    except Exception as error:
+        raise Raised(during, seen) from error
     return seen
 
 

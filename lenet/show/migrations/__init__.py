@@ -1,8 +1,8 @@
 """Measures the differences between ports, and the properties that must not differ.
 
 Layouts are measured by sending numbered arrays through the ports' own `weights.py`, lines are counted in the
-sources, outputs are hashed. Facts that cannot be computed, such as history, are in `history.toml`; tests
-compare them with the frameworks where possible.
+sources, outputs are hashed. Facts that cannot be computed, such as history, are in each port's
+`about.toml`; tests compare them with the frameworks where possible.
 """
 
 import ast
@@ -25,14 +25,14 @@ from lenet.ports import FRAMEWORKS, Port, installed, open_port
 from lenet.reference.exact import EXACT, coarsen
 
 FILES = ("model.py", "weights.py", "train.py", "port.py")
-HISTORY = Path(__file__).with_name("history.toml")
-ROOT = HISTORY.parents[3]
+ABOUT = "about.toml"  # beside a port's files
+ROOT = Path(__file__).parents[3]
 DIGITS = 100  # digits whose logits are hashed
 
 
 @dataclass(frozen=True)
 class History:
-    """Facts about a framework, independent of any network: a table of `history.toml`.
+    """Facts about a framework, independent of any network: the table `history` of a port's `about.toml`.
 
     Attributes:
         framework, released, by: its name, the year of its first public release, and its authors.
@@ -78,15 +78,24 @@ class Layouts:
 
 def folders() -> dict[str, str]:
     """{port: folder}, without the exporters, in the order of the frameworks' first release."""
-    found = {name: line.module.partition(".")[0] for name, line in FRAMEWORKS.items() if name in history()}
-    return dict(sorted(found.items(), key=lambda item: history()[item[0]].released))
+    return {name: _folder(name) for name in history()}
 
 
 @cache
 def history() -> dict[str, History]:
-    """{port: facts of its framework}, from `history.toml`."""
-    tables = tomllib.loads(HISTORY.read_text(encoding="utf-8"))
-    return {name: History(**table) for name, table in tables.items()}
+    """{port: facts of its framework}, from each folder's `about.toml`; the oldest first."""
+    abouts = {name: ROOT / _folder(name) / ABOUT for name in FRAMEWORKS}
+    tables = {
+        name: tomllib.loads(path.read_text(encoding="utf-8"))["history"]
+        for name, path in abouts.items()
+        if path.is_file()
+    }
+    found = {name: History(**table) for name, table in tables.items()}
+    return dict(sorted(found.items(), key=lambda item: item[1].released))
+
+
+def _folder(name: str) -> str:
+    return FRAMEWORKS[name].module.partition(".")[0]
 
 
 def layouts(name: str) -> Layouts:
@@ -127,7 +136,7 @@ def permutation(axes: str | tuple[str, ...], shared: np.ndarray, found: np.ndarr
 def lines(name: str) -> dict[str, int]:
     """{file: lines of code}, for the port's files; "beside" counts all other files of its folder."""
     folder = ROOT / folders()[name]
-    beside = [path for path in folder.iterdir() if path.is_file() and path.name not in FILES]
+    beside = [path for path in folder.iterdir() if path.is_file() and path.name not in (*FILES, ABOUT)]
     return {file: code_lines(folder / file) for file in FILES} | {"beside": sum(map(code_lines, beside))}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
@@ -46,12 +47,12 @@ def colliding(figure: Any) -> list[tuple[str, str]]:
     for axes in figure.axes:
         texts = [(one.get_text(), one.get_window_extent()) for one in axes.texts]
         marks = [
-            (f"mark at {x:g}", Bbox.from_bounds(*(axes.transData.transform((x, y)) - 3), 6, 6))
+            (f"mark at {x:g}", _mark(axes, x, y))
             for line in axes.lines
             for x, y in zip(*line.get_data(), strict=True)
         ]
         marks += [
-            (f"mark at {x:g}", Bbox.from_bounds(*(axes.transData.transform((x, y)) - 3), 6, 6))
+            (f"mark at {x:g}", _mark(axes, x, y))
             for points in axes.collections
             for x, y in points.get_offsets()
         ]
@@ -82,6 +83,12 @@ def ended(pid: int, seconds: float = 30) -> bool:
     while running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not running(pid)
+
+
+def _mark(axes: Axes, x: float, y: float) -> Bbox:
+    """Six pixels around a point of the data."""
+    left, bottom = (float(one) for one in axes.transData.transform((x, y)) - 3)
+    return Bbox.from_bounds(left, bottom, 6, 6)
 
 
 COMMAND = """

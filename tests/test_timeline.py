@@ -1,5 +1,6 @@
 """The labels of both timelines can be read: none overlaps another, a mark, or the figure's edge."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,7 +14,7 @@ from workshop import drawings, figures
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
+def drawn(monkeypatch) -> Iterator[list[Figure]]:
     """The figures that would be written or shown, in the notebooks' style."""
     found: list[Figure] = []
     monkeypatch.setattr(plots, "_save", lambda figure, path: found.append(figure))

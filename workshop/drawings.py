@@ -105,8 +105,11 @@ def years(frameworks: Iterable[tuple[int, str, str | None]]) -> None:
     Args:
         frameworks: (year of release, text, layout of the images), the layout None if it was not measured.
     """
-    marks = {"NCHW": ("o", COLOURS[0], "channels first"), "NHWC": ("s", COLOURS[1], "channels last")}
-    marks |= {None: ("o", BLACK, "not measured here")}  # type: ignore[dict-item]
+    marks: dict[str | None, tuple[str, str, str]] = {
+        "NCHW": ("o", COLOURS[0], "channels first"),
+        "NHWC": ("s", COLOURS[1], "channels last"),
+        None: ("o", BLACK, "not measured here"),
+    }
     rows = list(frameworks)
     _, axes = plt.subplots(figsize=(13, 4.5))
     for k, (year, text, layout) in enumerate(rows):

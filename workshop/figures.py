@@ -203,7 +203,7 @@ def bars(
 def histogram(
     named: Mapping[str, np.ndarray],
     *,
-    bins: int | np.ndarray,
+    bins: int | Sequence[float],
     labels: tuple[str, str],
     title: str = "",
     marks: Mapping[str, float] | None = None,

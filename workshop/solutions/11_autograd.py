@@ -61,7 +61,7 @@ def _overwrites(end):
 
 def _too_early(end):
     """Depth first: a value is left before all its cotangents have arrived."""
-    cotangents = {}
+    cotangents: dict = {}
 
     def visit(one, dy):
         cotangents[one] = cotangents.get(one, 0) + dy

@@ -37,9 +37,18 @@ class Unjudged(Exception):
     """No bound is known for an operator, or for this use of it. Its text names both."""
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says, in one line; its type, if it says nothing or cannot."""
+    try:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception:
+        return type(error).__name__
+
+
 def described(error: BaseException) -> str:
     """An exception of somebody else's code in one line: "ValueError: its text"."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    kind, text = type(error).__name__, text_of(error)
+    return kind if text == kind else f"{kind}: {text[:300]}"
 
 
 @contextmanager
@@ -86,6 +95,11 @@ def pip() -> str:
     with suppress(OSError, ValueError):  # another folder, or one that is gone
         python = python.relative_to(Path.cwd())
     return f"{shlex.quote(str(python))} -m pip"
+
+
+def reinstall_line() -> str:
+    """What to do about a damaged file of this package."""
+    return f"it is part of the package: {pip()} install --force-reinstall --no-deps {DISTRIBUTION}"
 
 
 def extra_of(module: str) -> str | None:

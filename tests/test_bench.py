@@ -186,6 +186,13 @@ def test_a_framework_that_ends_its_process_is_left_out_and_the_others_are_timed(
     assert result.stderr.splitlines()[-1].startswith("left out: jax: the process of jax ended with exit code")
 
 
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_figures_from_a_device_or_a_pipe_are_refused_and_not_waited_for(place, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is no ordinary file"):
+        timing.read(tmp_path / place)
+
+
 def test_what_is_timed_gives_what_the_checked_methods_give(port, params, digits):
     """`inputs`, `forward`, `targets` and `one_step` are `logits` and `train`, without the checks."""
     some, recipe = digits[:3], Recipe(momentum=0.5, weight_decay=0.25)

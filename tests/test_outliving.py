@@ -177,6 +177,48 @@ def test_every_command_that_asks_several_ports_goes_on_without_one(arguments, tm
     assert result.stderr.splitlines()[-1] == "left out: jax: port 'jax' ended the process with exit code 1"
 
 
+def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
+    (tmp_path / "stand_in").mkdir()
+    (tmp_path / "stand_in" / "jax.py").write_text("raise SystemExit(0)")
+    result = compared(tmp_path, "numpy", "jax", PYTHONPATH=str(tmp_path / "stand_in"))
+    assert result.returncode == 1
+    assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
+    assert "SystemExit: 0" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("os._exit(0)", "port 'torch' ended the process with exit code 0"),
+        ("os.abort()", "port 'torch' ended the process by signal SIGABRT"),
+        ("raise SystemExit(0)", "raises SystemExit: 0"),
+        ("raise ValueError('no such kernel')", "raises ValueError: no such kernel"),
+    ],
+)
+def test_predict_answers_without_a_port_that_fails_while_it_computes(raised, said, tmp_path):
+    code = f"""
+import os, sys
+import lenet_torch.port
+def fail(self, inputs): {raised}
+lenet_torch.port.Port._forward = fail
+from lenet.__main__ import main
+sys.argv[1:] = ["predict", "--digit", "3", "--port", "numpy", "--port", "torch"]
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "by numpy" in result.stdout
+    assert result.stderr.splitlines()[-1] == f"left out: torch: {said}"
+
+
+def test_a_death_that_no_port_is_noted_for_is_no_success():
+    result = subprocess.run(
+        [sys.executable, "-c", as_command("go_on_in_a_copy()\nos._exit(0)")], capture_output=True, text=True
+    )
+    said = "error: a library ended the process with exit code 0"
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (2, said)
+
+
 def test_where_no_port_remains_the_error_says_why(tmp_path):
     result = compared(tmp_path, "jax", XLA_FLAGS="--nonsense")
     assert result.returncode == 1

@@ -1,5 +1,6 @@
 """Image files to digits: what comes in, comes in as MNIST has it; what is no digit is refused."""
 
+import os
 import struct
 import zlib
 
@@ -234,6 +235,12 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(kind, damage, tmp_path):
 def test_blank_image_is_refused(blank, read):
     with pytest.raises(UserError, match="blank"):
         read(blank)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match="is no ordinary file"):
+        pictures.read(tmp_path / "pipe.png")
 
 
 def lines(image, **options):

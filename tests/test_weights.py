@@ -188,3 +188,15 @@ def test_equal_content_is_equal_bytes(tmp_path):
     params, read = weights.read_with_metadata(tmp_path / "a")
     assert read == metadata
     assert all(np.array_equal(params[name], PARAMS[name]) for name in PARAMS)
+
+
+@pytest.mark.parametrize("name", sorted(weights.SHA256))
+def test_a_flipped_bit_in_the_weights_of_this_package_is_refused(name, tmp_path, monkeypatch):
+    content = bytearray((weights.FOLDER / name).read_bytes())
+    content[-100] ^= 1
+    (tmp_path / name).write_bytes(content)
+    assert weights.read(tmp_path / name)  # anybody's own weights
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    with pytest.raises(UserError, match="was changed; it is part of the package") as refusal:
+        weights.read(tmp_path / name)
+    one_line(refusal)

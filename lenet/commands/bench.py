@@ -102,6 +102,7 @@ def started(watches: "list[Away]") -> "tuple[list[Away], dict[str, str]]":
     Raises:
         UserError: none has started.
     """
+    from lenet.ports.workers import Failed
     from parity.errors import UserError
 
     ready, missing = [], dict[str, str]()
@@ -109,8 +110,8 @@ def started(watches: "list[Away]") -> "tuple[list[Away], dict[str, str]]":
         try:
             missing |= watch.missing()
             ready.append(watch)
-        except UserError as error:
-            missing |= dict.fromkeys(watch.names, str(error))
+        except (UserError, Failed) as error:
+            missing |= dict.fromkeys(watch.names, str(error).strip().splitlines()[-1])
     if not ready:
         raise UserError("; ".join(dict.fromkeys(missing.values())))
     return ready, missing

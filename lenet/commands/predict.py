@@ -37,8 +37,9 @@ def predict(
     from lenet.network import digits, weights
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
+    from parity.command.copies import busy
     from parity.command.terminal import output, progress_bar
-    from parity.errors import UserError
+    from parity.errors import UserError, described
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")
@@ -64,10 +65,19 @@ def predict(
         raise UserError("; ".join(failure.message for failure in refused))
     with progress_bar() as progress:
         opened, missing = open_ports(ports, "float32", progress, eager_ports(), ended)
+    console, pictured = output(), np.stack([image for _, image, _ in subjects])
+    logits = {}
     for model in opened:
-        model.load(params)
-    console = output()
-    logits = {model.name: model.logits(np.stack([image for _, image, _ in subjects])) for model in opened}
+        busy(model.name)
+        try:
+            model.load(params)
+            logits[model.name] = model.logits(pictured)
+        except (Exception, SystemExit) as error:
+            missing[model.name] = str(error) if isinstance(error, UserError) else f"raises {described(error)}"
+        finally:
+            busy("")
+    if not logits:
+        raise UserError("; ".join(missing.values()))
     for name, values in logits.items():
         if not np.isfinite(values).all():
             raise UserError(f"{name}: a logit is NaN or infinite; with these weights its sums overflow")

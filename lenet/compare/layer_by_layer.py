@@ -283,7 +283,7 @@ def _raised(call: Callable[[], Any]) -> Any:
         return call()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"raises {described(error)}"
 
 

@@ -26,11 +26,13 @@ from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS
 from lenet.network.digits import Digits
 from lenet.network.recipe import Recipe
 from lenet.ports import FRAMEWORKS, Port
+from lenet.ports.workers import Failed
 from lenet.reference.backward import cross_entropy
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
 from parity.arithmetic import Bounded
 from parity.errors import UserError
+from parity.files import check_readable
 
 ROUND_SECONDS = 0.1  # per port and round: long compared to the clock, short compared to load on the machine
 SETTLE_SECONDS = 0.3  # thread pools spin for a while after their work, and would slow the next port down
@@ -111,6 +113,8 @@ def read(path: Path) -> Bench:
     Raises:
         UserError: the file cannot be read, or is not such a file.
     """
+    if path.exists():
+        check_readable(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         timings = [
@@ -226,7 +230,9 @@ def bench(
             return None if name in failed else call(*args)
         except UserError as error:
             failed[name] = str(error)
-            return None
+        except Failed as error:
+            failed[name] = f"raises {str(error).strip().splitlines()[-1][:300]}"
+        return None
 
     peaks = [1 / seconds_per_call(product, 1)]  # the first call starts the BLAS threads
     for size in sizes:

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from lenet.network.architecture import IMAGE_SHAPE
 from parity.errors import UserError
+from parity.files import check_readable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # decoded by Pillow itself: no external program is run
 MAX_PIXELS = 50_000_000
@@ -65,6 +66,8 @@ def read(path: Path) -> Picture:
 
 def _open(path: Path) -> Image.Image:
     """The image in a file, as it is to be seen."""
+    if path.exists() and not path.is_dir():
+        check_readable(path)  # a pipe would block
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as file:
             if file.width * file.height > MAX_PIXELS:

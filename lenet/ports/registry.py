@@ -181,13 +181,13 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
         ) from error
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Broken(f"port {name!r}: {line.package} fails at its import ({described(error)})") from error
     try:
         return module.Port(name, dtype)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Broken(f"port {name!r}: {line.module} fails when it is opened ({described(error)})") from error
 
 

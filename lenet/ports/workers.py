@@ -16,10 +16,15 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from lenet.ports.quiet import hide_warnings
+from parity.command.copies import end_with_parent
 from parity.errors import UserError
 
 SPAWN = multiprocessing.get_context("spawn")
 LAST_SECONDS = 10  # time for an idle process to end by itself
+
+
+class Failed(RuntimeError):
+    """The object's code raised an error that is not for users; the text has its traceback."""
 
 
 class Worker:
@@ -78,7 +83,7 @@ class Worker:
         if kind == "refused":
             raise UserError(value)
         if kind == "failed":
-            raise RuntimeError(f"in the process of {self.name}:\n{value}")
+            raise Failed(f"in the process of {self.name}:\n{value}")
         return value
 
 
@@ -103,6 +108,7 @@ def _end_with_parent() -> None:
 
 def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    end_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hide_warnings()
     with suppress(EOFError, ConnectionError):  # the parent has ended

@@ -16,6 +16,7 @@ from lenet.compare import Comparison, LayerReport, PortReport
 from lenet.compare.finer_grids import Level
 from lenet.compare.speed import Bench
 from lenet.reference.certificate import RangeCertificate
+from parity.command.terminal import shown as escaped
 
 GOOD, FAIR, BAD, FAINT = "green", "yellow", "bold red", "dim"
 
@@ -171,7 +172,10 @@ def strict_json(value: object) -> object:
 
 def missing(ports: dict[str, str]) -> RenderableType:
     """The ports that were not run, each with the command that installs it."""
-    lines = [Text.assemble(("not run  ", "yellow"), problem, overflow="fold") for problem in ports.values()]
+    lines = [
+        Text.assemble(("not run  ", "yellow"), escaped(problem), overflow="fold")
+        for problem in ports.values()
+    ]
     return Group(*lines, "")
 
 

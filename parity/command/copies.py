@@ -23,6 +23,7 @@ from parity.command import interrupts
 from parity.errors import UserError
 
 _LONGEST = 200  # bytes of a note
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 POLL = 0.02  # seconds between two looks at the copy
 SHARE = 0.75  # of the memory that is free
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -42,26 +43,41 @@ class Death:
 
 
 class _Note:
-    """What a copy is busy with, in memory that the waiting process shares."""
+    """What a copy is busy with, and whether it works, in memory that the waiting process shares."""
 
     def __init__(self, text: str) -> None:
-        self._shared = mmap.mmap(-1, _LONGEST)
+        self._shared = mmap.mmap(-1, 1 + _LONGEST)
+        self.works = True
         self.write(text)
 
+    @property
+    def works(self) -> bool:
+        """Whether Python has not ended: until then, an end is a library's doing."""
+        return self._shared[:1] == b"\1"
+
+    @works.setter
+    def works(self, value: bool) -> None:
+        self._shared[:1] = b"\1" if value else b"\0"
+
     def write(self, text: str) -> None:
-        self._shared[:] = text.encode()[:_LONGEST].ljust(_LONGEST, b"\0")
+        self._shared[1:] = text.encode(errors="replace")[:_LONGEST].ljust(_LONGEST, b"\0")
 
     def read(self) -> str:
-        return self._shared[:].rstrip(b"\0").decode(errors="replace")
+        return self._shared[1:].rstrip(b"\0").decode(errors="replace")
 
 
 _NOTE: list[_Note] = []  # of this process, if it is a copy
 
 
 def busy(doing: str) -> None:
-    """Note what begins. "" notes that it has ended: if the copy ends then, that is no library's doing."""
+    """Note what begins; "" notes that it has ended."""
     for note in _NOTE:
         note.write(doing)
+
+
+def _python_ends() -> None:
+    for note in _NOTE:
+        note.works = False
 
 
 def within_limits(what: str, seconds: float) -> None:
@@ -119,9 +135,18 @@ def _start(note: _Note, alive: tuple[int, int]) -> None:
     """What a copy does first."""
     _NOTE[:] = [note]
     interrupts.CTRL_C.is_copy = True
-    atexit.register(busy, "")  # Python ends, not a library
+    atexit.register(_python_ends)
+    end_with_parent()
     os.close(alive[1])
     threading.Thread(target=_end_with_parent, args=(alive[0],), daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process with the one that started it (Linux), even where no thread can run."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 def _end_with_parent(reading: int) -> NoReturn:
@@ -139,8 +164,9 @@ def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> 
     interrupts.CTRL_C.copy = 0
     code = os.waitstatus_to_exitcode(status)
     if code == interrupts.CODE:
+        _clean_up()
         interrupts.CTRL_C.end(f"error: {interrupts.CTRL_C.says()}")
-    if not limit and not note.read():
+    if not limit and not note.works:
         os._exit(code if code >= 0 else 128 - code)
     _clean_up()
     if limit:

@@ -117,6 +117,12 @@ class Interrupts:
                 self._errors.flush()
         if self.copy:
             send(self.copy, signal.SIGKILL)
+            with suppress(Exception):  # it may have been waited for
+                os.waitpid(self.copy, 0)
+            with suppress(Exception):
+                from parity.files import remove_leftover_folders
+
+                remove_leftover_folders()
         if "multiprocessing" in sys.modules:
             import multiprocessing
 

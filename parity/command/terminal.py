@@ -176,4 +176,5 @@ def progress_bar(*fields: str) -> "Progress":
         TimeRemainingColumn(),
         console=Console(file=copy),
         transient=True,
+        redirect_stderr=False,  # where Ctrl-C sends it to nowhere, it stays there
     )

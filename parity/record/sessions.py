@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx import TensorShapeProto as TensorShape
 
 from parity.arithmetic import Array
-from parity.errors import UserError
+from parity.errors import UserError, text_of
 
 Arrays = dict[str, Array]
 Fed = Mapping[str, Array]
@@ -36,9 +36,8 @@ def refusing(what: str) -> Iterator[None]:
         yield
     except (ImportError, UserError):
         raise
-    except Exception as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{what}: {line[:300]}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{what}: {text_of(error)[:300]}") from error
 
 
 def in_onnxruntime(

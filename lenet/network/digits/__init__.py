@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE
-from parity.errors import DISTRIBUTION, UserError, pip
+from parity.errors import UserError, reinstall_line
+from parity.files import check_readable
 
 BUNDLED = Path(__file__).parent
 MOST_AXES = 32  # of an array in every version of NumPy
-REINSTALL = f"it is part of the package: {pip()} install --force-reinstall --no-deps {DISTRIBUTION}"
 DOWNLOAD_SECONDS = 600  # for a file of 10 MB from a mirror
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -159,11 +159,13 @@ def _read_pair(folder: Path, prefix: str) -> Digits:
 
 
 def _read_gzip(path: Path) -> bytes:
+    if path.exists() and not path.is_dir():
+        check_readable(path)  # a pipe would block
     try:
         return gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:
         ours = path.parent == BUNDLED
-        remedy = REINSTALL if ours else "`lenet data` fetches it, --data names its folder"
+        remedy = reinstall_line() if ours else "`lenet data` fetches it, --data names its folder"
         raise UserError(f"{path}: not there; {remedy}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); {_remedy(path)}") from error
@@ -171,7 +173,7 @@ def _read_gzip(path: Path) -> bytes:
 
 def _remedy(path: Path) -> str:
     """What to do with a damaged file: `lenet data` fetches the training digits alone."""
-    return REINSTALL if path.parent == BUNDLED else "`lenet data` fetches it anew"
+    return reinstall_line() if path.parent == BUNDLED else "`lenet data` fetches it anew"
 
 
 class _Progress:

@@ -134,14 +134,38 @@ def test_the_exit_code_is_that_of_the_copy(code):
     assert result.returncode == code
 
 
-def test_the_copy_ends_with_the_process_that_waits(endless, tmp_path):
-    source = as_command("copies.within_limits('it', 60)\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("work", ["time.sleep(60)", "sum(range(10**11))"], ids=["waits", "no thread can run"])
+def test_the_copy_ends_with_the_process_that_waits(work, number):
+    source = as_command(f"copies.within_limits('it', 60)\nprint(os.getpid(), flush=True)\n{work}")
     process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     copy = int(process.stdout.readline())
-    process.kill()
+    process.send_signal(number)
     process.communicate(timeout=60)
     assert ended(copy)
+
+
+def test_ctrl_c_leaves_no_folder(endless, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    process = started("judge", endless, "--runtime", "onnxruntime-all", folder=place)
+    deadline = time.monotonic() + 60
+    while not list(place.glob("*/optimised.onnx")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert not any(place.iterdir())
+
+
+def test_a_name_that_is_no_text_is_noted(tmp_path):
+    graph = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, ["y"])
+    path = saved(graph, tmp_path, os.fsdecode(b"\xff.onnx"))
+    process = started("judge", path, folder=tmp_path)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "1 tensor judged: 1 equal." in printed
 
 
 def test_the_memory_of_a_process_is_what_it_holds():

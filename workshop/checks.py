@@ -21,7 +21,6 @@ from lenet import ports
 from lenet.diagnose import diagnose, probe_inputs
 from lenet.diagnose.findings import Finding
 from lenet.diagnose.own_file.interface import Misused, OwnPort
-from lenet.diagnose.own_file.process import check_port
 from lenet.network.architecture import CLASSES
 from lenet.network.digits import test_set
 from lenet.reference.backward import cross_entropy as softmax_bound
@@ -125,15 +124,19 @@ def in_network(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any
         adapters: {replaced function ("lenet_numpy.model.conv2d"): replacement}; a replacement takes the
             answer, the right function and its arguments.
     """
+    given = probe_inputs.standard()
     with planted(answer, adapters):
-        checked = check_port(ports.open_port("numpy"))
-    verdict = checked.verdict
-    assert verdict is not None
+        try:
+            observed = probe_inputs.observe_port(given, ports.open_port("numpy"))
+        except probe_inputs.Raised as raised:
+            raise raised.__cause__ or raised from None
+    verdict = diagnose(given, observed)
     if not verdict.ok:
         raise NotRight(explained(verdict.findings[0]))
-    judged = checked.judged
-    return f"the network is the same with your {answer.__name__}, in {len(judged['layers'])} layers, " + (
-        f"the loss, {len(judged['gradients'])} gradients and {judged['steps']} training steps"
+    layers = next(iter(observed.activations.values()))
+    _, gradients = next(iter(observed.gradients.values()))
+    return f"the network is the same with your {answer.__name__}, in {len(layers)} layers, " + (
+        f"the loss, {len(gradients)} gradients and {len(observed.trajectory)} training steps"
     )
 
 

@@ -118,7 +118,7 @@ def years(frameworks: Iterable[tuple[int, str, str | None]]) -> None:
         axes.annotate(text, (year, -k), (14, 0), textcoords="offset points", va="center")
     for marker, colour, label in marks.values():
         axes.plot([], [], marker, color=colour, label=label)
-    axes.set(xlim=(2005, 2032), xlabel="year of the first public release", yticks=[], ylim=(-len(rows), 0.8))
+    axes.set(xlim=(2005, 2044), xlabel="year of the first public release", yticks=[], ylim=(-len(rows), 0.8))
     axes.set_xticks(range(2005, 2021, 5))
     axes.grid(False)  # lines through the text
     axes.legend(loc="lower left")

@@ -115,11 +115,10 @@ def years(frameworks: Iterable[tuple[int, str, str | None]]) -> None:
     for k, (year, text, layout) in enumerate(rows):
         marker, colour, _ = marks[layout]
         axes.plot(year, -k, marker=marker, markersize=16, color=colour)
-        side, away = ("right", -14) if year > 2018 else ("left", 14)  # a late one has no room on its right
-        axes.annotate(text, (year, -k), (away, 0), textcoords="offset points", va="center", ha=side)
+        axes.annotate(text, (year, -k), (14, 0), textcoords="offset points", va="center")
     for marker, colour, label in marks.values():
         axes.plot([], [], marker, color=colour, label=label)
-    axes.set(xlim=(2005, 2032), xlabel="year of the first public release", yticks=[], ylim=(-len(rows), 0.8))
+    axes.set(xlim=(2005, 2038), xlabel="year of the first public release", yticks=[], ylim=(-len(rows), 0.8))
     axes.set_xticks(range(2005, 2021, 5))
     axes.grid(False)  # lines through the text
     axes.legend(loc="lower left")

@@ -136,7 +136,7 @@ def in_network(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any
     layers = next(iter(observed.activations.values()))
     _, gradients = next(iter(observed.gradients.values()))
     return f"the network is the same with your {answer.__name__}, in {len(layers)} layers, " + (
-        f"the loss, {len(gradients)} gradients and {len(observed.trajectory)} training steps"
+        f"the loss, {len(gradients)} gradients and {len(observed.trajectory or ())} training steps"
     )
 
 

@@ -49,17 +49,7 @@ ONE_THREAD = dict.fromkeys(THREADS, "1")
 NOT_OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # of this interpreter, not of the other
 
 
-class Command(click.Command):
-    """A command whose errors end in one line."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            raise options.Failure(str(error)) from error
-
-
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=options.Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="NAME")
 @click.option(
     "--python", metavar="COMMAND", help="The interpreter, or a command that runs one: 'chroot DIR python3'."

@@ -1,6 +1,5 @@
 """Reads recordings: an npz of arrays, and beside it a JSON file with its origin and its SHA-256."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -12,7 +11,7 @@ import numpy as np
 
 from lenet.compare import exact_bits
 from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES
-from parity.errors import UserError
+from parity.errors import UserError, did_you_mean
 from parity.record.npz import read_npz
 
 FOLDER = Path(__file__).with_name("recordings")
@@ -114,8 +113,7 @@ def read_origin(name: str, folder: Path = FOLDER) -> Origin:
     """
     path, known = folder / f"{name}.json", _stems(folder)
     if name not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
+        meant = did_you_mean(name.lower(), known)
         raise UserError(f"no recording is called {name!r}: {meant}`lenet museum` lists all")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

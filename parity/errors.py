@@ -1,7 +1,7 @@
 """The exceptions whose messages are written for users, and the command that installs a missing module."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 DISTRIBUTION = "lenet-migrations"
@@ -68,6 +68,14 @@ def importing(what: str, *modules: str) -> Iterator[None]:
         gone = isinstance(error, ModuleNotFoundError)
         reason = "is not installed" if gone else f"does not import ({' '.join(str(error).split())})"
         raise MissingFramework(f"{what} {reason}: {install_line(*modules)}") from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "did you mean 'torch'? " for the known name that is nearest to another; "" if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def install_line(*modules: str) -> str:

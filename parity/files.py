@@ -176,6 +176,16 @@ def check_writable(path: Path | None) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 
+def refuse_stream(path: Path) -> None:
+    """Refuse a pipe or a device, which could block or have no end; what is missing, or a folder, passes.
+
+    Raises:
+        UserError: it is a pipe or a device.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path}: is no ordinary file")
+
+
 def check_readable(path: Path) -> int:
     """The size in bytes of a readable file. A pipe or device is refused, because it could block.
 
@@ -186,8 +196,7 @@ def check_readable(path: Path) -> int:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
             raise UserError(f"{path}: is a folder, not a file")
-        if not stat.S_ISREG(found.st_mode):
-            raise UserError(f"{path}: is no ordinary file")
+        refuse_stream(path)
         with path.open("rb"):
             pass
     except FileNotFoundError as error:

@@ -92,8 +92,8 @@ def bench(
     if plot is not None:
         plots.bench(plot, found)
     output().print(tables.bench(found))
-    left_out({**missing, **found.failed})
-    ctx.exit(int(bool(found.failed or (ports and missing))))
+    failed = left_out({**missing, **found.failed}, ports)
+    ctx.exit(int(failed or bool(found.failed)))
 
 
 def started(watches: "list[Away]") -> "tuple[list[Away], dict[str, str]]":
@@ -110,8 +110,10 @@ def started(watches: "list[Away]") -> "tuple[list[Away], dict[str, str]]":
         try:
             missing |= watch.missing()
             ready.append(watch)
-        except (UserError, Failed) as error:
-            missing |= dict.fromkeys(watch.names, str(error).strip().splitlines()[-1])
+        except UserError as error:
+            missing |= dict.fromkeys(watch.names, str(error))
+        except Failed as error:
+            missing |= dict.fromkeys(watch.names, f"raises {error.said}")
     if not ready:
         raise UserError("; ".join(dict.fromkeys(missing.values())))
     return ready, missing

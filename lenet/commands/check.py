@@ -71,13 +71,7 @@ def show_template(ctx: click.Context, param: click.Parameter, value: bool) -> No
     metavar="NAME",
     help="Let FILE see this variable of the environment (may be repeated). It sees those of libraries only.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=options.FILE,
-    metavar="FILE",
-    help="Write the result as JSON; - is standard output.",
-)
+@options.JSON
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -97,29 +91,21 @@ def check(
     undecided, failed), 2 if it could not be judged: there is no such file, or it does not follow the
     interface.
     """
-    import json
-
     from lenet.diagnose.own_file.interface import Misused
-    from lenet.show import tables
     from lenet.show.check_report import report
     from parity.command.terminal import output
-    from parity.files import check_writable, write_atomically
+    from parity.files import check_writable
 
-    to_stdout = json_file == Path("-")
+    to_stdout = json_file == options.STDOUT
     check_writable(None if to_stdout else json_file)
-
-    def write(result: dict[str, Any]) -> None:
-        if json_file is not None:
-            text = json.dumps(tables.strict_json(result), indent=2, allow_nan=False) + "\n"
-            click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
 
     try:
         checked = run(port, timeout, variables)
     except Misused as error:
         message = " ".join(str(error).split())
-        write({"source": str(port), "verdict": "misused", "message": message})
+        options.write_json({"source": str(port), "verdict": "misused", "message": message}, json_file)
         raise click.UsageError(shown(message)) from error
-    write(checked.to_json())
+    options.write_json(checked.to_json(), json_file)
     if not to_stdout:
         output().print(report(checked))
     ctx.exit(int(checked.summary != "ok"))

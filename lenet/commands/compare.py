@@ -16,13 +16,7 @@ from parity.command.copies import busy
 @options.first_digits("Take the first N test digits.")
 @options.DTYPE
 @options.WEIGHTS
-@click.option(
-    "--json",
-    "json_file",
-    type=options.FILE,
-    metavar="FILE",
-    help="Write the result as JSON; - is standard output.",
-)
+@options.JSON
 @click.option("--svg", "svg_file", type=options.FILE, hidden=True)
 @click.pass_context
 def compare(
@@ -45,7 +39,6 @@ def compare(
     """
     ended = go_on_in_a_copy()
     share_cores(2)  # frameworks and the judge run at the same time
-    import json
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
@@ -62,7 +55,7 @@ def compare(
     from parity.command.terminal import output, progress_bar
     from parity.files import check_writable, write_atomically
 
-    to_stdout = json_file == Path("-")
+    to_stdout = json_file == options.STDOUT
     for path in (None if to_stdout else json_file, svg_file):
         check_writable(path)
     require_named(ports)
@@ -80,9 +73,7 @@ def compare(
     shown = [tables.comparison(result), *([tables.missing(missing)] if missing else [])]
     if layers:
         shown += [tables.layers(report) for report in result.ports if report.layers]
-    if json_file is not None:
-        text = json.dumps(tables.strict_json(result.to_json()), indent=2, allow_nan=False) + "\n"
-        click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+    options.write_json(result.to_json(), json_file)
     if not to_stdout:
         output().print(Group(*shown))
     if svg_file is not None:

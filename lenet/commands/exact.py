@@ -57,8 +57,7 @@ def exact(
             progress.advance(task)
     certificate = certify_range(params, integers.pixel_values())
     output().print(Group(tables.certificate(certificate), tables.finer(seen, [p.name for p in opened])))
-    left_out(missing)
-    ctx.exit(int(bool(ports and missing)))
+    ctx.exit(int(left_out(missing, ports)))
 
 
 def train(out: Path, folder: Path | None) -> None:

@@ -9,13 +9,7 @@ from lenet.commands import options
 
 @click.command()
 @click.argument("name", metavar="[NAME]", required=False)
-@click.option(
-    "--json",
-    "json_file",
-    type=options.FILE,
-    metavar="FILE",
-    help="Write the result as JSON; - is standard output.",
-)
+@options.JSON
 def museum(name: str | None, json_file: Path | None) -> None:
     """What did the original Caffe, Theano and others compute?
 
@@ -26,14 +20,11 @@ def museum(name: str | None, json_file: Path | None) -> None:
     A recording that is different is no failure: it shows what people used. The exit code is 1 if a
     recording was changed.
     """
-    import json
-
-    from lenet.show import tables
     from museum import caffe_training, museum_tables, recorded, replay
     from parity.command.terminal import output, progress_bar
-    from parity.files import check_writable, write_atomically
+    from parity.files import check_writable
 
-    to_stdout = json_file == Path("-")
+    to_stdout = json_file == options.STDOUT
     check_writable(None if to_stdout else json_file)
     names = recorded.names() if name is None else [name]
     with progress_bar() as progress:
@@ -56,8 +47,6 @@ def museum(name: str | None, json_file: Path | None) -> None:
                 "caffe_steps_by_the_recipe": rule.to_json(),
             }
             shown = museum_tables.overview(found, steps, rule)
-    if json_file is not None:
-        text = json.dumps(tables.strict_json(result), indent=2, allow_nan=False) + "\n"
-        click.echo(text, nl=False) if to_stdout else write_atomically(json_file, text)
+    options.write_json(result, json_file)
     if not to_stdout:
         output().print(shown)

@@ -54,10 +54,15 @@ def open_ports(
     return opened, missing
 
 
-def left_out(missing: Mapping[str, str]) -> None:
-    """Say on standard error which ports have no part in a result, and why."""
+def left_out(missing: Mapping[str, str], named: Sequence[str]) -> bool:
+    """Say on standard error which ports have no part in a result, and why.
+
+    Returns:
+        Whether the user named any port, so that the result is less than what was asked for.
+    """
     for name, reason in missing.items():
         click.echo(f"left out: {shown(name)}: {shown(reason)}", err=True)
+    return bool(named and missing)
 
 
 def require_named(names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parity.command import terminal
+from parity.command.sources import JSON as JSON
 from parity.command.sources import SECONDS as SECONDS
 from parity.command.sources import NotNegative
 from parity.errors import UserError
@@ -21,11 +22,15 @@ class Failure(terminal.Failure):
     exit_code = 1
 
 
-class Commands(terminal.Commands):
-    """The subcommands of `lenet`."""
+class Command(terminal.Command):
+    """A command of `lenet`, or of one of its packages."""
 
     failure = Failure
     spare = "name fewer ports, or fewer digits"
+
+
+class Commands(Command, terminal.Commands):
+    """The subcommands of `lenet`."""
 
 
 class PortName(click.ParamType):
@@ -72,6 +77,7 @@ def first_digits(help: str, *, most: int = TEST_DIGITS, default: int | None = No
     )
 
 
+STDOUT = Path("-")  # of --json
 FILE, PORT, RATE = click.Path(path_type=Path), PortName(), NotNegative()
 PORTS = PortName(several=True)
 DTYPE = click.option(
@@ -87,3 +93,15 @@ DATA = click.option(
     metavar="DIR",
     help="Folder of the training set (default: $LENET_DATA, else a cache).",
 )
+
+
+def write_json(result: Any, file: Path | None) -> None:
+    """Write a command's result as JSON into a file, or to standard output for STDOUT; None writes nothing."""
+    import json
+
+    from lenet.show.tables import strict_json
+    from parity.files import write_atomically
+
+    if file is not None:
+        text = json.dumps(strict_json(result), indent=2, allow_nan=False) + "\n"
+        click.echo(text, nl=False) if file == STDOUT else write_atomically(file, text)

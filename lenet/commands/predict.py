@@ -85,7 +85,7 @@ def predict(
     for i, (title, image, notes) in enumerate(subjects):
         here = {name: values[i] for name, values in chances.items()}
         console.print(tables.prediction(title, draw(image, console), here, notes))
-    left_out(missing)
+    failed = left_out(missing, ports)
     for failure in refused:
         failure.show()
-    ctx.exit(int(bool(refused or (ports and missing))))
+    ctx.exit(int(failed or bool(refused)))

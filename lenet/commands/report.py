@@ -6,7 +6,7 @@ import click
 
 from lenet.commands import options
 from lenet.commands.outliving import go_on_in_a_copy
-from lenet.ports.threads import share_cores
+from lenet.ports.threads import IN_TURN, share_cores
 
 
 @click.command()
@@ -70,7 +70,7 @@ def report(
     Runs PORTs (default: all that are installed, each in its first mode) and computes every number on the
     page. The page is a single HTML file that opens from disk and needs no network.
     """
-    share_cores(6)  # the threads of each framework spin while the others work
+    share_cores(IN_TURN)
     ended = go_on_in_a_copy()
     from export import from_numpy
     from lenet.commands.opening import open_ports, written_ports

@@ -8,7 +8,7 @@ import click
 
 from lenet.commands import options
 from lenet.commands.outliving import go_on_in_a_copy
-from lenet.ports.threads import share_cores
+from lenet.ports.threads import IN_TURN, share_cores
 from parity.command.interrupts import CTRL_C
 
 if TYPE_CHECKING:
@@ -72,10 +72,9 @@ def train(
     digits (with --data, of training digits), and the plot shows their distance from NumPy in float64.
     """
     if steps is not None:
-        share_cores(6)  # the threads of each framework spin while the others work
+        share_cores(IN_TURN)
         ended = go_on_in_a_copy()
-        missing = compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)
-        ctx.exit(int(bool(ports and missing)))
+        ctx.exit(int(compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)))
     if len(ports) != 1:
         raise click.UsageError("give one PORT to train, or --compare")
     train_one(ports[0], folder, out, digits, dtype, recipe)
@@ -115,14 +114,14 @@ def compare_training(
     out: Path,
     recipe: dict[str, Any],
     ended: dict[str, str],
-) -> dict[str, str]:
+) -> bool:
     """Train ports in both dtypes; plot and print how far they drift from NumPy in float64.
 
     Args:
         ended: {port that ended an earlier copy of this process: how}.
 
     Returns:
-        {port that is left out: why}.
+        Whether a port that was named is left out.
     """
     from lenet import ports
     from lenet.commands.opening import eager_ports, left_out, open_ports
@@ -158,8 +157,7 @@ def compare_training(
     labels = [f"{model.name} {model.dtype}" for model in opened]
     plots.drift(out, labels, run.distances, settings.steps(len(chosen)) // 2)
     output().print(tables.drift(labels, run.distances), f"\n{out}: the plot", sep="")
-    left_out(missing)
-    return missing
+    return left_out(missing, names)
 
 
 def follow_training(

@@ -32,7 +32,7 @@ from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
 from parity.arithmetic import Bounded
 from parity.errors import UserError
-from parity.files import check_readable
+from parity.files import refuse_stream
 
 ROUND_SECONDS = 0.1  # per port and round: long compared to the clock, short compared to load on the machine
 SETTLE_SECONDS = 0.3  # thread pools spin for a while after their work, and would slow the next port down
@@ -113,8 +113,7 @@ def read(path: Path) -> Bench:
     Raises:
         UserError: the file cannot be read, or is not such a file.
     """
-    if path.exists():
-        check_readable(path)
+    refuse_stream(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         timings = [
@@ -231,7 +230,7 @@ def bench(
         except UserError as error:
             failed[name] = str(error)
         except Failed as error:
-            failed[name] = f"raises {str(error).strip().splitlines()[-1][:300]}"
+            failed[name] = f"raises {error.said}"
         return None
 
     peaks = [1 / seconds_per_call(product, 1)]  # the first call starts the BLAS threads

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from lenet.network.architecture import IMAGE_SHAPE
 from parity.errors import UserError
-from parity.files import check_readable
+from parity.files import refuse_stream
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # decoded by Pillow itself: no external program is run
 MAX_PIXELS = 50_000_000
@@ -66,8 +66,7 @@ def read(path: Path) -> Picture:
 
 def _open(path: Path) -> Image.Image:
     """The image in a file, as it is to be seen."""
-    if path.exists() and not path.is_dir():
-        check_readable(path)  # a pipe would block
+    refuse_stream(path)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as file:
             if file.width * file.height > MAX_PIXELS:

@@ -1,6 +1,5 @@
 """The registry of ports with their requirements. A framework is imported only when its port is opened."""
 
-import difflib
 import gc
 import importlib
 import importlib.metadata
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parity.errors import MissingFramework, UserError, described, install_line
+from parity.errors import MissingFramework, UserError, described, did_you_mean, install_line
 
 if TYPE_CHECKING:
     from lenet.ports.contract import Port
@@ -125,9 +124,9 @@ def framework(name: str) -> Framework:
     """
     known = names(forward_only=True)
     if name not in known:
-        alike = difflib.get_close_matches(name, known, n=1)
-        meant = f"did you mean {alike[0]!r}? " if alike else ""
-        raise UserError(f"unknown port {name!r}: {meant}`lenet ports` lists all {len(known)}")
+        raise UserError(
+            f"unknown port {name!r}: {did_you_mean(name, known)}`lenet ports` lists all {len(known)}"
+        )
     return FRAMEWORKS[name.partition(":")[0]]
 
 

@@ -12,6 +12,8 @@ THREADS = (
     "OPENCV_FOR_THREADS_NUM",
 )
 
+IN_TURN = 6  # frameworks that work one after the other in a process, while the threads of the others spin
+
 
 def share_cores(among: int) -> None:
     """Give each of `among` frameworks an equal share of the cores, unless the environment says otherwise."""

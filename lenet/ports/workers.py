@@ -17,14 +17,22 @@ from typing import Any, Self
 
 from lenet.ports.quiet import hide_warnings
 from parity.command.copies import end_with_parent
-from parity.errors import UserError
+from parity.errors import UserError, described
 
 SPAWN = multiprocessing.get_context("spawn")
 LAST_SECONDS = 10  # time for an idle process to end by itself
 
 
 class Failed(RuntimeError):
-    """The object's code raised an error that is not for users; the text has its traceback."""
+    """The object's code raised an error that is not for users.
+
+    Attributes:
+        said: the error in one line; the text has its traceback.
+    """
+
+    def __init__(self, name: str, said: str, trace: str) -> None:
+        super().__init__(f"in the process of {name}:\n{trace}")
+        self.said = said
 
 
 class Worker:
@@ -83,7 +91,7 @@ class Worker:
         if kind == "refused":
             raise UserError(value)
         if kind == "failed":
-            raise Failed(f"in the process of {self.name}:\n{value}")
+            raise Failed(self.name, *value)
         return value
 
 
@@ -125,5 +133,5 @@ def _tried(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
         return "answered", call(*args)
     except UserError as error:
         return "refused", str(error)
-    except Exception:
-        return "failed", traceback.format_exc()
+    except Exception as error:
+        return "failed", (described(error), traceback.format_exc())

@@ -156,7 +156,7 @@ def _end_with_parent(reading: int) -> NoReturn:
 
 def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> Death:
     """How the copy died. If Python ended it, this process ends as the copy has."""
-    interrupts.CTRL_C.copy = copy
+    interrupts.CTRL_C.copy, interrupts.CTRL_C.clean = copy, _clean_up
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The copy answers Ctrl-C. If it does not, the thread that watches here ends both.
         signal.signal(signal.SIGINT, lambda number, frame: interrupts.send(copy, number))
@@ -164,7 +164,6 @@ def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> 
     interrupts.CTRL_C.copy = 0
     code = os.waitstatus_to_exitcode(status)
     if code == interrupts.CODE:
-        _clean_up()
         interrupts.CTRL_C.end(f"error: {interrupts.CTRL_C.says()}")
     if not limit and not note.works:
         os._exit(code if code >= 0 else 128 - code)

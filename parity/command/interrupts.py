@@ -58,6 +58,7 @@ class Interrupts:
         seen: whether Ctrl-C was pressed. Until `install` was called, this is False.
         forget: called at Ctrl-C, to drop messages that are held back.
         says: what is said after Ctrl-C.
+        clean: called at the end, for what a copy has left.
         copy: a forked process that does this one's work, or 0.
         is_copy: whether this is such a process: then the other one prints the line.
     """
@@ -67,6 +68,7 @@ class Interrupts:
         self.seen = False
         self.forget: list[Callable[[], None]] = []
         self.says: Callable[[], str] = plainly
+        self.clean: Callable[[], object] = lambda: None
         self.copy = 0
         self.is_copy = False
         self._once = threading.Lock()
@@ -117,12 +119,10 @@ class Interrupts:
                 self._errors.flush()
         if self.copy:
             send(self.copy, signal.SIGKILL)
-            with suppress(Exception):  # it may have been waited for
+            with suppress(OSError):  # it may have been waited for
                 os.waitpid(self.copy, 0)
-            with suppress(Exception):
-                from parity.files import remove_leftover_folders
-
-                remove_leftover_folders()
+        with suppress(Exception):  # the process must end
+            self.clean()
         if "multiprocessing" in sys.modules:
             import multiprocessing
 

@@ -43,8 +43,8 @@ class Interrupted(Failure):
         super().show(file)
 
 
-class Commands(click.Group):
-    """Commands in the order of their definition; errors that the user can fix end in one line.
+class Command(click.Command):
+    """A command whose errors, if the user can fix them, end in one line.
 
     Attributes:
         failure: the exception for a command that cannot do its work.
@@ -53,9 +53,6 @@ class Commands(click.Group):
 
     failure: ClassVar[type[Failure]] = Failure
     spare: ClassVar[str] = "--sample N needs less"
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """As in click, which ends by itself where the reader of a pipe has gone."""
@@ -103,6 +100,13 @@ class Commands(click.Group):
             raise self.failure(f"the memory does not suffice; {self.spare}") from error
         except KeyboardInterrupt as error:
             raise Interrupted(interrupts.CTRL_C.says()) from error
+
+
+class Commands(Command, click.Group):
+    """Commands in the order of their definition, whose errors end as those of `Command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
 
 def open_streams() -> None:

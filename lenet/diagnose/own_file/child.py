@@ -22,11 +22,12 @@ from typing import Any, NoReturn
 from safetensors.numpy import save
 
 import lenet
-from lenet.diagnose.own_file import keeper, raised_in
+from lenet.diagnose.own_file import raised_in
 from lenet.diagnose.own_file.frames import EVENT, LETTERS, LONGEST_ANSWER, send
 from lenet.diagnose.own_file.interface import FUNCTIONS, Misused, OwnPort
 from lenet.diagnose.probe_inputs import Probes, standard
 from lenet.ports import Arrays
+from parity.command.copies import end_with_parent
 from parity.errors import not_installed
 
 # The name of the user's file as a module. Not "__main__", so that a block for that is left out, but the name
@@ -43,7 +44,7 @@ NOT_THEIRS = [
 def main() -> NoReturn:
     """Run the file on every probe, and exit without waiting for threads that it left running."""
     file, messages, stack = Path(sys.argv[1]).absolute(), int(sys.argv[2]), int(sys.argv[3])
-    keeper.control(keeper.DEATH_SIGNAL, signal.SIGKILL)  # if the keeper is killed
+    end_with_parent()  # if the keeper is killed
     for descriptor in (messages, stack):
         os.set_inheritable(descriptor, False)
     faulthandler.enable(stack)

@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
-SUBREAPER, DEATH_SIGNAL = 36, 1  # of prctl(2)
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 POLL = 0.02  # seconds between two looks
 LAST_WORDS = 0.5  # seconds for the command to write where it hangs
 END = 5.0  # seconds after which processes that cannot be ended are left
@@ -36,7 +36,7 @@ def main() -> None:
     passed, most = list(map(int, sys.argv[2].split(","))), int(sys.argv[3])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # not SIG_IGN, which the command would inherit
-    control(SUBREAPER, 1)
+    inherit_orphans()
     command = subprocess.Popen(sys.argv[4:], start_new_session=True, pass_fds=passed)
     for descriptor in passed:
         os.close(descriptor)
@@ -49,10 +49,10 @@ def main() -> None:
     os._exit(0)
 
 
-def control(option: int, value: int) -> None:
-    """Call prctl(2) of Linux: inherit orphans, or be signalled at the parent's end. Elsewhere do nothing."""
+def inherit_orphans() -> None:
+    """Become the parent of the processes below this one whose own parent ends (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def watch(pid: int, link: socket.socket, most: int, codes: dict[int, int]) -> str | None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from lenet.network.architecture import CLASSES, IMAGE_SHAPE
 from parity.errors import UserError, reinstall_line
-from parity.files import check_readable
+from parity.files import refuse_stream
 
 BUNDLED = Path(__file__).parent
 MOST_AXES = 32  # of an array in every version of NumPy
@@ -159,8 +159,7 @@ def _read_pair(folder: Path, prefix: str) -> Digits:
 
 
 def _read_gzip(path: Path) -> bytes:
-    if path.exists() and not path.is_dir():
-        check_readable(path)  # a pipe would block
+    refuse_stream(path)
     try:
         return gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:

@@ -50,13 +50,19 @@ def test_what_takes_too_long_is_ended_in_one_line(command, runtime, endless, tmp
     assert {one.name for one in tmp_path.iterdir()} == {endless.name, place.name}
 
 
-def test_the_folder_of_a_killed_process_is_removed_by_the_next(endless, tmp_path):
-    place = tmp_path / "temporary"
-    place.mkdir()
+def at_work(endless: Path, place: Path) -> subprocess.Popen[str]:
+    """A command that has made its temporary folder in this place, and does not end."""
     process = started("judge", endless, "--runtime", "onnxruntime-all", folder=place)
     deadline = time.monotonic() + 60
     while not list(place.glob("*/optimised.onnx")) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return process
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next(endless, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    process = at_work(endless, place)
     (left,) = place.iterdir()
     next_one = started("judge", endless, "--runtime", "onnxruntime-all", "--timeout", 3, folder=place)
     next_one.communicate(timeout=60)
@@ -149,10 +155,7 @@ def test_the_copy_ends_with_the_process_that_waits(work, number):
 def test_ctrl_c_leaves_no_folder(endless, tmp_path):
     place = tmp_path / "temporary"
     place.mkdir()
-    process = started("judge", endless, "--runtime", "onnxruntime-all", folder=place)
-    deadline = time.monotonic() + 60
-    while not list(place.glob("*/optimised.onnx")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = at_work(endless, place)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "error: interrupted\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from parity.command import interrupts
 from tests.helpers import as_command, ended, running
 
 LENET = str(Path(sys.executable).with_name("lenet"))
@@ -63,6 +64,15 @@ def pressed(source: str) -> tuple[subprocess.Popen[str], float]:
     process.send_signal(signal.SIGINT)
     process.wait(timeout=50)
     return process, time.monotonic() - start
+
+
+def test_the_command_is_interrupted_even_if_the_thread_that_watches_was_first(monkeypatch):
+    watched = interrupts.Interrupts()
+    monkeypatch.setattr(watched, "_see", lambda: setattr(watched, "seen", True))
+    watched._see()  # as the thread does
+    with pytest.raises(KeyboardInterrupt):
+        watched._raise(signal.SIGINT, None)
+    watched._raise(signal.SIGINT, None)  # a second signal disturbs nothing
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)

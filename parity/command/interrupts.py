@@ -71,6 +71,7 @@ class Interrupts:
         self.clean: Callable[[], object] = lambda: None
         self.copy = 0
         self.is_copy = False
+        self._raised = False
         self._once = threading.Lock()
         self._errors: IO[str] | None = None
 
@@ -91,8 +92,9 @@ class Interrupts:
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
 
     def _raise(self, number: int, frame: object) -> None:
-        if self.seen:
+        if self._raised:
             return  # the second of two signals must not disturb what the first began
+        self._raised = True  # not `seen`, which the thread that watches may have set already
         self._see()  # before anybody can make another error of it, or print it
         raise KeyboardInterrupt
 

@@ -1,6 +1,7 @@
 """The digits: what is shipped, how pixels are scaled, and every refusal."""
 
 import gzip
+import os
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -183,6 +184,12 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     (tmp_path / IMAGES).mkdir()
     with pytest.raises(UserError, match=r"not a whole gzip file .*Is a directory"):
+        read_idx(tmp_path / IMAGES)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / IMAGES)
+    with pytest.raises(UserError, match="is no ordinary file"):
         read_idx(tmp_path / IMAGES)
 
 

@@ -395,7 +395,8 @@ def test_port_without_the_dtype_is_listed_or_fatal_if_it_was_named(in_process):
 
 
 @pytest.mark.usefixtures("ghost")
-def test_ports_says_what_is_missing_and_how_to_get_it(in_process):
+def test_ports_says_what_is_missing_and_how_to_get_it(in_process, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")  # narrower than the line, which is not folded
     table = in_process("ports").stdout
     assert re.search(rf"^numpy +numpy +{re.escape(np.__version__)} ", table, re.MULTILINE)
     assert re.search(r"^ghost +ghost_framework +no +— *$", table, re.MULTILINE)

@@ -283,7 +283,7 @@ def house(tmp_path) -> Callable[[str, str], Path]:
         "lenet_numpy/model.py": "from lenet.network import recipe\n",
         "lenet_torch/model.py": "import torch\nfrom parity.errors import UserError\n",
         "export/write.py": "from lenet.commands import options\n",
-        "workshop/checks.py": "",
+        "workshop/checks/marking.py": "",
     }
 
     def built(file: str, text: str) -> Path:
@@ -363,7 +363,7 @@ def test_a_network_beyond_facts_is_seen(house, text):
     [
         "workshop/speed.py",
         "export/recipe.py",
-        "lenet_torch/checks.py",
+        "lenet_torch/marking.py",
         "export/model.py",
         "lenet/show/reading.py",
     ],

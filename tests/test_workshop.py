@@ -27,7 +27,7 @@ from lenet.show import notebooks
 from parity.errors import UserError, pip
 from tests.helpers import one_line
 from workshop import strip
-from workshop.checks import NotRight
+from workshop.checks.marking import NotRight
 
 BOOKS = strip.notebooks()
 SECONDS = 240  # for one notebook, which takes less than one minute on two cores of one's own

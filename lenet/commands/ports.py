@@ -6,6 +6,8 @@ import click
 @click.command("ports")
 def list_ports() -> None:
     """Which ports are installed, and how to install the others."""
+    from rich.text import Text
+
     from lenet import ports
     from lenet.ports.registry import version
     from lenet.show import tables
@@ -18,4 +20,7 @@ def list_ports() -> None:
         extras = dict.fromkeys(extra for package in ports.needed(name) if (extra := extra_of(package)))
         rows.append((name, package, None if missing else version(package), ", ".join(extras)))
         lacking += missing
-    output().print(tables.ports(rows, install_line(*lacking) if lacking else None))
+    output().print(tables.ports(rows))
+    if lacking:
+        # Not folded: this line is there to be copied.
+        output().print("\nall that is missing:", Text(install_line(*lacking), "bold"), soft_wrap=True)

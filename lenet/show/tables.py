@@ -179,13 +179,12 @@ def missing(ports: dict[str, str]) -> RenderableType:
     return Group(*lines, "")
 
 
-def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> RenderableType:
-    """What there is of the ports, and the line that installs the rest.
+def ports(rows: list[tuple[str, str, str | None, str]]) -> Table:
+    """What there is of the ports.
 
     Args:
         rows: of each port its name, the package it runs in, the version if all that it needs is installed,
             and the extras that bring this.
-        install: the line; None where nothing is missing.
     """
     table = new_table(None, "port", "runs in", "installed", "extras")
     table.columns[0].no_wrap = True  # a name is typed as it stands
@@ -196,9 +195,7 @@ def ports(rows: list[tuple[str, str, str | None, str]], install: str | None) -> 
             Text(version, GOOD) if version else Text("no", BAD),
             Text(extras or "—", FAINT if version or not extras else ""),
         )
-    if install is None:
-        return table
-    return Group(table, Text.assemble("\nall that is missing: ", (install, "bold"), overflow="fold"))
+    return table
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

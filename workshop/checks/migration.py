@@ -1,4 +1,4 @@
-"""Self-checks of notebooks 6 to 10; their parts are in `workshop.checks`."""
+"""Self-checks of notebooks 5 to 7 and 9; their parts are in `workshop.checks.marking`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lenet.diagnose import diagnose, probe_inputs
+from lenet.diagnose.own_file.interface import Misused, OwnPort
 from lenet.diagnose.own_file.process import check_file
 from lenet.network import weights
 from lenet.network.architecture import LAYERS, PARAM_SHAPES
@@ -15,17 +17,64 @@ from lenet.network.digits import test_set
 from lenet.ports import Port, open_port
 from lenet.reference import backward, forward
 from lenet.reference.distance import ratio
-from lenet.reference.exact import EXACT, coarsen
 from parity.arithmetic.floats import FORMATS, U64, gamma
-from workshop import letters
 from workshop.bugs import find
-from workshop.checks import NotRight, NotYet, called, check, explained, filled_in, same, same_form
+from workshop.checks.marking import (
+    NotRight,
+    NotYet,
+    called,
+    check,
+    explained,
+    filled_in,
+    planted,
+    same,
+    same_form,
+)
 
 Array = np.ndarray
 Answer = Callable[..., Any]
 PATIENTS = {"A": "permuted-again", "B": "tf32-by-default", "C": "col2im-overwrites"}  # of notebook 7
 
-# --- 06 rounding or bug ------------------------------------------------------------------------
+# --- 5: ports ----------------------------------------------------------------------------------
+
+
+@check
+def torch_forward(answer: Answer) -> str:
+    """Check a forward pass on the probes of `lenet check`."""
+    given = probe_inputs.standard()
+    try:
+        verdict = diagnose(given, OwnPort(lambda *args: called(answer, *args)).observe(given))
+    except Misused as error:
+        raise NotRight(str(error)) from error
+    if not verdict.ok:
+        raise NotRight(explained(verdict.findings[0]))
+    return "the same network, up to float32 rounding"
+
+
+@check
+def to_tf(answer: Answer) -> str:
+    """Check a conversion of weights, which replaces the TensorFlow port's."""
+
+    def adapted(answer: Any, right: Any, name: str, array: Array) -> Any:
+        return same_form(
+            f"{answer.__name__}({name!r})", called(answer, name, array.copy()), right(name, array)
+        )
+
+    port = open_port("tf")
+    with planted(answer, {"lenet_tf.weights.to_framework": adapted}):
+        verdict = diagnose(probe_inputs.standard(), forward_only(port))
+    if not verdict.ok:
+        raise NotRight(explained(verdict.findings[0]))
+    return "TensorFlow computes the same network from your weights"
+
+
+def forward_only(port: Port) -> probe_inputs.Observed:
+    """The activations of a port on the probes; the port need not differentiate."""
+    activations, _ = probe_inputs.functions_of(port)
+    return probe_inputs.observe(probe_inputs.standard(), activations)
+
+
+# --- 6: rounding or bug ------------------------------------------------------------------------
 
 
 @check
@@ -91,7 +140,7 @@ def first_different(answer: Answer) -> str:
     return "it names the first wrong layer"
 
 
-# --- 07 debugging ------------------------------------------------------------------------------
+# --- 7: debugging ------------------------------------------------------------------------------
 
 
 @check
@@ -182,7 +231,7 @@ def _cut(x: Array, bits: int) -> Array:
     return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(x.dtype)
 
 
-# --- 09 back in time ---------------------------------------------------------------------------
+# --- 9: back in time ---------------------------------------------------------------------------
 
 
 @check
@@ -224,61 +273,3 @@ def port(answer: Path | str) -> str:
     return (
         f"the same network up to {checked.observed.dtype} rounding, in {len(checked.judged['layers'])} layers"
     )
-
-
-# --- 10 assumptions ----------------------------------------------------------------------------
-
-
-@check
-def rearranged_fc1(answer: Answer) -> str:
-    """Check fc1's weights for flatten[:, order]: with exact weights the logits must keep every bit."""
-    exact, images = weights.read(EXACT), coarsen(test_set()[:20].images)
-    network = open_port("numpy")
-    network.load(exact)
-    y = network.activations(images)
-    order = np.random.default_rng(0).permutation(400)
-    w = same_form("fc1.weight", called(answer, exact["fc1.weight"].copy(), order), exact["fc1.weight"])
-    for wrong, why in (
-        (exact["fc1.weight"], "the weights are as they were, but their inputs have another order"),
-        (
-            exact["fc1.weight"][:, np.argsort(order)],
-            "this is the inverse order: column k must multiply value order[k]",
-        ),
-    ):
-        if np.array_equal(w, wrong):
-            raise NotRight(why)
-    same("fc1", y["flatten"][:, order] @ w.T + exact["fc1.bias"], y["fc1"])
-    return "fc1 is the same function, to the bit, of 400 inputs in another order"
-
-
-@check
-def score(answer: Answer) -> str:
-    """Check a score that is larger for digits; it must beat the largest softmax probability on both sets."""
-    images, network = test_set()[:500].images, open_port("numpy:fast")
-    network.load(weights.read())
-    digits = network.logits(images)
-    others = {"inverted digits": np.float32(1) - images, "letters": letters.images()}
-    said = []
-    for name, pictures in others.items():
-        logits = network.logits(pictures)
-        own, their = (same_form("the score", called(answer, z), z[:, 0]) for z in (digits, logits))
-        found, usual = _area(own, their), _area(_confidence(digits), _confidence(logits))
-        if not found > usual:
-            kind = "the wrong way round: digits must score higher" if found < 0.5 else "not better"
-            raise NotRight(
-                f"a digit scores higher than {name} in {found:.1%} of the pairs; "
-                f"the largest probability does in {usual:.1%}: {kind}"
-            )
-        said.append(f"{name} {found:.1%} (the largest probability: {usual:.1%})")
-    return f"a digit scores higher than {' and '.join(said)}"
-
-
-def _confidence(logits: Array) -> Array:
-    """The largest softmax probability, in float64."""
-    z = logits.astype(np.float64)
-    return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
-
-
-def _area(own: Array, their: Array) -> float:
-    """The area under the ROC curve: the share of pairs with `own` above `their`; a tie counts half."""
-    return float(((own[:, None] > their).mean() + (own[:, None] >= their).mean()) / 2)

@@ -1,4 +1,4 @@
-"""Self-checks of notebook 8, which need `onnx`; their parts are in `workshop.checks`."""
+"""Self-checks of notebook 8, which need `onnx`; their parts are in `workshop.checks.marking`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from lenet.network import weights
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.digits import test_set
 from parity.errors import UserError
-from workshop.checks import NotRight, called, check, same_form
+from workshop.checks.marking import NotRight, called, check, same_form
 
 Answer = Callable[..., Any]
 

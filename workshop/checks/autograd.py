@@ -1,4 +1,4 @@
-"""Self-checks of notebook 11; their parts are in `workshop.checks`."""
+"""Self-checks of notebook 11; their parts are in `workshop.checks.marking`."""
 
 import importlib
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from workshop.checks import NotRight, NotYet, called, check, in_network, same, same_form
+from workshop.checks.marking import NotRight, NotYet, called, check, in_network, same, same_form
 from workshop.tape import Var, add, gradients_by, matmul, matmul_pull
 
 Answer = Callable[..., Any]

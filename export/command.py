@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenet.commands import options
+from parity.command.copies import within_limits
 from parity.errors import MissingFramework, install_line
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EXPORTERS = ("numpy", "torch", "tf")
+MEMORY = 4 << 30  # bytes that --check may take; this network takes a twentieth of it
 
 
 @click.command()
@@ -60,23 +62,23 @@ def export(
     With --check, judges whether FILE is this network with these weights. The exit code is 1 if it is not.
     FILE is read and run in a separate process, with limits of time and memory.
     """
+    if file is not None and (exporter or folder or opset):
+        raise click.UsageError("--check judges a file and writes none: leave out --from, --out and --opset")
+    if file is not None:
+        within_limits(str(file), 60 + digits / 10 if timeout is None else timeout, MEMORY)
     from lenet.network import weights
     from lenet.network.digits import test_set
     from parity.command.terminal import output
 
-    if file is not None and (exporter or folder or opset):
-        raise click.UsageError("--check judges a file and writes none: leave out --from, --out and --opset")
-    weights_file = weights_file or weights.TRAINED
-    params = weights.read(weights_file)
-    code = 0
+    params, images = weights.read(weights_file or weights.TRAINED), test_set()[:digits].images
+    different = False
     if file is not None:
-        shown, code = judge(file, weights_file, digits, 60 + digits / 10 if timeout is None else timeout)
+        shown, different = judge(file, params, images)
     else:
-        images = test_set()[:digits].images
         chosen = [] if exporter in (None, "all") else [exporter]
         shown = write(chosen, params, folder or Path(), images, opset)
     output().print(shown)
-    ctx.exit(code)
+    ctx.exit(int(different))
 
 
 def write(
@@ -115,12 +117,12 @@ def write(
     return Group(export_tables.exports(files), *([not_made(missing)] if missing else []))
 
 
-def judge(file: Path, weights_file: Path, digits: int, seconds: float) -> tuple["RenderableType", int]:
-    """Judge a file. Returns a table to print, and the exit code."""
-    from export.judged_apart import Away
+def judge(file: Path, params: dict[str, "np.ndarray"], images: "np.ndarray") -> tuple["RenderableType", bool]:
+    """Judge a file. Returns a table to print, and whether the file differs."""
+    from export import check, export_tables
     from parity.command.terminal import progress_bar, shown
 
-    with progress_bar() as progress, Away(file, weights_file, digits) as judging:
+    with progress_bar() as progress:
         progress.add_task(f"judging {shown(str(file))}", total=None)
-        table, different = judging.judge(seconds)
-    return table, int(different)
+        found = check.check_file(file, params, images)
+    return export_tables.verdict(found), found.different

@@ -89,7 +89,7 @@ def assert_same(
 
 def _same(report: Report, otherwise: str) -> Report:
     __tracebackhide__ = True
-    if report.judged and report.same:
+    if report.same:
         return report
     raise AssertionError("\n".join([otherwise, headline(report), *explained(report)]))
 

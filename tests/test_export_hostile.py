@@ -1,5 +1,7 @@
 """An ONNX file that asks for the impossible ends `lenet export --check` in one line, in a limited time."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.helpers import one_line
 from tests.parity.small import loop
 
 MANY = 2**62
+LENET = str(Path(sys.executable).with_name("lenet"))
 
 
 def judged(model: ModelProto, folder: Path, *options: str) -> str:
@@ -61,17 +64,28 @@ def catastrophic() -> ModelProto:
     return dense(match, cast, text=np.array(["a" * 40 + "!"], object))
 
 
+def refused(model: ModelProto, folder: Path, *options: str) -> str:
+    """The error of the command in a process of its own, which has limits."""
+    file = folder / "hostile.onnx"
+    file.write_bytes(model.SerializeToString())
+    command = [LENET, "export", "--check", str(file), "--digits", "1", *options]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout) == (1, "")
+    (line,) = run.stderr.splitlines()
+    return line
+
+
 @pytest.mark.parametrize("hostile", [endless, catastrophic])
 def test_what_takes_too_long_is_ended(hostile, tmp_path):
-    text = judged(hostile(), tmp_path, "--timeout", "4")
-    assert text.endswith("hostile.onnx took more than 4 seconds, and was ended")
+    text = refused(hostile(), tmp_path, "--timeout", "4")
+    assert text.endswith("hostile.onnx took more than 4 seconds (--timeout), and was ended")
 
 
 def test_what_takes_too_much_memory_is_refused(tmp_path):
     fill = helper.make_node("ConstantOfShape", ["size"], ["large"])  # 8 GiB
     add = helper.make_node("ReduceSum", ["large"], ["more"], keepdims=0)
-    text = judged(dense(fill, add, size=np.array([2**31])), tmp_path)
-    assert "Unable to allocate 8.00 GiB" in text or "more than 4 GiB of memory" in text
+    text = refused(dense(fill, add, size=np.array([2**31])), tmp_path)
+    assert text.endswith("hostile.onnx took more than 4.0 GiB of memory, and was ended")
 
 
 def test_a_file_without_outputs_is_refused_in_one_line(tmp_path):

@@ -1,9 +1,7 @@
-"""Freed pages are kept, for a program that makes and frees large arrays. Memory has a limit, if asked for."""
+"""Freed pages are kept, for a program that makes and frees large arrays."""
 
 import subprocess
 import sys
-
-import pytest
 
 FAULTS = """
 import resource, numpy as np
@@ -30,18 +28,3 @@ def test_pages_that_were_freed_are_not_faulted_in_again():
 def test_another_c_library_is_left_alone():
     code = "import ctypes, lenet.ports.memory as m; ctypes.CDLL = lambda name: object(); m.keep_freed()"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize(("limit", "said"), [("m.limit_memory(2 << 30)", "refused"), ("", "given")])
-def test_memory_beyond_the_limit_is_refused(limit, said):
-    code = f"""
-import mmap, lenet.ports.memory as m
-{limit}
-try:
-    mmap.mmap(-1, 2 << 30)  # addresses alone: nothing is written there
-    print("given")
-except (MemoryError, OSError):
-    print("refused")
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == said

@@ -186,6 +186,60 @@ def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
     assert "SystemExit: 0" in result.stdout
 
 
+def with_a_torch_that(
+    method: str, raised: str, folder: Path, arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """`lenet ARGUMENTS` with a port whose method does what `raised` says."""
+    code = f"""
+import os, sys
+import lenet_torch.port
+class Odd(BaseException): pass
+def fail(self, *arguments): {raised}
+lenet_torch.port.Port.{method} = fail
+from lenet.network import digits
+digits.training_set = lambda folder: digits.test_set()
+from lenet.__main__ import main
+sys.argv[1:] = {arguments.split()}
+main()
+"""
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+
+
+ASKED = {
+    "compare numpy torch --digits 10": "_forward",
+    "exact numpy torch --digits 2": "_outputs",
+    "train numpy torch --compare 2": "_step",
+    "report numpy torch --digits 4 --strip 1 --steps 2": "_step",
+}
+
+
+@pytest.mark.parametrize("arguments", ASKED)
+def test_every_command_goes_on_without_a_port_that_ends_the_process_at_work(arguments, tmp_path):
+    result = with_a_torch_that(ASKED[arguments], "os._exit(0)", tmp_path, arguments)
+    assert result.returncode == 1
+    said = " ".join((result.stdout + result.stderr).split())
+    assert "port 'torch' ended the process with exit code 0" in said
+    assert ("numpy" in result.stdout) or (tmp_path / "report.html").exists()
+
+
+ALONE = {
+    "exact numpy torch --digits 2": "_outputs",
+    "train numpy torch --compare 2": "_step",
+    "train torch --digits 64 --epochs 1": "_step",
+    "report numpy torch --digits 4 --strip 1 --steps 2": "_step",
+}
+
+
+@pytest.mark.parametrize("arguments", ALONE)
+@pytest.mark.parametrize("kind", ["ValueError", "Odd"])
+def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
+    raised = f"raise {kind}('no such\\nkernel')"
+    result = with_a_torch_that(ALONE[arguments], raised, tmp_path, arguments)
+    assert result.returncode == 1
+    assert result.stderr == f"error: port 'torch' raises {kind}: no such kernel\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
@@ -196,16 +250,7 @@ def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
     ],
 )
 def test_predict_answers_without_a_port_that_fails_while_it_computes(raised, said, tmp_path):
-    code = f"""
-import os, sys
-import lenet_torch.port
-def fail(self, inputs): {raised}
-lenet_torch.port.Port._forward = fail
-from lenet.__main__ import main
-sys.argv[1:] = ["predict", "--digit", "3", "--port", "numpy", "--port", "torch"]
-main()
-"""
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    result = with_a_torch_that("_forward", raised, tmp_path, "predict --digit 3 --port numpy --port torch")
     assert result.returncode == 1
     assert "by numpy" in result.stdout
     assert result.stderr.splitlines()[-1] == f"left out: torch: {said}"

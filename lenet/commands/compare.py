@@ -7,7 +7,6 @@ import click
 from lenet.commands import options
 from lenet.commands.outliving import go_on_in_a_copy
 from lenet.ports.threads import share_cores
-from parity.command.copies import busy
 
 
 @click.command()
@@ -69,7 +68,7 @@ def compare(
         opened, missing = open_ports(ports, dtype, progress, without=ended)
         task = progress.add_task("judging digits", total=digits)
         advance = partial(progress.advance, task)
-        result = judge(opened, params, chosen, advance, right.result(), busy)
+        result = judge(opened, params, chosen, advance, right.result())
     shown = [tables.comparison(result), *([tables.missing(missing)] if missing else [])]
     if layers:
         shown += [tables.layers(report) for report in result.ports if report.layers]

@@ -35,11 +35,11 @@ def predict(
 
     from lenet.commands.opening import eager_ports, left_out, open_ports
     from lenet.network import digits, weights
+    from lenet.ports.calling import PortFailed, calling
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
-    from parity.command.copies import busy
     from parity.command.terminal import output, progress_bar
-    from parity.errors import UserError, described
+    from parity.errors import UserError
 
     if bool(images) == (digit is not None):
         raise click.UsageError("give either image files or --digit N")
@@ -68,14 +68,12 @@ def predict(
     console, pictured = output(), np.stack([image for _, image, _ in subjects])
     logits = {}
     for model in opened:
-        busy(model.name)
         try:
-            model.load(params)
-            logits[model.name] = model.logits(pictured)
-        except (Exception, SystemExit) as error:
-            missing[model.name] = str(error) if isinstance(error, UserError) else f"raises {described(error)}"
-        finally:
-            busy("")
+            with calling(model):
+                model.load(params)
+                logits[model.name] = model.logits(pictured)
+        except UserError as error:
+            missing[model.name] = error.said if isinstance(error, PortFailed) else str(error)
     if not logits:
         raise UserError("; ".join(missing.values()))
     for name, values in logits.items():

@@ -8,6 +8,7 @@ import numpy as np
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.weights import Params
 from lenet.ports import Port
+from lenet.ports.calling import calling
 from lenet.reference.certificate import BatchCertificate, certify
 from lenet.reference.exact import Difference, first_difference, walk
 from parity.arithmetic import Array, integers
@@ -66,12 +67,17 @@ def levels(
         params: exact weights.
         images: (N, 1, 28, 28) as `lenet.reference.exact.coarsen` makes them.
         bits: the number of added bits of each level.
+
+    Raises:
+        PortFailed: a port raises an error.
     """
     for more in bits:
         refined = refine(params, more)
+        shown = []
         for port in ports:
-            port.load(refined)
-        shown = [port.activations(images) for port in ports]
+            with calling(port):
+                port.load(refined)
+                shown.append(port.activations(images))
         logits = np.stack([activations["logits"] for activations in shown])
         yield Level(
             more,

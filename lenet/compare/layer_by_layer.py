@@ -4,10 +4,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -16,11 +16,12 @@ from lenet.compare.exact_bits import Right, equal_bits
 from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, LENET, Network
 from lenet.network.digits import Digits
 from lenet.ports import Arrays, Port
+from lenet.ports.calling import PortFailed, calling
 from lenet.reference import forward
 from lenet.reference.distance import absolute_error, over, ratio
 from lenet.reference.half_sums import BIASED, rounding_relus, with_half_sums
 from parity.arithmetic import Bounded
-from parity.errors import UserError, described
+from parity.errors import UserError
 from parity.judging.causes.of_rounding.of_half_sums import NAME as HALF_SUM
 
 # Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
@@ -204,7 +205,6 @@ def compare(
     digits: Digits,
     progress: Callable[[int], None] = lambda done: None,
     right: Right | None = None,
-    begins: Callable[[str], None] = lambda port: None,
 ) -> Comparison:
     """Judge every port against the float64 reference, chunk by chunk.
 
@@ -217,26 +217,22 @@ def compare(
         digits: at least one digit.
         progress: called with the number of digits judged since the last call.
         right: the right logits of the same digits with exact weights; without it, `bits_equal` is None.
-        begins: called with a port's name before it runs, and with "" when it has returned.
 
     Raises:
         UserError: there is nothing to compare, or a port refuses the weights.
     """
     if not ports or not len(digits):
         raise UserError("nothing to compare: give at least one installed port and one digit")
-    each = partial(_each, ports, begins)
-    for port in each():
-        port.load(params)
     result = Comparison.of(ports)
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[Comparison]] = deque()
         for start in range(0, len(digits), RUN):
             run = slice(start, start + RUN)
-            outputs = [_outputs(port, digits[run].images) for port in each()]
+            outputs = [_outputs(port, params, digits[run].images) for port in ports]
             for job in _jobs(ports, params, digits[run], outputs, start):
                 waiting.append(pool.submit(job))
             if right is not None:
-                _count_bits(each(), params, right, run, result)
+                _count_bits(ports, right, run, result)
             while len(waiting) > QUEUE or (waiting and start + RUN >= len(digits)):
                 judged = waiting.popleft().result()
                 result.merge(judged)
@@ -244,47 +240,31 @@ def compare(
     return result
 
 
-def _each(ports: list[Port], begins: Callable[[str], None]) -> Iterator[Port]:
-    """The ports, one after the other; `begins` is told which one is at work."""
-    for port in ports:
-        begins(port.name)
-        yield port
-    begins("")
-
-
-def _count_bits(
-    ports: Iterable[Port], params: Mapping[str, np.ndarray], right: Right, run: slice, result: Comparison
-) -> None:
-    """Run the ports with exact weights, and load `params` again."""
+def _count_bits(ports: Iterable[Port], right: Right, run: slice, result: Comparison) -> None:
+    """Run the ports with exact weights."""
     for port, report in zip(ports, result.ports, strict=True):
-        port.load(right.params)
-        logits = _raised(lambda port=port: port.logits(right.images[run]))  # type: ignore[misc]
-        equal = 0 if isinstance(logits, str) else equal_bits(right.logits[run], logits)
+        equal = 0
+        with suppress(PortFailed), calling(port):
+            port.load(right.params)
+            equal = equal_bits(right.logits[run], port.logits(right.images[run]))
         report.bits_equal = equal + (report.bits_equal or 0)
-        port.load(params)
 
 
-def _outputs(port: Port, images: np.ndarray) -> tuple[Arrays, np.ndarray] | str:
-    """Activations and logits of a port, or what is wrong with them."""
-    found = _raised(lambda: (port.activations(images), port.logits(images)))
-    if isinstance(found, str):
-        return found
-    activations, logits = found
-    return outputs_problem(activations, logits, len(images), port.dtype) or found
+def _outputs(
+    port: Port, params: Mapping[str, np.ndarray], images: np.ndarray
+) -> tuple[Arrays, np.ndarray] | str:
+    """Activations and logits of a port, or what is wrong with them: one broken port stops no other."""
+    try:
+        with calling(port):
+            port.load(params)
+            activations, logits = port.activations(images), port.logits(images)
+            return outputs_problem(activations, logits, len(images), port.dtype) or (activations, logits)
+    except PortFailed as error:
+        return error.said
 
 
 def _part(activations: Arrays, logits: np.ndarray, part: slice) -> tuple[Arrays, np.ndarray]:
     return {name: y[part] for name, y in activations.items()}, logits[part]
-
-
-def _raised(call: Callable[[], Any]) -> Any:
-    """What a port returns, or a line that says what it raises: one broken port stops no other."""
-    try:
-        return call()
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        return f"raises {described(error)}"
 
 
 def _jobs(

@@ -7,6 +7,7 @@ import numpy as np
 
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe, batches, initial_params
+from lenet.ports.calling import each
 from lenet.ports.contract import Arrays, Port
 
 
@@ -31,18 +32,26 @@ def lockstep(
     steps: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Lockstep:
-    """Train all ports from the recipe's initial weights on the same batches, step by step."""
-    everybody = [reference, *ports]
-    for port in everybody:
-        port.load(initial_params(recipe.seed))
-    runs = [port.train(batches(digits, recipe, 0, steps), recipe) for port in everybody]
+    """Train all ports from the recipe's initial weights on the same batches, step by step.
+
+    Raises:
+        PortFailed: a port raises an error.
+    """
+    runs = [each(port, _run(port, digits, recipe, steps)) for port in (reference, *ports)]
     losses, rows = [], []
     for step in zip(*runs, strict=True):
-        losses.append(step)
-        weights = reference.params()
-        rows.append([distance(port.params(), weights) for port in ports])
+        losses.append([loss for loss, _ in step])
+        (_, weights), *others = step
+        rows.append([distance(params, weights) for _, params in others])
         progress()
     return Lockstep(np.array(losses), np.array(rows))
+
+
+def _run(port: Port, digits: Digits, recipe: Recipe, steps: int) -> Iterator[tuple[float, Arrays]]:
+    """The loss and the parameters of each step."""
+    port.load(initial_params(recipe.seed))
+    for loss in port.train(batches(digits, recipe, 0, steps), recipe):
+        yield loss, port.params()
 
 
 def distance(params: Arrays, reference: Arrays) -> float:

@@ -1,4 +1,4 @@
-"""The memory of this process: what it keeps, and how much it may have."""
+"""The memory that this process keeps."""
 
 import ctypes
 from contextlib import suppress
@@ -17,15 +17,3 @@ def keep_freed() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(MMAP_THRESHOLD, LARGEST)
-
-
-def limit_memory(size: int) -> None:
-    """Let this process have at most `size` bytes of addresses: more is refused as a MemoryError.
-
-    Systems without such limits (Windows, macOS) refuse nothing.
-    """
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (size if most < 0 else min(size, most), most))

@@ -178,15 +178,15 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
         raise MissingFramework(
             f"port {name!r}: {line.package} does not import ({error}); {install_line(*needed(name))}"
         ) from error
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise Broken(f"port {name!r}: {line.package} fails at its import ({described(error)})") from error
     try:
         return module.Port(name, dtype)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise Broken(f"port {name!r}: {line.module} fails when it is opened ({described(error)})") from error
 
 

@@ -15,6 +15,7 @@ from lenet import __version__
 from lenet.network import weights
 from lenet.network.digits import CHECKSUMS, Digits
 from lenet.network.recipe import Recipe, batches, initial_params
+from lenet.ports.calling import calling, each
 from lenet.ports.contract import Arrays, Port
 from parity.errors import UserError
 from parity.files import check_readable, write_atomically
@@ -57,7 +58,7 @@ def train(
 
     Raises:
         UserError: there are no digits; the checkpoint is damaged, belongs to another run, or cannot be
-            written; or the loss is no longer finite.
+            written; or the loss is no longer finite. PortFailed: the port raises an error.
     """
     if not len(digits):
         raise UserError("no digits to train on: give at least one")
@@ -69,10 +70,11 @@ def train(
     per_epoch = steps // recipe.epochs
     if state.step not in range(0, steps + 1, per_epoch):
         raise UserError(f"{checkpoint}: step {state.step} is no end of an epoch; {START_AGAIN}")
-    port.load(state.params, state.velocity or None)
+    with calling(port):
+        port.load(state.params, state.velocity or None)
     losses: list[float] = []
     for start in range(state.step, steps, per_epoch):
-        for loss in port.train(batches(digits, recipe, start, start + per_epoch), recipe):
+        for loss in each(port, port.train(batches(digits, recipe, start, start + per_epoch), recipe)):
             step = state.step + len(losses) + 1
             if not np.isfinite(loss):
                 raise UserError(f"the loss is {loss} at step {step}: lower the learning rate")
@@ -154,8 +156,9 @@ def accuracy(port: Port, digits: Digits) -> float:
     """The share of `digits` that the port classifies correctly."""
     size = 1000
     starts = range(0, len(digits), size)
-    right = [
-        (port.logits(part.images).argmax(axis=1) == part.labels).sum()
-        for part in (digits[start : start + size] for start in starts)
-    ]
+    with calling(port):
+        right = [
+            (port.logits(part.images).argmax(axis=1) == part.labels).sum()
+            for part in (digits[start : start + size] for start in starts)
+        ]
     return float(sum(right)) / len(digits)

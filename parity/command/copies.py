@@ -80,19 +80,20 @@ def _python_ends() -> None:
         note.works = False
 
 
-def within_limits(what: str, seconds: float) -> None:
-    """Go on in a copy of this process, within a limit of time and within three quarters of the free memory.
+def within_limits(what: str, seconds: float, memory: float = inf) -> None:
+    """Go on in a copy of this process, within limits of time and memory.
 
     Where processes cannot be copied (Windows), there is no limit.
 
     Args:
         what: what the copy works on, for the message.
         seconds: the time limit.
+        memory: the bytes above which it is ended; three quarters of the free memory, if these are fewer.
 
     Raises:
         UserError: in the process that waits: the copy was ended.
     """
-    death = go_on(what, seconds, memory_limit())
+    death = go_on(what, seconds, min(memory, memory_limit()))
     if death is not None:
         raise UserError(f"{what}: the process that ran it ended {death.how}")
 
@@ -192,7 +193,7 @@ def _end_of(copy: int, seconds: float, memory: float) -> tuple[int, str]:
         if time.monotonic() > deadline:
             limit = f"{seconds:g} seconds (--timeout)"
         elif memory_of(copy) > memory:
-            limit = f"{memory / 2**30:.1f} GiB of memory, three quarters of what was free"
+            limit = f"{memory / 2**30:.1f} GiB of memory"
         if limit:
             interrupts.send(copy, signal.SIGKILL)
         else:

@@ -133,7 +133,7 @@ def judge(
         _show(report, what, every)
         if json_file is not None:
             write_atomically(json_file, text)
-    ctx.exit(2 if not report.judged else 0 if report.same else 1)
+    ctx.exit(2 if report.nothing else 0 if report.same else 1)
 
 
 def _check_results(json_file: Path | None, html_file: Path | None, read: tuple[Path | None, ...]) -> None:

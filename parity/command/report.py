@@ -158,6 +158,8 @@ def explained(report: Report) -> Iterator[str]:
         for reason, one in list(reasons.items())[::-1][:3]:
             if reason != one.op:
                 yield f"  {shown(one.tensor)}: {shown(reason)}"
+    if report.judged and report.nothing:
+        yield "No tensor has a value, so that nothing was compared."
     missing = [name for name in report.outputs if not _is_judged(report, name)]
     if missing:
         yield f"Of the outputs, {', '.join(map(shown, missing[:5]))} not judged."

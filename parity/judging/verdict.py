@@ -158,12 +158,19 @@ class Report:
         return sum(one.verdict != "unjudged" for one in self.tensors)
 
     @property
+    def nothing(self) -> bool:
+        """Whether there was nothing to judge: no tensor has values, and none has a wrong shape."""
+        return not any(one.verdict != "unjudged" and (one.values or one.wrong) for one in self.tensors)
+
+    @property
     def verdict(self) -> str:
-        """The worst verdict of all; "undecided" if nothing could be judged.
+        """The worst verdict of all; "undecided" if there was nothing to judge.
 
         An undecided tensor counts if it is an output or holds strange values: the others are what a right
         implementation returns.
         """
+        if self.nothing:
+            return "undecided"
         found = [one.verdict for one in self.tensors if one.verdict != "unjudged"]
         decided = [verdict for verdict in found if verdict != "undecided"]
         worst = max(decided, key=ORDER.index, default="undecided")

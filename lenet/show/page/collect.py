@@ -12,6 +12,7 @@ from lenet.compare import Comparison, LayerReport, compare, exact_bits, judge_la
 from lenet.network.digits import Digits
 from lenet.network.recipe import Recipe
 from lenet.ports import FRAMEWORKS, Port, open_port
+from lenet.ports.calling import calling
 from lenet.ports.lockstep import Lockstep, lockstep
 from lenet.reference import forward
 from lenet.reference.certificate import RangeCertificate, certify_range
@@ -116,10 +117,12 @@ def look(
     progress: Progress = lambda doing, done: None,
 ) -> tuple[list[Shown], Values]:
     """Run the chosen digits through all ports, one at a time, and collect their values and numbers."""
-    for port in ports:
-        port.load(params)
     progress("choosing digits", 0)
-    chosen = choose(params, digits, ports[0], count)
+    for port in ports:
+        with calling(port):
+            port.load(params)
+    with calling(ports[0]):
+        chosen = choose(params, digits, ports[0], count)
     outputs: list[list[np.ndarray]] = [[] for _ in ports]
     shown, expected = [], []
     with threadpool_limits(1):
@@ -128,7 +131,8 @@ def look(
             expected.append(forward.reference(params, image))
             answers, layers = {}, {}
             for port, kept in zip(ports, outputs, strict=True):
-                activations, logits = port.activations(image), port.logits(image)
+                with calling(port):
+                    activations, logits = port.activations(image), port.logits(image)
                 if problem := outputs_problem(activations, logits, 1, port.dtype):
                     raise UserError(f"{port.name}: {problem}")
                 rounded = forward.rounded(expected[-1], port.dtype)

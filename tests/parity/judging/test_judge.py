@@ -282,8 +282,13 @@ def test_scalar_output() -> None:
 
 def test_empty_output() -> None:
     values = {"x": np.zeros((0, 64), np.float32), "y0": np.zeros((0, 64), np.float32)}
-    (one,) = judge(ONE, values).tensors
+    report = judge(ONE, values)
+    (one,) = report.tensors
     assert (one.verdict, one.values) == ("equal", 0)
+    assert report.nothing  # no values are no proof
+    assert not report.same
+    (one,) = judge(ONE, {**values, "y0": np.zeros((0, 63), np.float32)}).tensors
+    assert one.verdict == "different"
 
 
 def test_subnormal_numbers_that_are_taken_for_zero_are_not_coarse() -> None:

@@ -1,20 +1,23 @@
-"""`lenet.network.digits.download` against a real server on this machine: right content or none."""
+"""`lenet data` against a real server on this machine: right content or none."""
 
 import gzip
 import hashlib
-import itertools
+import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pooch
 import pytest
 
 from lenet.network import digits
-from lenet.network.digits import download
+from lenet.network.digits.download import download
 from parity.errors import UserError
 from tests.helpers import one_line
 from tests.test_data import idx
@@ -39,8 +42,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        _, kind, name = self.path.split("/")
+        self.server.asked.append(unquote(self.path))
+        _, kind, name = unquote(self.path).split("/")
         body, length = FILES[name], len(FILES[name])
         match kind:
             case "absent":
@@ -56,10 +59,28 @@ class Handler(BaseHTTPRequestHandler):
             case "page":  # what captive portals answer
                 body = b"<html>Please log in</html>"
                 length = len(body)
+            case "bomb":
+                body = gzip.compress(bytes(2**21))
+                length = len(body)
+            case "encoded bomb":
+                body = gzip.compress(body + bytes(2**21))
+                length = len(body)
+            case "endless":
+                body, length = bytes(2**21), 2**40
+            case "slow header" | "slow body":
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if "body" in kind else b"X: "))
+                with suppress(OSError):  # the client has gone
+                    for _ in range(200):
+                        self.wfile.write(b"x")
+                        time.sleep(0.05)
+                return
         self.send_response(200)
+        if kind == "encoded bomb":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(OSError):  # the client has gone
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -106,13 +127,37 @@ def test_on_a_terminal_there_is_a_bar_for_each_file(server, tmp_path, monkeypatc
     assert capfd.readouterr().err.count("100%") == 2
 
 
-def test_a_mirror_that_is_too_slow_is_passed_over(server, tmp_path, monkeypatch):
-    now = itertools.count(0, digits.DOWNLOAD_SECONDS + 1)  # each look at the clock is that much later
-    monkeypatch.setattr(digits.time, "monotonic", lambda: next(now))
-    with pytest.raises(UserError, match=r"no mirror gave it: .*/good/ \(TimeoutError\)") as refusal:
-        download(tmp_path, (server.mirror("good"),))
+@pytest.mark.parametrize("kind", ["slow header", "slow body"])
+def test_a_mirror_that_is_too_slow_is_passed_over(kind, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("lenet.network.digits.download.SECONDS", 0.5)
+    download(tmp_path, (server.mirror(kind), server.mirror("good")))
+    assert contents(tmp_path) == FILES
+    assert server.asked == [f"/{at}/{name}" for name in NAMES for at in (kind, "good")]
+
+
+def test_after_the_download_no_alarm_rings(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("lenet.network.digits.download.SECONDS", 0.2)
+    before = signal.getsignal(signal.SIGALRM)
+    download(tmp_path, (server.mirror("good"),))
+    time.sleep(0.3)
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+@pytest.mark.parametrize("kind", ["bomb", "encoded bomb", "endless"])
+def test_a_mirror_that_gives_too_much_is_passed_over(kind, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "LARGEST", 2**20)
+    monkeypatch.setattr("lenet.network.digits.download.LARGEST", 2**20)
+    download(tmp_path, (server.mirror(kind), server.mirror("good")))
+    assert contents(tmp_path) == FILES
+
+
+def test_a_local_bomb_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "LARGEST", 2**20)
+    path = tmp_path / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(2**20 + 1)))
+    with pytest.raises(UserError, match="holds more than 1 MiB, no digits") as refusal:
+        digits.read_idx(path)
     one_line(refusal)
-    assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("kind", ["absent", "tampered", "cut", "short", "page"])

@@ -11,11 +11,12 @@ from lenet.commands import options
 @options.DATA
 def fetch_data(folder: Path | None) -> None:
     """Download or verify the MNIST training set."""
-    from lenet.network import digits
+    from lenet.network.digits import training_folder
+    from lenet.network.digits.download import download
     from parity.command.terminal import output
 
-    place = digits.training_folder(folder)
-    files = digits.download(place)
+    place = training_folder(folder)
+    files = download(place)
     output().print(f"{place}: {options.TRAINING_DIGITS:,} training digits, verified by SHA-256")
     for path in files:
         output().print(f"  {path.name}  {path.stat().st_size:,} bytes")

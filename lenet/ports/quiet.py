@@ -8,6 +8,10 @@ from contextlib import contextmanager, suppress
 
 from parity.command.interrupts import CTRL_C
 
+# What a library wrote is shown without the characters that control a terminal; it may quote a file.
+CONTROLS = r"\000-\010\013-\037\177"  # for tr: all but the tabulator and the end of a line
+WITHOUT = bytes({*range(32), 127} - set(b"\t\n"))
+
 
 def hide_warnings() -> None:
     """Hide the frameworks' warnings from users, unless -W asks for them."""
@@ -33,7 +37,7 @@ def stderr_held() -> Iterator[None]:
             raise
         except BaseException:
             held.seek(0)
-            os.write(descriptor, held.read())
+            os.write(descriptor, held.read().translate(None, WITHOUT))
             raise
         finally:
             sys.stderr.flush()
@@ -54,7 +58,7 @@ def _shown_at_death(file: str, descriptor: int) -> Iterator[None]:
     with open(file, "rb") as kept:
         try:
             waiting = subprocess.Popen(
-                ["/bin/sh", "-c", f"read -r line || cat /dev/fd/{kept.fileno()}"],
+                ["/bin/sh", "-c", f"read -r line || tr -d '{CONTROLS}' < /dev/fd/{kept.fileno()}"],
                 stdin=reading,
                 stdout=descriptor,
                 stderr=subprocess.DEVNULL,

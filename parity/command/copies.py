@@ -3,7 +3,8 @@
 TensorFlow aborts over a number of threads that is none, XLA exits over an unknown flag, and the kernel ends a
 process that takes too much memory. A small ONNX file can ask for a loop of 2⁶² rounds or for an array of
 16 GB, and no runtime refuses it. No Python code runs then. So the command goes on in a copy of its process,
-which notes what it is busy with, and the process itself waits for the copy's end.
+which notes what it is busy with, and the process itself waits for the copy's end. Then it ends what the copy
+has started and left (Linux).
 """
 
 import atexit
@@ -19,12 +20,13 @@ from math import inf
 from pathlib import Path
 from typing import NoReturn
 
-from parity.command import interrupts
+from parity.command import interrupts, keeper
 from parity.errors import UserError
 
 _LONGEST = 200  # bytes of a note
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 POLL = 0.02  # seconds between two looks at the copy
+PATIENCE = 0.3  # seconds in which the processes that a copy left may end by themselves
 SHARE = 0.75  # of the memory that is free
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -161,12 +163,17 @@ def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The copy answers Ctrl-C. If it does not, the thread that watches here ends both.
         signal.signal(signal.SIGINT, lambda number, frame: interrupts.send(copy, number))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end_all)
+    keeper.inherit_orphans()
     status, limit = _end_of(copy, seconds, memory)
     interrupts.CTRL_C.copy = 0
     code = os.waitstatus_to_exitcode(status)
     if code == interrupts.CODE:
         interrupts.CTRL_C.end(f"error: {interrupts.CTRL_C.says()}")
     if not limit and not note.works:
+        _end_rest()
         os._exit(code if code >= 0 else 128 - code)
     _clean_up()
     if limit:
@@ -179,8 +186,26 @@ def _clean_up() -> None:
     """Do what the copy could not do before its end."""
     from parity.files import remove_leftover_folders
 
+    keeper.end_descendants({})
     interrupts.show_cursor()
     remove_leftover_folders()
+
+
+def _end_rest() -> None:
+    """End the processes that the copy started and left; those that end by themselves have the time to."""
+    deadline = time.monotonic() + PATIENCE
+    while keeper.descendants() and time.monotonic() < deadline:
+        keeper.reap({})
+        time.sleep(POLL)
+    keeper.end_descendants({})
+
+
+def _end_all(number: int, frame: object) -> NoReturn:
+    """Clean up, and end by the signal that asked for it."""
+    _clean_up()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
 
 
 def _end_of(copy: int, seconds: float, memory: float) -> tuple[int, str]:
@@ -190,22 +215,15 @@ def _end_of(copy: int, seconds: float, memory: float) -> tuple[int, str]:
         ended, status = os.waitpid(copy, 0 if limit else os.WNOHANG)
         if ended:
             return status, limit
-        if time.monotonic() > deadline:
+        start = time.monotonic()
+        if start > deadline:
             limit = f"{seconds:g} seconds (--timeout)"
-        elif memory_of(copy) > memory:
+        elif memory < inf and keeper.exceeds(memory):
             limit = f"{memory / 2**30:.1f} GiB of memory"
         if limit:
             interrupts.send(copy, signal.SIGKILL)
-        else:
-            time.sleep(POLL)
-
-
-def memory_of(process: int) -> int:
-    """Bytes of memory that a process holds by itself, without files that it has mapped; 0 if not known."""
-    with suppress(OSError, ValueError, IndexError):
-        _, resident, shared, *_ = map(int, (PROC / str(process) / "statm").read_text().split())
-        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+        else:  # on a machine with many processes a look takes long
+            time.sleep(POLL + 10 * (time.monotonic() - start))
 
 
 def memory_limit() -> int:

@@ -95,7 +95,7 @@ def write_npz(path: Path | str, values: Mapping[str, Array]) -> None:
         values: {name: array}; bfloat16 is written as values of two bytes, as `read_npz` reads it.
 
     Raises:
-        UserError: the file cannot be written, or a value is no array of numbers.
+        UserError: the file cannot be written, a value is no array of numbers, or a name cannot be kept.
     """
 
     def write(file: IO[bytes]) -> None:
@@ -104,10 +104,26 @@ def write_npz(path: Path | str, values: Mapping[str, Array]) -> None:
                 array = np.asarray(values[name])
                 if array.dtype.hasobject:
                     raise UserError(f"{name} holds Python objects, not numbers")
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                with archive.open(_member(name), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
     write_atomically(Path(path), write)
+
+
+def _member(name: str) -> str:
+    """The name of an array's member of the archive.
+
+    Raises:
+        UserError: the format has no place for the name.
+    """
+    member = f"{name}.npy"
+    try:
+        size = len(member.encode())
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name!r} is no Unicode text, as a name in an npz file is") from error
+    if size >= 2**16:
+        raise UserError(f"a name of {size:,} bytes is too long for an npz file: {name}")
+    return member
 
 
 def _entry(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Entry:

@@ -152,6 +152,8 @@ def in_opencv(model: ModelProto, names: Sequence[str], inputs: Fed | None = None
     """
     import cv2
 
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it refuses is in the exception
+
     @lru_cache(maxsize=4)
     def network(shapes: Shapes) -> tuple[Any, list[str]]:
         net = cv2.dnn.readNetFromONNX(np.frombuffer(_with_sizes(model, shapes, names), np.uint8))

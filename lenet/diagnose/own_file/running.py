@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lenet.diagnose.own_file import keeper
 from lenet.diagnose.own_file.child import is_theirs
 from lenet.diagnose.own_file.frames import Received
 from lenet.diagnose.own_file.interface import Misused
 from lenet.diagnose.own_file.surroundings import environment
 from lenet.diagnose.probe_inputs import Observed, Probes, other_batches, standard
+from parity.command import keeper
 from parity.command.copies import memory_limit
 
 POLL = 0.05  # seconds between two looks at the process

@@ -7,15 +7,10 @@ the same content differently.
 import gzip
 import hashlib
 import os
-import sys
-import tempfile
-import time
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,11 +20,7 @@ from parity.files import refuse_stream
 
 BUNDLED = Path(__file__).parent
 MOST_AXES = 32  # of an array in every version of NumPy
-DOWNLOAD_SECONDS = 600  # for a file of 10 MB from a mirror
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
+LARGEST = 64 << 20  # bytes of a file; the largest of MNIST has 47 million
 CHECKSUMS = {
     "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -83,16 +74,6 @@ def training_folder(folder: Path | None = None) -> Path:
     import pooch
 
     return Path(pooch.os_cache("lenet"))
-
-
-def download(folder: Path, mirrors: tuple[str, ...] = MIRRORS) -> list[Path]:
-    """Download the files of the training set that `folder` lacks; each is verified, then renamed into place.
-
-    Raises:
-        UserError: no mirror had the right content, or `folder` cannot be written.
-    """
-    names = [name for name in CHECKSUMS if name.startswith("train")]
-    return [_fetch(name, folder, mirrors) for name in names]
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -161,85 +142,19 @@ def _read_pair(folder: Path, prefix: str) -> Digits:
 def _read_gzip(path: Path) -> bytes:
     refuse_stream(path)
     try:
-        return gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:  # which may hold a thousand times its size
+            content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         ours = path.parent == BUNDLED
         remedy = reinstall_line() if ours else "`lenet data` fetches it, --data names its folder"
         raise UserError(f"{path}: not there; {remedy}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); {_remedy(path)}") from error
+    if len(content) > LARGEST:
+        raise UserError(f"{path}: holds more than {LARGEST >> 20} MiB, no digits; {_remedy(path)}")
+    return content
 
 
 def _remedy(path: Path) -> str:
     """What to do with a damaged file: `lenet data` fetches the training digits alone."""
     return reinstall_line() if path.parent == BUNDLED else "`lenet data` fetches it anew"
-
-
-class _Progress:
-    """What pooch calls at each piece of a download: ends it after its time, and shows a bar on a terminal.
-
-    Attributes:
-        total: the size of the file in bytes, which pooch sets.
-    """
-
-    total = 0
-
-    def __init__(self, name: str) -> None:
-        self._name, self._end = name, time.monotonic() + DOWNLOAD_SECONDS
-        self._bar: Any = None
-
-    def update(self, size: int) -> None:
-        """Note that `size` bytes more have come.
-
-        Raises:
-            TimeoutError: the time is over.
-        """
-        if time.monotonic() > self._end:
-            raise TimeoutError(f"no whole file after {DOWNLOAD_SECONDS} seconds")
-        if self._bar is None:
-            from tqdm import tqdm  # type: ignore[import-untyped]
-
-            quiet = not sys.stderr.isatty()
-            self._bar = tqdm(
-                desc=self._name, total=self.total, ncols=79, unit="B", unit_scale=True, disable=quiet
-            )
-        self._bar.update(size)
-
-    def reset(self) -> None:
-        """Begin anew."""
-        if self._bar is not None:
-            self._bar.reset()
-
-    def close(self) -> None:
-        """Leave the bar on the terminal, if there is one."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
-    import pooch
-    import requests
-
-    target = folder / name
-    if target.is_file():
-        with suppress(UserError):  # a damaged copy is downloaded again, and replaced only by a good copy
-            read_idx(target)
-            return target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        workplace = tempfile.TemporaryDirectory(dir=folder, prefix=".download-")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    failures = []
-    with workplace as temporary:
-        for mirror in mirrors:
-            part = Path(temporary) / name
-            try:
-                pooch.HTTPDownloader(progressbar=_Progress(name))(mirror + name, str(part), None)
-                read_idx(part)
-            except (requests.RequestException, OSError, ValueError, UserError) as error:
-                failures.append(f"{mirror} ({type(error).__name__})")
-            else:
-                part.replace(target)
-                return target
-    raise UserError(f"{name}: no mirror gave it: {', '.join(failures)}; --data takes a folder that has it")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from parity.command.copies import memory_limit, memory_of
+from parity.command.copies import memory_limit
 from parity.errors import UserError
 from parity.files import temporary_folder
 from tests.helpers import as_command, ended
@@ -134,6 +134,51 @@ def test_a_library_that_ends_the_process_gives_no_verdict(body, how):
     assert (result.returncode, result.stderr.splitlines(keepends=True)[-1]) == (2, said)
 
 
+STARTED = """
+copies.within_limits('it', 60, 2**30)
+import subprocess
+code = "import os, time; {first}print(os.getpid(), flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
+{then}
+"""
+
+
+@pytest.mark.parametrize("first", ["", "os.fork() and os._exit(0); "], ids=["child", "orphan"])
+@pytest.mark.parametrize(
+    ("then", "number", "code"),
+    [
+        ("time.sleep(0.5)", 0, 0),
+        ("time.sleep(0.5)\nos._exit(3)", 0, 2),
+        ("time.sleep(60)", signal.SIGTERM, -signal.SIGTERM),
+        ("time.sleep(60)", signal.SIGHUP, -signal.SIGHUP),
+        ("time.sleep(60)", signal.SIGINT, 130),
+    ],
+)
+def test_processes_that_it_started_end_with_the_command(first, then, number, code):
+    source = as_command(STARTED.format(first=first, then=then))
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    started = int(process.stdout.readline())
+    if number:
+        process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert ended(started)
+
+
+def test_the_memory_of_processes_that_it_started_counts():
+    code = "import time; kept = bytearray(b'x') * 2**29; time.sleep(60)"
+    result = run(
+        f"""
+        copies.go_on("it", memory=2**28)
+        import subprocess
+        subprocess.run([sys.executable, "-c", {code!r}])
+        """
+    )
+    said = "error: it took more than 0.2 GiB of memory, and was ended\n"
+    assert (result.returncode, result.stderr) == (2, said)
+
+
 @pytest.mark.parametrize("code", [0, 1, 2, 130])
 def test_the_exit_code_is_that_of_the_copy(code):
     result = run(f"copies.within_limits('model.onnx', 60)\nsys.exit({code})")
@@ -169,12 +214,6 @@ def test_a_name_that_is_no_text_is_noted(tmp_path):
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "1 tensor judged: 1 equal." in printed
-
-
-def test_the_memory_of_a_process_is_what_it_holds():
-    before = memory_of(os.getpid())
-    kept = bytearray(b"x") * 2**27
-    assert 0.9 < (memory_of(os.getpid()) - before) / len(kept) < 1.1
 
 
 def test_the_limit_is_below_what_the_machine_has():

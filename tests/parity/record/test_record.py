@@ -11,11 +11,11 @@ from onnx import TensorProto, helper
 
 from parity import UserError, judge, read_onnx
 from parity.errors import MissingFramework
-from parity.record import read_npz
+from parity.record import read_npz, write_npz
 from parity.record.onnx_runtimes import RUNTIMES, record
 from parity.record.random_inputs import check_inputs, random_inputs
 from tests.conftest import unavailable
-from tests.parity.small import convolutions, model, normal, saved
+from tests.parity.small import convolutions, loop, model, normal, saved
 
 
 def npz(path: Path, entries: dict[str, bytes], times: int = 1) -> Path:
@@ -264,3 +264,24 @@ def test_a_missing_runtime_is_reported_with_its_line(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(MissingFramework, match=r"openvino is not installed: .*pip install .*openvino"):
         record(convolutions(), {"x": normal(2, 3, 9, 9)}, "openvino")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("x" * 2**16, "a name of 65,540 bytes is too long"), ("\ud800", r"'\\ud800' is no Unicode text")],
+)
+def test_a_name_that_the_format_cannot_hold_is_refused_and_nothing_is_written(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        write_npz(tmp_path / "out.npz", {"a": np.zeros(2), name: np.zeros(2)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_opencv_says_why_it_refuses_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """It prints its errors to standard error, beside the exception."""
+    nodes = [loop("rounds", "zero", "more"), helper.make_node("Add", ["x", "more"], ["y"])]
+    weights = {"rounds": np.array(2), "zero": np.array(0, np.float32)}
+    with pytest.raises(UserError, match="opencv cannot run the model"):
+        record(model(nodes, {"x": [1]}, ["y"], weights), {"x": np.zeros(1, np.float32)}, "opencv")
+    assert capfd.readouterr().err == ""

@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,11 +67,16 @@ def watch(pid: int, link: socket.socket, most: int, codes: dict[int, int]) -> st
                 time.sleep(LAST_WORDS)
             return "time"
         start = time.monotonic()
-        if memory(descendants()) > most and memory(descendants(), shared=True) > most:
+        if exceeds(most):
             return "memory"
         pause = POLL + 10 * (time.monotonic() - start)  # on a machine with many processes a look takes long
         reap(codes)
     return None
+
+
+def exceeds(most: float) -> bool:
+    """Whether the processes below this one hold more bytes together (Linux)."""
+    return memory(descendants()) > most and memory(descendants(), shared=True) > most
 
 
 def reap(codes: dict[int, int]) -> None:
@@ -82,15 +88,20 @@ def reap(codes: dict[int, int]) -> None:
 
 def end_all(pid: int, codes: dict[int, int]) -> None:
     """End all processes of the command, those too that left its group or session."""
-    deadline = time.monotonic() + END
     with suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
+    end_descendants(codes, {pid})
+
+
+def end_descendants(codes: dict[int, int], awaited: Set[int] = frozenset()) -> None:
+    """End the processes below this one (Linux), and wait for their ends and for those that are awaited."""
+    deadline = time.monotonic() + END
     while time.monotonic() < deadline:
         for one in descendants():
             with suppress(OSError):
                 os.kill(one, signal.SIGKILL)
         reap(codes)
-        if not descendants() and pid in codes:
+        if not descendants() and awaited <= codes.keys():
             return
         time.sleep(POLL / 4)
 

@@ -775,7 +775,7 @@ def test_data_goes_to_the_folder_named_by_option_or_environment(in_process, tmp_
         (tmp_path / "file.gz").write_bytes(b"1234")
         return [tmp_path / "file.gz"]
 
-    monkeypatch.setattr(mnist, "download", download)
+    monkeypatch.setattr("lenet.network.digits.download.download", download)
     monkeypatch.setenv("LENET_DATA", "from-environment")
     assert "from-environment: 60,000 training digits, verified" in in_process("data").stdout
     assert "file.gz  4 bytes" in in_process("data", "--data", "from-option").stdout
@@ -786,7 +786,7 @@ def test_data_that_cannot_be_had_is_one_line(in_process, monkeypatch):
     def download(folder):
         raise UserError("no mirror\ngave it")
 
-    monkeypatch.setattr(mnist, "download", download)
+    monkeypatch.setattr("lenet.network.digits.download.download", download)
     assert failed(in_process("data", "--data", "x")) == "error: no mirror gave it\n"
 
 

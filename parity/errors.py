@@ -18,7 +18,7 @@ EXTRAS = {
     "opencv": ("cv2",),
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert",),
-    "workshop": ("jupyterlab", "ipykernel", "nbformat", "scipy"),
+    "workshop": ("jupyterlab", "ipykernel", "nbformat", "nbconvert", "nbclient", "latex2mathml", "scipy"),
 }
 
 

@@ -19,7 +19,6 @@ import nbformat
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from lenet.commands.cli import cli
@@ -28,9 +27,9 @@ from parity.errors import UserError, pip
 from tests.helpers import one_line
 from workshop import strip
 from workshop.checks.marking import NotRight
+from workshop.static import executed
 
 BOOKS = strip.notebooks()
-SECONDS = 240  # for one notebook, which takes less than one minute on two cores of one's own
 
 
 def cells(path: Path, kind: str = "code") -> list[str]:
@@ -103,11 +102,10 @@ def run(path: Path, folder: Path, cells: list[str]) -> str:
     """
     book = nbformat.v4.new_notebook()
     book.cells += [nbformat.v4.new_code_cell(source) for source in cells]
-    environment = {**os.environ, "PYTHONPATH": str(notebooks.ROOT), "IPYTHONDIR": str(folder)}
+    environment = {**os.environ, "IPYTHONDIR": str(folder)}
     environment |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nobody listens
     environment.pop("LENET_DATA", None)
-    client = NotebookClient(book, timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}})
-    client.execute(env=environment)
+    executed(book, path.parent, environment)
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     errors = [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"]
     assert not errors, f"{path.name} warns: {errors}"

@@ -68,8 +68,8 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     ),
     "worst_at": (
         "all logits together",
-        "A number that is added to all ten logits does not change the softmax: the gradient by the logits adds "
-        "up to zero, so nothing is learnt along this direction, and the weight decay shrinks it.",
+        "A number that is added to all ten logits does not change the softmax: the gradient by the logits "
+        "adds up to zero, so nothing is learnt along this direction, and the weight decay shrinks it.",
     ),
     "share_unseen": (
         0.26,

@@ -20,7 +20,10 @@ Answer = Callable[..., Any]
 
 def chain(seen: Array, d: int) -> Graph:
     """Attention of Q to the transposed keys Kt and V, of size d, with a mask: as a graph for `parity`."""
-    constants = {"scale": np.float32(d**-0.5), "mask": np.where(seen, 0, -np.inf).astype(np.float32)}
+    constants = {
+        "scale": np.array(d**-0.5, np.float32),
+        "mask": np.where(seen, 0, -np.inf).astype(np.float32),
+    }
     nodes = (
         Node("scores", "MatMul", MatMul(), ("Q", "Kt"), ("scores",)),
         Node("scaled", "Mul", Mul(), ("scores", "scale"), ("scaled",)),

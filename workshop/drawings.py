@@ -84,6 +84,35 @@ def landscape(
     plt.show()
 
 
+def posteriors(
+    x: np.ndarray,
+    y: np.ndarray,
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    labels: tuple[str, str],
+) -> None:
+    """Show densities over a grid in panels, each with its maximum, and the maximum of the likelihood.
+
+    Args:
+        x, y: (rows, columns), the places of the grid.
+        panels: {title: (density, logarithm of the likelihood)}; a constant likelihood has no maximum.
+    """
+    _, grid = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 4.5), sharex=True, sharey=True)
+    for axes, (title, (density, likelihood)) in zip(grid, panels.items(), strict=True):
+        axes.contourf(x, y, density / density.max(), levels=8, cmap="Blues")
+        axes.plot(x.flat[density.argmax()], y.flat[density.argmax()], "o", color=BLACK)
+        if np.ptp(likelihood) > 0:
+            at = likelihood.argmax()
+            axes.plot(x.flat[at], y.flat[at], "x", color=RED, markersize=12, clip_on=False, zorder=9)
+        axes.set(xlabel=labels[0], title=title)
+        axes.locator_params(axis="x", nbins=4)
+    grid[0].set_ylabel(labels[1])
+    last = grid[-1]  # where most room is left
+    last.plot([], [], "o", color=BLACK, label="posterior")
+    last.plot([], [], "x", color=RED, markersize=12, label="likelihood")
+    last.legend(loc="lower left", title="maximum of")
+    plt.show()
+
+
 def ratios(rows: Mapping[str, Mapping[str, float]], title: str) -> None:
     """Show a table of errors over bounds, {row: {column: ratio}}; red where they exceed 1."""
     values = np.array([list(row.values()) for row in rows.values()])

@@ -145,7 +145,7 @@ def pages(
     found: list[notebooks.Notebook], reveal: str, progress: Callable[[notebooks.Notebook], None]
 ) -> dict[str, str]:
     """{file name: HTML} of each notebook and of its slides."""
-    made = {}
+    made: dict[str, str] = {}
     for one in found:
         progress(one)
         book = answered(nbformat.read(one.path, 4), dict(guesses.of(one.path.stem).answers))

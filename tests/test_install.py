@@ -2,6 +2,8 @@
 
 import ast
 import importlib.metadata
+import json
+import re
 import sys
 from functools import cache
 from itertools import chain
@@ -75,6 +77,19 @@ def test_only_a_module_that_an_extra_brings_is_told_as_missing() -> None:
     assert told == f"PIL is not installed: {install_line('PIL')}"
     assert not_installed(ModuleNotFoundError(name="lenet.gone")) is None
     assert not_installed(ModuleNotFoundError()) is None
+
+
+def test_set_ups_elsewhere_name_targets_and_extras_that_exist() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    (target,) = re.findall(r"^make (\S+)", container["postCreateCommand"])
+    assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+    told = "".join(
+        (ROOT / name).read_text() for name in (".binder/postBuild", "workshop/README.md", "README.md")
+    )
+    asked = re.findall(r"(?:'\.|'project)\[(.*?)\]'", told)
+    assert len(asked) >= 4
+    for extras in asked:
+        assert set(extras.split(",")) <= DECLARED.keys()
 
 
 def test_every_extra_is_known_and_all_of_them_are_in_all() -> None:

@@ -45,7 +45,8 @@ web/.$(ORT):
 	rm web/$(ORT).tgz && touch $@
 
 # The static pages, ready to publish: the report is site/index.html.
-pages: .venv/installed
+pages: .venv/workshop
+	$(BIN)/python -m workshop.static site/workshop
 	$(BIN)/lenet report --site site $(REPORT_FLAGS)
 
 .venv/installed: pyproject.toml constraints.txt

@@ -279,19 +279,24 @@ def test_the_makefile_fetches_the_version_that_is_expected():
     assert re.search(r"^ORT_SHA512 := [0-9a-f]{128}$", text, re.MULTILINE)
 
 
-def test_the_site_has_the_diffs_the_migrations_and_the_workshop(monkeypatch):
+def test_the_site_has_the_diffs_the_migrations_and_the_workshop(monkeypatch, tmp_path):
     monkeypatch.setattr(site, "folders", lambda: {name: folders()[name] for name in ("numpy", "torch")})
     calls: list[str] = []
-    found = site.pages(calls.append)
+    (tmp_path / "workshop").mkdir()
+    (tmp_path / "workshop" / "01_convolution.html").touch()
+    found = site.pages(tmp_path, calls.append)
     assert list(found) == ["numpy-torch.html", "torch-tf.html", "migrations.html", "workshop.html"]
     assert len(calls) == site.count()
     assert "frameworks change, principles persist" in found["migrations.html"][1].lower()
     assert "NCHW" in found["migrations.html"][1]
     assert "workshop/bugs/README.md" in found["workshop.html"][1]
+    assert '<a href="workshop/01_convolution.html">page</a>' in found["workshop.html"][1]
+    assert "slides.html" not in found["workshop.html"][1]  # which is not there
     for _, text in found.values():
         page = Page(text)
         assert page.open == []
-        assert all(address.startswith(("#", "data:", "index.html")) for address in page.loads)
+        ours = "#", "data:", "index.html", "workshop/01_convolution.html"
+        assert all(address.startswith(ours) for address in page.loads)
 
 
 @pytest.mark.parametrize(

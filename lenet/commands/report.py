@@ -108,7 +108,7 @@ def report(
         pages = {}
         if site is not None:
             follow = progress.add_task("", total=beside.count())
-            pages = beside.pages(lambda doing: progress.update(follow, description=doing, advance=1))
+            pages = beside.pages(site, lambda doing: progress.update(follow, description=doing, advance=1))
         progress.update(task, description="judging the originals")
         replays = [replay.replay(recorded.read(name)) for name in recorded.names()]
         progress.update(task, description="writing the page")

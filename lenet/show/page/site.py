@@ -1,7 +1,8 @@
 """The pages published with the report: sources side by side, migrations, the workshop."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,8 +20,21 @@ def pairs() -> list[tuple[str, str]]:
     return [*pairwise(folders()), ("torch", "tf")]
 
 
-def pages(progress: Callable[[str], None] = lambda doing: None) -> dict[str, tuple[str, str]]:
-    """{file name: (title, HTML)}. Runs the installed frameworks."""
+@dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to another page of the site."""
+
+    text: str
+    href: str
+
+
+def pages(folder: Path, progress: Callable[[str], None] = lambda doing: None) -> dict[str, tuple[str, str]]:
+    """{file name: (title, HTML)}. Runs the installed frameworks.
+
+    Args:
+        folder: of the site; pages of notebooks that `workshop.static` wrote into its `workshop` are linked.
+        progress: called with a line before each part of the work.
+    """
     found = {}
     for a, b in pairs():
         progress(f"comparing {a} and {b}")
@@ -30,8 +44,9 @@ def pages(progress: Callable[[str], None] = lambda doing: None) -> dict[str, tup
         progress(f"running {name}")
         migrations.append(migrate(name))
     found["migrations.html"] = "migrations, measured", _migrations(migrations)
-    if lessons := workshop():
-        found["workshop.html"] = "the workshop", _page("The workshop", "", [("", ["file", "title"], lessons)])
+    if lessons := workshop(folder):
+        parts = [("", ["file", "title", "with outputs", "figures"], lessons)]
+        found["workshop.html"] = "the workshop", _page("The workshop", "", parts)
     return found
 
 
@@ -40,10 +55,26 @@ def count() -> int:
     return len(pairs()) + len(folders())
 
 
-def workshop() -> list[list[str]]:
-    """The notebooks and READMEs of the workshop, with their titles; empty in an installed package."""
+def workshop(folder: Path) -> list[list[str | Link]]:
+    """The notebooks and READMEs of the workshop, with their titles; empty in an installed package.
+
+    Args:
+        folder: of the site, in which pages and slides of notebooks may be.
+    """
     files = sorted([*WORKSHOP.glob("*.ipynb"), *WORKSHOP.rglob("*.md")])
-    return [[str(path.relative_to(ROOT)), heading(path)] for path in files]
+
+    def link(text: str, file: str) -> Link | str:
+        return Link(text, file) if (folder / file).is_file() else ""
+
+    return [
+        [
+            str(path.relative_to(ROOT)),
+            heading(path),
+            link("page", f"workshop/{path.stem}.html"),
+            link("slides", f"workshop/{path.stem}.slides.html"),
+        ]
+        for path in files
+    ]
 
 
 def heading(path: Path) -> str:
@@ -75,7 +106,9 @@ def _migrations(found: list[Migration]) -> str:
     return _page("The migration, measured", tables.verdict(found).capitalize(), parts)
 
 
-def _page(title: str, told: str, parts: list[tuple[str, list[str], list[list[str]]]]) -> str:
+def _page(
+    title: str, told: str, parts: Sequence[tuple[str, list[str], Sequence[Sequence[str | Link]]]]
+) -> str:
     style = (ASSETS / "report.css").read_text(encoding="utf-8")
     template = side_by_side.templates().get_template("tables.html.jinja")
     return template.render(title=title, told=told, parts=parts, style=style)

@@ -25,6 +25,10 @@ from lenet_numpy.layers import (
     softmax_cross_entropy_backward,
 )
 
+Saved = tuple[
+    Cache, Cache | None, Array | None
+]  # by a layer for its backward pass: of the product, ReLU, mask
+
 
 class DenseNet:
     """Images (N, …) to logits (N, K), float32, with a ReLU behind every layer but the last.
@@ -68,8 +72,8 @@ class DenseNet:
                     w -= np.float32(batch.rate) * v
         return losses
 
-    def _forward(self, images: Array, masked: bool) -> tuple[Array, list[tuple[Cache, Cache, Array | None]]]:
-        x, caches = images.reshape(len(images), -1), []
+    def _forward(self, images: Array, masked: bool) -> tuple[Array, list[Saved]]:
+        x, caches = images.reshape(len(images), -1), list[Saved]()
         for w, b in self.layers[:-1]:
             y, cache = linear(x, w, b)
             x, gate = relu(y)
@@ -79,7 +83,7 @@ class DenseNet:
         logits, cache = linear(x, *self.layers[-1])
         return logits, [*caches, (cache, None, None)]
 
-    def _backward(self, dlogits: Array, caches: list[tuple[Cache, Cache, Array | None]]) -> list[list[Array]]:
+    def _backward(self, dlogits: Array, caches: list[Saved]) -> list[list[Array]]:
         dx, found = dlogits, []
         for cache, gate, mask in reversed(caches):
             if gate is not None:

@@ -43,8 +43,8 @@ def step(answer: Answer) -> str:
                     f"{name} is frozen, and its velocity changed: it would move when it is free again"
                 )
             if name in free:
-                terms = (given(one[name], "float64") for one in (w, v, g))
-                right_w, right_v = update(*terms, recipe, rate)
+                old_w, old_v, slope = (given(one[name], "float64") for one in (w, v, g))
+                right_w, right_v = update(old_w, old_v, slope, recipe, rate)
                 within(f"the velocity of {name}", new_v, right_v)
                 within(name, new_w, right_w)
     return "frozen parameters keep every bit, free ones take the step of the recipe within its bound"

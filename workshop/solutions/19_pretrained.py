@@ -88,7 +88,7 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     "best_with_1000": (
         "from new weights",
         "The features were made to tell 0 to 4 apart, and the pretrained network is sure of the wrong "
-        "classes: its first steps unlearn. A pretrained file helps if it knows more than the new task.",
+        "classes: its first steps unlearn. This file knows less than the task needs.",
     ),
     "old_digits": (
         "below 5 %",

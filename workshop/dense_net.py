@@ -25,9 +25,8 @@ from lenet_numpy.layers import (
     softmax_cross_entropy_backward,
 )
 
-Saved = tuple[
-    Cache, Cache | None, Array | None
-]  # by a layer for its backward pass: of the product, ReLU, mask
+# What a layer saves for its backward pass: of its product, of its ReLU, and the mask.
+Saved = tuple[Cache, Cache | None, Array | None]
 
 
 class DenseNet:

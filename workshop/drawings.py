@@ -47,6 +47,25 @@ def calibration(
     plt.show()
 
 
+def reliability(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 15) -> None:
+    """Show how often answers are right against how sure they are, in bins of equal width; below, how many.
+
+    Args:
+        groups: {name: (confidence of each answer, whether it is right)}.
+        bins: the number of bins between 0 and 1; those with fewer than 10 answers are left out.
+    """
+    _, grid = plt.subplots(1, len(groups), figsize=(5 * len(groups), 5), sharey=True, squeeze=False)
+    for axes, colour, (name, (sure, right)) in zip(grid.flat, COLOURS, groups.items(), strict=False):
+        of = np.minimum((sure * bins).astype(int), bins - 1)
+        kept = [of == b for b in range(bins) if (of == b).sum() >= 10]
+        axes.plot([0, 1], [0, 1], ":", color=BLACK)
+        axes.plot([sure[b].mean() for b in kept], [right[b].mean() for b in kept], "o-", color=colour)
+        axes.bar([sure[b].mean() for b in kept], [b.mean() for b in kept], 1 / bins, color=colour, alpha=0.25)
+        axes.set(title=name, xlabel="how sure it is", xlim=(0, 1.03), ylim=(0, 1.03))
+    grid[0, 0].set_ylabel("how often it is right;\nbars: share of the answers")
+    plt.show()
+
+
 def beside_truth(
     x: np.ndarray, truth: np.ndarray, named: Mapping[str, np.ndarray], labels: tuple[str, str]
 ) -> None:

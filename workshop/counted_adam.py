@@ -105,5 +105,5 @@ def _mean(share: float, mean: Bounded, new: Array, dtype: str) -> Bounded:
 
 
 def _of_power(share: float, t: int, u: float) -> float:
-    """The relative error of 1 − shareᵗ: the power rounds in a format of unit roundoff u, the reference too."""
+    """The relative error of 1 − shareᵗ: the power rounds with unit roundoff u, the reference too."""
     return gamma(2 * t - 1, u + U64) * share**t / (1 - share**t)

@@ -52,7 +52,7 @@ WRONG = {
         (lambda *args: _adam(*args, form="inside"), "inside the root"),
         (lambda *args: _adam(*args, form="uncorrected"), "without the corrections"),
         (lambda w, m, v, g, t, rate: adam(w, m, v, g, t + 1, rate), "step 1: w"),
-        (lambda w, m, v, g, t, rate: adam(w, m, v, g, t, rate * (1 + 1e-13)), "step 1: w"),
+        (lambda w, m, v, g, t, rate: adam(w, m, v, g, t, rate * (1 + 1e-10)), "step 1: w"),
         (lambda w, m, v, g, t, rate: adam(w, m, v, g, t, rate)[0], "expected a tuple of 3"),
         (lambda w, m, v, g, t, rate: adam(w, m / (1 - 0.9**t), v, g, t, rate), "step 2: m"),
     ],

@@ -60,7 +60,7 @@ def residual_backward(answer: Answer) -> str:
     right = _pulled(dy, x, w1, w2)
     given = [one.copy() for one in (dy, x, w1, w2)]
     found = same_form(answer.__name__, called(answer, *given), right)
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "the skip is left out: x goes into the sum as well": {"skip": 0.0},
         "the skip goes around the last ReLU: dy must pass its gate first": {"gated": False},
         "the last ReLU has no gate": {"last": False},

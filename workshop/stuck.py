@@ -15,8 +15,6 @@ from lenet.network.recipe import initial_params
 from lenet_torch.model import LeNet
 from lenet_torch.weights import load_params
 
-REASONS = ("not registered", "frozen", "not in the optimizer", "no gradient", "zero gradient")
-
 
 @dataclass
 class Patient:

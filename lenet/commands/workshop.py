@@ -10,9 +10,9 @@ import click
     "--no-browser", is_flag=True, help="Only print the address, for a browser that you open yourself."
 )
 def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
-    """Eleven notebooks with a question each.
+    """Twenty notebooks with a question each.
 
-    They begin with the definition of a convolution and end with the assumptions of the model.
+    They begin with the definition of a convolution and end with what an accuracy says about other digits.
 
     Without N, list the notebooks, with question and duration. With N, open notebook N in JupyterLab (Ctrl-C
     ends it).

@@ -23,9 +23,9 @@ def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
     found = notebooks.find()
     by_number = {one.number: one for one in found}
     if number is None or listed:
-        table = tables.new_table(None, "notebook", ">minutes", "question")
+        table = tables.new_table(None, ">", "notebook", ">minutes", "question")
         for one in found:
-            table.add_row(f"{one.number:2} {one.title}", str(one.minutes), one.question)
+            table.add_row(str(one.number), one.title, str(one.minutes), one.question)
         output().print(table)
     elif number not in by_number:
         raise click.BadParameter(f"there is no notebook {number}: `lenet workshop` lists them")

@@ -14,7 +14,7 @@ from parity.errors import UserError, install_line
 
 ROOT = Path(__file__).parents[2]
 TITLE = re.compile(r"^# (\d+)\W+(\w.*)$", re.MULTILINE)
-QUESTION = re.compile(r"^\*\*Question\.?\*\*\W*(\w.*)$", re.MULTILINE)
+QUESTION = re.compile(r"^\*\*Question\.?\*\*\W*(\w.*(?:\n.+)*)", re.MULTILINE)
 MINUTES = re.compile(r"^\*\*Time\.?\*\*\D*(\d+)\D*minutes", re.MULTILINE)
 
 
@@ -66,7 +66,7 @@ def read(path: Path) -> Notebook:
     title, question, minutes = found
     if not (title and question and minutes):
         raise UserError(f"{path}: its first cell must have a title, a question and a time in minutes")
-    return Notebook(path, int(title[1]), title[2], question[1], int(minutes[1]))
+    return Notebook(path, int(title[1]), title[2], " ".join(question[1].split()), int(minutes[1]))
 
 
 def open_in_jupyter(notebook: Notebook, *, browser: bool = True) -> None:

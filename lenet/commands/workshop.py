@@ -24,7 +24,8 @@ def workshop(number: int | None, listed: bool, no_browser: bool) -> None:
     by_number = {one.number: one for one in found}
     if number is None or listed:
         table = tables.new_table(None, ">", "notebook", ">minutes", "question")
-        table.columns[1].max_width = 30  # the questions are longer
+        table.columns[1].no_wrap = False  # the questions are longer
+        table.columns[1].max_width = 36
         for one in found:
             table.add_row(str(one.number), one.title, str(one.minutes), one.question)
         output().print(table)

@@ -32,10 +32,12 @@ def open_report(browser: "Browser", address: str, width: int = 1280) -> "Page":
     """Open, its values unpacked; what it says on the console and asks of the network is kept."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="light")
     page.set_default_timeout(SECONDS)
-    page.said, page.asked = [], []  # type: ignore[attr-defined]
-    page.on("console", lambda message: page.said.append(message.text))  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.said.append(str(error)))  # type: ignore[attr-defined]
-    page.on("request", lambda request: page.asked.append(request.url))  # type: ignore[attr-defined]
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.said, page.asked = said, asked  # type: ignore[attr-defined]
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
     return page

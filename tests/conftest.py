@@ -37,6 +37,7 @@ from lenet.network.digits import Digits, test_set
 from lenet.ports import Port
 from lenet.ports.memory import keep_freed
 from parity.errors import MissingFramework
+from tests import report_reader
 
 keep_freed()  # 10,000 digits pass through every port
 
@@ -161,3 +162,11 @@ def port(port_name: str, dtype: str, open_port: OpenPort, params: dict[str, np.n
     port = open_port(port_name, dtype)
     port.load(params)
     return port
+
+
+@pytest.fixture(scope="session")
+def report_address(tmp_path_factory: pytest.TempPathFactory, open_port: OpenPort) -> str:
+    """The report page as the command writes it, to be opened from disk."""
+    for name in report_reader.PORTS:
+        open_port(name)
+    return report_reader.write_report(tmp_path_factory.mktemp("page") / "report.html")

@@ -154,9 +154,18 @@ def test_the_page_holds_the_json_of_compare_and_names_the_port_that_differs(repo
     assert [one["index"] for one in found["digits"]] == [one.chosen.index for one in report.shown]
     assert "numpy:wrong: a different function." in html
     assert "different at conv2" in page.texts["verdicts"]
-    assert f"{report.comparison.certified} of {DIGITS} digits are certified" in page.texts["verdicts"]
+    assert f"{report.comparison.certified} of {DIGITS} digits are certified" in page.texts["exact"]
     pixels = np.frombuffer(base64.b64decode(found["digits"][0]["pixels"]), np.uint8)
     np.testing.assert_array_equal(pixels.reshape(28, 28), report.shown[0].pixels)
+
+
+def test_the_first_pair_differs_and_is_the_usual_one_if_that_differs():
+    values = np.zeros((3, 2, arrays.VALUES), np.float32)
+    assert render.first_pair(["numpy", "torch", "jax"], values) == ("numpy", "jax", "conv1")
+    values[1, 1, -1] = 1  # torch differs, in the last logit of the second digit
+    assert render.first_pair(["numpy", "torch", "jax"], values) == ("numpy", "torch", "logits")
+    values[2, 0, 6 * 28 * 28] = 1  # jax in the first value of relu1
+    assert render.first_pair(["numpy", "torch", "jax"], values) == ("numpy", "jax", "relu1")
 
 
 def test_the_page_loads_nothing_and_closes_every_tag(html):

@@ -5,46 +5,17 @@ import re
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from lenet.commands.cli import cli
 from lenet.compare import compare
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
-from lenet.show.migrations import ROOT
-from lenet.show.page import web
 from lenet.show.tables import ratio
-
-PORTS = ("numpy", "torch", "tf")
-DIGITS, COUNT = 60, 12
-WEB = ROOT / "web"  # where `make web` puts onnxruntime-web
-HAS_WEB = all((WEB / name).is_file() for name in web.FILES)
-SECONDS = 120_000  # milliseconds that a busy machine may take for anything
+from tests.report_reader import COUNT, HAS_WEB, PORTS, choose, is_silent, open_report, shown_index
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, open_port):
-    """The page as the command writes it, opened from disk."""
-    for name in PORTS:
-        open_port(name)
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    options = [*PORTS, "--digits", DIGITS, "--strip", COUNT, "--steps", 2, "--out", path]
-    result = CliRunner().invoke(cli, ["report", *map(str, options), *(["--web", str(WEB)] * HAS_WEB)])
-    assert result.exit_code == 0, result.output
-    return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def page(browser, address):
-    """Open, its values unpacked; what it said on the console and asked of the network is kept."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page.set_default_timeout(SECONDS)
-    page.said, page.asked = [], []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]")
+def page(browser, report_address):
+    page = open_report(browser, report_address)
     yield page
     page.close()
 
@@ -53,21 +24,7 @@ def page(browser, address):
 def silence(page):
     """No test may leave anything on the console, or go to the network."""
     yield
-    assert page.said == []
-    assert [url for url in page.asked if not url.startswith(("file:", "blob:", "data:"))] == []
-
-
-def choose(page, layer, digit, a="torch", b="tf"):
-    """As a reader does, by what can be clicked and chosen."""
-    page.click(f'.station[data-layer="{layer}"]')
-    page.click(f'#strip button[data-digit="{digit}"]')
-    page.select_option("#a", a)
-    page.select_option("#b", b)
-
-
-def shown_index(page, digit):
-    label = page.get_attribute(f'#strip button[data-digit="{digit}"]', "aria-label")
-    return int(re.findall(r"^digit (\d+),", label)[0])
+    is_silent(page)
 
 
 @pytest.mark.parametrize(("layer", "digit"), [("conv1", 0), ("conv2", 10), ("fc1", 11), ("logits", 3)])
@@ -230,16 +187,15 @@ def test_the_value_under_the_pointer_is_told(page, digits, params, open_port):
     page.hover('[data-map="a"]', position={"x": 2, "y": 2})
     open_port("torch").load(params)
     value = open_port("torch").activations(digits.images[shown_index(page, 0) :][:1])["logits"][0, 0]
-    told = re.findall(r"^feature 0: torch (\S+),", page.inner_text("#value-told"))
+    told = re.findall(r"^class 0: torch (\S+),", page.inner_text("#value-told"))
     assert np.float32(told[0]) == value
 
 
 def test_a_test_digit_on_the_canvas_has_the_ports_logits(page):
-    """Where onnxruntime-web's files are: within the end-to-end bound. Else the page says how to get them."""
-    if not HAS_WEB:
-        assert "make web && lenet report --web web" in page.inner_text("#draw")
-        return
+    """Within the end-to-end bound, by onnxruntime-web where its files are, else by the page's own loops."""
     page.wait_for_selector("body[data-ready=runtime]")
+    by = "onnxruntime-web, with every layer" if HAS_WEB else "make web && lenet report --web web"
+    assert by in page.inner_text("#draw")
     for digit in (0, COUNT - 1):
         choose(page, "logits", digit, "numpy", "torch")
         page.click("#put")

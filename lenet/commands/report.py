@@ -49,7 +49,7 @@ from lenet.ports.threads import IN_TURN, share_cores
     "web_folder",
     type=options.FILE,
     metavar="DIR",
-    help="Folder of onnxruntime-web, from `make web`: the page then classifies digits drawn in it.",
+    help="Folder of onnxruntime-web, from `make web`: the ONNX file then runs the digits drawn in the page.",
 )
 @click.pass_context
 def report(
@@ -65,17 +65,19 @@ def report(
 ) -> None:
     """Write a page for the browser with all results.
 
-    It shows code side by side, all values of selected digits, verdicts, the certificate and training.
+    It tells what was built (the network, the code of each framework), what may differ and what does, what
+    a planted bug looks like, the proof, and what the originals returned.
 
-    Runs PORTs (default: all that are installed, each in its first mode) and computes every number on the
-    page. The page is a single HTML file that opens from disk and needs no network.
+    Runs PORTs (default: all that are installed, each in its first mode). The page is a single HTML file that
+    opens from disk and needs no network. Drawn digits and planted bugs are computed in the page itself.
     """
     share_cores(IN_TURN)
     ended = go_on_in_a_copy()
-    from export import from_numpy
+    from export import from_numpy, onnx_file
     from lenet.commands.opening import open_ports, written_ports
     from lenet.compare import speed as stopwatch
     from lenet.network import weights
+    from lenet.network.architecture import ACTIVATION_SHAPES
     from lenet.network.digits import test_set
     from lenet.reference import exact
     from lenet.show import tables
@@ -112,7 +114,7 @@ def report(
         progress.update(task, description="judging the originals")
         replays = [replay.replay(recorded.read(name)) for name in recorded.names()]
         progress.update(task, description="writing the page")
-        onnx = from_numpy.export(params).SerializeToString()
+        onnx = onnx_file.with_outputs(from_numpy.export(params), ACTIVATION_SHAPES).SerializeToString()
         links = {name: title for name, (title, _) in pages.items()}
         html = render.page(found, bench, onnx, runtime, museum_tables.originals(replays), links)
         write_together({**{out.with_name(name): text for name, (_, text) in pages.items()}, out: html})

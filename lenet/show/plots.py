@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet.compare.speed import Bench
+from lenet.ports import FRAMEWORKS
 from lenet.show.migrations import History
-from lenet.show.originals import RECORDED, Originals
+from lenet.show.originals import Originals, timeline_events
 from parity.arithmetic import floats
 from parity.errors import MissingFramework, UserError, install_line
 from parity.files import write_atomically
@@ -19,6 +20,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
+# Matplotlib's ten colours, in the order of the registry. Brown is late: on a dark page it is near red.
+TEN = [
+    "#1f77b4",
+    "#ff7f0e",
+    "#2ca02c",
+    "#d62728",
+    "#9467bd",
+    "#bcbd22",
+    "#e377c2",
+    "#7f7f7f",
+    "#8c564b",
+    "#17becf",
+]
+STYLES = ("-", "--", "-.", ":")  # of the modes of a framework
+
+
+def color(port: str) -> str:
+    """The colour of a port's framework, the same in every plot and on the page: "#1f77b4".
+
+    A port that is not in the registry, as a file of timings may have, is black.
+    """
+    known, framework = list(FRAMEWORKS), port.partition(":")[0]
+    return TEN[known.index(framework) % len(TEN)] if framework in known else "#000000"
 
 
 def check_format(path: Path) -> None:
@@ -46,16 +70,15 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    frameworks = list(dict.fromkeys(name.split()[0] for name in names))
     steps = np.arange(1, len(distances) + 1)
     for name, column in zip(names, distances.T, strict=True):
         framework, dtype = name.split()
         axes.plot(
             steps,
             np.where(column > 0, column, np.nan),
-            color=f"C{frameworks.index(framework)}",
+            color=color(framework),
             linestyle="-" if dtype == "float32" else "--",
-            linewidth=2,
+            linewidth=1 if ":" in framework else 2,
             label=name,
         )
     for dtype in sorted({name.split()[1] for name in names}):
@@ -90,7 +113,14 @@ def losses(path: Path, names: list[str], found: np.ndarray) -> None:
     axes = figure.subplots()
     steps = np.arange(1, len(found) + 1)
     for i, (name, column) in enumerate(zip(names, found.T, strict=True)):
-        axes.plot(steps, column, color=f"C{i}", linewidth=2 + 2 * (len(names) - 1 - i), label=name)
+        framework, dtype = name.split()
+        axes.plot(
+            steps,
+            column,
+            color=color(framework) if dtype == "float32" else "black",
+            linewidth=2 + 2 * (len(names) - 1 - i),
+            label=name,
+        )
     axes.set(
         xlabel="SGD step",
         ylabel="loss of the step's batch",
@@ -112,29 +142,22 @@ def timeline(path: Path, frameworks: Mapping[str, History], originals: Originals
     """
     from matplotlib.figure import Figure
 
-    events = [(1998, "LeNet-5", "gradient-based learning, applied to documents", "")]
-    told = f"{RECORDED}; the year is that of this version"
-    events += [(year, framework, told, "") for framework, year in originals.others.items()]
-    events += [(one.released, one.framework, one.stood_for, name) for name, one in frameworks.items()]
-    events.sort()
+    events = timeline_events(frameworks, originals)
     figure = Figure(figsize=(9, 0.55 * len(events) + 0.6), layout="constrained")
     axes = figure.subplots()
-    for row, (year, framework, stood_for, name) in enumerate(events):
-        axes.plot([1998, year], [row, row], color="0.85", linewidth=1, zorder=1)
+    for row, event in enumerate(events):
+        axes.plot([events[0].year, event.year], [row, row], color="0.85", linewidth=1, zorder=1)
         axes.scatter(
-            year,
+            event.year,
             row,
             s=60,
-            color=f"C{list(frameworks).index(name) % 10}" if name else "black",
-            marker="D" if stood_for == told else "o",
+            color=color(event.port) if event.port else "black",
+            marker="D" if event.recorded_alone else "o",
             zorder=2,
         )
-        recorded = f"; {RECORDED}" if name in originals.ported else ""
-        port = f"  (port {name}{recorded})" if name else ""
-        axes.annotate(
-            f"{framework}, {year}{port}", (year, row), (10, 2), textcoords="offset points", weight="bold"
-        )
-        axes.annotate(stood_for, (year, row), (10, -10), textcoords="offset points", size=8, color="0.35")
+        place = event.year, row
+        axes.annotate(event.heading, place, (10, 2), textcoords="offset points", weight="bold")
+        axes.annotate(event.told, place, (10, -10), textcoords="offset points", size=8, color="0.35")
     axes.set(xlim=(1997, 2029), ylim=(len(events) - 0.4, -0.6), yticks=[])
     axes.set_xticks(range(2000, 2021, 5))
     axes.spines[["left", "right", "top"]].set_visible(False)
@@ -155,13 +178,14 @@ def bench(path: Path, found: Bench) -> None:
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
-        for number, port in enumerate(ports):
+        for port in ports:
+            modes = [one for one in ports if one.partition(":")[0] == port.partition(":")[0]]
             rows = [row for row in found.timings if (row.port, row.task) == (port, task)]
             axes.plot(
                 [row.batch for row in rows],
                 [np.nan if row.microseconds is None else row.microseconds for row in rows],
-                color=f"C{number % 10}",
-                linestyle="-" if number < 10 else "--",
+                color=color(port),
+                linestyle=STYLES[modes.index(port) % len(STYLES)],
                 linewidth=3 if port == "numpy:fast" else 1.5,
                 marker="o",
                 label=port,

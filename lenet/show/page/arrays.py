@@ -1,4 +1,4 @@
-"""Packs all values that the page draws into a text, which `report.js` unpacks.
+"""Packs all values that the page draws into a text, which `scripts/values.js` unpacks.
 
 The values of a digit are all activations in the network's order. The text holds the float64 references of all
 digits, then their rounding bounds as float32, rounded up, then each port's float32 values. These are stored
@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.network.architecture import ACTIVATION_SHAPES, PARAM_SHAPES
 from parity.arithmetic import Bounded
 
 VALUES = sum(prod(shape) for shape in ACTIVATION_SHAPES.values())
@@ -40,6 +40,12 @@ def joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([arrays[name].reshape(-1) for name in ACTIVATION_SHAPES])
 
 
+def layer_at(index: int) -> str:
+    """The layer of a value of `joined`."""
+    ends = np.cumsum([prod(shape) for shape in ACTIVATION_SHAPES.values()])
+    return list(ACTIVATION_SHAPES)[int(np.searchsorted(ends, index, side="right"))]
+
+
 def stack(expected: Sequence[Mapping[str, Bounded]], outputs: Sequence[Sequence[np.ndarray]]) -> Values:
     """Collect the references of all digits, and each port's `joined` values of all digits."""
     exact = [joined({name: one.value for name, one in digit.items()}) for digit in expected]
@@ -56,6 +62,12 @@ def pack(values: Values) -> str:
     parts = (values.reference.astype("<f8"), values.bounds.astype("<f4"), apart)
     packed = gzip.compress(b"".join(part.tobytes() for part in parts), mtime=0)
     return base64.b64encode(packed).decode()
+
+
+def pack_weights(params: Mapping[str, np.ndarray]) -> str:
+    """The parameters in the network's order, as text for the page: float32, little-endian, gzip, base64."""
+    content = b"".join(params[name].astype("<f4").tobytes() for name in PARAM_SHAPES)
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
 def unpack(text: str, digits: int) -> Values:

@@ -44,7 +44,7 @@ def pairs(names: list[str]) -> list[Pair]:
 @cache
 def called(name: str) -> dict[str, str]:
     """{layer: source lines}: the lines of the port's network whose first layer is this layer."""
-    path = _network(name)
+    path = network(name)
     lines = path.read_text(encoding="utf-8").splitlines()
     found: dict[str, list[str]] = {layer: [] for layer in NAMES}
     if path.suffix == ".prototxt":
@@ -69,8 +69,8 @@ def _calls(name: str) -> dict[str, set[str]]:
     return {layer: own & set(CALL.findall(text)) for layer, text in called(name).items()}
 
 
-def _network(name: str) -> Path:
-    """The file with the port's layers."""
+def network(name: str) -> Path:
+    """The path of the file with the port's layers."""
     text = ROOT / folders()[name] / "deploy.prototxt"
     return text if text.is_file() else text.with_name("model.py")
 

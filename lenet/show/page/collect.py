@@ -68,6 +68,7 @@ class Report:
     certificate: RangeCertificate
     training: Training | None
     layouts: dict[str, Layouts]
+    params: Mapping[str, np.ndarray]
 
 
 def collect(
@@ -101,7 +102,7 @@ def collect(
     shown, values = look(ports, params, digits, count, progress)
     training = train(ports, digits, steps, progress)
     axes = {port.name: layouts(port.name) for port in ports if port.name in folders()}
-    return Report(found, shown, values, certify_range(exact, pixel_values()), training, axes)
+    return Report(found, shown, values, certify_range(exact, pixel_values()), training, axes, params)
 
 
 def work(digits: int, count: int, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""Computes the drawing of the network: the place and the size of each layer."""
+"""The layers as the page draws them: what each does, and the sizes with which the page computes it."""
 
 from dataclasses import dataclass
 from math import prod
@@ -8,38 +8,17 @@ from parity.operators.affine import Conv, Gemm
 from parity.operators.pooling import MaxPool
 from parity.operators.shape import Flatten
 
-GAP, LABEL, MIDDLE = 26, 60, 88
-SHEETS = 6  # largest number of maps drawn in a stack
 KINDS = {Conv: "conv", Gemm: "dense", MaxPool: "pool", Flatten: "flatten"}
 
 
 @dataclass(frozen=True)
 class Station:
-    """An activation in the drawing: a stack of maps or a column of features; lengths in pixels."""
+    """The image or the output of a layer in the picture of the network."""
 
     name: str
     kind: str
     what: str
     shape: Shape
-    x: float
-    width: float
-    height: float
-    sheets: int
-
-    @property
-    def y(self) -> float:
-        """The upper edge of the front sheet."""
-        return MIDDLE - self.height / 2
-
-    @property
-    def middle(self) -> float:
-        """The horizontal position of the label."""
-        return self.x + (self.width + 4 * (self.sheets - 1)) / 2
-
-    @property
-    def hit(self) -> float:
-        """The width of the clickable area."""
-        return max(LABEL, self.width + 4 * (self.sheets - 1)) + 18
 
     @property
     def size(self) -> str:
@@ -67,21 +46,28 @@ def describe(layer: Layer) -> str:
     return f"{what}; {layer.terms} products in each of {prod(shape):,} sums; {parameters:,} parameters"
 
 
+def kind(layer: Layer) -> str:
+    """ "conv", "dense", "relu", "pool" or "flatten"."""
+    return KINDS.get(type(layer.operator), "relu")
+
+
 def stations() -> list[Station]:
-    """The image and every layer, from left to right."""
-    found, x = [], 8.0
-    everything = [("image", "image", "pixels in [0, 1]", IMAGE_SHAPE)]
-    everything += [
-        (layer.name, KINDS.get(type(layer.operator), "relu"), describe(layer), ACTIVATION_SHAPES[layer.name])
-        for layer in LAYERS
+    """The image and every layer, in order."""
+    image = Station("image", "image", "pixels in [0, 1]", IMAGE_SHAPE)
+    return [
+        image,
+        *(
+            Station(layer.name, kind(layer), describe(layer), ACTIVATION_SHAPES[layer.name])
+            for layer in LAYERS
+        ),
     ]
-    for name, kind, what, shape in everything:
-        maps = len(shape) == 3
-        height = 18 + 2.6 * shape[1] if maps else 24 + 4.2 * shape[0] ** 0.5
-        width = height if maps else 12
-        sheets = min(shape[0], SHEETS) if maps else 1
-        whole = width + 4 * (sheets - 1)
-        left = x + max(0, LABEL - whole) / 2
-        found.append(Station(name, kind, what, shape, left, width, height, sheets))
-        x += max(whole, LABEL) + GAP
-    return found
+
+
+def to_compute(layer: Layer) -> dict[str, int | str]:
+    """{"kind", "kernel", "padding"}: with these and its parameters, the page computes the layer."""
+    window = kind(layer) in ("conv", "pool")
+    return {
+        "kind": kind(layer),
+        "kernel": layer.kernel if window else 0,
+        "padding": layer.padding,
+    }

@@ -2,17 +2,20 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from lenet.compare.speed import Bench
-from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS, PARAM_COUNT, Layer
+from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS, PARAM_COUNT, PARAM_SHAPES, Layer
 from lenet.ports.lockstep import Lockstep
 from lenet.show import plots
-from lenet.show.migrations import Layouts, folders, history
-from lenet.show.originals import RECORDED, Originals
+from lenet.show.migrations import ROOT, Layouts, folders, history
+from lenet.show.originals import RECORDED, Originals, timeline_events
 from lenet.show.page import arrays, code, drawing
 from lenet.show.page.collect import Report, Training
 from lenet.show.page.web import HOW, Runtime
@@ -22,6 +25,9 @@ from parity.operators.affine import Conv, Gemm
 from parity.operators.shape import Flatten
 
 ASSETS = Path(__file__).parent / "assets"
+# In this order: a script uses what those before it define.
+SCRIPTS = ("values", "loop", "paint", "stations", "sums", "numbers", "bug", "choose", "draw", "hints")
+USUAL = ("numpy", "jax")  # the pair shown first, if it differs
 
 
 def page(
@@ -50,24 +56,26 @@ def page(
         .render(
             report=report,
             style=(ASSETS / "report.css").read_text(encoding="utf-8"),
-            script=(ASSETS / "report.js").read_text(encoding="utf-8"),
+            script="\n".join(script(name) for name in SCRIPTS),
             data=script_json(data(report)),
             arrays=arrays.pack(report.values),
+            weights=arrays.pack_weights(report.params),
             stations=drawing.stations(),
             layers=[(layer, drawing.describe(layer)) for layer in LAYERS],
-            drawing=(ASSETS / "draw.js").read_text(encoding="utf-8"),
             ports=names,
-            beside=("torch", "tf") if {"torch", "tf"} <= set(names) else (names[0], names[-1]),
+            color=plots.color,
             axes=lambda name, layer: axes(report.layouts.get(name), layer),
             written=folders(),
             history=history(),
             called=code.called,
+            file_of=lambda name: code.network(name).relative_to(ROOT).as_posix(),
             pairs=code.pairs([name for name in shown if name in folders()]),
             parameters=PARAM_COUNT,
             flops=FLOPS,
             ratio=ratio,
-            plots=pictures(report.training, bench, originals),
+            plots=pictures(report.training, bench),
             originals=originals,
+            events=timeline_events(history(), originals),
             recorded=RECORDED,
             apart=apart(report.training),
             bench=bench,
@@ -81,15 +89,42 @@ def page(
 
 def data(report: Report) -> dict[str, Any]:
     """The data for the script; `comparison` is the JSON of `lenet compare`."""
+    names = [one.name for one in report.comparison.ports]
+    a, b, layer = first_pair(names, report.values.ports)
     return {
         "layers": [
-            {"name": layer.name, "shape": ACTIVATION_SHAPES[layer.name], "sums": layer.affine}
+            {"name": layer.name, "shape": ACTIVATION_SHAPES[layer.name], **drawing.to_compute(layer)}
             for layer in LAYERS
         ],
-        "ports": [one.name for one in report.comparison.ports],
+        "parameters": PARAM_SHAPES,
+        "ports": names,
+        "colors": {name: plots.color(name) for name in names},
+        "first": {"layer": layer, "a": a, "b": b},
         "digits": [one.to_json() for one in report.shown],
         "comparison": report.comparison.to_json(),
     }
+
+
+def script(name: str) -> str:
+    """The text of a script of the page."""
+    return (ASSETS / "scripts" / f"{name}.js").read_text(encoding="utf-8")
+
+
+def first_pair(names: Sequence[str], values: np.ndarray) -> tuple[str, str, str]:
+    """The pair of ports shown first, and the first layer in which it differs.
+
+    It is `USUAL`, or else the first pair whose values differ; the first and the last port if none does.
+
+    Args:
+        names: the ports.
+        values: (ports, digits, VALUES), as in `arrays.Values`.
+    """
+    pairs = sorted(combinations(names, 2), key=lambda pair: pair != USUAL)
+    for a, b in pairs:
+        differs = (values[names.index(a)] != values[names.index(b)]).any(axis=0)
+        if differs.any():
+            return a, b, arrays.layer_at(int(differs.argmax()))
+    return names[0], names[-1], LAYERS[0].name
 
 
 def script_json(value: object) -> str:
@@ -119,9 +154,9 @@ def apart(training: Training | None) -> tuple[float, float, float] | None:
     return float(losses[0, 0]), float(losses[-1, 0]), float((losses.max(axis=1) - losses.min(axis=1)).max())
 
 
-def pictures(training: Training | None, bench: Bench | None, originals: Originals) -> dict[str, str]:
+def pictures(training: Training | None, bench: Bench | None) -> dict[str, str]:
     """{name: plot as a data: URL of an SVG}."""
-    found = {"timeline": _svg(lambda path: plots.timeline(path, history(), originals))}
+    found = {}
     if training is not None:
         run: Lockstep = training.run
         everybody = ["numpy float64", *training.names]

@@ -109,6 +109,8 @@ def _migrations(found: list[Migration]) -> str:
 def _page(
     title: str, told: str, parts: Sequence[tuple[str, list[str], Sequence[Sequence[str | Link]]]]
 ) -> str:
-    style = (ASSETS / "report.css").read_text(encoding="utf-8")
+    style, script = (
+        (ASSETS / name).read_text(encoding="utf-8") for name in ("report.css", "scripts/hints.js")
+    )
     template = side_by_side.templates().get_template("tables.html.jinja")
-    return template.render(title=title, told=told, parts=parts, style=style)
+    return template.render(title=title, told=told, parts=parts, style=style, script=script)

@@ -1,18 +1,24 @@
 "use strict";
-// The canvas: a drawn digit, prepared as MNIST's were (see lenet/network/pictures.py), through the ONNX file.
-// Included only where onnxruntime-web's files were given; needs report.js before it.
+// The canvas: a drawn digit, prepared as MNIST's were (see lenet/network/pictures.py), through every layer.
+// The layers are computed by the ONNX file in onnxruntime-web, or, where the page has none, by loop.js.
 
 const BOX = 20, NOISE = 1 / 8; // as in lenet/network/pictures.py
 const pad = $("#pad"), ink = pad.getContext("2d", { willReadFrequently: true });
-let session = null, ort = null;
+let compute = async (image) => run(image); // {layer: values} of an image
 let exact = null; // index in the strip of the test digit that lies on the canvas untouched
 
+/** Start onnxruntime-web; all layers are outputs of the page's ONNX file. */
 async function start() {
+  if (!$("#runtime")) return;
   const module = new Blob([bytesOf($("#runtime").textContent)], { type: "text/javascript" });
-  ort = await import(URL.createObjectURL(module));
+  const ort = await import(URL.createObjectURL(module));
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = await gunzip($("#wasm").textContent);
-  session = await ort.InferenceSession.create(bytesOf($("#onnx").textContent));
+  const session = await ort.InferenceSession.create(bytesOf($("#onnx").textContent));
+  compute = async (image) => {
+    const found = await session.run({ image: new ort.Tensor("float32", image, [1, 1, 28, 28]) });
+    return Object.fromEntries(DATA.layers.map(({ name }) => [name, found[name].data]));
+  };
 }
 
 function wipe() {
@@ -47,57 +53,66 @@ function prepared() {
   return pixels;
 }
 
+let running = false, again = false;
+
+/** Run what is on the canvas; while a run goes on, only the last of the changes behind it is run. */
 async function classify() {
-  const pixels = exact === null ? prepared() : pixelsOf(DATA.digits[exact]);
+  again = true;
+  if (running) return;
+  running = true;
+  while (again) {
+    again = false;
+    const pixels = exact === null ? prepared() : pixelsOf(DATA.digits[exact]);
+    tell(pixels, pixels && await compute(imageOf(pixels)));
+  }
+  running = false;
+}
+
+function tell(pixels, found) {
   paintDigit($("#seen"), pixels || new Uint8Array(784));
-  if (!session) return;
+  $("#live").hidden = !pixels;
   if (!pixels) {
     $("#guess").textContent = "Draw a digit on the left.";
     $("#chances").replaceChildren();
     return;
   }
-  const image = Float32Array.from(pixels, (grey) => grey / 255); // rounded once, as one float32 division
-  const { logits } = await session.run({ image: new ort.Tensor("float32", image, [1, 1, 28, 28]) });
-  tellAnswer([...logits.data]);
+  drawStations($("#live"), pixels, found, exact, false);
+  tellAnswer([...found.logits]);
 }
 
+/** The classes as bars; for a test digit, its logits beside those of port a. */
 function tellAnswer(logits) {
   const most = Math.max(...logits), powers = logits.map((z) => Math.exp(z - most));
   const sum = powers.reduce((a, b) => a + b, 0), table = $("#chances");
-  const known = exact !== null && values ? portLogits() : null;
+  const layer = layerOf("logits"), bound = exact === null ? null : slice(values.bounds, layer, exact);
+  const port = exact === null ? null : valuesOf(state.a, layer, exact);
   table.replaceChildren();
   const head = table.createTHead().insertRow();
-  for (const text of ["class", "probability", "logit", ...(known ? [`${state.a}'s logit`, "apart, of the bounds"] : [])]) {
-    head.append(Object.assign(document.createElement("th"), { textContent: text }));
+  for (const text of ["class", "probability", "logit", ...(port ? [`${state.a}'s logit`, "apart, of the bounds"] : [])]) {
+    head.append(made("th", text));
   }
-  let worst = 0;
   logits.forEach((z, i) => {
     const row = table.insertRow();
-    row.append(Object.assign(document.createElement("th"), { textContent: String(i), scope: "row" }));
-    cell(row, powers[i] / sum, `${((100 * powers[i]) / sum).toFixed(2)} %`);
+    row.classList.toggle("on", z === most);
+    row.append(made("th", String(i), { scope: "row" }));
+    cell(row, powers[i] / sum, `${((100 * powers[i]) / sum).toFixed(2)} %`).style.setProperty("--part", `${(100 * powers[i]) / sum}%`);
     cell(row, z, z.toFixed(5));
-    if (!known) return;
-    const apart = over(Math.abs(z - known.port[i]), 2 * known.bound[i]);
-    worst = Math.max(worst, over(Math.abs(z - known.exact[i]), known.bound[i]));
-    cell(row, known.port[i], known.port[i].toFixed(5));
+    if (!port) return;
+    const apart = over(Math.abs(z - port[i]), 2 * bound[i]);
+    cell(row, port[i], port[i].toFixed(5));
     cell(row, apart, ratioText(apart));
   });
   const guess = $("#guess");
-  guess.innerHTML = "<b></b><span></span>";
-  guess.firstChild.textContent = logits.indexOf(most);
-  guess.lastChild.textContent = known
-    ? ` Test digit ${DATA.digits[exact].index}: largest error/bound ${ratioText(worst)}; ` +
-      (worst <= 1 ? "the same function as the ports." : "a different function.")
-    : ` with ${((100 * Math.max(...powers)) / sum).toFixed(1)} %`;
+  guess.replaceChildren(made("b", String(logits.indexOf(most))), made("span", ""));
+  delete guess.dataset.worst;
+  if (exact === null) {
+    guess.lastChild.textContent = ` with ${((100 * Math.max(...powers)) / sum).toFixed(1)} %`;
+    return;
+  }
+  const worst = largest(shares(logits, layer, exact));
   guess.dataset.worst = String(worst);
-}
-
-function portLogits() {
-  const layer = layerOf("logits"), kept = state.digit;
-  state.digit = exact;
-  const found = { port: slice(values.ports[state.a], layer), exact: slice(values.reference, layer), bound: slice(values.bounds, layer) };
-  state.digit = kept;
-  return found;
+  guess.lastChild.textContent = ` Test digit ${DATA.digits[exact].index}: largest error/bound ${ratioText(worst)}; ` +
+    (worst <= 1 ? "the same function as the ports." : "a different function.");
 }
 
 function stroke(event) {
@@ -111,20 +126,21 @@ function stroke(event) {
   ink.stroke();
 }
 
-pad.addEventListener("pointerdown", stroke);
-pad.addEventListener("pointermove", stroke);
-pad.addEventListener("pointerup", classify);
-$("#clear").addEventListener("click", () => { wipe(); classify(); });
-$("#put").addEventListener("click", async () => {
+function put(digit) {
   wipe();
-  exact = state.digit;
+  exact = digit;
   const image = document.createElement("canvas");
   image.width = image.height = 28;
-  paintDigit(image, pixelsOf(DATA.digits[exact]));
+  paintDigit(image, pixelsOf(DATA.digits[digit]));
   ink.imageSmoothingEnabled = false;
   ink.drawImage(image, 0, 0, 280, 280);
-  await classify();
-});
-wipe();
-ready.then(start).then(classify, (error) => { $("#guess").textContent = `onnxruntime-web does not run here: ${error.message}`; })
-  .then(() => { document.body.dataset.ready = "runtime"; });
+  return classify();
+}
+
+pad.addEventListener("pointerdown", (event) => { stroke(event); classify(); });
+pad.addEventListener("pointermove", (event) => { if (event.buttons & 1) { stroke(event); classify(); } });
+$("#clear").addEventListener("click", () => { wipe(); classify(); });
+$("#put").addEventListener("click", () => put(state.digit));
+ready.then(start).catch((error) => {
+  $("#by").textContent = `onnxruntime-web does not run here (${error.message}); the page's own loops compute instead.`;
+}).then(() => put(state.digit)).then(() => { document.body.dataset.ready = "runtime"; });

@@ -41,7 +41,7 @@ def text_of(error: BaseException) -> str:
     """What an exception says, in one line; its type, if it says nothing or cannot."""
     try:
         return " ".join(str(error).split()) or type(error).__name__
-    except Exception:
+    except (Exception, SystemExit, GeneratorExit):
         return type(error).__name__
 
 

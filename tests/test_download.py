@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import signal
 import socket
 import threading
@@ -205,6 +206,13 @@ def test_an_interrupted_download_leaves_nothing_behind(server, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         download(tmp_path, (server.mirror("good"),))
     assert contents(tmp_path) == {}
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_before_anything_is_fetched(server, tmp_path):
+    os.mkfifo(tmp_path / NAMES[0])
+    with pytest.raises(UserError, match="is no ordinary file"):
+        download(tmp_path, (server.mirror("good"),))
+    assert server.asked == []
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_fetched(server, tmp_path):

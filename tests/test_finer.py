@@ -1,13 +1,16 @@
 """Past the certificate: as long as it holds no port differs, and beyond it some do."""
 
+import io
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lenet.compare.finer_grids import forced_rounding, levels, refine
 from lenet.network.architecture import LAYERS
 from lenet.reference import exact
+from lenet.show import tables
 from parity.arithmetic import integers
 from tests.grids import nearest, pixels16, ternary_params
 
@@ -40,6 +43,20 @@ def test_no_level_that_is_certified_rounds_or_differs(found):
         assert level.forced is None
         assert level.apart == {"torch": None}
         assert level.unequal == 0
+        assert level.wrong == {}
+
+
+def test_a_port_that_differs_where_nothing_can_round_is_another_function(open_port, monkeypatch):
+    port = open_port("numpy")
+    right = port.activations
+    wrong = np.float32(1.5)
+    monkeypatch.setattr(port, "activations", lambda x: {name: y * wrong for name, y in right(x).items()})
+    (level,) = levels([port], ternary_params(0), IMAGES, [0])
+    assert level.certificate.holds
+    assert level.wrong["numpy"].name == "conv1"
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(tables.finer([level], ["numpy"]))
+    assert "numpy is another function: at +0" in printed.getvalue()
 
 
 def test_levels_far_beyond_round_and_differ(found):

@@ -226,8 +226,42 @@ ALONE = {
     "exact numpy torch --digits 2": "_outputs",
     "train numpy torch --compare 2": "_step",
     "train torch --digits 64 --epochs 1": "_step",
+    "train torch --epochs 1 --digits 64": "_velocity",
     "report numpy torch --digits 4 --strip 1 --steps 2": "_step",
 }
+
+
+def test_a_port_that_ends_its_own_training_is_named_in_one_line(tmp_path):
+    result = with_a_torch_that("_step", "os._exit(0)", tmp_path, "train torch --digits 64 --epochs 1")
+    said = "error: port 'torch' ended the process with exit code 0; nothing was kept\n"
+    assert (result.returncode, result.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "said"),
+    [
+        ("_outputs", "exact numpy torch --digits 2", "raises KeyError: 'logits'"),
+        ("_params", "train numpy torch --compare 2", "returns parameters of shapes {}"),
+        (
+            "_forward",
+            "predict --digit 3 --port torch",
+            "object has no attribute 'shape'",
+        ),
+    ],
+)
+def test_a_port_that_returns_something_else_is_named_in_one_line(method, arguments, said, tmp_path):
+    result = with_a_torch_that(method, "return {}", tmp_path, arguments)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.endswith(said)
+
+
+def test_what_a_port_raises_is_shown_escaped(tmp_path):
+    result = with_a_torch_that(
+        "_outputs", r"raise ValueError('\x1b[2J')", tmp_path, "compare torch --digits 2"
+    )
+    assert "\x1b" not in result.stdout
+    assert r"raises ValueError: \x1b[2J" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", ALONE)

@@ -13,10 +13,10 @@ def fetch_data(folder: Path | None) -> None:
     """Download or verify the MNIST training set."""
     from lenet.network.digits import training_folder
     from lenet.network.digits.download import download
-    from parity.command.terminal import output
+    from parity.command.terminal import output, shown
 
     place = training_folder(folder)
     files = download(place)
-    output().print(f"{place}: {options.TRAINING_DIGITS:,} training digits, verified by SHA-256")
+    output().print(f"{shown(str(place))}: {options.TRAINING_DIGITS:,} training digits, verified by SHA-256")
     for path in files:
         output().print(f"  {path.name}  {path.stat().st_size:,} bytes")

@@ -35,6 +35,7 @@ def predict(
 
     from lenet.commands.opening import eager_ports, left_out, open_ports
     from lenet.network import digits, weights
+    from lenet.network.architecture import CLASSES
     from lenet.ports.calling import PortFailed, calling
     from lenet.show import tables
     from lenet.show.drawn_digit import draw
@@ -71,7 +72,10 @@ def predict(
         try:
             with calling(model):
                 model.load(params)
-                logits[model.name] = model.logits(pictured)
+                found = model.logits(pictured)
+                if found.shape != (len(pictured), CLASSES):
+                    raise PortFailed(model.name, f"returns logits of shape {found.shape}")
+                logits[model.name] = found
         except UserError as error:
             missing[model.name] = error.said if isinstance(error, PortFailed) else str(error)
     if not logits:

@@ -9,7 +9,9 @@ import click
 from lenet.commands import options
 from lenet.commands.outliving import go_on_in_a_copy
 from lenet.ports.threads import IN_TURN, share_cores
+from parity.command.copies import go_on
 from parity.command.interrupts import CTRL_C
+from parity.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -77,11 +79,22 @@ def train(
         ctx.exit(int(compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)))
     if len(ports) != 1:
         raise click.UsageError("give one PORT to train, or --compare")
-    train_one(ports[0], folder, out, digits, dtype, recipe)
+    target = out or Path(f"{ports[0].replace(':', '-')}.safetensors")
+    checkpoint = target.with_name(f"{target.name}.checkpoint")
+    CTRL_C.says = lambda: f"interrupted; {_kept(checkpoint)}"
+    if (death := go_on()) is not None:
+        raise UserError(f"port {ports[0]!r} ended the process {death.how}; {_kept(checkpoint)}")
+    train_one(ports[0], folder, target, checkpoint, digits, dtype, recipe)
 
 
 def train_one(
-    port: str, folder: Path | None, out: Path | None, digits: int, dtype: str, recipe: dict[str, Any]
+    port: str,
+    folder: Path | None,
+    target: Path,
+    checkpoint: Path,
+    digits: int,
+    dtype: str,
+    recipe: dict[str, Any],
 ) -> None:
     """Train a port and write its weights, with checkpoints beside them."""
     from lenet.network.digits import test_set, training_set
@@ -90,16 +103,13 @@ def train_one(
     from parity.command.terminal import output, progress_bar
     from parity.files import check_writable
 
-    target = out or Path(f"{port.replace(':', '-')}.safetensors")
     check_writable(target)
-    checkpoint = target.with_name(f"{target.name}.checkpoint")
     settings, chosen, tests = Recipe(**recipe), training_set(folder)[:digits], test_set()
     with progress_bar("{task.fields[seen]}") as progress:
         task = progress.add_task(f"importing {port}", total=settings.steps(len(chosen)), seen="")
         model = open_port(port, dtype)
         progress.update(task, description=f"training {port}")
         follow = follow_training(model, settings, chosen, tests, progress)
-        CTRL_C.says = lambda: f"interrupted; {_kept(checkpoint)}"
         training.train(model, chosen, settings, checkpoint, follow)
         accuracy = training.accuracy(model, tests)
     training.write_weights(target, model, training.record(model, settings, chosen, accuracy))

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lenet.compare.layer_by_layer import outputs_problem
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.weights import Params
 from lenet.ports import Port
-from lenet.ports.calling import calling
+from lenet.ports.calling import PortFailed, calling
 from lenet.reference.certificate import BatchCertificate, certify
-from lenet.reference.exact import Difference, first_difference, walk
+from lenet.reference.exact import Difference, first_difference, forward, walk
 from parity.arithmetic import Array, integers
 
 
@@ -32,6 +33,8 @@ class Level:
         forced: the first rounding that no implementation can avoid; None if there is none.
         apart: {port: its first difference from the first port, or None}, for all ports but the first.
         logits, unequal: the number of logits, and of those on which the ports do not all agree.
+        wrong: {port: its first difference from the integers}, of the ports that differ although the
+            certificate holds: these are another function.
     """
 
     bits: int
@@ -40,6 +43,7 @@ class Level:
     apart: dict[str, Difference | None]
     logits: int
     unequal: int
+    wrong: dict[str, Difference]
 
 
 def refine(params: Mapping[str, Array], bits: int, seed: int = 0) -> Params:
@@ -77,11 +81,17 @@ def levels(
         for port in ports:
             with calling(port):
                 port.load(refined)
-                shown.append(port.activations(images))
+                found = port.activations(images)
+                if problem := outputs_problem(found, found["logits"], len(images), port.dtype):
+                    raise PortFailed(port.name, problem)
+                shown.append(found)
         logits = np.stack([activations["logits"] for activations in shown])
+        certificate = certify(refined, images)
+        right = forward(refined, images) if certificate.holds else {}
+        exact = {name: y.to_float("float32") for name, y in right.items()}
         yield Level(
             more,
-            certify(refined, images),
+            certificate,
             forced_rounding(refined, images),
             {
                 port.name: first_difference(shown[0], activations)
@@ -89,6 +99,11 @@ def levels(
             },
             logits[0].size,
             int((logits != logits[0]).any(axis=0).sum()),
+            {
+                port.name: found
+                for port, activations in zip(ports, shown, strict=True)
+                if exact and (found := first_difference(exact, activations)) is not None
+            },
         )
 
 

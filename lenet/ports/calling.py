@@ -33,7 +33,7 @@ def calling(port: Port) -> Iterator[None]:
     busy(port.name)
     try:
         yield
-    except (UserError, KeyboardInterrupt, GeneratorExit):
+    except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise PortFailed(port.name, f"raises {described(error)}") from error

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe, batches, initial_params
-from lenet.ports.calling import each
+from lenet.ports.calling import PortFailed, each
 from lenet.ports.contract import Arrays, Port
 
 
@@ -51,7 +52,10 @@ def _run(port: Port, digits: Digits, recipe: Recipe, steps: int) -> Iterator[tup
     """The loss and the parameters of each step."""
     port.load(initial_params(recipe.seed))
     for loss in port.train(batches(digits, recipe, 0, steps), recipe):
-        yield loss, port.params()
+        params = port.params()
+        if (shapes := {name: np.shape(array) for name, array in params.items()}) != PARAM_SHAPES:
+            raise PortFailed(port.name, f"returns parameters of shapes {shapes}")
+        yield loss, params
 
 
 def distance(params: Arrays, reference: Arrays) -> float:

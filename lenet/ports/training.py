@@ -87,8 +87,9 @@ def train(
 
 def write_checkpoint(path: Path, port: Port, step: int, run: str) -> None:
     """Write the state of the run, from which it can continue, to a safetensors file with a checksum."""
-    arrays = {f"params/{name}": array for name, array in port.params().items()}
-    arrays |= {f"velocity/{name}": array for name, array in port.velocity().items()}
+    with calling(port):
+        arrays = {f"params/{name}": array for name, array in port.params().items()}
+        arrays |= {f"velocity/{name}": array for name, array in port.velocity().items()}
     metadata = {"run": run, "step": str(step)}
     sealed = metadata | {"sha256": _checksum(arrays, metadata)}
     write_atomically(path, weights.serialized(arrays, sealed))
@@ -149,7 +150,9 @@ def _identity(port: Port, digits: Digits, recipe: Recipe) -> str:
 
 def write_weights(path: Path, port: Port, metadata: dict[str, str]) -> None:
     """Write the port's weights as shared weights, rounded to float32 if it trained in float64."""
-    weights.write(path, {name: w.astype(np.float32) for name, w in port.params().items()}, metadata)
+    with calling(port):
+        params = {name: w.astype(np.float32) for name, w in port.params().items()}
+    weights.write(path, params, metadata)
 
 
 def accuracy(port: Port, digits: Digits) -> float:

@@ -104,7 +104,7 @@ def explanation(result: Comparison) -> RenderableType:
         )
     for report in result.ports:
         if report.verdict == "different":
-            sentences.add_row(Text("different", BAD), f"{report.name}: {_why(report)}")
+            sentences.add_row(Text("different", BAD), f"{report.name}: {escaped(_why(report))}")
         if report.verdict == "less accurate":
             formulas = ", ".join(dict.fromkeys(report.formulas.values()))
             sentences.add_row(
@@ -406,4 +406,13 @@ def finer(levels: list[Level], ports: list[str]) -> RenderableType:
         f"ports: {', '.join(ports)}. Each bit added to the weights adds a bit to the sums of each of five "
         "layers. Even where no rounding is forced, ports can differ by the order of their sums."
     )
-    return Group(table, "", told)
+    wrong = {name: (level, found) for level in reversed(levels) for name, found in level.wrong.items()}
+    lines = [
+        Text(
+            f"{name} is another function: at +{level.bits} nothing can round, and {found.name} of digit "
+            f"{found.where[0]} is not what the integers give.",
+            BAD,
+        )
+        for name, (level, found) in wrong.items()
+    ]
+    return Group(table, "", told, *lines)

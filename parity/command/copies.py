@@ -22,9 +22,11 @@ from typing import NoReturn
 
 from parity.command import interrupts, keeper
 from parity.errors import UserError
+from parity.files import remove_leftover_folders
 
 _LONGEST = 200  # bytes of a note
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+_OTHERS: set[int] = set()  # processes below this one that are not the command's: a shell has left them to it
 POLL = 0.02  # seconds between two looks at the copy
 PATIENCE = 0.3  # seconds in which the processes that a copy left may end by themselves
 SHARE = 0.75  # of the memory that is free
@@ -68,18 +70,27 @@ class _Note:
         return self._shared[1:].rstrip(b"\0").decode(errors="replace")
 
 
-_NOTE: list[_Note] = []  # of this process, if it is a copy
+_NOTES: dict[int, _Note] = {}  # of this process, if it is a copy; a process that it forks has another number
 
 
 def busy(doing: str) -> None:
     """Note what begins; "" notes that it has ended."""
-    for note in _NOTE:
+    if (note := _NOTES.get(os.getpid())) is not None:
         note.write(doing)
 
 
 def _python_ends() -> None:
-    for note in _NOTE:
+    if (note := _NOTES.get(os.getpid())) is not None:
         note.works = False
+
+
+def end(code: int) -> None:
+    """End a copy now, whatever threads, processes or exit handlers foreign code has left in it."""
+    if os.getpid() in _NOTES:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _python_ends()
+        os._exit(code)
 
 
 def within_limits(what: str, seconds: float, memory: float = inf) -> None:
@@ -120,6 +131,7 @@ def go_on(doing: str = "", seconds: float = inf, memory: float = inf) -> Death |
     if sys.platform == "win32" or not interrupts.CTRL_C.installed:
         return None
     note = _Note(doing)
+    _OTHERS.update(keeper.descendants())
     alive = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -136,7 +148,7 @@ def go_on(doing: str = "", seconds: float = inf, memory: float = inf) -> Death |
 
 def _start(note: _Note, alive: tuple[int, int]) -> None:
     """What a copy does first."""
-    _NOTE[:] = [note]
+    _NOTES[os.getpid()] = note
     interrupts.CTRL_C.is_copy = True
     atexit.register(_python_ends)
     end_with_parent()
@@ -184,9 +196,7 @@ def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> 
 
 def _clean_up() -> None:
     """Do what the copy could not do before its end."""
-    from parity.files import remove_leftover_folders
-
-    keeper.end_descendants({})
+    keeper.end_descendants({}, spared=_OTHERS)
     interrupts.show_cursor()
     remove_leftover_folders()
 
@@ -194,14 +204,16 @@ def _clean_up() -> None:
 def _end_rest() -> None:
     """End the processes that the copy started and left; those that end by themselves have the time to."""
     deadline = time.monotonic() + PATIENCE
-    while keeper.descendants() and time.monotonic() < deadline:
+    while keeper.descendants(_OTHERS) and time.monotonic() < deadline:
         keeper.reap({})
         time.sleep(POLL)
-    keeper.end_descendants({})
+    keeper.end_descendants({}, spared=_OTHERS)
 
 
 def _end_all(number: int, frame: object) -> NoReturn:
     """Clean up, and end by the signal that asked for it."""
+    for another in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(another, signal.SIG_IGN)
     _clean_up()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
@@ -218,7 +230,7 @@ def _end_of(copy: int, seconds: float, memory: float) -> tuple[int, str]:
         start = time.monotonic()
         if start > deadline:
             limit = f"{seconds:g} seconds (--timeout)"
-        elif memory < inf and keeper.exceeds(memory):
+        elif memory < inf and keeper.exceeds(memory, _OTHERS):
             limit = f"{memory / 2**30:.1f} GiB of memory"
         if limit:
             interrupts.send(copy, signal.SIGKILL)

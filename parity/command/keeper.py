@@ -74,9 +74,9 @@ def watch(pid: int, link: socket.socket, most: int, codes: dict[int, int]) -> st
     return None
 
 
-def exceeds(most: float) -> bool:
-    """Whether the processes below this one hold more bytes together (Linux)."""
-    return memory(descendants()) > most and memory(descendants(), shared=True) > most
+def exceeds(most: float, spared: Set[int] = frozenset()) -> bool:
+    """Whether the processes below this one, except those spared, hold more bytes together (Linux)."""
+    return memory(descendants(spared)) > most and memory(descendants(spared), shared=True) > most
 
 
 def reap(codes: dict[int, int]) -> None:
@@ -93,21 +93,23 @@ def end_all(pid: int, codes: dict[int, int]) -> None:
     end_descendants(codes, {pid})
 
 
-def end_descendants(codes: dict[int, int], awaited: Set[int] = frozenset()) -> None:
-    """End the processes below this one (Linux), and wait for their ends and for those that are awaited."""
+def end_descendants(
+    codes: dict[int, int], awaited: Set[int] = frozenset(), spared: Set[int] = frozenset()
+) -> None:
+    """End the processes below this one, except those spared (Linux); wait for them and for those awaited."""
     deadline = time.monotonic() + END
     while time.monotonic() < deadline:
-        for one in descendants():
+        for one in descendants(spared):
             with suppress(OSError):
                 os.kill(one, signal.SIGKILL)
         reap(codes)
-        if not descendants() and awaited <= codes.keys():
+        if not descendants(spared) and awaited <= codes.keys():
             return
         time.sleep(POLL / 4)
 
 
-def descendants() -> list[int]:
-    """The processes below this one, on Linux."""
+def descendants(spared: Set[int] = frozenset()) -> list[int]:
+    """The processes below this one, on Linux, except those spared and what is below them."""
     children: dict[int, list[int]] = {}
     for entry in os.scandir(PROC) if sys.platform == "linux" else ():
         if entry.name.isdigit():
@@ -117,7 +119,7 @@ def descendants() -> list[int]:
                 children.setdefault(int(after[1]), []).append(int(entry.name))
     found, todo = [], [os.getpid()]
     while todo:
-        below = children.pop(todo.pop(), [])
+        below = [one for one in children.pop(todo.pop(), []) if one not in spared]
         found += below
         todo += below
     return found

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parity.command.copies import within_limits
+from parity.command.copies import end, within_limits
 from parity.command.sources import (
     DIM,
     FILE,
@@ -78,6 +78,7 @@ def record(
     PyTorch module get the names of its exported graph. Those of a Keras model need --map, without which they
     keep their own names and axes.
     """
+    place = Path.cwd() / out  # the file may change the folder
     file, colon, name = source.rpartition(":")
     port = (Path(file), name) if colon and file.endswith(".py") else None
     given = (Path(file) if port else Path(source), inputs_file, map_file, graph_file)
@@ -101,8 +102,9 @@ def record(
             inputs, _ = inputs_of(graph, files, seed or 0)
             values = run_runtime(Path(source), graph, inputs, runtime or RUNTIMES[0])
             values = values if map_file is None else renamed(values, map_file, keep=graph.inputs)
-        write_npz(out, values)
+        write_npz(place, values)
     click.echo(f"{shown(str(out))}: {len(values)} tensors")
+    end(0)
 
 
 def _check_options(

@@ -1,5 +1,6 @@
 """The terminal: errors of a command, printing, and a progress bar."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+OF_OUTPUT = {errno.EBADF, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 LONGEST = 1000  # characters of an error that are shown: a name in a file may have millions
 
 
@@ -38,7 +40,7 @@ class Interrupted(Failure):
     exit_code = interrupts.CODE
 
     def show(self, file: IO[Any] | None = None) -> None:
-        if interrupts.CTRL_C.seen:
+        if interrupts.CTRL_C.seen or interrupts.CTRL_C.is_copy:  # then the process that waits says it
             interrupts.CTRL_C.end(f"error: {self.message}")
         super().show(file)
 
@@ -55,11 +57,18 @@ class Command(click.Command):
     spare: ClassVar[str] = "--sample N needs less"
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """As in click, which ends by itself where the reader of a pipe has gone."""
+        """As in click, which ends in silence where the reader of a pipe has gone."""
+        standard = sys.stdout
         try:
             return super().main(*args, **options)
+        except SystemExit as end:
+            # Nobody reads the pipe: click has put something else in its place, or rich has ended the program.
+            if sys.stdout is not standard or isinstance(end.__context__, BrokenPipeError):
+                sys.exit(self.failure.exit_code)
+            raise
         except OSError as error:
-            failure = self.failure(f"{error.filename or 'the output'}: {error.strerror or error}")
+            where = error.filename or ("the output" if error.errno in OF_OUTPUT else "the system")
+            failure = self.failure(f"{where}: {error.strerror or error}")
             failure.show()
             if sys.stdout is sys.__stdout__ and sys.stdout is not None:
                 with suppress(OSError):

@@ -121,6 +121,8 @@ def _member(name: str) -> str:
         size = len(member.encode())
     except UnicodeEncodeError as error:
         raise UserError(f"{name!r} is no Unicode text, as a name in an npz file is") from error
+    if "\0" in name:
+        raise UserError(f"{name!r} has a null character, at which an npz file ends a name")
     if size >= 2**16:
         raise UserError(f"a name of {size:,} bytes is too long for an npz file: {name}")
     return member

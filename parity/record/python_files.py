@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,8 @@ def held_by(path: Path, name: str) -> Any:
         MissingFramework: the file imports a framework that is not installed.
         UserError: the file cannot be run, has no such name, or what it holds cannot be recorded.
     """
-    module = _run(path)
+    with chdir("."):  # the file may change it
+        module = _run(path)
     if not hasattr(module, name):
         known = [one for one in vars(module) if not one.startswith("_")]
         raise UserError(f"{path} has no {name!r}{like(name, known)}")
@@ -37,11 +39,14 @@ def held_by(path: Path, name: str) -> Any:
 
 def _run(path: Path) -> ModuleType:
     check_readable(path)
-    spec = importlib.util.spec_from_file_location(f"port_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location("__mp_main__", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    # The main module, under the name that multiprocessing gives it in processes that it spawns: so they find
+    # its functions, and a block for "__main__" is left out.
+    sys.modules[spec.name] = sys.modules["__main__"] = module
+    module.__spec__ = None  # as of a main file: they run it by its path
     sys.path.insert(0, str(path.parent.resolve()))  # as Python does for a file that it runs
     loader = spec.loader
     _guarded(path, lambda: loader.exec_module(module))

@@ -34,9 +34,9 @@ def refusing(what: str) -> Iterator[None]:
     """Turn any exception of a runtime into one line; the runtimes' exceptions share no base class."""
     try:
         yield
-    except (ImportError, UserError):
+    except (ImportError, UserError, KeyboardInterrupt, MemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # a model may be anybody's function
         raise UserError(f"{what}: {text_of(error)[:300]}") from error
 
 

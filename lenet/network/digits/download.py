@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from lenet.network.digits import CHECKSUMS, LARGEST, read_idx
 from parity.errors import UserError
-from parity.files import check_writable, temporary_folder, write_atomically
+from parity.files import check_writable, refuse_stream, temporary_folder, write_atomically
 
 SECONDS = 600.0  # for a file of 10 MB from a mirror
 MIRRORS = (
@@ -34,6 +34,7 @@ def _fetch(name: str, folder: Path, mirrors: tuple[str, ...]) -> Path:
     import requests
 
     target = folder / name
+    refuse_stream(target)
     if target.is_file():
         with suppress(UserError):  # a damaged copy is downloaded again, and replaced only by a good copy
             read_idx(target)

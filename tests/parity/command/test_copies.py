@@ -14,7 +14,7 @@ from onnx import helper
 from parity.command.copies import memory_limit
 from parity.errors import UserError
 from parity.files import temporary_folder
-from tests.helpers import as_command, ended
+from tests.helpers import as_command, ended, running
 from tests.parity.small import loop, model, saved
 
 PARITY = str(Path(sys.executable).with_name("parity"))
@@ -164,6 +164,50 @@ def test_processes_that_it_started_end_with_the_command(first, then, number, cod
     process.communicate(timeout=60)
     assert process.returncode == code
     assert ended(started)
+
+
+def test_the_exit_of_a_process_that_it_forked_is_not_its_own():
+    result = run("copies.within_limits('it', 60)\nif not os.fork(): sys.exit(0)\nos.wait()\nos._exit(0)")
+    said = "error: it: the process that ran it ended with exit code 0\n"
+    assert (result.returncode, result.stderr) == (2, said)
+
+
+def test_a_second_signal_does_not_disturb_the_end():
+    source = as_command("copies.within_limits('it', 60)\nprint('ready', flush=True)\ntime.sleep(60)")
+    for pause in (0.0, 0.001, 0.003, 0.01):
+        process = subprocess.Popen(
+            [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(pause)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (-signal.SIGTERM, "")
+
+
+def test_processes_that_a_shell_has_left_to_the_command_are_spared(tmp_path):
+    graph = saved(model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, ["y"]), tmp_path)
+    shell = f"sleep 600 >/dev/null 2>&1 & echo $!; exec {PARITY} judge {graph} --json /dev/null"
+    result = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
+    others = int(result.stdout.splitlines()[0])
+    assert result.returncode == 0
+    assert running(others)
+    os.kill(others, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("arguments", ["judge m.onnx", "judge m.onnx --json -", "--help"])
+def test_a_reader_that_has_gone_is_no_verdict(arguments, tmp_path):
+    saved(model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, ["y"]), tmp_path, "m.onnx")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [PARITY, *arguments.split()]
+    result = subprocess.run(
+        command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (2, "")
 
 
 def test_the_memory_of_processes_that_it_started_counts():

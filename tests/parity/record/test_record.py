@@ -268,7 +268,11 @@ def test_a_missing_runtime_is_reported_with_its_line(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("x" * 2**16, "a name of 65,540 bytes is too long"), ("\ud800", r"'\\ud800' is no Unicode text")],
+    [
+        ("x" * 2**16, "a name of 65,540 bytes is too long"),
+        ("\ud800", r"'\\ud800' is no Unicode text"),
+        ("a\0b", "has a null character"),
+    ],
 )
 def test_a_name_that_the_format_cannot_hold_is_refused_and_nothing_is_written(
     name: str, said: str, tmp_path: Path

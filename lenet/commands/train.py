@@ -79,7 +79,10 @@ def train(
         ctx.exit(int(compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)))
     if len(ports) != 1:
         raise click.UsageError("give one PORT to train, or --compare")
+    from parity.files import check_writable
+
     target = out or Path(f"{ports[0].replace(':', '-')}.safetensors")
+    check_writable(target)
     checkpoint = target.with_name(f"{target.name}.checkpoint")
     CTRL_C.says = lambda: f"interrupted; {_kept(checkpoint)}"
     if (death := go_on()) is not None:
@@ -101,9 +104,7 @@ def train_one(
     from lenet.network.recipe import Recipe
     from lenet.ports import open_port, training
     from parity.command.terminal import output, progress_bar
-    from parity.files import check_writable
 
-    check_writable(target)
     settings, chosen, tests = Recipe(**recipe), training_set(folder)[:digits], test_set()
     with progress_bar("{task.fields[seen]}") as progress:
         task = progress.add_task(f"importing {port}", total=settings.steps(len(chosen)), seen="")

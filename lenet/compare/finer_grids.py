@@ -81,10 +81,10 @@ def levels(
         for port in ports:
             with calling(port):
                 port.load(refined)
-                found = port.activations(images)
-                if problem := outputs_problem(found, found["logits"], len(images), port.dtype):
+                activations = port.activations(images)
+                if problem := outputs_problem(activations, activations["logits"], len(images), port.dtype):
                     raise PortFailed(port.name, problem)
-                shown.append(found)
+                shown.append(activations)
         logits = np.stack([activations["logits"] for activations in shown])
         certificate = certify(refined, images)
         right = forward(refined, images) if certificate.holds else {}

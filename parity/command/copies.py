@@ -22,7 +22,6 @@ from typing import NoReturn
 
 from parity.command import interrupts, keeper
 from parity.errors import UserError
-from parity.files import remove_leftover_folders
 
 _LONGEST = 200  # bytes of a note
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -130,6 +129,8 @@ def go_on(doing: str = "", seconds: float = inf, memory: float = inf) -> Death |
     """
     if sys.platform == "win32" or not interrupts.CTRL_C.installed:
         return None
+    import parity.files  # noqa: F401 (now, because a signal may come in the middle of an import)
+
     note = _Note(doing)
     _OTHERS.update(keeper.descendants())
     alive = os.pipe()
@@ -196,6 +197,8 @@ def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> 
 
 def _clean_up() -> None:
     """Do what the copy could not do before its end."""
+    from parity.files import remove_leftover_folders  # `go_on` has imported it
+
     keeper.end_descendants({}, spared=_OTHERS)
     interrupts.show_cursor()
     remove_leftover_folders()

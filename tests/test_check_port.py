@@ -74,6 +74,37 @@ def test_the_layer_of_a_sequential_model_that_raised_is_named(tmp_path, open_por
     assert line.endswith(", 1176)")
 
 
+LENET = """
+import torch
+from torch import nn
+def activations(params, images):
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding={first}), nn.ReLU(), nn.MaxPool2d(2, {stride}),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120),
+    )
+    return {{"logits": net(torch.tensor(images)).detach().numpy()}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "stride", "said"),
+    [
+        (
+            0,
+            2,
+            "256 features come of conv1 with padding 0 in place of 2 or conv1 with padding 1 in place of 2",
+        ),
+        (2, 1, "1936 features come of pool1 with stride 1 in place of 2"),
+    ],
+)
+def test_the_mistake_before_the_layer_that_raised_is_named(first, stride, said, tmp_path, open_port):
+    open_port("torch")
+    failure = checked_file(LENET.format(first=first, stride=stride), tmp_path).failure
+    assert failure is not None
+    (line,) = [line for line in failure.lines if line.startswith("Raised in the layer 7: ")]
+    assert line.endswith(said)
+
+
 def test_no_layer_is_named_where_none_is_known(tmp_path, open_port):
     open_port("torch")
     for source in (

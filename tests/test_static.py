@@ -18,7 +18,7 @@ import base64
 from IPython.display import Image, Markdown, display
 print("so many")
 display(Image(base64.b64decode("{png}")))
-Markdown("**count: 3**, right.")
+Markdown("**count: 3**, right: $\\kappa$.")
 """
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 ELSEWHERE = re.compile(r"""(?:src|href|import .* from )\s*=?\s*["'](?:https?:)?//[^"']*""")
@@ -47,6 +47,7 @@ def test_a_page_has_all_cells_outputs_and_formulas_and_needs_no_network(book):
     assert "<title>1 · Title</title>" in html
     assert ELSEWHERE.findall(html) == []
     assert "\\sum" not in html
+    assert "\\kappa$" not in html.split("count: 3")[-1]
 
 
 def test_slides_have_the_figures_and_results_alone(book):
@@ -55,7 +56,8 @@ def test_slides_have_the_figures_and_results_alone(book):
         assert part in html
     for part in ("so many", "no figure", "base64.b64decode"):
         assert part not in html
-    assert html.count("<section >") + html.count("<section>") == 2 * 3  # a column of one slide each
+    assert html.count("<section >") + html.count("<section>") == 2 * 4  # a column of one slide each
+    assert html.index("<strong>Predict.</strong>") < html.index("count: 3")
     assert ELSEWHERE.findall(html) == []
 
 

@@ -104,7 +104,7 @@ def page(book: NotebookNode) -> str:
 
 
 def slides(book: NotebookNode, reveal: str) -> str:
-    """The figures and the explained results of the executed notebook, a slide each, as HTML.
+    """The questions of the executed notebook and its figures and explained results, a slide each, as HTML.
 
     Args:
         book: the executed notebook.
@@ -124,6 +124,9 @@ def _exported(exporter: HTMLExporter, cells: list[NotebookNode], metadata: Noteb
     for cell in book.cells:
         if cell.cell_type == "markdown":
             cell.source = with_formulas(cell.source)
+        for output in cell.get("outputs", ()):
+            if TEXT in output.get("data", {}):
+                output.data[TEXT] = with_formulas(output.data[TEXT])
     html: str = exporter.from_notebook_node(book)[0]
     return html
 
@@ -135,6 +138,8 @@ def _slides(book: NotebookNode) -> Iterator[NotebookNode]:
     for cell in others:
         if cell.cell_type == "markdown":
             heading = (re.findall("^## .*", cell.source, re.MULTILINE) or [heading])[-1]
+            if question := re.search(r"\*\*Predict\.\*\*(.*)", cell.source, re.DOTALL):
+                yield new_markdown_cell(f"{heading}\n\n{question[0]}", metadata=SLIDE)
         elif shown := [output for output in cell.outputs if {FIGURE, TEXT} & output.get("data", {}).keys()]:
             yield new_markdown_cell(heading, metadata=SLIDE)
             yield new_code_cell(outputs=shown, execution_count=1)

@@ -10,8 +10,11 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from lenet.show import notebooks
+from tests.installed import PROJECT
 from tests.test_workshop import BOOKS, calls, cells, solution
 from workshop import static
+from workshop.elsewhere import Repository, repository
 
 CODE = """
 import base64
@@ -99,6 +102,39 @@ def test_what_cannot_be_written_is_refused_in_one_line(arguments, said, tmp_path
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://github.com/me/my.project.git", Repository("me", "my.project")),
+        ("git@github.com:me/project.git", Repository("me", "project")),
+        ("https://github.com/me/project/", Repository("me", "project")),
+        ("https://example.com/me/project", None),
+        ("https://github.com/me/project/tree/main", None),
+        ("", None),
+    ],
+)
+def test_only_a_repository_on_github_is_linked(address, found):
+    assert repository(address) == found
+
+
+def test_pages_link_to_binder_and_colab_and_colabs_notebook_installs_first(monkeypatch):
+    monkeypatch.setattr(static, "executed", lambda made, folder: made)
+    made = static.pages([notebooks.read(BOOKS[0])], "", lambda one: None, Repository("me", "project"))
+    stem = BOOKS[0].stem
+    assert set(made) == {f"{stem}.html", f"{stem}.slides.html", f"{stem}.ipynb"}
+    assert (
+        f"mybinder.org/v2/gh/me/project/HEAD?urlpath=lab/tree/workshop/{stem}.ipynb" in made[f"{stem}.html"]
+    )
+    assert (
+        f"research.google.com/github/me/project/blob/gh-pages/workshop/{stem}.ipynb" in made[f"{stem}.html"]
+    )
+    first, *others = nbformat.reads(made[f"{stem}.ipynb"], 4).cells
+    assert "git clone --quiet https://github.com/me/project project" in first.source
+    (extras,) = re.findall(r"'project\[(.*?)\]'", first.source)
+    assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
+    assert [cell.source for cell in others] == [cell.source for cell in nbformat.read(BOOKS[0], 4).cells]
 
 
 def test_the_command_writes_a_page_and_slides_for_each(tmp_path, monkeypatch, book):

@@ -25,6 +25,7 @@ from lenet.show import notebooks
 from parity.command.terminal import Command, open_streams, progress_bar
 from parity.files import write_together
 from workshop import guesses
+from workshop.elsewhere import Repository, origin, repository
 
 SECONDS = 240  # for a notebook, which takes less than one minute on two cores of one's own
 SLIDE = {"slideshow": {"slide_type": "slide"}}
@@ -147,13 +148,27 @@ def _slides(book: NotebookNode) -> Iterator[NotebookNode]:
 
 
 def pages(
-    found: list[notebooks.Notebook], reveal: str, progress: Callable[[notebooks.Notebook], None]
+    found: list[notebooks.Notebook],
+    reveal: str,
+    progress: Callable[[notebooks.Notebook], None],
+    repository: Repository | None = None,
 ) -> dict[str, str]:
-    """{file name: HTML} of each notebook and of its slides."""
+    """{file name: text} of each notebook's page and slides, and of the notebook for Colab.
+
+    Args:
+        found: the notebooks.
+        reveal: where the slides find reveal.js.
+        progress: called with each before it is executed.
+        repository: the copy on GitHub to which the pages link; without it there is nothing for Colab.
+    """
     made: dict[str, str] = {}
     for one in found:
         progress(one)
-        book = answered(nbformat.read(one.path, 4), dict(guesses.of(one.path.stem).answers))
+        book = nbformat.read(one.path, 4)
+        if repository is not None:
+            made[f"{one.path.stem}.ipynb"] = nbformat.writes(repository.for_colab(book))
+            book.cells[0].source += f"\n\n{repository.links(one.path.stem)}"
+        book = answered(book, dict(guesses.of(one.path.stem).answers))
         book.metadata["title"] = f"{one.number} · {one.title}"
         executed(book, one.path.parent)
         made |= {f"{one.path.stem}.html": page(book), f"{one.path.stem}.slides.html": slides(book, reveal)}
@@ -170,8 +185,19 @@ def pages(
     metavar="PLACE",
     help="Where the slides find reveal.js.",
 )
-def main(folder: Path, numbers: tuple[int, ...], reveal: str) -> None:
-    """Write every notebook (or the notebooks N) with its outputs into DIR, and its slides."""
+@click.option(
+    "--address",
+    default=origin,
+    show_default="git's origin",
+    metavar="URL",
+    help="A copy of this repository on GitHub, for links to Binder and Colab.",
+)
+def main(folder: Path, numbers: tuple[int, ...], reveal: str, address: str) -> None:
+    """Write every notebook (or the notebooks N) with its outputs into DIR, and its slides.
+
+    With a copy on GitHub each page has links to Binder and Colab, and DIR the notebooks for Colab: publish
+    the site on the branch gh-pages.
+    """
     found = [one for one in notebooks.find() if not numbers or one.number in numbers]
     if unknown := set(numbers) - {one.number for one in found}:
         raise click.BadParameter(f"there is no notebook {min(unknown)}: `lenet workshop` lists them")
@@ -181,7 +207,7 @@ def main(folder: Path, numbers: tuple[int, ...], reveal: str) -> None:
         def follow(one: notebooks.Notebook) -> None:
             progress.update(task, description=f"executing {one.path.name}", completed=found.index(one))
 
-        made = pages(found, reveal, follow)
+        made = pages(found, reveal, follow, repository(address))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

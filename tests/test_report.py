@@ -185,6 +185,7 @@ def test_certificate_and_training_are_told_as_computed(report, html):
         assert f"{entry.bound:,}" in page.texts["exact"]
         assert f"{entry.bits:.2f}" in page.texts["exact"]
     assert "Proven" in page.texts["exact"]
+    assert "largest sum of magnitudes, in these multiples" in page.texts["exact"]
     losses = report.training.run.losses
     assert losses.shape == (STEPS, 3)
     assert f"falls from {losses[0, 0]:.3f} to {losses[-1, 0]:.3f}" in page.texts["training"]

@@ -233,3 +233,19 @@ def test_code_names_its_file_and_no_panel_scrolls(page):
     ]
     hidden = page.evaluate("(() => { const s = $('#sources'); return s.scrollHeight - s.clientHeight; })()")
     assert hidden <= 1
+
+
+def test_each_logit_lies_beside_its_label(page):
+    for width in (NARROW, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        for row in ("stations", "live", "planted"):
+            station = page.locator(f"#{row} [data-shows=logits]")
+            canvas = station.locator("canvas")
+            assert canvas.evaluate("one => [one.width, one.height]") == [1, 10]
+            cells = canvas.bounding_box()
+            labels = station.locator(".classes i").all()
+            assert [one.inner_text() for one in labels] == list("0123456789")
+            for i, box in enumerate(one.bounding_box() for one in labels):
+                middle = cells["y"] + (i + 0.5) * cells["height"] / 10
+                assert box["y"] + box["height"] / 2 == pytest.approx(middle, abs=1)
+                assert box["y"] + box["height"] <= station.locator("b").bounding_box()["y"]

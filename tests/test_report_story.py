@@ -8,6 +8,7 @@ import pytest
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from lenet.show import plots
+from tests import contrast
 from tests.planted import Planted, flipped_kernel, no_bias
 from tests.report_reader import COUNT, PORTS, choose, is_silent, open_report, shown_index
 
@@ -285,3 +286,13 @@ def test_a_port_chosen_twice_is_swapped_by_hand_and_by_address(page, open_at):
     assert (a != b, b) == (True, "torch")
     assert set(pair.split(" and ")) == {a, b}
     assert again.is_visible("#sources")
+
+
+def test_comments_and_line_numbers_can_be_read(page):
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        for a, b in (("numpy", "tf"), ("torch", "tf")):
+            page.evaluate("pair => choose({ ...pair, whole: true })", {"a": a, "b": b})
+            assert contrast.least(page, "#sources .comment") >= 4.5
+            assert contrast.least(page, "#sources td.no.here") >= 3
+    page.evaluate("choose({ whole: false })")

@@ -224,7 +224,8 @@ def test_a_test_digit_on_the_canvas_has_the_ports_logits(page):
     )
     ink = np.reshape(seen, (28, 28, 4))[..., 0]
     rows = np.flatnonzero(ink.any(axis=1))
-    assert (rows[0], rows[-1]) == (4, 23)  # 20 pixels high, in the middle
+    # 20 pixels high; its middle, between two pixels, is as near to pixel 14 either way
+    assert (rows[0], rows[-1]) in ((4, 23), (5, 24))
     assert ink.max() == 255
 
 

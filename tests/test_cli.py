@@ -331,6 +331,7 @@ def test_exact_shows_the_certificate_and_what_lies_beyond(lenet):
         )
     said = " ".join(result.stdout.split())
     assert "proven: no sum rounds" in said
+    assert "these multiples" in said
     assert re.search(r"\+0 [\d.]+ yes none 0 none", said)
     assert re.search(r"\+4 [\d.]+ no \w+, digit \d+ [\d,]+ torch at", said)
     assert max(map(len, result.stdout.splitlines())) <= 80

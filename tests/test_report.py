@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,7 +17,7 @@ from lenet.compare.speed import Bench, Timing, read
 from lenet.network import weights
 from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS
 from lenet.network.recipe import Recipe, batches, initial_params
-from lenet.ports import open_port
+from lenet.ports import FRAMEWORKS, open_port
 from lenet.ports.lockstep import lockstep
 from lenet.reference.exact import EXACT
 from lenet.reference.forward import certified, reference
@@ -185,10 +186,19 @@ def test_certificate_and_training_are_told_as_computed(report, html):
         assert f"{entry.bound:,}" in page.texts["exact"]
         assert f"{entry.bits:.2f}" in page.texts["exact"]
     assert "Proven" in page.texts["exact"]
+    assert "largest sum of magnitudes, in these multiples" in page.texts["exact"]
     losses = report.training.run.losses
     assert losses.shape == (STEPS, 3)
     assert f"falls from {losses[0, 0]:.3f} to {losses[-1, 0]:.3f}" in page.texts["training"]
     assert f"{(losses.max(axis=1) - losses.min(axis=1)).max():.1e}" in page.texts["training"]
+
+
+def test_a_port_without_a_line_in_the_training_plot_says_why(report):
+    right, wrong = report.comparison.ports
+    both = replace(report.comparison, ports=[right, replace(wrong, name="caffe")])
+    text = Page(render.page(replace(report, comparison=both), None, b"", None, ORIGINALS)).texts["training"]
+    assert f"caffe does not train: {FRAMEWORKS['caffe'].forward_only}." in text
+    assert text.count("does not train") == 1
 
 
 def test_a_runs_losses_and_distances_are_each_ports_own(digits):
@@ -301,6 +311,8 @@ def test_the_site_has_the_diffs_the_migrations_and_the_workshop(monkeypatch, tmp
     assert "workshop/bugs/README.md" in found["workshop.html"][1]
     assert '<a href="workshop/01_convolution.html">page</a>' in found["workshop.html"][1]
     assert "slides.html" not in found["workshop.html"][1]  # which is not there
+    table = found["workshop.html"][1].partition("<thead>")[2].partition("</thead>")[0]
+    assert re.findall("<th>(.*?)</th>", table) == ["file", "title", "with outputs"]
     for _, text in found.values():
         page = Page(text)
         assert page.open == []

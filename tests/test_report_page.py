@@ -126,9 +126,10 @@ def test_sources_of_the_chosen_ports_are_side_by_side_and_modes_say_why_not(page
     assert hidden > 0
     assert page.locator("#sources tbody.hide").count() == 0
     page.uncheck("#whole")
-    page.select_option("#b", "numpy")
+    page.evaluate("choose({ a: 'numpy', b: 'numpy' })")  # as on the page of one port
     assert page.is_visible("#no-pair")
     assert not page.is_visible("#sources")
+    assert page.inner_text("#pair") == "numpy and numpy"
 
 
 def test_the_keyboard_is_enough(page):
@@ -223,7 +224,8 @@ def test_a_test_digit_on_the_canvas_has_the_ports_logits(page):
     )
     ink = np.reshape(seen, (28, 28, 4))[..., 0]
     rows = np.flatnonzero(ink.any(axis=1))
-    assert (rows[0], rows[-1]) == (4, 23)  # 20 pixels high, in the middle
+    # 20 pixels high; its middle, between two pixels, is as near to pixel 14 either way
+    assert (rows[0], rows[-1]) in ((4, 23), (5, 24))
     assert ink.max() == 255
 
 

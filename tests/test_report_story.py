@@ -8,6 +8,7 @@ import pytest
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.reference.forward import reference
 from lenet.show import plots
+from tests import contrast
 from tests.planted import Planted, flipped_kernel, no_bias
 from tests.report_reader import COUNT, PORTS, choose, is_silent, open_report, shown_index
 
@@ -233,3 +234,65 @@ def test_code_names_its_file_and_no_panel_scrolls(page):
     ]
     hidden = page.evaluate("(() => { const s = $('#sources'); return s.scrollHeight - s.clientHeight; })()")
     assert hidden <= 1
+
+
+def test_each_logit_lies_beside_its_label(page):
+    for width in (NARROW, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        for row in ("stations", "live", "planted"):
+            station = page.locator(f"#{row} [data-shows=logits]")
+            canvas = station.locator("canvas")
+            assert canvas.evaluate("one => [one.width, one.height]") == [1, 10]
+            cells = canvas.bounding_box()
+            labels = station.locator(".classes i").all()
+            assert [one.inner_text() for one in labels] == list("0123456789")
+            for i, box in enumerate(one.bounding_box() for one in labels):
+                middle = cells["y"] + (i + 0.5) * cells["height"] / 10
+                assert box["y"] + box["height"] / 2 == pytest.approx(middle, abs=1)
+                assert box["y"] + box["height"] <= station.locator("b").bounding_box()["y"]
+
+
+def test_the_canvas_follows_the_choice_until_something_is_drawn_and_a_tap_is_a_dot(page):
+    page.wait_for_selector("body[data-ready=runtime]")
+    page.click("#put")
+    page.click('#strip button[data-digit="3"]')
+    page.select_option("#a", "torch")
+    shown = f"digit {shown_index(page, 3)}:"
+    page.wait_for_function("shown => document.querySelector('#guess').textContent.includes(shown)", arg=shown)
+    page.wait_for_function("document.querySelector('#chances').textContent.includes(\"torch's logit\")")
+    page.locator("#pad").click(position={"x": 140, "y": 200})
+    page.wait_for_function("document.querySelector('#guess').textContent.includes(' with ')")
+    share = page.locator("#chances tr.on td").first.inner_text()
+    assert page.inner_text("#guess").endswith(f"with {share}")
+    grey = "([x, y]) => document.querySelector('#pad').getContext('2d').getImageData(x, y, 1, 1).data[0]"
+    assert [page.evaluate(grey, at) for at in ([140, 200], [148, 200], [155, 200], [140, 140])] == [
+        255,
+        255,
+        0,
+        0,
+    ]
+    page.click('#strip button[data-digit="4"]')
+    assert page.evaluate(grey, [140, 200]) == 255
+    assert " with " in page.inner_text("#guess")
+
+
+def test_a_port_chosen_twice_is_swapped_by_hand_and_by_address(page, open_at):
+    choose(page, "conv1", 0, "torch", "tf")
+    page.select_option("#b", "torch")
+    kept = "() => [state.a, state.b, document.querySelector('#pair').textContent]"
+    assert page.evaluate(kept) == ["tf", "torch", "torch and tf"]
+    again = open_at("?a=torch&b=torch")
+    a, b, pair = again.evaluate(kept)
+    assert (a != b, b) == (True, "torch")
+    assert set(pair.split(" and ")) == {a, b}
+    assert again.is_visible("#sources")
+
+
+def test_comments_and_line_numbers_can_be_read(page):
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        for a, b in (("numpy", "tf"), ("torch", "tf")):
+            page.evaluate("pair => choose({ ...pair, whole: true })", {"a": a, "b": b})
+            assert contrast.least(page, "#sources .comment") >= 4.5
+            assert contrast.least(page, "#sources td.no.here") >= 3
+    page.evaluate("choose({ whole: false })")

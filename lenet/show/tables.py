@@ -358,7 +358,7 @@ def certificate(found: RangeCertificate) -> RenderableType:
         "exact weights: the largest possible partial sums, over all images",
         "layer",
         ">multiples of",
-        ">largest sum\nof magnitudes",
+        ">largest sum of\nmagnitudes, in\nthese multiples",
         ">bits",
         ">float32 has",
         ">left",

@@ -12,6 +12,7 @@ import numpy as np
 
 from lenet.compare.speed import Bench
 from lenet.network.architecture import ACTIVATION_SHAPES, FLOPS, LAYERS, PARAM_COUNT, PARAM_SHAPES, Layer
+from lenet.ports import FRAMEWORKS
 from lenet.ports.lockstep import Lockstep
 from lenet.show import plots
 from lenet.show.migrations import ROOT, Layouts, folders, history
@@ -78,6 +79,7 @@ def page(
             events=timeline_events(history(), originals),
             recorded=RECORDED,
             apart=apart(report.training),
+            untrained={name: why for name in shown if (why := FRAMEWORKS[name].forward_only)},
             bench=bench,
             onnx=base64.b64encode(onnx).decode(),
             web=web,

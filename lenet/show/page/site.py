@@ -45,7 +45,7 @@ def pages(folder: Path, progress: Callable[[str], None] = lambda doing: None) ->
         migrations.append(migrate(name))
     found["migrations.html"] = "migrations, measured", _migrations(migrations)
     if lessons := workshop(folder):
-        parts = [("", ["file", "title", "with outputs", "figures"], lessons)]
+        parts = [("", *filled(["file", "title", "with outputs", "figures"], lessons))]
         found["workshop.html"] = "the workshop", _page("The workshop", "", parts)
     return found
 
@@ -75,6 +75,12 @@ def workshop(folder: Path) -> list[list[str | Link]]:
         ]
         for path in files
     ]
+
+
+def filled(columns: list[str], rows: list[list[str | Link]]) -> tuple[list[str], list[list[str | Link]]]:
+    """The columns, and the cells of each row, without the columns that are empty in every row."""
+    kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def heading(path: Path) -> str:

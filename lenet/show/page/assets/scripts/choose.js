@@ -11,8 +11,8 @@ function drawCode() {
   const sources = $("#sources"), shown = found && a !== b;
   $("#no-pair").hidden = Boolean(shown);
   sources.hidden = !shown;
+  $("#pair").textContent = shown ? `${found.dataset.a} and ${found.dataset.b}` : `${state.a} and ${state.b}`;
   if (!shown) return;
-  $("#pair").textContent = `${found.dataset.a} and ${found.dataset.b}`;
   if (inserted !== found) sources.replaceChildren(found.content.cloneNode(true));
   inserted = found;
   const about = (one) => one.dataset.layers.split(" ").includes(state.layer);
@@ -25,6 +25,12 @@ function drawCode() {
     const bodies = all("tbody", file);
     file.classList.toggle("hide", !state.whole && bodies.every((body) => body.classList.contains("hide")));
   }
+}
+
+/** The change that puts a port on a side. The two sides stay different: a port on the other side is swapped. */
+function portOn(side, port) {
+  const swap = port === state[side === "a" ? "b" : "a"];
+  return swap ? { a: state.b, b: state.a } : { [side]: port };
 }
 
 // ---- the address ----------------------------------------------------------------------------------
@@ -44,7 +50,9 @@ function readAddress() {
   const digit = DATA.digits.findIndex((one) => String(one.index) === asked.get("digit"));
   if (digit >= 0) state.digit = digit;
   if (layerOf(asked.get("layer"))) state.layer = asked.get("layer");
-  for (const side of ["a", "b"]) if (DATA.ports.includes(asked.get(side))) state[side] = asked.get(side);
+  for (const side of ["a", "b"]) {
+    if (DATA.ports.includes(asked.get(side))) Object.assign(state, portOn(side, asked.get(side)));
+  }
   if (Object.hasOwn(BUGS, asked.get("bug"))) state.bug = asked.get("bug");
   if (/^\d+$/.test(asked.get("value"))) state.value = Number(asked.get("value"));
   state.errors = asked.get("errors") === "1";
@@ -73,6 +81,7 @@ function choose(change) {
   Object.assign(state, change);
   history.replaceState(null, "", `?${named()}${location.hash}`);
   draw();
+  followChoice();
 }
 
 // ---- events ---------------------------------------------------------------------------------------
@@ -100,8 +109,11 @@ row(all("#stations [data-layer]"), (one) => ({ layer: one.dataset.layer }));
 row(all("#strip button"), (one) => ({ digit: Number(one.dataset.digit) }));
 for (const one of all("#strip button")) paintDigit(one.querySelector("canvas"), pixelsOf(DATA.digits[one.dataset.digit]));
 for (const [key, { told }] of Object.entries(BUGS)) $("#bug").append(made("option", told, { value: key }));
-for (const name of ["layer", "a", "b", "bug"]) {
+for (const name of ["layer", "bug"]) {
   $(`#${name}`).addEventListener("change", (event) => choose({ [name]: event.target.value }));
+}
+for (const side of ["a", "b"]) {
+  $(`#${side}`).addEventListener("change", (event) => choose(portOn(side, event.target.value)));
 }
 for (const name of ["whole", "errors"]) {
   $(`#${name}`).addEventListener("change", (event) => choose({ [name]: event.target.checked }));
@@ -121,7 +133,13 @@ $("#sum-output").addEventListener("keydown", (event) => {
 });
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-function repaint() { drawNetwork(); drawSums(); drawMaps(); drawBug(); }
+function repaint() {
+  drawNetwork();
+  drawSums();
+  drawMaps();
+  drawBug();
+  if (values) classify();
+}
 function theme(name) {
   if (name) document.documentElement.dataset.theme = name;
   else delete document.documentElement.dataset.theme;

@@ -3,9 +3,11 @@
 // The layers are computed by the ONNX file in onnxruntime-web, or, where the page has none, by loop.js.
 
 const BOX = 20, NOISE = 1 / 8; // as in lenet/network/pictures.py
+const PEN = 22; // pixels
 const pad = $("#pad"), ink = pad.getContext("2d", { willReadFrequently: true });
 let compute = async (image) => run(image); // {layer: values} of an image
 let exact = null; // index in the strip of the test digit that lies on the canvas untouched
+let pen = null; // [x, y] of the stroke's end
 
 /** Start onnxruntime-web; all layers are outputs of the page's ONNX file. */
 async function start() {
@@ -80,6 +82,8 @@ function tell(pixels, found) {
   tellAnswer([...found.logits]);
 }
 
+const percent = (part) => `${(100 * part).toFixed(2)} %`;
+
 /** The classes as bars; for a test digit, its logits beside those of port a. */
 function tellAnswer(logits) {
   const most = Math.max(...logits), powers = logits.map((z) => Math.exp(z - most));
@@ -95,7 +99,7 @@ function tellAnswer(logits) {
     const row = table.insertRow();
     row.classList.toggle("on", z === most);
     row.append(made("th", String(i), { scope: "row" }));
-    cell(row, powers[i] / sum, `${((100 * powers[i]) / sum).toFixed(2)} %`).style.setProperty("--part", `${(100 * powers[i]) / sum}%`);
+    cell(row, powers[i] / sum, percent(powers[i] / sum)).style.setProperty("--part", `${(100 * powers[i]) / sum}%`);
     cell(row, z, z.toFixed(5));
     if (!port) return;
     const apart = over(Math.abs(z - port[i]), 2 * bound[i]);
@@ -106,7 +110,7 @@ function tellAnswer(logits) {
   guess.replaceChildren(made("b", String(logits.indexOf(most))), made("span", ""));
   delete guess.dataset.worst;
   if (exact === null) {
-    guess.lastChild.textContent = ` with ${((100 * Math.max(...powers)) / sum).toFixed(1)} %`;
+    guess.lastChild.textContent = ` with ${percent(Math.max(...powers) / sum)}`;
     return;
   }
   const worst = largest(shares(logits, layer, exact));
@@ -118,12 +122,16 @@ function tellAnswer(logits) {
 function stroke(event) {
   if (!(event.buttons & 1)) return;
   if (exact !== null) wipe();
-  const scale = 280 / pad.getBoundingClientRect().width;
-  Object.assign(ink, { strokeStyle: "#fff", lineWidth: 22, lineCap: "round" });
+  const scale = 280 / pad.getBoundingClientRect().width, to = [event.offsetX * scale, event.offsetY * scale];
+  Object.assign(ink, { strokeStyle: "#fff", fillStyle: "#fff", lineWidth: PEN });
   ink.beginPath();
-  ink.moveTo((event.offsetX - event.movementX) * scale, (event.offsetY - event.movementY) * scale);
-  ink.lineTo(event.offsetX * scale, event.offsetY * scale);
+  ink.moveTo(...(pen || to));
+  ink.lineTo(...to);
   ink.stroke();
+  ink.beginPath(); // a tap is a line without length, which draws nothing
+  ink.arc(...to, PEN / 2, 0, 2 * Math.PI);
+  ink.fill();
+  pen = to;
 }
 
 function put(digit) {
@@ -137,10 +145,16 @@ function put(digit) {
   return classify();
 }
 
-pad.addEventListener("pointerdown", (event) => { stroke(event); classify(); });
+/** Show another test digit, or another port's logits of it, if what lies on the canvas is one untouched. */
+function followChoice() {
+  if (exact !== null) put(state.digit);
+}
+
+pad.addEventListener("pointerdown", (event) => { pen = null; stroke(event); classify(); });
+pad.addEventListener("pointerleave", () => { pen = null; });
 pad.addEventListener("pointermove", (event) => { if (event.buttons & 1) { stroke(event); classify(); } });
 $("#clear").addEventListener("click", () => { wipe(); classify(); });
 $("#put").addEventListener("click", () => put(state.digit));
 ready.then(start).catch((error) => {
   $("#by").textContent = `onnxruntime-web does not run here (${error.message}); the page's own loops compute instead.`;
-}).then(() => put(state.digit)).then(() => { document.body.dataset.ready = "runtime"; });
+}).then(() => (prepared() ? classify() : put(state.digit))).then(() => { document.body.dataset.ready = "runtime"; });

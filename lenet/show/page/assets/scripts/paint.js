@@ -19,9 +19,9 @@ function divisor(n) {
   return columns;
 }
 
-/** How the maps of a layer are laid side by side: features become one map, nearly a square. */
+/** How the maps of a layer are laid side by side: features become one map, nearly a square; the logits, a line. */
 function tiling([channels, height, width], tall = false) {
-  const across = !tall && !height && channels <= 10 ? channels : divisor(channels);
+  const across = !height && channels <= 10 ? channels : divisor(channels);
   const columns = tall ? channels / across : across;
   if (height) return { width, height, columns, rows: channels / columns };
   return { width: columns, height: channels / columns, columns: 1, rows: 1 };

@@ -105,8 +105,8 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
         ],
         "The layer of Keras does not divide by $\\sqrt d$; its `use_scale` multiplies by a learnt number. "
         "In PyTorch, heads come before tokens; in JAX and `keras.ops`, tokens come first. With PyTorch's "
-        "axes, JAX takes the 28 rows for heads with a single token each: a softmax over one score is 1, so each "
-        "token gets its own value.",
+        "axes, JAX takes the 28 rows for heads with a single token each: a softmax over one score is 1, so "
+        "each token gets its own value.",
     ),
     "allclose_accepts": (
         ["-10 for -inf", "-1e4 for -inf"],

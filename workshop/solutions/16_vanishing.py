@@ -120,7 +120,8 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
         "With these initial weights the sigmoid's first layers get next to nothing. The loss stays at "
         "log 10, as for "
         "a dead network, but the gradient is not zero: it is only small. Of the three that learn, "
-        "ReLU is the slowest here: PyTorch's initial variance 1/(3n) gives it a factor of 0.4 for each layer.",
+        "ReLU is the slowest here: PyTorch's initial variance 1/(3n) gives it a factor of 0.4 for each "
+        "layer.",
     ),
     "closed_units": (
         14,

@@ -196,7 +196,8 @@ def bars(
     many = len(groups) > 6
     axes.set_xticks(range(len(groups)), groups, rotation=35 if many else 0, ha="right" if many else "center")
     axes.set(yscale="log" if log else "linear", ylim=limits, ylabel=label, title=title)
-    axes.legend(loc="upper right", ncols=len(named))
+    above = {} if title else {"bbox_to_anchor": (1, 1)}  # beside no title, it can leave the bars free
+    axes.legend(loc="upper right" if title else "lower right", ncols=len(named), **above)
     plt.show()
 
 

@@ -49,7 +49,7 @@ def dense_of(answer: Answer) -> str:
 def map_gradient(answer: Answer) -> str:
     """Check a gradient with a Gaussian prior, within twice the bound of the reference: for any order."""
     rng = np.random.default_rng(0)
-    for n, d, variance in ((20, 6, 0.5), (12, 9, 4.0)):
+    for n, d, variance in ((25, 6, 0.5), (12, 9, 4.0)):
         w, x, labels = rng.standard_normal((10, d)), rng.standard_normal((n, d)), rng.integers(0, 10, n)
         logits = Bounded(x, None, FLOAT64).dot(Bounded(w.T, None, FLOAT64))
         _, cotangent = cross_entropy(logits, labels, "float64")
@@ -62,6 +62,7 @@ def map_gradient(answer: Answer) -> str:
             (g + w / variance, "the prior is not divided by N: it is one belief, not one for each digit"),
             (g + w * variance / n, "multiplied by the variance: a narrow prior must pull harder"),
             (g + 2 * w / (n * variance), "the derivative of W² / 2 is W, not 2 W"),
+            (g + w / (10 * variance), "divided by the number of classes; N is the number of digits"),
             (g - w / (n * variance), "the prior pushes away from zero: its sign is wrong"),
             (n * right.value, "not divided by N"),
         ):

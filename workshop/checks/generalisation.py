@@ -47,7 +47,7 @@ def wilson(answer: Answer) -> str:
     z = 2.0
     for right, n in ((990, 1000), (50, 100), (10, 10), (0, 10), (1, 3), (9924, 10_000)):
         share = right / n
-        found = same_form(answer.__name__, called(answer, right, n, z), (np.float64(0), np.float64(1)))
+        found = _two_numbers(called(answer, right, n, z))
         middle = (share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
         plain = z * np.sqrt(share * (1 - share) / n)
@@ -64,6 +64,15 @@ def wilson(answer: Answer) -> str:
         within(f"{right} of {n}: low", found[0], Bounded(np.asarray(middle - half), np.asarray(bound)))
         within(f"{right} of {n}: high", found[1], Bounded(np.asarray(middle + half), np.asarray(bound)))
     return "Wilson's interval, within the rounding of its formula, also for 0 % and 100 %"
+
+
+def _two_numbers(found: Any) -> tuple[np.float64, np.float64]:
+    """The ends of an interval, from a pair or an array; `max(0, …)` may have made an end an integer."""
+    try:
+        low, high = (np.float64(one) for one in found)
+    except (TypeError, ValueError):
+        raise NotRight("return two numbers, (low, high)") from None
+    return low, high
 
 
 def wilson_or_ours(answer: Answer) -> Answer:

@@ -1,6 +1,7 @@
 """Self-checks of notebook 16."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,53 @@ REASON = {
     "frozen": "frozen",
     "replaced": "not in the optimizer",
     "closed": "zero gradient",
+    "frozen and left out": "frozen",
+    "beside the module": "not registered",
+}
+
+
+def _left_out() -> stuck.Patient:
+    """fc1 is frozen, and the optimizer was made of the other layers."""
+    patient = stuck.healthy()
+    patient.layers["fc1"].requires_grad_(False)
+    others = [p for p in patient.module.parameters() if p.requires_grad]
+    patient.optimizer = torch.optim.SGD(others, lr=0.05)
+    return patient
+
+
+def _beside() -> stuck.Patient:
+    """The forward pass runs a copy of fc2, which the module does not know: but it knows one of this name."""
+    patient = stuck.healthy()
+    layers = {**patient.layers, "fc2": deepcopy(patient.layers["fc2"])}
+    patient.layers, patient.forward = layers, torch.nn.Sequential(*layers.values())
+    return patient
+
+
+def _odd_gradients() -> stuck.Patient:
+    """Every parameter learns: one by a gradient whose sum is 0, one by a tiny one, from biases of 0."""
+    patient = stuck.healthy()
+    plus_minus = torch.tensor([1.0, -1.0, 2.0, -2.0, 0.0, 0.0])
+    patient.parameters["conv1.bias"].register_hook(lambda g: plus_minus)
+    patient.parameters["conv2.bias"].register_hook(lambda g: torch.full_like(g, 1e-12))
+    return patient
+
+
+CASES = {
+    "healthy": stuck.healthy,
+    "odd gradients": _odd_gradients,
+    **stuck.PATIENTS,
+    "frozen and left out": _left_out,
+    "beside the module": _beside,
 }
 
 
 @check
 def reasons(answer: Answer) -> str:
-    """Check the reasons against the bits that a step kept, in a healthy network and in five patients."""
+    """Check the reasons against the bits that a step kept, in networks that learn and in patients."""
     few = test_set()[:50]
     images, labels = torch.tensor(few.images), torch.tensor(few.labels)
     count = 0
-    for kind, made in {"healthy": stuck.healthy, **stuck.PATIENTS}.items():
+    for kind, made in CASES.items():
         patient = made()
         before = {name: p.detach().clone() for name, p in patient.parameters.items()}
         stuck.step(patient, images, labels)
@@ -75,4 +113,4 @@ def reasons(answer: Answer) -> str:
             if name in kept and found[name] != REASON[kind]:
                 raise NotRight(f"{kind}: {name} is said to be {found[name]!r}, expected {REASON[kind]!r}")
         count += len(kept)
-    return f"{count} stuck parameters of five patients, each with its reason; none of the healthy network"
+    return f"{count} stuck parameters of {len(REASON)} patients, each with its reason, and no others"

@@ -57,6 +57,7 @@ def residual_backward(answer: Answer) -> str:
     rng = np.random.default_rng(0)
     dy, x = (rng.integers(-9, 10, (6, 5)).astype(np.float64) for _ in range(2))
     w1, w2 = (rng.integers(-3, 4, shape).astype(np.float64) for shape in ((7, 5), (5, 7)))
+    x[0], w1[0], dy[0] = 0, 0, 1  # the last ReLU stands at exactly 0 in row 0, the inner one in column 0
     right = _pulled(dy, x, w1, w2)
     given = [one.copy() for one in (dy, x, w1, w2)]
     found = same_form(answer.__name__, called(answer, *given), right)
@@ -65,6 +66,9 @@ def residual_backward(answer: Answer) -> str:
         "the skip goes around the last ReLU: dy must pass its gate first": {"gated": False},
         "the last ReLU has no gate": {"last": False},
         "the inner ReLU has no gate": {"inner": False},
+        "the last ReLU is open at exactly 0": {"last_at": np.greater_equal},
+        "the inner ReLU is open at exactly 0": {"inner_at": np.greater_equal},
+        "both ReLUs are open at exactly 0": {"last_at": np.greater_equal, "inner_at": np.greater_equal},
     }
     for why, options in wrong.items():
         other = _pulled(dy, x, w1, w2, **options)
@@ -87,10 +91,12 @@ def _pulled(
     gated: bool = True,
     last: bool = True,
     inner: bool = True,
+    last_at: np.ufunc = np.greater,
+    inner_at: np.ufunc = np.greater,
 ) -> tuple[Array, Array, Array]:
     """The gradients of relu(x + relu(x w1ᵀ) w2ᵀ), or of what a mistake makes of them."""
     z = x @ w1.T
     h = np.maximum(z, 0)
-    ds = dy * (x + h @ w2.T > 0) if last else dy
-    dz = ds @ w2 * (z > 0) if inner else ds @ w2
+    ds = dy * last_at(x + h @ w2.T, 0) if last else dy
+    dz = ds @ w2 * inner_at(z, 0) if inner else ds @ w2
     return skip * (ds if gated else dy) + dz @ w1, dz.T @ x, ds.T @ h

@@ -94,10 +94,21 @@ def within(what: str, value: Any, expected: Bounded) -> float:
     index = tuple(int(i) for i in np.unravel_index(over.argmax(), over.shape))
     bounded = _at_least_1d(expected)
     place = f"[{', '.join(map(str, index))}]" if array.ndim else ""
-    raise NotRight(
-        f"{what}{place} is {np.atleast_1d(array)[index]:.6g}, expected "
-        f"{bounded.value[index]:.6g} ± {bounded.bound[index]:.1e}"
-    )
+    found, wanted = _apart(np.atleast_1d(array)[index], bounded.value[index])
+    raise NotRight(f"{what}{place} is {found}, expected {wanted} ± {bounded.bound[index]:.1e}")
+
+
+def untouched(given: Any, was: Any) -> None:
+    """Refuse an answer that changed its arguments: arrays, or dicts, lists or tuples of them."""
+    if isinstance(was, dict):
+        if given.keys() != was.keys():
+            raise NotRight("the answer changes its arguments")
+        given, was = list(given.values()), [was[name] for name in given]
+    if isinstance(was, list | tuple):
+        for one, other in zip(given, was, strict=True):
+            untouched(one, other)
+    elif not np.array_equal(given, was):
+        raise NotRight("the answer changes its arguments")
 
 
 def same(what: str, value: Any, expected: Array) -> None:
@@ -149,6 +160,12 @@ def explained(finding: Finding) -> str:
 
 def _adapted(answer: Callable[..., Any], adapter: Callable[..., Any], right: Callable[..., Any]) -> Any:
     return lambda *args, **options: adapter(answer, right, *args, **options)
+
+
+def _apart(found: Any, wanted: Any) -> tuple[str, str]:
+    """Two numbers as text, with as many digits as it takes to see a difference."""
+    texts = [(f"{found:.{digits}g}", f"{wanted:.{digits}g}") for digits in (6, 9, 12, 17)]
+    return next((pair for pair in texts if pair[0] != pair[1]), texts[-1])
 
 
 def _at_least_1d(expected: Bounded) -> Bounded:

@@ -16,7 +16,7 @@ from lenet.reference.forward import given
 from lenet.reference.sgd_step import update
 from lenet_torch.model import LeNet
 from lenet_torch.weights import read_params
-from workshop.checks.marking import NotRight, called, check, explained, same_form, within
+from workshop.checks.marking import NotRight, called, check, explained, same_form, untouched, within
 
 Array = np.ndarray
 Answer = Callable[..., Any]
@@ -29,8 +29,9 @@ def step(answer: Answer) -> str:
     shapes = {"conv1.weight": (6, 1, 5, 5), "fc2.weight": (4, 3), "logits.weight": (2, 4)}
     w, v, g = ({name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(3))
     for free in ({"logits.weight"}, {"fc2.weight", "logits.weight"}, set(shapes)):
-        copies = ({name: array.copy() for name, array in one.items()} for one in (w, v, g))
+        copies = [{name: array.copy() for name, array in one.items()} for one in (w, v, g)]
         found = called(answer, *copies, free, rate, recipe.momentum, recipe.weight_decay)
+        untouched(copies, (w, v, g))
         if not isinstance(found, tuple) or [set(one) for one in found] != [set(w)] * 2:
             raise NotRight("return two dicts, (w, v), each with every parameter: the frozen ones as well")
         for name in w:

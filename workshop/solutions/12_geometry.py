@@ -88,7 +88,8 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     "come_back": (
         ["conv1, float64", "conv1, float32", "blur, float64"],
         r"A rounding of relative size $u$ may come back as $\kappa u$, which for the blur in float32 "
-        "exceeds the image itself.",
+        "exceeds the image itself. One rounding of the blurred image is enough, and no other solver brings "
+        "it back: what is missing was below the last bit.",
     ),
     "in_the_first": (
         2,
@@ -107,6 +108,7 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     ),
     "outside": (
         ["np.cov"],
-        "The libraries run different code, and some vectors have the other sign; the eigenvalues agree.",
+        "The eigenvalues of the three libraries agree within the residuals of their own pairs, whatever sign "
+        "their vectors have. `np.cov` gave another matrix.",
     ),
 }

@@ -29,6 +29,18 @@ def _varied(scale=None, axis=-1, after=False, low=-np.inf, shift=True):
     return answer
 
 
+def _replaced(low):
+    """Hidden scores are replaced by a number that is not low enough."""
+
+    def answer(q, k, v, seen):
+        scores = q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(q.shape[-1]))
+        scores = np.where(seen, scores, np.float32(low))
+        e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True) @ v
+
+    return answer
+
+
 WRONG = {
     "masked_attention": [
         (_varied(scale=lambda d: 1), "left out"),
@@ -37,6 +49,10 @@ WRONG = {
         (_varied(after=True), "after the softmax"),
         (_varied(low=0), "left out"),
         (_varied(low=-10), "expected"),
+        (_varied(low=-1000), "expected"),
+        (_varied(low=-2000), "expected"),
+        (_replaced(-100), "expected"),
+        (_replaced(-1000), "expected"),
         (_varied(shift=False), "overflows"),
         (lambda q, k, v, seen: masked_attention(q, k, v, seen).astype(np.float64), "float64"),
     ],
@@ -88,7 +104,9 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
             "jax.nn.dot_product_attention, axes (N, T, H, D)",
         ],
         "The layer of Keras does not divide by $\\sqrt d$; its `use_scale` multiplies by a learnt number. "
-        "JAX takes other axes than PyTorch.",
+        "In PyTorch, heads come before tokens; in JAX and `keras.ops`, tokens come first. With PyTorch's "
+        "axes, JAX takes the 28 rows for heads with a single token each: a softmax over one score is 1, so "
+        "each token gets its own value.",
     ),
     "allclose_accepts": (
         ["-10 for -inf", "-1e4 for -inf"],

@@ -41,6 +41,7 @@ WRONG = {
         (_pull(lambda n, variance: 1 / variance), "not one for each digit"),
         (_pull(lambda n, variance: variance / n), "pull harder"),
         (_pull(lambda n, variance: 2 / (n * variance)), "not 2 W"),
+        (_pull(lambda n, variance: 1 / (10 * variance)), "number of classes"),
         (lambda W, x, labels, variance: len(x) * map_gradient(W, x, labels, variance), "not divided by N"),
         (lambda W, x, labels, variance: map_gradient(W, x, labels, variance) * (1 + 1e-9), "expected"),
     ],

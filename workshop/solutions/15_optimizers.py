@@ -39,8 +39,14 @@ def _adam(w, m, v, g, t, rate, *, form=""):
     return w - rate * m / first / root, m, v
 
 
+def _in_place(params, order):
+    params.update(reordered_maps(params, order))
+    return params
+
+
 WRONG = {
     "reordered_maps": [
+        (_in_place, "changes its arguments"),
         (lambda params, order: dict(params), "no other order"),
         (lambda params, order: reordered_maps(params, np.argsort(order)), "inverse order"),
         (lambda params, order: _maps(params, order, columns=False), "still reads the old order"),
@@ -103,7 +109,8 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     ),
     "algorithm_1": (
         ["torch", "optax"],
-        "Keras computes the second form with its ε as ε̂.",
+        "Keras computes the second form with its ε as ε̂: it adds it to √v, which is small in the first "
+        "steps.",
     ),
     "torch_epsilon": (
         3.2e-6,

@@ -48,6 +48,30 @@ def _optimizer_first(module, optimizer, parameters):
     return reasons(module, optimizer, parameters) | outside
 
 
+def _by_name(module, optimizer, parameters):
+    known = dict(module.named_parameters())
+    return reasons(module, optimizer, {name: p for name, p in parameters.items() if name not in known}) | (
+        reasons(module, optimizer, {name: known[name] for name in parameters if name in known})
+    )
+
+
+def _zero_if(is_zero):
+    """Another test of the gradient than that all of it is zero."""
+
+    def answer(module, optimizer, parameters):
+        zero = {k: "zero gradient" for k, p in parameters.items() if p.grad is not None and is_zero(p.grad)}
+        return zero | reasons(module, optimizer, parameters)
+
+    return answer
+
+
+def _frozen_last(module, optimizer, parameters):
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    found = reasons(module, optimizer, parameters)
+    swap = [name for name, why in found.items() if why == "frozen" and id(parameters[name]) not in stepped]
+    return found | dict.fromkeys(swap, "not in the optimizer")
+
+
 WRONG = {
     "tanh_1998_backward": [
         (lambda dy, y: dy * (1 - y**2), "tanh(z), at y"),
@@ -64,6 +88,10 @@ WRONG = {
         (_without("zero gradient"), "closed: conv1.weight kept every bit"),
         (_small, "has changed"),
         (_optimizer_first, "expected 'not registered'"),
+        (_by_name, "beside the module: fc2.weight is said to be"),
+        (_zero_if(lambda g: g.sum() == 0), "odd gradients: conv1.bias has changed"),
+        (_zero_if(lambda g: g.abs().max() < 1e-7), "odd gradients: conv2.bias has changed"),
+        (_frozen_last, "expected 'frozen'"),
         (lambda *args: list(reasons(*args)), "expected a dict"),
     ],
 }
@@ -77,7 +105,7 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     "relu_factor": (
         0.71,
         "Half of the gates are open: E[f'²] = 1/2, and the factor is its root. With the variance 2/n it "
-        "is 1.",
+        "is 1 at every depth, for tanh with about 1/n. The initial scale is part of the network.",
     ),
     "relu_4_last_over_first": (
         3e-5,
@@ -91,11 +119,14 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
         ["ReLU", "tanh", "1.7159 tanh"],
         "With these initial weights the sigmoid's first layers get next to nothing. The loss stays at "
         "log 10, as for "
-        "a dead network, but the gradient is not zero: it is only small.",
+        "a dead network, but the gradient is not zero: it is only small. Of the three that learn, "
+        "ReLU is the slowest here: PyTorch's initial variance 1/(3n) gives it a factor of 0.4 for each "
+        "layer.",
     ),
     "closed_units": (
         14,
-        "Nothing in the loss can open them again. Weight decay alone has moved their weights, towards zero.",
+        "No gradient of their own weights can open them again: it is zero, and weight decay alone has moved "
+        "them, towards zero. (conv1 and conv2 still learn through other units: an input that changes may.)",
     ),
     "not_zero": (
         5,

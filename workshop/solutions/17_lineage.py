@@ -53,6 +53,17 @@ def _no_inner_gate(dy, x, w1, w2):
     return ds + ds @ w2 @ w1, (ds @ w2).T @ x, ds.T @ h
 
 
+def _open_at_zero(last, inner):
+    def answer(dy, x, w1, w2):
+        z = x @ w1.T
+        s = x + np.maximum(z, 0) @ w2.T
+        ds = dy * (s >= 0 if last else s > 0)
+        dz = (ds @ w2) * (z >= 0 if inner else z > 0)
+        return ds + dz @ w1, dz.T @ x, ds.T @ np.maximum(z, 0)
+
+    return answer
+
+
 WRONG = {
     "receptive_field": [
         (lambda layers: sum(kernel for kernel, _ in layers), "sum of the kernels"),
@@ -66,6 +77,9 @@ WRONG = {
         (_around, "must pass its gate first"),
         (_no_last_gate, "last ReLU has no gate"),
         (_no_inner_gate, "inner ReLU has no gate"),
+        (_open_at_zero(True, False), "last ReLU is open"),
+        (_open_at_zero(False, True), "inner ReLU is open"),
+        (_open_at_zero(True, True), "both ReLUs are open"),
         (lambda *args: residual_backward(*args)[0], "expected a tuple of 3"),
         (lambda dy, x, w1, w2: (residual_backward(dy, x, w1, w2)[0] + 1, w1, w2), "dx"),
     ],

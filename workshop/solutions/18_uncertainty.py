@@ -123,7 +123,9 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
     "ece_at_45": (
         30,
         "The temperature was right for upright digits. Calibration is a statement about one distribution of "
-        "images.",
+        "images. Temperature and ensemble both help a little; neither knows that the images have changed. "
+        '(Y. Ovadia et al., "Can You Trust Your Model\'s Uncertainty?", NeurIPS 2019, measured this for many '
+        "methods.)",
     ),
     "drops_at_once": (
         ["PyTorch"],

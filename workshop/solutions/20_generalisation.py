@@ -39,6 +39,8 @@ WRONG = {
         (_around_the_share, "moves towards 1/2"),
         (lambda right, n, z: wilson(right, n, z)[::-1], "exchanged"),
         (lambda right, n, z: wilson(right, n, z * z), "low"),
+        (lambda right, n, z: wilson(right, n, z)[0], "two numbers"),
+        (lambda right, n, z: np.round(wilson(right, n, z), 9), "expected"),
     ],
 }
 

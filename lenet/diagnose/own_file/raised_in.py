@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from lenet.network.architecture import IMAGE_SHAPE, LAYERS, Network
+from parity.operators import Operator
 from parity.operators.affine import Conv
 from parity.operators.pooling import MaxPool
 
@@ -52,6 +53,7 @@ def _widths() -> Iterator[tuple[str, int]]:
     """Other paddings and strides of a layer, each with the number of features that come of it."""
     end = [layer.name for layer in LAYERS].index("flatten") + 1
     for k, layer in enumerate(LAYERS[:end]):
+        others: list[tuple[str, Operator]] = []
         if isinstance(layer.operator, Conv):
             others = [
                 (f"{layer.name} with padding {p} in place of {layer.padding}", Conv(pads=(p,) * 4))
@@ -64,8 +66,6 @@ def _widths() -> Iterator[tuple[str, int]]:
                 (f"{layer.name} with stride 1 in place of 2", one),
                 (f"no {layer.name}", replace(one, kernel_shape=(1, 1))),
             ]
-        else:
-            continue
         for cause, operator in others:
             layers = (*LAYERS[:k], replace(layer, operator=operator), *LAYERS[k + 1 : end])
             yield cause, prod(Network(layers, IMAGE_SHAPE).shapes["flatten"])

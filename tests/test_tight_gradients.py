@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 
 from lenet.network.architecture import LAYERS, PARAM_SHAPES, Layer, conv, dense
 from lenet.network.recipe import Batch, Recipe
-from lenet.reference.backward import cross_entropy, decided, forward_pass, loss_gradients, walk_back
+from lenet.reference.backward import (
+    cotangent_gradients,
+    cross_entropy,
+    decided,
+    forward_pass,
+    loss_gradients,
+    walk_back,
+)
 from lenet.reference.forward import given as exact_input
 from lenet.reference.forward import parameters
 from lenet.reference.sgd_step import step, update
 from parity.arithmetic import Bounded
-from parity.arithmetic.floats import FORMATS, Format
+from parity.arithmetic.floats import FLOAT64, FORMATS, Format
 from tests.parity.arithmetic.adversary import Adversary
 from tests.parity.arithmetic.rational import both, covers, gamma, of_dot, of_product, of_sum
 
@@ -120,6 +127,27 @@ def test_bounds_of_every_layer_and_its_gradients_are_the_formula(layer, passes, 
         for where in places(x.shape, 3):
             found = sent[f"{layer.name}.input"].bound[where]
             assert covers(found, bound_of(input_terms(layer, w, d, where), form))
+
+
+@dtypes
+def test_gradients_of_a_cotangent_are_those_of_the_backward_pass(dtype, params, digits):
+    images, up = digits.images[:2], np.random.default_rng(0).standard_normal((2, 10))
+    sent = dict(walk_back(forward_pass(params, exact_input(images, dtype)), params, exact_input(up, dtype)))
+    found = cotangent_gradients(params, images, up, dtype)
+    assert list(found) == list(PARAM_SHAPES)
+    for name, one in found.items():
+        np.testing.assert_array_equal(one.value, sent[name].value)
+        np.testing.assert_array_equal(one.bound, sent[name].bound)
+        assert one.format is FORMATS[dtype]
+
+
+def test_float64_is_the_default(params, digits):
+    images, labels, zero = digits.images[:2], digits.labels[:2], {n: 0 * w for n, w in params.items()}
+    of_loss = loss_gradients(params, images, labels)
+    of_ones = cotangent_gradients(params, images, np.ones((2, 10)))
+    after = step(params, zero, Batch(images, labels, RATE), RECIPE)
+    for one in (of_loss.loss, of_loss.params["fc1.bias"], of_ones["fc1.bias"], after.params["fc1.bias"]):
+        assert one.format is FLOAT64
 
 
 SMALL = [(dense("y", 8, 8), (8, 8)), (conv("y", 2, 2, kernel=2), (2, 2, 3, 3))]

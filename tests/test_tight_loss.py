@@ -68,6 +68,18 @@ def test_bounds_of_the_loss_and_its_cotangent_are_the_formula(dtype: str, seed: 
     assert abs(Fraction(float(loss.value)) - sum(losses) / n) < Fraction(2) ** -48
 
 
+@dtypes
+def test_a_probability_that_may_become_zero(dtype: str) -> None:
+    """And the products in which it is a factor: their term is then all of the bound."""
+    form, z = FORMATS[dtype], -50 if dtype == "float32" else -680
+    _, cotangent = cross_entropy(Bounded(np.array([[0.0, z]]), None, form), np.array([0]), dtype)
+    p = exp(Fraction(z)) / (1 + exp(Fraction(z)))
+    off = p * (exp((Fraction(form.u) + Fraction(2) ** -53) * (64 - 4 * z)) - 1)
+    off += both(3, form) * (p + off)
+    assert off < 2**20 * Fraction(form.tiny)
+    assert covers(cotangent.bound[0, 1], off + 2**20 * Fraction(form.tiny))
+
+
 def powers(logits: np.ndarray, way: str) -> Adversary:
     """e^(z − the largest z), as an implementation has it that rounds in one direction, as badly as it may."""
     z = Adversary(logits, way=way)

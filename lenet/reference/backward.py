@@ -202,5 +202,5 @@ def cross_entropy(logits: Bounded, labels: Array, dtype: str) -> tuple[Bounded, 
     form = FORMATS[dtype]
     return (
         Bounded(losses.mean(), loss_error * cover(n), form),
-        Bounded(d / n, error / n * cover(n) + 2.0**20 * form.tiny, form),
+        Bounded(d / n, (error / n + 2.0**20 * form.tiny) * cover(n), form),
     )

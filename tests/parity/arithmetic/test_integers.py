@@ -20,6 +20,10 @@ def same(found: Integers, units: Any, exponent: int) -> None:
     assert found.exponent == exponent
 
 
+def square(*rows: list[int], exponent: int = 0) -> Integers:
+    return Integers(np.array(rows, np.int64), exponent)
+
+
 HALF, HUGE = 2**62, 2**63 - 1
 SQUARE = Function("square", np.square)
 
@@ -55,12 +59,12 @@ def test_values_and_grids() -> None:
         [[1, 2, 10], [3, 4, 12]],
         0,
     )
-    square = Integers(np.array([[1, 2], [3, 4]]), 2)
-    same(square.sum((1,)), [[3], [7]], 2)
-    same(square.min((1,)), [[1], [3]], 2)
-    same(square.max((0,)), [[3, 4]], 2)
-    same(square.prod((1,)), [[2], [12]], 4)
-    same(square.cumsum(1), [[1, 3], [3, 7]], 2)
+    four = square([1, 2], [3, 4], exponent=2)
+    same(four.sum((1,)), [[3], [7]], 2)
+    same(four.min((1,)), [[1], [3]], 2)
+    same(four.max((0,)), [[3, 4]], 2)
+    same(four.prod((1,)), [[2], [12]], 4)
+    same(four.cumsum(1), [[1, 3], [3, 7]], 2)
     assert a.comparable.tolist() == [6, -4]
     assert a.peak() == 6
     assert grid(2, -9).peak() == 9
@@ -83,6 +87,23 @@ def test_values_and_grids() -> None:
             lambda: grid(1, exponent=62).maximum(grid(1)),
             lambda: grid(1, exponent=63).maximum(grid(1)),
         ),
+        (
+            lambda: square([HALF, HALF - 1]).dot(square([1], [1])),
+            lambda: square([HALF, HALF]).dot(square([1], [1])),
+        ),
+        (
+            lambda: square([HALF]).dot(square([1]), grid(HALF - 1)),
+            lambda: square([HALF]).dot(square([1]), grid(HALF)),
+        ),
+        (
+            lambda: square([1], exponent=62).dot(square([1]), grid(HALF - 1)),
+            lambda: square([1], exponent=62).dot(square([1]), grid(HALF)),
+        ),
+        (
+            lambda: square([HALF - 1]).dot(square([1]), grid(1, exponent=62)),
+            lambda: square([HALF]).dot(square([1]), grid(1, exponent=62)),
+        ),
+        (lambda: square([HALF, 0], [0, HALF]).sum((1,)), lambda: square([HALF, HALF], [0, 0]).sum((1,))),
         (lambda: check_width(HUGE, 0), lambda: check_width(HUGE + 1, 0)),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from parity.arithmetic import Function, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from parity.arithmetic.number import Number
 
 formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
 seeds = st.integers(0, 2**32 - 1)
@@ -91,3 +92,30 @@ def test_looped_function_is_off_by_its_accuracy() -> None:
     true = x.astype(np.float64) ** 3
     relative = np.abs(y - true) / true / FLOAT32.u
     assert 1.5 <= relative.max() <= 2 * CUBE.ulps + 1
+
+
+def test_what_every_arithmetic_inherits() -> None:
+    """Formulas from other operations: reflected ones, scale and shift, products and sums one by one."""
+    rng = np.random.default_rng(0)
+    value = rng.standard_normal((3, 4, 2)).astype(np.float32)
+    x = Looped(value)
+    np.testing.assert_array_equal((2.0 + x).value, np.float32(2) + value)
+    np.testing.assert_array_equal((2.0 - x).value, np.float32(2) - value)
+    np.testing.assert_array_equal((2.1 * x).value, np.float32(2.1) * value)
+    np.testing.assert_array_equal(x.minimum(0.5).value, np.minimum(value, 0.5))
+    np.testing.assert_array_equal(Number.min(x, (1,)).value, value.min(1, keepdims=True))
+    found = Number.cumsum(x, -2).value
+    np.testing.assert_array_equal(found[:, 0], value[:, 0])
+    np.testing.assert_array_equal(found[:, 2], (value[:, 0] + value[:, 1]) + value[:, 2])
+    assert found.shape == value.shape
+    found = Number.prod(x, (0, 2)).value
+    assert found.shape == (1, 4, 1)
+    one = value[0, 1, 0]
+    for k in range(1, 6):
+        one = one * value[k // 2, 1, k % 2]
+    assert found[0, 1, 0] == one
+    c, s, b = (Looped(part) for part in rng.standard_normal((3, 3, 4, 2)).astype(np.float32))
+    np.testing.assert_array_equal(x.affine(c, s, None).value, value * s.value - c.value * s.value)
+    np.testing.assert_array_equal(x.affine(c, s, b).value, value * s.value + (b.value - c.value * s.value))
+    assert x.mean((1, 2)).shape == (3, 1, 1)
+    np.testing.assert_allclose(x.mean((1, 2)).value, value.mean((1, 2), keepdims=True), rtol=1e-5)

@@ -286,6 +286,14 @@ def test_integer_products_are_exact(peak: int) -> None:
     right = (peak - 1) * (peak + 1) - 5 * (peak - 1) - 3 * (peak - 1)
     assert integer_product(a, b).tolist() == [[right]]
     assert integer_product(a, b).dtype == np.int64
+    for odd in (2**27 + 1, -(2**27) - 1):  # from 2^53 on float64 would round
+        assert integer_product(np.array([[odd]]), np.array([[2**26 + 1]])).tolist() == [[odd * (2**26 + 1)]]
+        assert integer_product(np.array([[2**26 + 1]]), np.array([[odd]])).tolist() == [[odd * (2**26 + 1)]]
+    row, column = np.full((1, 2, 8), 2**25 + 1), np.full((8, 1), 2**25 + 1)
+    row[..., 0] += 1
+    assert integer_product(row, column).tolist() == [[[(2**25 + 1) * (8 * (2**25 + 1) + 1)]] * 2]
+    assert integer_product(np.array([[100]], np.int8), np.array([[3]], np.int32)).tolist() == [[300]]
+    assert integer_product(np.array([[3]], np.int32), np.array([[100]], np.int8)).tolist() == [[300]]
     small = integer_product(np.array([[100]], np.int8), np.array([[3]], np.int8))
     assert (small.dtype, small.tolist()) == (np.int8, [[44]])
     assert integer_product(np.zeros((1, 0), np.int32), np.zeros((0, 1), np.int32)).tolist() == [[0]]

@@ -100,7 +100,7 @@ def test_every_gate_and_every_winner_counts(params, digits, monkeypatch):
     """With the receptive field of the unit that is pooled: 5 pixels, then 14 that are 2 apart."""
     images = digits.images[:4]
     outputs = backward.reference(params, images, "float64")
-    calls = []
+    calls: list = []
 
     def recorded(z, images, *geometry):
         fine = np.ones((4, 1, 1, 1), bool)

@@ -36,12 +36,12 @@ def test_interval_of_a_layer_is_that_of_all_corners(
     rng = np.random.default_rng(seed)
     weight, bias = (rng.integers(-9, 10, shape) for _, shape in layer.params)
     inputs = weight.shape[1]
-    low = rng.integers(-9, 9, inputs)
-    high = low + rng.integers(0, 9, inputs)
+    low = rng.integers(-9, 9, (inputs,))
+    high = low + rng.integers(0, 9, (inputs,))
     w_grid, b_grid, x_grid = (Fraction(2) ** one for one in grids)
-    ends = [np.array([int(one) for one in side], object) for side in (low, high)]
+    least, most = (side.astype(object) for side in (low, high))
     lowest, highest, bound, exponent = _interval(
-        layer, Integers(weight, grids[0]), Integers(bias, grids[1]), *ends, grids[2]
+        layer, Integers(weight, grids[0]), Integers(bias, grids[1]), least, most, grids[2]
     )
     zero = {0} if kind == "padded" else set()
     reached = [{int(low[k]), int(high[k])} | zero for k in range(inputs) for _ in range(taps)]

@@ -122,7 +122,7 @@ def test_bounds_of_every_layer_and_its_gradients_are_the_formula(layer, passes, 
         assert covers(weight.bound[where], bound_of(weight_terms(layer, x, d, where), form))
     for (o,) in places(bias.shape, 2):
         terms = [at(d, n, o, *place) for n, *place in np.ndindex(d.shape[0], *d.shape[2:])]
-        assert covers(bias.bound[o], of_sum(*zip(*terms, strict=True), form))
+        assert covers(bias.bound[o], of_sum([one for one, _ in terms], [off for _, off in terms], form))
     if layer is not LAYERS[0]:
         for where in places(x.shape, 3):
             found = sent[f"{layer.name}.input"].bound[where]
@@ -218,11 +218,13 @@ def test_bounds_of_a_step_are_the_formula(dtype, seed, errors, small):
 def test_a_step_comes_near_to_its_bounds():
     """An adversary takes weight and velocity to more than half of what a step may be off by."""
     values = [np.random.default_rng(k).uniform(1, 2, 100).astype(np.float32) for k in range(3)]
-    expected = update(*(Bounded(one) for one in values), RECIPE, RATE)
+    w, v, g = (Bounded(one) for one in values)
+    expected = update(w, v, g, RECIPE, RATE)
     shares = np.zeros(2)
     for way in Adversary.WAYS:
-        found = update(*(Adversary(one, way=way) for one in values), RECIPE, RATE)
-        off = [(np.abs(a.value - b.value) / b.bound).max() for a, b in zip(found, expected, strict=True)]
+        a, b, c = (Adversary(one, way=way) for one in values)
+        found = update(a, b, c, RECIPE, RATE)
+        off = [(np.abs(x.value - y.value) / y.bound).max() for x, y in zip(found, expected, strict=True)]
         assert max(off) <= 1
         shares = np.maximum(shares, off)
     assert shares.min() > 0.5

@@ -50,7 +50,8 @@ def test_bounds_of_the_loss_and_its_cotangent_are_the_formula(dtype: str, seed: 
     logits, labels = drawn(seed, size, dtype)
     form, n = FORMATS[dtype], len(labels)
     loss, cotangent = cross_entropy(logits, labels, dtype)
-    losses, errors = [], []
+    losses: list[Fraction] = []
+    errors: list[Fraction] = []
     for row, (values, bounds, label) in enumerate(zip(logits.value, logits.bound, labels, strict=True)):
         z, e = [Fraction(one) for one in values], Fraction(bounds.max())
         powers = [exp(one - max(z)) for one in z]
@@ -62,10 +63,10 @@ def test_bounds_of_the_loss_and_its_cotangent_are_the_formula(dtype: str, seed: 
             off = min(one, 1 - one) * (exp(2 * e) - 1) + one * exp(2 * e) * (exp(a) - 1)
             off += both(3, form) * (abs(one - (k == label)) + off)
             assert covers(cotangent.bound[row, k], off / n + 2**20 * Fraction(form.tiny))
-            assert abs(Fraction(cotangent.value[row, k]) - (one - (k == label)) / n) < Fraction(2) ** -50
+            assert abs(Fraction(cotangent.value[row, k]) - (one - (k == label)) / n) < Fraction(1, 2**50)
     size_of = (sum(losses) + sum(errors)) / n
     assert covers(loss.bound, sum(errors) / n + both(n + 2, form) * size_of)
-    assert abs(Fraction(float(loss.value)) - sum(losses) / n) < Fraction(2) ** -48
+    assert abs(Fraction(float(loss.value)) - sum(losses) / n) < Fraction(1, 2**48)
 
 
 @dtypes

@@ -23,7 +23,7 @@ def an_array(*values: float) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.int8, np.bool_, np.str_, np.float16, np.float64])
 def test_held_widens_floats_alone(dtype: type) -> None:
-    x = np.zeros(2, dtype)
+    x: np.ndarray = np.zeros(2, dtype)
     assert held(x).dtype == (np.float64 if x.dtype.kind == "f" else x.dtype)
     assert list(held(x)) == list(x)
 

@@ -1,8 +1,9 @@
 """Bounds of products of many factors, of a scale and shift, of choices and of integers: to their formulas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
-from math import prod
+from functools import reduce
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ def one(value: float, error: float | None = None, form: Format = FLOAT32) -> Bou
     return Bounded(form.round(np.array([value])), None if error is None else np.array([error]), form)
 
 
+def times(factors: Iterable[Fraction]) -> Fraction:
+    return reduce(mul, factors, Fraction(1))
+
+
 # --- products ----------------------------------------------------------------------------------
 
 
@@ -41,11 +46,11 @@ def test_product_of_many(form: Format, seed: int, n: int, errors: bool, exponent
     a = drawn(seed, n, form, errors, exponent)
     x, e = exactly(a.value), exactly(a.bound)
     sizes = [abs(p) + q for p, q in zip(x, e, strict=True)]
-    carried = prod(sizes) - abs(prod(x))
-    least = n * (lost(form) + Fraction(form.flush)) * prod(max(one, Fraction(1)) for one in sizes)
+    carried = times(sizes) - abs(times(x))
+    least = n * (lost(form) + Fraction(form.flush)) * times(max(one, Fraction(1)) for one in sizes)
     found = a.prod((0,))
-    assert covers(found.bound, carried + both(n - 1, form) * prod(sizes) + least)
-    assert abs(Fraction(float(found.value.item())) - prod(x)) <= gamma(n, U64) * abs(prod(x))
+    assert covers(found.bound, carried + both(n - 1, form) * times(sizes) + least)
+    assert abs(Fraction(float(found.value.item())) - times(x)) <= gamma(n, U64) * abs(times(x))
 
 
 def test_product_of_many_at_its_ends() -> None:
@@ -135,9 +140,11 @@ def test_min_and_max_of_numbers_that_may_be_taken_for_zero() -> None:
     assert Bounded(np.abs(x)).max((1,)).error is None
     assert Bounded(x[1:]).min((1,)).error is None
     assert Bounded(x, np.array([[0.5, 2.0], [0.25, 0.125]])).min((0,)).bound.tolist() == [[0.5, 2]]
-    assert Bounded(np.float16([1e-7])).min((0,)).error is None  # float16 keeps its subnormal numbers
+    assert (
+        Bounded(np.array([1e-7], np.float16)).min((0,)).error is None
+    )  # float16 keeps its subnormal numbers
     assert Bounded(np.array([1, 2])).min((0,)).error is None
-    two = Bounded(x[:, :1]).maximum(Bounded(np.float32([[-1], [-1]])))
+    two = Bounded(x[:, :1]).maximum(Bounded(np.array([[-1], [-1]], np.float32)))
     assert two.bound.tolist() == [[tiny + FLOAT32.tiny], [FLOAT32.tiny]]
 
 
@@ -170,19 +177,19 @@ def test_small_numbers_are_looked_for_in_parts(place: int, monkeypatch: pytest.M
     assert Bounded(x)._flushed().error is None
     x[place] = -1e-40
     assert np.flatnonzero(Bounded(x)._flushed().bound).tolist() == [place]
-    assert Bounded(np.float32([[0], [0], [0], [0], [0], [1]]))._flushed().error is None
+    assert Bounded(np.array([[0], [0], [0], [0], [0], [1]], np.float32))._flushed().error is None
 
 
 def test_a_sum_that_overflows_on_the_way_in_some_order() -> None:
     def bound(*terms: float) -> float:
-        return float(Bounded(np.float16(terms), None, FLOAT16).sum((0,)).bound.item())
+        return float(Bounded(np.array(terms, np.float16), None, FLOAT16).sum((0,)).bound.item())
 
     assert bound(6e4, 6e4, 6e4, -6e4) == np.inf
     assert bound(6e4, -6e4, 5e4, -5e4) == np.inf
     assert np.isfinite(bound(6e4, 6e4, 6e4))  # overflows in every order: the value says so
     assert np.isfinite(bound(6e4, 1e3, -6e4, -1e3))
     ones = Bounded(np.ones((4, 1), np.float16), None, FLOAT16)
-    row = Bounded(np.float16([[6e4, 6e4, 6e4, -6e4]]), None, FLOAT16)
+    row = Bounded(np.array([[6e4, 6e4, 6e4, -6e4]], np.float16), None, FLOAT16)
     assert row.dot(ones).bound.tolist() == [[np.inf]]
 
 
@@ -209,11 +216,11 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert (wide.value.tolist(), wide.bound.tolist()) == ([[11]], [[3]])
     biased = Bounded(np.array([[1, 2]])).dot(Bounded(np.array([[3], [4]])), Bounded(np.array([7])))
     assert (biased.value.tolist(), biased.error) == ([[18]], None)
-    mixed = Bounded(np.array([[1, 2]])).dot(Bounded(np.float32([[0.5], [0.25]])))
+    mixed = Bounded(np.array([[1, 2]])).dot(Bounded(np.array([[0.5], [0.25]], np.float32)))
     assert mixed.value.tolist() == [[1]]
     assert mixed.bound[0, 0] > 0
-    assert (Bounded(np.array([3])) * Bounded(np.float32([0.5]))).bound[0] > 0
-    assert (Bounded(np.array([3])) + Bounded(np.float32([0.5]))).bound[0] > 0
+    assert (Bounded(np.array([3])) * Bounded(np.array([0.5], np.float32))).bound[0] > 0
+    assert (Bounded(np.array([3])) + Bounded(np.array([0.5], np.float32))).bound[0] > 0
 
 
 HALF = Function("half", lambda x: x / 2, monotone=True)
@@ -295,5 +302,6 @@ def test_integer_products_are_exact(peak: int) -> None:
     assert integer_product(np.array([[100]], np.int8), np.array([[3]], np.int32)).tolist() == [[300]]
     assert integer_product(np.array([[3]], np.int32), np.array([[100]], np.int8)).tolist() == [[300]]
     small = integer_product(np.array([[100]], np.int8), np.array([[3]], np.int8))
-    assert (small.dtype, small.tolist()) == (np.int8, [[44]])
+    assert small.dtype == np.int8
+    assert small.tolist() == [[44]]
     assert integer_product(np.zeros((1, 0), np.int32), np.zeros((0, 1), np.int32)).tolist() == [[0]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parity.arithmetic import Function, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from parity.arithmetic.number import Number
+from parity.arithmetic.number import Number, largest
 
 formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
 seeds = st.integers(0, 2**32 - 1)
@@ -119,3 +119,12 @@ def test_what_every_arithmetic_inherits() -> None:
     np.testing.assert_array_equal(x.affine(c, s, b).value, value * s.value + (b.value - c.value * s.value))
     assert x.mean((1, 2)).shape == (3, 1, 1)
     np.testing.assert_allclose(x.mean((1, 2)).value, value.mean((1, 2), keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(1,), (2, 3), (0, 2), (-1,)])
+@pytest.mark.parametrize("shape", [(5, 3, 4, 6), (9, 2, 2, 7), (1, 1, 1, 3), (2, 70, 3, 3)])
+def test_largest_over_few_values_and_many(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    a = np.random.default_rng(0).standard_normal(shape)
+    kept = a.copy()
+    np.testing.assert_array_equal(largest(a, axes), a.max(axis=axes, keepdims=True))
+    np.testing.assert_array_equal(a, kept)

@@ -53,6 +53,21 @@ def test_product_of_many(form: Format, seed: int, n: int, errors: bool, exponent
     assert abs(Fraction(float(found.value.item())) - times(x)) <= gamma(n, U64) * abs(times(x))
 
 
+@pytest.mark.parametrize("axes", [(1,), (0, 2)])
+def test_product_over_some_axes_is_that_of_each(axes: tuple[int, ...]) -> None:
+    a = drawn(0, 24, FLOAT32).reshape(2, 3, 4)
+    found = a.prod(axes)
+    kept = tuple(axis for axis in range(3) if axis not in axes)
+    rows = a.transpose(*kept, *axes).reshape(-1, 24 // found.size)
+    for k in range(found.size):
+        one = rows.move(lambda v, k=k: v[k]).prod((0,))  # type: ignore[misc]
+        np.testing.assert_allclose(found.bound.ravel()[k], one.bound[0], rtol=1e-9)
+    assert found.bound.shape == found.shape
+    zeros = np.ones((2, 3), np.float32)
+    zeros[0, 1] = 0
+    assert (Bounded(zeros).prod((1,)).bound == 0).tolist() == [[True], [False]]
+
+
 def test_product_of_many_at_its_ends() -> None:
     assert drawn(0, 1, FLOAT32).prod((0,)).bound.tolist() == drawn(0, 1, FLOAT32).bound.tolist()
     tiny = Bounded(np.full(3, 2.0**-60, np.float32), None, FLOAT32).prod((0,)).bound
@@ -214,6 +229,12 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert threes.error is None
     wide = Bounded(np.array([[1, 2]]), np.array([[1.0, 0.0]])).dot(Bounded(np.array([[3], [4]])))
     assert (wide.value.tolist(), wide.bound.tolist()) == ([[11]], [[3]])
+    both_off = Bounded(np.array([[1, 2]])).dot(Bounded(np.array([[3], [4]]), np.array([[1.0], [2.0]])))
+    assert both_off.bound.tolist() == [[5]]
+    assert abs(a).bound.tolist() == a.bound.tolist()
+    side = a.join([a], 1)
+    assert side.value.shape == side.bound.shape == (2, 4)
+    assert Bounded(a.value).join([Bounded(a.value)], 1).value.shape == (2, 4)
     biased = Bounded(np.array([[1, 2]])).dot(Bounded(np.array([[3], [4]])), Bounded(np.array([7])))
     assert (biased.value.tolist(), biased.error) == ([[18]], None)
     mixed = Bounded(np.array([[1, 2]])).dot(Bounded(np.array([[0.5], [0.25]], np.float32)))

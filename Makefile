@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test workshop fuzz lint web pages clean
+.PHONY: demo test workshop fuzz mutants lint web pages clean
 
 demo: .venv/installed
 	$(BIN)/lenet compare
@@ -25,6 +25,14 @@ workshop: .venv/workshop
 # Damaged files for every reader, until Ctrl-C or the first fault; the tests read a fixed number.
 fuzz: .venv/installed
 	$(BIN)/python -m tests.fuzz
+
+# Small changes to the code, each of which some test must notice. GROUPS="arithmetic" for one group of modules.
+mutants: .venv/mutants
+	$(BIN)/python -m tests.mutants $(GROUPS)
+
+.venv/mutants: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[mutants]'
+	touch $@
 
 lint: .venv/installed
 	$(BIN)/ruff check

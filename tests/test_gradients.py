@@ -5,8 +5,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lenet.network.recipe import initial_params
-from lenet.reference import backward as gradients
 from lenet.reference.backward import cotangent_gradients, decided, loss_gradients
 from lenet.reference.distance import ratio
 from tests.helpers import BATCH
@@ -165,26 +163,3 @@ def test_wrong_tie_rule_leaves_the_bound_and_decided_says_where_it_may(params, d
     _, gradient = port.gradients(images, labels)
     expected = loss_gradients(params, images, labels).params
     assert ratio(gradient["conv1.bias"], expected["conv1.bias"]).max() > 1
-
-
-def test_decided_knows_a_near_tie(params, digits):
-    """A gate brought within its bound, and one just outside: only the first is undecided."""
-    image = digits.images[:1]
-    fc1 = gradients.reference(params, image, "float64")["fc1"]
-    unit = int(np.abs(fc1.value[0]).argmin())
-    for distance, sure in ((0.5, False), (3.0, True)):
-        near = {name: w.astype(np.float64) for name, w in params.items()}
-        near["fc1.bias"] = near["fc1.bias"].copy()
-        near["fc1.bias"][unit] += distance * fc1.bound[0, unit] - fc1.value[0, unit]
-        assert decided(near, image)[0] == sure
-
-
-def test_decided_accepts_ties_of_equal_pixels_and_of_closed_gates(digits):
-    """MNIST's background ties everywhere: such ties are harmless, and are not counted as undecided."""
-    blank = np.zeros((1, 1, 28, 28), np.float32)
-    params = initial_params(0)  # biases zero: the whole background is exactly zero
-    assert decided(params, blank).all()
-    stripes = blank.copy()
-    stripes[:, :, ::2] = 0.5  # every window of a map sees one of two rows, twice: ties above zero
-    assert decided(params, stripes).dtype == bool
-    assert decided(params, digits.images[:16]).all()

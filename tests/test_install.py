@@ -93,7 +93,7 @@ def test_set_ups_elsewhere_name_targets_and_extras_that_exist() -> None:
 
 
 def test_every_extra_is_known_and_all_of_them_are_in_all() -> None:
-    assert DECLARED.keys() == EXTRAS.keys() | {"all", "dev"}
+    assert DECLARED.keys() == EXTRAS.keys() | {"all", "dev", "mutants"}
     (whole,) = map(Requirement, DECLARED["all"])
     assert whole.extras == EXTRAS.keys() - {"workshop"}
 

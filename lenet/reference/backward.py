@@ -4,7 +4,7 @@ For fixed ReLU gates and pooling winners, the backward pass is linear: each grad
 cotangents and activations (or weights). The γ-bound of `parity.arithmetic.bounded` applies, with the errors
 of both factors carried through:
 
-    |Σ d̂x̂ − Σ dx| ≤ Σ (ε|x| + |d|e + εe) + γ_{k+1} Σ (|d| + ε)(|x| + e)        k terms
+    |Σ d̂x̂ − Σ dx| ≤ Σ (ε|x| + |d|e + εe) + γ_k Σ (|d| + ε)(|x| + e)        k terms
 
 `decided` tells for which digits gates and winners are the same in every implementation. The bounds hold
 only for these digits.
@@ -202,5 +202,5 @@ def cross_entropy(logits: Bounded, labels: Array, dtype: str) -> tuple[Bounded, 
     form = FORMATS[dtype]
     return (
         Bounded(losses.mean(), loss_error * cover(n), form),
-        Bounded(d / n, error / n * cover(n) + 2.0**20 * form.tiny, form),
+        Bounded(d / n, (error / n + 2.0**20 * form.tiny) * cover(n), form),
     )

@@ -123,7 +123,7 @@ class Bounded(Number):
                 nothing = None if nothing is None else nothing & (bias.error == 0)
         error = self._rounded_sum(value, size, carried, terms)
         # Products that underflow, and products and partial sums that are taken for zero.
-        error += terms * (self.format.smallest + 2 * self.format.flush)
+        error += terms * (self.format.smallest + 2 * self.format.flush) * cover(terms)
         if nothing is not None:
             np.copyto(error, 0.0, where=nothing)
         return Bounded(value, error, self.format)
@@ -145,7 +145,7 @@ class Bounded(Number):
         value = x.sum(axes, keepdims=True)
         if terms == 1:
             return Bounded(value, self.error, self.format)._flushed()
-        flushed = np.where(size == 0, 0.0, (2 * terms - 1) * self.format.flush)
+        flushed = np.where(size == 0, 0.0, (2 * terms - 1) * self.format.flush * cover(terms))
         return Bounded(value, self._rounded_sum(value, size, carried, terms - 1) + flushed, self.format)
 
     def _rounded_sum(self, value: Array, size: Array, carried: Array | None, roundings: int) -> Array:
@@ -214,7 +214,7 @@ class Bounded(Number):
         g = np.array([gamma(k, self.format.u) for k in range(n)]).reshape(along)
         g64 = np.array([gamma(k, U64) for k in range(n)]).reshape(along)
         size = np.abs(x).cumsum(axis)
-        lost = np.array([(2 * k + 1) * self.format.flush for k in range(n)]).reshape(along)
+        lost = np.array([(2 * k + 1) * self.format.flush * cover(n) for k in range(n)]).reshape(along)
         error = size * ((g + g64) * cover(n)) + np.where(size == 0, 0.0, lost)
         if off is not None:
             error += off * ((1 + g) * cover(n))

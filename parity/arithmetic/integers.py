@@ -130,7 +130,8 @@ class Integers(Number):
 
     def sum(self, axes: Axes) -> "Integers":
         if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
-            check_width(int(np.abs(self.units).sum(axis=axes, dtype=object).max()), self.exponent)
+            loads = np.abs(self.units).sum(axis=axes, dtype=object, keepdims=True)
+            check_width(int(loads.max()), self.exponent)
         return Integers(self.units.sum(axis=axes, keepdims=True), self.exponent)
 
     def max(self, axes: Axes) -> "Integers":

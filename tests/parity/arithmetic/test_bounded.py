@@ -1,6 +1,5 @@
-"""Each operation of `Bounded` against its formula in rational numbers, and `Looped` against a plain loop."""
+"""Each operation of `Bounded` against its formula in rational numbers."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -13,82 +12,76 @@ from hypothesis import strategies as st
 from parity.arithmetic import Bounded, Function, Looped
 from parity.arithmetic import bounded as bounded_module
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from tests.parity.arithmetic.rational import (
+    COVER,
+    both,
+    covers,
+    exactly,
+    gamma,
+    lost,
+    of_dot,
+    of_product,
+    of_sum,
+)
 
-COVER = Fraction(1, 10**9)  # how far a bound may be above its formula, for being computed in float64
 formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
 seeds = st.integers(0, 2**32 - 1)
 SQUARE = Function("square", np.square, ulps=2, floor=3, slope=8.0)
 CUBE = Function("cube", lambda x: x**3, ulps=1.5, monotone=True)
 
 
-def gamma(k: int, u: float) -> Fraction:
-    """γ_k of the format, and that of float64, in which the reference is computed."""
-    return k * Fraction(u) / (1 - k * Fraction(u))
-
-
-def both(k: int, form: Format) -> Fraction:
-    """γ_k of the candidate's format and of the reference's."""
-    return gamma(k, form.u) + gamma(k, 2.0**-53)
-
-
-def lost(form: Format) -> Fraction:
-    """By a product that underflows, to a subnormal number or to zero."""
-    return Fraction(form.smallest) + Fraction(form.flush)
-
-
-def covers(found: Any, expected: Fraction | float) -> bool:
-    """Whether a bound is at least its formula, and no more than the cover above it."""
-    found = np.asarray(found).item()
-    if not np.isfinite(found) or expected == np.inf:
-        return found == expected
-    return Fraction(expected) <= Fraction(found) <= Fraction(expected) * (1 + COVER)
-
-
-def exactly(x: np.ndarray) -> list[Fraction]:
-    """Values as rational numbers."""
-    return [Fraction(float(one)) for one in x.ravel()]
-
-
-def drawn(seed: int, n: int, form: Format, errors: bool = True) -> Bounded:
-    """n numbers of a format, among them zeros, with errors, among them zeros."""
+def drawn(seed: int, n: int, form: Format, errors: bool = True, exponent: int = 0) -> Bounded:
+    """n numbers of a format, times 2^exponent, among them zeros, with errors, among them zeros."""
     rng = np.random.default_rng(seed)
-    value = form.round(rng.standard_normal(n) * 10.0 ** rng.integers(-2, 3) * (rng.random(n) < 0.8))
+    size = rng.choice([-1.0, 1.0], n) * (1 + rng.random(n)) * 10.0 ** rng.integers(-2, 3)
+    value = form.round(np.ldexp(size * (rng.random(n) < 0.8), exponent))
     error = rng.random(n) * 2.0 ** rng.integers(-20, 1) * (rng.random(n) < 0.7)
-    return Bounded(value, error if errors else None, form)
+    return Bounded(value, np.ldexp(error, exponent) if errors else None, form)
 
 
-def spread(
-    a: Sequence[Fraction], ea: Sequence[Fraction], b: Sequence[Fraction], eb: Sequence[Fraction]
-) -> Fraction:
-    """How far Σ a·b moves at most, by trying all corners of all intervals: each term has its worst one."""
-    total = Fraction(0)
-    for x, ex, y, ey in zip(a, ea, b, eb, strict=True):
-        corners = [(x + s * ex) * (y + t * ey) - x * y for s, t in product((-1, 0, 1), repeat=2)]
-        total += max(abs(corner) for corner in corners)
-    return total
+# What data is like: ordinary, or so small that products underflow, whose own terms of the bound then count.
+kinds = (
+    pytest.mark.parametrize(  # float64's own bounds would underflow in the float64 that they are computed in
+        ("form", "small"),
+        [
+            pytest.param(form, small, id=form.name + " small" * small)
+            for form in (FLOAT32, FLOAT64, FLOAT16, BFLOAT16)
+            for small in (False, True)
+            if not (small and form is FLOAT64)
+        ],
+    )
+)
 
 
-@formats
+def product_exponent(form: Format, small: bool) -> int:
+    """Of factors that are normal numbers and whose products lie about the smallest one."""
+    return form.lowest // 2 + 4 if small else 0
+
+
+def sum_exponent(form: Format, small: bool) -> int:
+    """Of terms just above the smallest normal number."""
+    return form.lowest + 8 if small else 0
+
+
+@kinds
 @given(
     seed=seeds, n=st.integers(0, 6), bias=st.booleans(), skipped=st.integers(0, 2), errors=st.integers(0, 3)
 )
-def test_dot(form: Format, seed: int, n: int, bias: bool, skipped: int, errors: int) -> None:
-    a, b = drawn(seed, n, form, bool(errors & 1)), drawn(seed + 1, n, form, bool(errors & 2))
-    c = drawn(seed + 2, 1, form, seed % 2 == 0) if bias else None
+def test_dot(form: Format, small: bool, seed: int, n: int, bias: bool, skipped: int, errors: int) -> None:
+    at = product_exponent(form, small)
+    a, b = drawn(seed, n, form, bool(errors & 1), at), drawn(seed + 1, n, form, bool(errors & 2), at)
+    c = drawn(seed + 2, 1, form, seed % 2 == 0, sum_exponent(form, small)) if bias else None
     products = max(n - skipped, 0) if skipped else None
     dot = a.reshape(1, n).dot(b.reshape(n, 1), None if c is None else c.reshape(1, 1), products)
-    x, y, z = exactly(a.value), exactly(b.value), [] if c is None else exactly(c.value)
-    exact = sum((p * q for p, q in zip(x, y, strict=True)), sum(z, Fraction(0)))
-    of_products = sum((abs(p * q) for p, q in zip(x, y, strict=True)), Fraction(0))
-    size = of_products + sum(map(abs, z))
-    carried = spread(x, exactly(a.bound), y, exactly(b.bound)) + (0 if c is None else exactly(c.bound)[0])
-    terms = (n if products is None else products) + bias
-    expected = both(terms, form) * size + (1 + gamma(terms, form.u)) * carried
-    expected += terms * lost(form)
-    if of_products == 0 and carried == 0:
-        expected = Fraction(0)
+    x, y = exactly(a.value), exactly(b.value)
+    extra = None if c is None else (exactly(c.value)[0], exactly(c.bound)[0])
+    expected = of_dot(x, exactly(a.bound), y, exactly(b.bound), form, extra, products)
     assert covers(dot.bound, expected)
-    assert abs(Fraction(float(dot.value.item())) - exact) <= gamma(n + bias, 2.0**-53) * size
+    exact = sum((p * q for p, q in zip(x, y, strict=True)), Fraction(0)) + (extra[0] if extra else 0)
+    size = sum((abs(p * q) for p, q in zip(x, y, strict=True)), abs(extra[0]) if extra else Fraction(0))
+    assert abs(Fraction(float(dot.value.item())) - exact) <= gamma(n + bias, 2.0**-53) * size + (
+        n * Fraction(FLOAT64.smallest)
+    )
     assert dot.format is form
 
 
@@ -113,15 +106,31 @@ def test_dot_by_one_pass_over_what_is_not_negative(wide: int) -> None:
     np.testing.assert_allclose(a.dot(b).bound, a.dot(-b).bound, rtol=1e-14)
 
 
-@formats
-@given(seed=seeds, n=st.integers(1, 9), errors=st.booleans())
-def test_sum(form: Format, seed: int, n: int, errors: bool) -> None:
-    a = drawn(seed, n, form, errors)
+@kinds
+@given(seed=seeds, n=st.integers(2, 9), errors=st.booleans())
+def test_sum(form: Format, small: bool, seed: int, n: int, errors: bool) -> None:
+    a = drawn(seed, n, form, errors, sum_exponent(form, small))
     total = a.sum((0,))
-    size, carried = sum(map(abs, exactly(a.value))), sum(exactly(a.bound), Fraction(0))
-    expected = both(n - 1, form) * size + (1 + gamma(n - 1, form.u)) * carried
-    assert covers(total.bound, expected)
-    assert abs(Fraction(float(total.value.item())) - sum(exactly(a.value))) <= gamma(n - 1, 2.0**-53) * size
+    terms = exactly(a.value)
+    assert covers(total.bound, of_sum(terms, exactly(a.bound), form))
+    off = abs(Fraction(float(total.value.item())) - sum(terms))
+    assert off <= gamma(n - 1, 2.0**-53) * sum(map(abs, terms))
+    alone = a.move(lambda v: v[:1])
+    assert alone.sum((0,)).bound.tolist() == alone.bound.tolist()
+
+
+@kinds
+@given(seed=seeds, n=st.integers(1, 6), errors=st.booleans())
+def test_cumsum(form: Format, small: bool, seed: int, n: int, errors: bool) -> None:
+    """Each is the sum of what comes before."""
+    a = drawn(seed, n, form, errors, sum_exponent(form, small))
+    totals = a.cumsum(0)
+    x, e = exactly(a.value), exactly(a.bound)
+    flush = Fraction(form.flush) if x[0] else 0  # one value after the other starts with zero plus the first
+    assert covers(totals.bound[0], e[0] + flush)
+    for k in range(2, n + 1):
+        assert covers(totals.bound[k - 1], of_sum(x[:k], e[:k], form))
+    assert [Fraction(float(one)) for one in totals.value[:1]] == x[:1]
 
 
 def test_sum_over_several_axes_and_mean() -> None:
@@ -137,21 +146,30 @@ def test_sum_over_several_axes_and_mean() -> None:
     np.testing.assert_allclose(mean.bound, total.divided(8).bound, rtol=1e-12)
 
 
-@formats
+@kinds
 @given(seed=seeds, errors=st.integers(0, 3))
-def test_plus_times_over(form: Format, seed: int, errors: int) -> None:
-    a, b = drawn(seed, 4, form, bool(errors & 1)), drawn(seed + 1, 4, form, bool(errors & 2))
+def test_plus_and_minus(form: Format, small: bool, seed: int, errors: int) -> None:
+    at = sum_exponent(form, small)
+    a, b = drawn(seed, 4, form, bool(errors & 1), at), drawn(seed + 1, 4, form, bool(errors & 2), at)
     columns = (exactly(one) for one in (a.value, a.bound, b.value, b.bound))
-    plus, minus, times, over = a + b, a - b, a * b, a / b
-    g, least, flush = both(1, form), lost(form), Fraction(form.flush)
+    plus, minus = a + b, a - b
     for k, (x, ex, y, ey) in enumerate(zip(*columns, strict=True)):
         for found, value in ((plus, x + y), (minus, x - y)):
-            own = g * (abs(value) + ex + ey) + (2 * flush if value or ex + ey else 0)
+            own = both(1, form) * (abs(value) + ex + ey) + (
+                2 * Fraction(form.flush) if value or ex + ey else 0
+            )
             assert covers(found.bound[k], ex + ey + own)
-        carried = spread([x], [ex], [y], [ey])
-        assert covers(
-            times.bound[k], carried + g * (abs(x * y) + carried) + (least if x * y or carried else 0)
-        )
+
+
+@kinds
+@given(seed=seeds, errors=st.integers(0, 3))
+def test_times_and_over(form: Format, small: bool, seed: int, errors: int) -> None:
+    at = product_exponent(form, small)
+    a, b = drawn(seed, 4, form, bool(errors & 1), at), drawn(seed + 1, 4, form, bool(errors & 2), at)
+    columns = (exactly(one) for one in (a.value, a.bound, b.value, b.bound))
+    times, over = a * b, a / b
+    for k, (x, ex, y, ey) in enumerate(zip(*columns, strict=True)):
+        assert covers(times.bound[k], of_product(x, ex, y, ey, form))
         if not y:
             continue
         if ex == ey == 0:
@@ -162,7 +180,22 @@ def test_plus_times_over(form: Format, seed: int, errors: int) -> None:
         else:  # at the end of y's interval that is nearest to zero
             carried = (ex + abs(x / y) * ey) / (abs(y) - ey)
         own = both(2, form) * (abs(x / y) + carried)  # or of the product with the rounded reciprocal
-        assert covers(over.bound[k], carried + own + (least * (1 + abs(x)) if x or carried else 0))
+        assert covers(over.bound[k], carried + own + (lost(form) * (1 + abs(x)) if x or carried else 0))
+
+
+@pytest.mark.parametrize("form", [FLOAT32, FLOAT16, BFLOAT16], ids=lambda form: form.name)
+def test_a_quotient_that_underflows(form: Format) -> None:
+    """The quotient itself, or the reciprocal of the divisor, which is then multiplied by the dividend."""
+    x, y = form.tiny, form.largest / 8
+    found = (
+        Bounded(form.round(np.array([x])), None, form) / Bounded(form.round(np.array([y])), None, form)
+    ).bound
+    quotient = Fraction(x) / Fraction(y)
+    assert covers(found, both(2, form) * quotient + lost(form) * (1 + Fraction(x)))
+    found = (
+        Bounded(form.round(np.array([4.0])), None, form) / Bounded(form.round(np.array([y])), None, form)
+    ).bound
+    assert covers(found, both(2, form) * 4 / Fraction(y) + lost(form) * 5)
 
 
 @given(seed=seeds)
@@ -181,12 +214,12 @@ def test_over_nothing() -> None:
     assert np.isnan(over.value[2])
 
 
-@formats
+@kinds
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 49])
-def test_divided(form: Format, n: int) -> None:
+def test_divided(form: Format, small: bool, n: int) -> None:
     """By a power of two nothing is rounded; by another number twice, when it is the product with 1/n."""
     for errors in (False, True):
-        a = drawn(n, 6, form, errors)
+        a = drawn(n, 6, form, errors, sum_exponent(form, small))
         quotient = a.divided(n)
         g = both(2, form) if n & (n - 1) else Fraction(0)
         for k, (x, e) in enumerate(zip(exactly(a.value), exactly(a.bound), strict=True)):
@@ -304,86 +337,6 @@ def test_integers_stay_exact(kind: Any) -> None:
         assert found.value.dtype == np.int64
         assert found.value.tolist() == list(expected)
         assert getattr(found, "error", None) is None
-
-
-# --- the plain loop ----------------------------------------------------------------------------
-
-
-def loop_dot(a: Sequence[Any], b: Sequence[Any], bias: Any = None) -> Any:
-    """In scalars of the format, which round each operation."""
-    total = a[0] * b[0]
-    for x, y in zip(a[1:], b[1:], strict=True):
-        total = total + x * y
-    return total if bias is None else total + bias
-
-
-@formats
-@given(seed=seeds, n=st.integers(1, 12))
-def test_looped_dot_and_sum_are_plain_loops(form: Format, seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    a, b, c = (form.round(rng.standard_normal(s) * 3) for s in ((2, 1, 3, n), (2, n, 2), (2,)))
-    dot = Looped(a, form).dot(Looped(b, form), Looped(c, form)).value
-    assert dot.dtype == form.dtype
-    assert dot.shape == (2, 2, 3, 2)
-    for i, j, row, column in np.ndindex(*dot.shape):
-        one = loop_dot(list(a[i, 0, row]), list(b[j, :, column]), c[column])
-        assert one.dtype == form.dtype
-        assert dot[i, j, row, column] == one
-    total = Looped(b, form).sum((1,)).value
-    assert total.dtype == form.dtype
-    for i, column in np.ndindex(2, 2):
-        assert total[i, 0, column] == loop_dot(list(b[i, :, column]), [form.dtype.type(1)] * n)
-
-
-@formats
-@pytest.mark.parametrize(
-    ("n", "rows", "columns"), [(300, 1, 1), (300, 1, 2), (300, 2, 1), (40, 100, 100), (5, 300, 300)]
-)
-def test_looped_dot_is_a_plain_loop_of_any_size(form: Format, n: int, rows: int, columns: int) -> None:
-    """To the bit: NumPy adds up in pairs where it can, which must not happen here."""
-    rng = np.random.default_rng([n, rows, columns])
-    a, b = (form.round(rng.standard_normal(shape)) for shape in ((rows, n), (n, columns)))
-    total = a[:, :1] * b[:1]
-    for k in range(1, n):
-        total = total + a[:, k : k + 1] * b[k : k + 1]
-    np.testing.assert_array_equal(Looped(a, form).dot(Looped(b, form)).value, total)
-
-
-@formats
-@given(seed=seeds)
-def test_looped_rounds_each_operation_once(form: Format, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    a, b = (form.round(rng.standard_normal(5) * 3) for _ in range(2))
-    x, y = Looped(a, form), Looped(b, form)
-    with np.errstate(all="ignore"):
-        for found, values in (
-            (x + y, [p + q for p, q in zip(a, b, strict=True)]),
-            (x - y, [p - q for p, q in zip(a, b, strict=True)]),
-            (x * y, [p * q for p, q in zip(a, b, strict=True)]),
-            (x / y, [p / q for p, q in zip(a, b, strict=True)]),
-            (x * 0.1, [p * form.dtype.type(0.1) for p in a]),
-            (x.divided(3), [p / form.dtype.type(3) for p in a]),
-            (x.maximum(y), [max(p, q) for p, q in zip(a, b, strict=True)]),
-            (x.minimum(0.0), [min(p, form.dtype.type(0)) for p in a]),
-        ):
-            assert found.value.dtype == form.dtype
-            assert found.value.tolist() == [float(one) for one in values]
-
-
-def test_looped_casts_its_operands_to_the_format() -> None:
-    a = Looped(np.array([1.1, 2.2]), FLOAT16)
-    assert (a + 1.0).value.dtype == np.float16
-    assert a.wide().value.tolist() == np.array([1.1, 2.2], np.float16).tolist()
-    assert a.reshape(1, 2).dot(a.reshape(2, 1)).value.dtype == np.float16
-
-
-def test_looped_function_is_off_by_its_accuracy() -> None:
-    """No more than what is stated and one rounding, no less than half of it for some."""
-    x = np.linspace(1, 2, 1000).astype(np.float32)
-    y = Looped(x).apply(CUBE).value.astype(np.float64)
-    true = x.astype(np.float64) ** 3
-    relative = np.abs(y - true) / true / FLOAT32.u
-    assert 1.5 <= relative.max() <= 2 * CUBE.ulps + 1
 
 
 @pytest.mark.parametrize("place", [0, 7])

@@ -1,0 +1,45 @@
+"""Matrix products of values, of their magnitudes, and of integers."""
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import products as products_module
+from parity.arithmetic.products import integer_product, products_of
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 5), (5, 2)])
+@pytest.mark.parametrize("blocks", [2**22, 4])
+def test_products_and_their_magnitudes(
+    rows: int, columns: int, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one pass where a factor has no negative value, in two otherwise, in blocks where it is large."""
+    monkeypatch.setattr(products_module, "LARGEST", blocks)
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-4, 5, shape).astype(np.float32) for shape in ((rows, 3), (3, columns)))
+    for left, right in ((a, b), (np.abs(a), b), (a, np.abs(b)), (np.abs(a), np.abs(b))):
+        for positive in ((None, None), (bool((left >= 0).all()), bool((right >= 0).all()))):
+            value, size = products_of(left, right, *positive)
+            assert value.dtype == size.dtype == np.float64
+            assert (value == left @ right).all()
+            assert (size == np.abs(left) @ np.abs(right)).all()
+
+
+@pytest.mark.parametrize("peak", [2**20, 2**26, 2**27, 2**31])
+def test_integer_products_are_exact(peak: int) -> None:
+    """By float64 below 2^53, and in integers from there on."""
+    a, b = np.array([[peak - 1, 1 - peak, 3]]), np.array([[peak + 1], [5], [1 - peak]])
+    right = (peak - 1) * (peak + 1) - 5 * (peak - 1) - 3 * (peak - 1)
+    assert integer_product(a, b).tolist() == [[right]]
+    assert integer_product(a, b).dtype == np.int64
+    for odd in (2**27 + 1, -(2**27) - 1):  # from 2^53 on float64 would round
+        assert integer_product(np.array([[odd]]), np.array([[2**26 + 1]])).tolist() == [[odd * (2**26 + 1)]]
+        assert integer_product(np.array([[2**26 + 1]]), np.array([[odd]])).tolist() == [[odd * (2**26 + 1)]]
+    row, column = np.full((1, 2, 8), 2**25 + 1), np.full((8, 1), 2**25 + 1)
+    row[..., 0] += 1
+    assert integer_product(row, column).tolist() == [[[(2**25 + 1) * (8 * (2**25 + 1) + 1)]] * 2]
+    assert integer_product(np.array([[100]], np.int8), np.array([[3]], np.int32)).tolist() == [[300]]
+    assert integer_product(np.array([[3]], np.int32), np.array([[100]], np.int8)).tolist() == [[300]]
+    small = integer_product(np.array([[100]], np.int8), np.array([[3]], np.int8))
+    assert small.dtype == np.int8
+    assert small.tolist() == [[44]]
+    assert integer_product(np.zeros((1, 0), np.int32), np.zeros((0, 1), np.int32)).tolist() == [[0]]

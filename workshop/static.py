@@ -201,6 +201,10 @@ def main(folder: Path, numbers: tuple[int, ...], reveal: str, address: str) -> N
     found = [one for one in notebooks.find() if not numbers or one.number in numbers]
     if unknown := set(numbers) - {one.number for one in found}:
         raise click.BadParameter(f"there is no notebook {min(unknown)}: `lenet workshop` lists them")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"{folder}: cannot be made ({error.strerror})") from error
     with progress_bar() as progress:
         task = progress.add_task("", total=len(found))
 
@@ -208,10 +212,6 @@ def main(folder: Path, numbers: tuple[int, ...], reveal: str, address: str) -> N
             progress.update(task, description=f"executing {one.path.name}", completed=found.index(one))
 
         made = pages(found, reveal, follow, repository(address))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.BadParameter(f"{folder}: cannot be made ({error.strerror})") from error
     write_together({folder / name: html for name, html in made.items()})
     click.echo(f"{folder}: {len(found)} notebooks, each with its slides")
 

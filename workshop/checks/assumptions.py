@@ -8,9 +8,8 @@ import numpy as np
 from lenet.network import weights
 from lenet.network.digits import test_set
 from lenet.ports import open_port
-from lenet.reference.exact import EXACT, coarsen
 from workshop import letters
-from workshop.checks.marking import NotRight, called, check, same, same_form
+from workshop.checks.marking import NotRight, called, check, exact_network, same, same_form
 
 Array = np.ndarray
 Answer = Callable[..., Any]
@@ -19,9 +18,7 @@ Answer = Callable[..., Any]
 @check
 def rearranged_fc1(answer: Answer) -> str:
     """Check fc1's weights for flatten[:, order]: with exact weights the logits must keep every bit."""
-    exact, images = weights.read(EXACT), coarsen(test_set()[:20].images)
-    network = open_port("numpy")
-    network.load(exact)
+    exact, network, images = exact_network()
     y = network.activations(images)
     order = np.random.default_rng(0).permutation(400)
     w = same_form("fc1.weight", called(answer, exact["fc1.weight"].copy(), order), exact["fc1.weight"])

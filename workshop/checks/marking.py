@@ -2,11 +2,11 @@
 
     checks.convolution(conv2d)
 
-Each module beside this one has the checks of some notebooks. A check takes the
-participant's answer. It prints "not yet: …" while the stub is untouched, prints "right: …" if the answer is
-right, and raises NotRight with the first difference otherwise. The project's own judge decides: it compares
-bits if nothing rounds, and uses derived bounds otherwise. An answer that replaces a function of the NumPy
-port is diagnosed (`lenet.diagnose`).
+Each module beside this one has the checks of some notebooks. A check takes the participant's answer. It
+prints "not yet: …" while the stub is untouched, prints "right: …" if the answer is right, and raises NotRight
+with the first difference otherwise. The project's own judge decides: it compares bits if nothing rounds, and
+uses derived bounds otherwise. An answer that replaces a function of the NumPy port is diagnosed
+(`lenet.diagnose`).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,10 @@ import numpy as np
 from lenet import ports
 from lenet.diagnose import diagnose, probe_inputs
 from lenet.diagnose.findings import Finding
+from lenet.network import weights
+from lenet.network.digits import test_set
 from lenet.reference.distance import ratio
+from lenet.reference.exact import EXACT, coarsen
 from parity.arithmetic import Bounded
 
 Array = np.ndarray
@@ -139,6 +142,13 @@ def in_network(answer: Callable[..., Any], adapters: dict[str, Callable[..., Any
     return f"the network is the same with your {answer.__name__}, in {len(layers)} layers, " + (
         f"the loss, {len(gradients)} gradients and {len(observed.trajectory or ())} training steps"
     )
+
+
+def exact_network() -> tuple[dict[str, Array], ports.Port, Array]:
+    """Exact weights, the NumPy port with them, and 20 digits for which none of its sums rounds."""
+    exact, network = weights.read(EXACT), ports.open_port("numpy")
+    network.load(exact)
+    return exact, network, coarsen(test_set()[:20].images)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from lenet.network.digits import Digits, test_set
 from lenet.ports import Port
 from lenet.ports.memory import keep_freed
 from parity.errors import MissingFramework
-from tests import report_reader
+from tests.lenet.show import report_reader
 
 keep_freed()  # 10,000 digits pass through every port
 

@@ -21,9 +21,9 @@ README = Path(__file__).parent / "README.md"
 HEAD = """# Gallery of planted bugs
 
 {count} ports with exactly one mistake each: a function of a right port is replaced by a wrong function.
-This table is written by `python -m workshop.bugs --table`; `tests/test_gallery.py` runs the diagnosis on each
-port and compares the result with the table. To search for the mistakes yourself, stop reading here and run
-`python -m workshop.bugs`.
+This table is written by `python -m workshop.bugs --table`; `tests/workshop/test_gallery.py` runs the
+diagnosis on each port and compares the result with the table. To search for the mistakes yourself, stop
+reading here and run `python -m workshop.bugs`.
 
 Links lead to reported cases of the same mistake. "or" stands between mistakes that the diagnosis cannot tell
 apart; it then names both.

@@ -1,0 +1,1 @@
+"""ONNX files: written by every exporter, run in every runtime, read and refused."""

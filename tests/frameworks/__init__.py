@@ -1,0 +1,1 @@
+"""What one framework's port promises beyond the contract."""

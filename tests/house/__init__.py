@@ -1,0 +1,1 @@
+"""The repository itself: its folders, its imports, its packages and its README."""

@@ -1,0 +1,1 @@
+"""The case study: its network, ports, bounds, judges, pages and commands."""

@@ -1,0 +1,1 @@
+"""Ports judged: rounding or another function, to the bit where nothing can round."""

@@ -1,0 +1,131 @@
+"""The judge: right ports are rounding, planted mistakes are found in the layer where they are."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from lenet.compare import compare, outputs_problem
+from lenet.compare import layer_by_layer as judge
+from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.testing import explained
+from parity.errors import UserError
+from tests.planted.ports import MISTAKES, Planted, affine, numpy_port
+
+
+def test_every_port_is_rounding(port, params, digits):
+    report = compare([port], params, digits[:100]).ports[0]
+    assert report.verdict == "rounding", report.problem or explained(port)
+    assert report.same_predictions == report.digits == 100
+    assert list(report.layers) == list(ACTIVATION_SHAPES)
+    # A ReLU, a maximum and a reshape round nothing at all.
+    assert {report.layers[n].local_ratio for n in ("relu1", "pool1", "relu2", "pool2", "flatten")} == {0.0}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("culprit", ["conv1", "conv2", "fc1", "fc2", "logits"])
+def test_planted_mistake_is_found_at_its_layer(culprit, mistake, params, digits):
+    report = compare([Planted(culprit, mistake)], params, digits[:100]).ports[0]
+    assert report.verdict == "different"
+    assert report.first_different == culprit
+
+
+def test_mistake_in_one_digit_of_the_last_chunk_is_found(params, digits):
+    def mistake(layer, x, w, b):
+        y = affine(layer, x, w, b)
+        if len(y) < judge.RUN:
+            y[judge.CHUNK + 3, 5] += 1e-3
+        return y
+
+    report = compare([Planted("fc1", mistake)], params, digits[: judge.RUN + judge.CHUNK + 7]).ports[0]
+    digit, index, found, expected = report.layers["fc1"].worst or (0, (), 0.0, 0.0)
+    assert (report.first_different, digit, index) == ("fc1", judge.RUN + judge.CHUNK + 3, (5,))
+    assert found - expected == pytest.approx(1e-3, rel=0.01)  # 1e-3 planted, float32 noise beside it
+
+
+class Tampered(Planted):
+    """Right numbers, wrong form."""
+
+    def __init__(self, tamper) -> None:
+        super().__init__("", lambda *_: np.empty(0))
+        self.tamper = tamper
+
+    def _activations(self, images):
+        outputs = super()._activations(images)
+        self.tamper(outputs)
+        return outputs
+
+    def _logits(self, images):
+        return super()._activations(images)["logits"]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "problem"),
+    [
+        (lambda o: o.pop("relu3"), r"missing: \['relu3'\]"),
+        (lambda o: o.update(extra=o["fc1"]), r"unknown: \['extra'\]"),
+        (lambda o: o.update(conv2=o["conv2"].transpose(0, 2, 3, 1)), r"conv2 is float32 \(100, 10, 10, 16\)"),
+        (lambda o: o.update(fc2=o["fc2"][:, :1]), r"fc2 is float32 \(100, 1\)"),
+        (lambda o: o.update(pool1=o["pool1"].astype(np.float64)), "pool1 is float64"),
+    ],
+    ids=["missing", "unknown", "permuted", "would broadcast", "dtype"],
+)
+def test_wrong_form_is_refused_before_values_are_looked_at(tamper, problem, params, digits):
+    report = compare([Tampered(tamper)], params, digits[:100]).ports[0]
+    assert report.verdict == "different"
+    assert re.search(problem, report.problem or "")
+
+
+def test_nan_is_different(params, digits):
+    report = compare(
+        [Tampered(lambda o: o["relu2"].__setitem__((0, 0, 0, 0), np.nan))], params, digits[:5]
+    ).ports[0]
+    assert report.first_different == "relu2"
+    assert report.layers["relu2"].local_ratio == np.inf
+
+
+def test_values_swapped_between_two_digits_are_found(params, digits):
+    report = compare([Tampered(lambda o: o.update(fc1=o["fc1"][::-1]))], params, digits[:6]).ports[0]
+    assert report.first_different == "fc1"
+
+
+def test_nothing_to_compare_is_refused(params, digits):
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare([], params, digits)
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare([numpy_port()], params, digits[:0])
+
+
+def test_counts_add_up_over_chunks(params, digits):
+    """Judged in chunks or in one piece, whatever the order in which they come: the same report."""
+    count = judge.RUN + 2 * judge.CHUNK + 3
+    report = compare([numpy_port()], params, digits[:count]).ports[0]
+    right = (numpy_port_logits(params, digits.images[:count]).argmax(1) == digits.labels[:count]).sum()
+    assert report.correct == right
+    assert report.layers["fc2"].values == count * 84
+    assert 0 < report.layers["fc2"].bit_equal < 1
+
+
+def numpy_port_logits(params, images):
+    port = numpy_port()
+    port.load(params)
+    return port.logits(images)
+
+
+def test_json_has_the_documented_fields(params, digits):
+    result = json.loads(json.dumps(compare([numpy_port()], params, digits[:20]).to_json()))
+    assert set(result) >= {"digits", "certified", "ports"}
+    port = result["ports"][0]
+    assert set(port) >= {
+        "name", "version", "dtype", "accuracy", "same_predictions", "verdict", "first_different", "layers",
+    }  # fmt: skip
+    fields = {"max_abs_error", "local_ratio", "end_to_end_ratio", "bit_equal"}
+    assert all(set(layer) >= fields for layer in port["layers"].values())
+
+
+def test_outputs_problem_is_none_for_a_right_port(params, digits):
+    port = numpy_port()
+    port.load(params)
+    images = digits.images[:4]
+    assert outputs_problem(port.activations(images), port.logits(images), 4, "float32") is None

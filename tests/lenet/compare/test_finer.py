@@ -1,0 +1,79 @@
+"""Past the certificate: as long as it holds no port differs, and beyond it some do."""
+
+import io
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lenet.compare.finer_grids import forced_rounding, levels, refine
+from lenet.network.architecture import LAYERS
+from lenet.reference import exact
+from lenet.show import tables
+from parity.arithmetic import integers
+from tests.lenet.reference.grids import nearest, pixels16, ternary_params
+
+IMAGES = pixels16(50, 0)
+
+
+@pytest.fixture(scope="module")
+def found(open_port):
+    return list(levels([open_port("numpy"), open_port("torch")], ternary_params(0), IMAGES, range(6)))
+
+
+def test_the_weights_of_a_level_are_on_its_grid_and_no_coarser_one():
+    params = ternary_params(1)
+    for bits in range(4):
+        refined = refine(params, bits)
+        for name, w in params.items():
+            if name.endswith("bias") or not bits:
+                assert np.array_equal(refined[name], w)
+            else:
+                assert integers(refined[name]).exponent == integers(w).exponent - bits
+                assert np.array_equal(refined[name] == 0, w == 0)
+                assert np.abs(refined[name] - w).max() == 2.0 ** integers(refined[name]).exponent
+
+
+def test_no_level_that_is_certified_rounds_or_differs(found):
+    certified = [level for level in found if level.certificate.holds]
+    assert [level.bits for level in certified] == list(range(len(certified)))
+    assert certified
+    for level in certified:
+        assert level.forced is None
+        assert level.apart == {"torch": None}
+        assert level.unequal == 0
+        assert level.wrong == {}
+
+
+def test_a_port_that_differs_where_nothing_can_round_is_another_function(open_port, monkeypatch):
+    port = open_port("numpy")
+    right = port.activations
+    wrong = np.float32(1.5)
+    monkeypatch.setattr(port, "activations", lambda x: {name: y * wrong for name, y in right(x).items()})
+    (level,) = levels([port], ternary_params(0), IMAGES, [0])
+    assert level.certificate.holds
+    assert level.wrong["numpy"].name == "conv1"
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(tables.finer([level], ["numpy"]))
+    assert "numpy is another function: at +0" in printed.getvalue()
+
+
+def test_levels_far_beyond_round_and_differ(found):
+    last = found[-1]
+    assert not last.certificate.holds
+    assert last.forced is not None
+    assert last.apart["torch"] is not None
+    assert 0 < last.unequal <= last.logits == 500
+
+
+def test_a_forced_rounding_is_the_first_value_that_needs_more_bits(found):
+    params = refine(ternary_params(0), found[-1].bits)
+    forced = forced_rounding(params, IMAGES)
+    assert forced is not None
+    assert forced == found[-1].forced
+    activations = exact.forward(params, IMAGES)
+    value = Fraction(int(activations[forced.layer].units[forced.where]))
+    assert nearest(value) != value
+    for layer in LAYERS[: [layer.name for layer in LAYERS].index(forced.layer)]:
+        activations[layer.name].to_float()  # exactly

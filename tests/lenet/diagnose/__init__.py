@@ -1,0 +1,1 @@
+"""The mistake of a port: named, at its place, and never a wrong one."""

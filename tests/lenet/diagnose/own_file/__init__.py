@@ -1,0 +1,1 @@
+"""`lenet check` of somebody's file."""

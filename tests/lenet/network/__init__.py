@@ -1,0 +1,1 @@
+"""The network's table, its weights and its digits."""

@@ -1,0 +1,1 @@
+"""The bounds and the certificates: never violated, and not too wide."""

@@ -1,0 +1,1 @@
+"""Ports with planted faults: what must be noticed."""

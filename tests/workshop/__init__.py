@@ -1,0 +1,1 @@
+"""The notebooks, the gallery of bugs and the chapter on speed."""

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lenet.show import notebooks
 from tests.house.installed import PROJECT
-from tests.workshop.test_workshop import BOOKS, calls, cells, solution
+from tests.workshop.notebooks import BOOKS, calls, cells, solution
 from workshop import static
 from workshop.elsewhere import Repository, repository
 

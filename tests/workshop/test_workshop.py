@@ -25,16 +25,10 @@ from lenet.commands.cli import cli
 from lenet.show import notebooks
 from parity.errors import UserError, pip
 from tests.helpers import one_line
+from tests.workshop.notebooks import BOOKS, calls, cells, solution
 from workshop import strip
 from workshop.checks.marking import NotRight
 from workshop.static import executed
-
-BOOKS = strip.notebooks()
-
-
-def cells(path: Path, kind: str = "code") -> list[str]:
-    """The sources of the cells of a kind."""
-    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == kind]
 
 
 def exercises(path: Path) -> Iterator[tuple[str, str]]:
@@ -44,11 +38,6 @@ def exercises(path: Path) -> Iterator[tuple[str, str]]:
             match node:
                 case ast.Expr(ast.Call(ast.Attribute(ast.Name("checks"), check), [ast.Name(answer)])):
                     yield check, answer
-
-
-def solution(path: Path) -> Any:
-    """The notebook's solution, imported."""
-    return importlib.import_module(f"workshop.solutions.{path.stem}")
 
 
 def judges(path: Path) -> Any:
@@ -69,14 +58,6 @@ WRONG = [
     for check, answers in solution(path).WRONG.items()
     for wrong, words in answers
 ]
-
-
-def calls(source: str, method: str) -> Iterator[ast.Call]:
-    """The calls `predict.METHOD(…)` in a cell."""
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Call(ast.Attribute(ast.Name("predict"), name)) if name == method:
-                yield node
 
 
 def with_guesses(sources: list[str], answers: dict[str, tuple[Any, str]]) -> list[str]:

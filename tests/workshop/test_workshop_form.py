@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.workshop.test_workshop import BOOKS, calls, solution
+from tests.workshop.notebooks import BOOKS, calls, solution
 from workshop.guesses import Form, Guesses, NotAGuess, of, yes
 
 LAST = "What stays when the framework goes"

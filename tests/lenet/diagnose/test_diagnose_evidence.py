@@ -12,17 +12,10 @@ from lenet.diagnose.search.segment import Count
 from lenet.ports import open_port
 from lenet.reference.backward import cross_entropy
 from parity.arithmetic import Bounded
-from tests.lenet.diagnose.test_diagnose_backward import (
-    DLOGITS,
-    LINEAR,
-    LOSS,
-    Stepped,
-    handed_on,
-    rule,
-    softmax_of,
-)
 from tests.planted import bugs
+from tests.planted.backward import DLOGITS, LINEAR, LOSS, handed_on, softmax_of
 from tests.planted.bugs import biases, conv, elementwise, image, output, seen, seen_patched, tf32, weights
+from tests.planted.steps import Stepped, rule
 
 PROBES = standard()
 

@@ -15,14 +15,9 @@ from lenet.network import digits as mnist
 from lenet.network.digits import Digits, check_images, check_labels, read_idx, scale
 from parity.errors import UserError
 from tests.helpers import one_line
+from tests.lenet.network.idx_files import idx
 
 IMAGES = "t10k-images-idx3-ubyte.gz"
-
-
-def idx(array: np.ndarray, code: int = 8) -> bytes:
-    """An IDX file, not compressed: the format as its definition."""
-    axes = b"".join(side.to_bytes(4, "big") for side in array.shape)
-    return bytes([0, 0, code, array.ndim]) + axes + array.tobytes()
 
 
 SMALL = idx(np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4))

@@ -21,7 +21,7 @@ from lenet.network import digits
 from lenet.network.digits.download import download
 from parity.errors import UserError
 from tests.helpers import one_line
-from tests.lenet.network.test_data import idx
+from tests.lenet.network.idx_files import idx
 
 NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 CONTENTS = {name: idx(np.arange(7 + i, dtype=np.uint8)) for i, name in enumerate(NAMES)}

@@ -71,3 +71,8 @@ def evaluate(
         heap.append((Fraction(1), keep(product + keep(v * y))))
     w, x = heap[0]
     return keep(w * x), roundings
+
+
+def cotangent(count: int, seed: int) -> np.ndarray:
+    """Random integers from −2 to 2, for the logits of so many digits."""
+    return np.random.default_rng(seed).integers(-2, 3, (count, 10)).astype(np.float32)

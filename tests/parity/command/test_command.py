@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from onnx import helper
 
-from parity.command.main import cli
 from parity.command.terminal import LONGEST, Failure
+from tests.parity.command.running import parity, refused
 from tests.parity.small import Arrays, computed, convolutions, model, normal, saved
 
 
@@ -27,24 +27,9 @@ def values() -> Arrays:
     return computed(convolutions(), {"x": normal(2, 3, 9, 9)})
 
 
-def parity(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli, [str(one) for one in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
-
-
 def judged(path: Path, values: Arrays, *options: object, code: int = 0) -> Result:
     np.savez(path.parent / "values.npz", **values)  # type: ignore[arg-type]
     return parity("judge", path, "--values", path.parent / "values.npz", *options, code=code)
-
-
-def refused(*arguments: object, said: str) -> None:
-    """One line on standard error, nothing else, and exit code 2."""
-    result = parity(*arguments, code=2)
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
 
 
 def changed(values: Arrays, name: str, index: tuple[int, ...], value: float) -> Arrays:

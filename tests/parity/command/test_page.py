@@ -1,111 +1,24 @@
-"""The page of `parity judge --html` in a real browser: it loads alone and shows every verdict."""
+"""The page of `parity judge --html` in a real browser: it shows every verdict, and finds a node."""
 
-import io
-import json
 import re
-import sys
-import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from onnx import ModelProto, helper
+from onnx import helper
 
-from parity.command.main import cli
 from parity.command.page.rows import KINDS
 from parity.command.report import HEADLINES, short
-from parity.errors import install_line, pip
 from parity.judging.verdict import BINS, ORDER
-from tests.parity.small import Arrays, computed, convolutions, model, normal, saved
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-Open = Callable[..., "Page"]
-FOCUSED = "document.activeElement.querySelector('.name').title"
-SECONDS = 60_000  # milliseconds that a busy machine may take for anything
-
-
-def parity(*arguments: object) -> Result:
-    return CliRunner().invoke(cli, ["judge", *map(str, arguments)])
-
-
-def written(proto: ModelProto, values: Arrays, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The page and the JSON of a verdict."""
-    path = saved(proto, folder)
-    np.savez(folder / "values.npz", **values)  # type: ignore[arg-type]
-    made = [folder / "page.html", folder / "out.json"]
-    result = parity(path, "--values", folder / "values.npz", "--html", made[0], "--json", made[1])
-    assert result.exit_code in (0, 1), (result.output, result.exception)
-    return made[0], json.loads(made[1].read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def opened(browser: "Browser") -> Iterator[Open]:
-    """Opens a page; it may leave nothing on the console, and ask the network for nothing."""
-    said: list[str] = []
-    asked: list[str] = []
-    contexts = []
-
-    def open_page(path: Path, width: int = 1280, scheme: Any = "light", script: bool = True) -> "Page":
-        size: Any = {"width": width, "height": 900}
-        context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(SECONDS)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        if script:
-            page.wait_for_selector("body[data-ready]")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith("file:")] == []
-
-
-def padded(pads: list[int]) -> ModelProto:
-    """x → conv → relu → product, of which "relu" is not recorded below."""
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["conv"], "first", pads=pads, strides=[2, 2]),
-        helper.make_node("Relu", ["conv"], ["relu"], "second"),
-        helper.make_node("Conv", ["relu", "v"], ["out"], "third"),
-    ]
-    weights = {"w": normal(8, 3, 3, 3), "v": normal(4, 8, 1, 1)}
-    return model(nodes, {"x": [2, 3, 10, 10]}, ["out"], weights)
-
-
-@pytest.fixture(scope="module")
-def wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A convolution padded on the other side."""
-    values = computed(padded([0, 0, 1, 1]), {"x": normal(2, 3, 10, 10)})
-    del values["relu"]
-    return written(padded([1, 1, 1, 1]), values, tmp_path_factory.mktemp("wrong"))
-
-
-def row(page: "Page", name: str) -> Any:
-    return page.locator(f'#nodes summary:has(.name[title="{name}"])')
-
-
-def details(page: "Page", name: str) -> str:
-    """The text of a node that is open."""
-    found = page.locator(f'#nodes details:has(> summary .name[title="{name}"]) > .more')
-    assert found.is_visible()
-    return " ".join(found.inner_text().split())
-
+from tests.parity.command.pages import FOCUSED, Open, details, row, written
+from tests.parity.small import computed, model, normal
 
 # --- what it shows -----------------------------------------------------------------------------
 
 
-def test_the_verdict_stands_above_in_plain_words(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0])
+def test_the_verdict_stands_above_in_plain_words(wrong_page: Any, opened: Open) -> None:
+    page = opened(wrong_page[0])
     assert page.inner_text("h1") == HEADLINES["different"]
     told = page.inner_text("header")
     assert "First in order of execution: conv (Conv), different." in told
@@ -113,8 +26,8 @@ def test_the_verdict_stands_above_in_plain_words(wrong: Any, opened: Open) -> No
     assert "different" in page.title()
 
 
-def test_each_node_has_the_colour_and_the_mark_of_its_verdict(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0])
+def test_each_node_has_the_colour_and_the_mark_of_its_verdict(wrong_page: Any, opened: Open) -> None:
+    page = opened(wrong_page[0])
     found = page.locator("#nodes > details").evaluate_all(
         "all => all.map(one => [one.querySelector('.name').title, one.className,"
         " one.querySelector('use').getAttribute('href')])"
@@ -131,8 +44,8 @@ def test_each_node_has_the_colour_and_the_mark_of_its_verdict(wrong: Any, opened
     assert len({page.evaluate(read, kind.replace(" ", "-")) for kind in KINDS}) == len(KINDS)
 
 
-def test_the_first_wrong_node_is_open_and_says_what_is_wrong(wrong: Any, opened: Open) -> None:
-    path, said = wrong
+def test_the_first_wrong_node_is_open_and_says_what_is_wrong(wrong_page: Any, opened: Open) -> None:
+    path, said = wrong_page
     page = opened(path)
     told = details(page, "conv")
     one = said["tensors"][0]
@@ -148,8 +61,8 @@ def test_the_first_wrong_node_is_open_and_says_what_is_wrong(wrong: Any, opened:
     assert "Reads x Read by relu" in told
 
 
-def test_the_histogram_has_the_counts_of_the_json(wrong: Any, opened: Open) -> None:
-    path, said = wrong
+def test_the_histogram_has_the_counts_of_the_json(wrong_page: Any, opened: Open) -> None:
+    path, said = wrong_page
     page = opened(path)
     for one in said["tensors"]:
         if one["tensor"] != "conv":
@@ -165,8 +78,8 @@ def test_the_histogram_has_the_counts_of_the_json(wrong: Any, opened: Open) -> N
         assert drawn == [counted[0] + inside > 0, outside > 0]
 
 
-def test_a_bar_passes_the_limit_where_the_error_does(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0])
+def test_a_bar_passes_the_limit_where_the_error_does(wrong_page: Any, opened: Open) -> None:
+    page = opened(wrong_page[0])
     read = "all => all.map(one => [...one.children].map(part => part.getBoundingClientRect()))"
     for name, beyond in (("conv", True), ("out", False)):
         box, limit = row(page, name).locator(".track").evaluate_all(read)[0]
@@ -188,8 +101,8 @@ def test_a_coarse_node_shows_the_yardstick_that_decided(tmp_path: Path, opened: 
     assert row(page, "y").locator(".track .bad").count() == 1
 
 
-def test_a_node_is_opened_by_a_click_and_by_the_keyboard(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0])
+def test_a_node_is_opened_by_a_click_and_by_the_keyboard(wrong_page: Any, opened: Open) -> None:
+    page = opened(wrong_page[0])
     row(page, "out").click()
     assert "The differences are rounding." in details(page, "out")
     row(page, "x").focus()
@@ -241,8 +154,8 @@ def test_several_outputs_of_a_node_are_shown_with_the_worst_first_in_its_row(
 # --- finding a node ----------------------------------------------------------------------------
 
 
-def test_nodes_are_found_by_verdict_name_and_operator(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0])
+def test_nodes_are_found_by_verdict_name_and_operator(wrong_page: Any, opened: Open) -> None:
+    page = opened(wrong_page[0])
     seen = page.locator("#nodes > details:visible .name")
     assert seen.count() == 4
     page.click("button[data-kind=rounding]")
@@ -257,146 +170,9 @@ def test_nodes_are_found_by_verdict_name_and_operator(wrong: Any, opened: Open) 
     assert seen.count() == 4
 
 
-def test_the_overview_leads_to_a_node(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0])
+def test_the_overview_leads_to_a_node(wrong_page: Any, opened: Open) -> None:
+    page = opened(wrong_page[0])
     box = page.locator("#overview").bounding_box()
     assert box is not None
     page.click("#overview", position={"x": box["width"] * 0.9, "y": 10})
     assert "The differences are rounding." in details(page, "out")
-
-
-# --- everywhere --------------------------------------------------------------------------------
-
-
-def test_without_javascript_it_is_a_table_whose_rows_open(wrong: Any, opened: Open) -> None:
-    page = opened(wrong[0], script=False)
-    assert "different" in row(page, "conv").inner_text()
-    assert details(page, "conv")
-    row(page, "out").click()
-    assert "The differences are rounding." in details(page, "out")
-    assert not page.is_visible("#search")
-
-
-@pytest.mark.parametrize("width", [360, 900, 1600])
-def test_no_width_needs_sideways_scrolling(wrong: Any, opened: Open, width: int) -> None:
-    page = opened(wrong[0], width=width)
-    row(page, "out").click()
-    row(page, "relu").click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for name in ("conv", "out"):
-        box = row(page, name).locator(".verdict").bounding_box()
-        assert box is not None
-        assert box["x"] + box["width"] <= width
-
-
-def test_dark_follows_the_system(wrong: Any, opened: Open) -> None:
-    read = "getComputedStyle(document.body).backgroundColor"
-    colours = [opened(wrong[0], scheme=scheme).evaluate(read) for scheme in ("light", "dark")]
-    assert colours[0] != colours[1]
-
-
-def test_names_from_files_are_text(tmp_path: Path, opened: Open) -> None:
-    attack = "<script>document.title='taken'</script>"
-    first, second = f"{attack}a", '"></summary></details><img src=x onerror="document.title=\'taken\'">'
-    third = "</script></style><b id=taken>\x1b[31m\u202e{{ 7 * 7 }}"
-    nodes = [
-        helper.make_node("MatMul", ["x", "m"], [first], f"{attack}n"),
-        helper.make_node("<b>", [first], [second], f"'{second}", domain="own"),
-        helper.make_node("MatMul", [second, "n"], [third], "</title><i>"),
-    ]
-    weights = {"m": normal(3, 4), "n": normal(4, 5)}
-    proto = model(nodes, {"x": [2, 3]}, [third], weights, domains={"own": 1})
-    x, b = normal(2, 3), normal(2, 4)
-    values = {"x": x, first: 2 * x @ normal(3, 4), second: b, third: 2 * b @ normal(4, 5)}
-    path = saved(proto, tmp_path, "<b>model.onnx")
-    archive = tmp_path / "<i>.npz"
-    page_file = tmp_path / "page.html"
-    with zipfile.ZipFile(archive, "w") as file:
-        for name, array in values.items():
-            content = io.BytesIO()
-            np.save(content, array)
-            file.writestr(f"{name}.npy", content.getvalue())
-    result = parity(path, "--values", archive, "--html", page_file)
-    assert result.exit_code == 1, result.output
-    page = opened(page_file)
-    for number in range(4):
-        page.locator(f"#n{number}").evaluate("one => { one.open = true }")
-    assert page.locator("script").count() == 1
-    assert page.locator("img, #taken, #nodes i:not(.good, .bad), title *").count() == 0
-    assert page.locator("#nodes > details").count() == 4
-    assert page.title() == f"{path}: different"
-    text = page.inner_text("#nodes")
-    for shown in (first, second, "</script></style><b id=taken>\\x1b[31m\\u202e{{ 7 * 7 }}", "own.<b>"):
-        assert shown in text
-
-
-def chain(size: int) -> ModelProto:
-    """A network of `size` nodes with a shortcut around each ten."""
-    nodes, last, shortcut = [], "x", "x"
-    for place in range(size):
-        inputs = [last, shortcut] if place % 10 == 9 else [last, "w"]
-        nodes.append(helper.make_node("Add", inputs, [f"block{place // 10}/add{place}"]))
-        last = nodes[-1].output[0]
-        shortcut = last if place % 10 == 9 else shortcut
-    return model(nodes, {"x": [4]}, [last], {"w": normal(4)})
-
-
-def test_a_thousand_nodes_make_a_page_that_opens(tmp_path: Path, opened: Open) -> None:
-    values = computed(chain(1000), {"x": normal(4)})
-    values["block99/add990"] = values["block99/add990"] * np.float32(1.5)
-    path, said = written(chain(1000), values, tmp_path)
-    assert path.stat().st_size < 5_000_000
-    page = opened(path)
-    assert page.locator("#nodes > details").count() == 1001
-    assert said["first"] == "block99/add990"
-    page.click(".jump")
-    page.wait_for_function("document.activeElement.querySelector?.('.name')?.title === 'block99/add990'")
-    assert row(page, "block99/add990").evaluate("one => one.getBoundingClientRect().top") < 450
-    assert page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 10_000
-    narrow = opened(path, width=360)
-    assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-# --- refusals ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return saved(convolutions(2), tmp_path)
-
-
-def test_a_page_beside_the_json_on_standard_output(path: Path, tmp_path: Path) -> None:
-    result = parity(path, "--html", tmp_path / "page.html", "--json", "-")
-    assert json.loads(result.stdout)["verdict"] == "rounding"
-    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-def test_a_page_that_would_overwrite_what_is_read_is_refused(path: Path, tmp_path: Path) -> None:
-    before = path.read_bytes()
-    np.savez(tmp_path / "in.npz", x=normal(2, 3, 9, 9))
-    (tmp_path / "link.html").symlink_to(path)
-    for html in (path, tmp_path / "link.html", tmp_path / "in.npz"):
-        result = parity(path, "--inputs", tmp_path / "in.npz", "--html", html)
-        assert result.exit_code == 2
-        assert "would overwrite what is judged" in result.stderr
-    assert path.read_bytes() == before
-
-
-def test_a_page_needs_a_file_of_its_own(path: Path, tmp_path: Path) -> None:
-    same = tmp_path / "out", tmp_path / "no" / ".." / "out"
-    (tmp_path / "no").mkdir()
-    assert "into the same file" in parity(path, "--json", same[0], "--html", same[1]).stderr
-    assert "needs the name of a file" in parity(path, "--html", "-").stderr
-    assert not same[0].exists()
-
-
-def test_without_jinja_the_line_that_installs_it_is_told(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in sys.modules if name.startswith("parity.command.page")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    result = parity(path, "--html", tmp_path / "page.html")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"error: jinja2 is not installed: {install_line('jinja2')}\n"
-    assert install_line("jinja2") == f"{pip()} install 'lenet-migrations[page]'"

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from parity.record import read_npz
-from tests.parity.command.test_command import parity, refused
+from tests.parity.command.running import parity, refused
 from tests.parity.record.frameworks import framework
 from tests.parity.small import Arrays, computed, convolutions, model, normal, saved
 

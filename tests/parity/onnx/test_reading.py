@@ -1,38 +1,18 @@
-"""Reading ONNX files: what a graph becomes, and what is refused in one line."""
+"""Reading ONNX files: what a graph becomes."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from parity import Graph, UserError, judge, read_onnx
-from tests.parity.small import computed, convolutions, model, normal, saved
-
-
-def refused(source: Path | ModelProto, said: str) -> None:
-    with pytest.raises(UserError, match=said) as caught:
-        read_onnx(source)
-    assert "\n" not in str(caught.value)
-
-
-def product(weights: dict[str, np.ndarray] | None = None, **options: object) -> ModelProto:
-    node = helper.make_node("MatMul", ["x", "m"], ["y"])
-    return model([node], {"x": [2, 3]}, ["y"], {"m": normal(3, 4)} if weights is None else weights, **options)  # type: ignore[arg-type]
+from parity import judge, read_onnx
+from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
+from tests.parity.small import computed, convolutions, model, normal
 
 
 def floats(values: list) -> np.ndarray:
     return np.array(values, np.float32)
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [node.type for node in graph.nodes]
-
-
-# --- what a graph becomes ----------------------------------------------------------------------
 
 
 def test_nodes_inputs_weights_and_shapes_are_read() -> None:
@@ -126,12 +106,6 @@ def test_nodes_out_of_order_are_sorted() -> None:
     assert [node.name for node in read_onnx(proto).nodes] == ["first", "second", "product"]
 
 
-def a_function(name: str, calls: str, domain: str = "own") -> onnx.FunctionProto:
-    inner = [helper.make_node(calls, ["a", "b"], ["c"], domain="" if calls == "MatMul" else domain)]
-    imports = [helper.make_opsetid("", 17), helper.make_opsetid(domain, 1)]
-    return helper.make_function(domain, name, ["a", "b"], ["c"], inner, imports)
-
-
 def test_functions_are_written_out() -> None:
     call = helper.make_node("Outer", ["x", "m"], ["y"], domain="own")
     functions = [a_function("Outer", "Inner"), a_function("Inner", "MatMul")]
@@ -177,26 +151,6 @@ def test_the_standards_domain_has_two_names() -> None:
     assert read_onnx(model(nodes, {"x": [2, 3]}, ["y"], {"m": normal(3, 4)})).nodes[0].operator is not None
 
 
-def a_branch(name: str, weight: str) -> onnx.GraphProto:
-    """A branch whose inner names are those of the other one."""
-    nodes = [
-        helper.make_node("MatMul", ["x", weight], ["inner"]),
-        helper.make_node("MatMul", ["inner", "s"], ["out"]),
-    ]
-    out = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
-    return helper.make_graph(nodes, name, [], out, [numpy_helper.from_array(normal(4, 4), "s")])
-
-
-def an_if(condition: np.ndarray | None) -> ModelProto:
-    branches = {"then_branch": a_branch("yes", "m"), "else_branch": a_branch("no", "n")}
-    nodes = [helper.make_node("If", ["c"], [output], **branches) for output in ("y", "z")]
-    weights = {"m": normal(3, 4), "n": normal(3, 4, seed=1)} | ({} if condition is None else {"c": condition})
-    proto = model(nodes, {"x": [2, 3]}, ["y", "z"], weights)
-    if condition is None:
-        proto.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
-    return proto
-
-
 @pytest.mark.parametrize("condition", [True, False])
 def test_an_if_with_a_constant_condition_is_its_branch(condition: bool) -> None:
     proto = an_if(np.array(condition))
@@ -239,171 +193,3 @@ def test_meanings_outside_of_the_opsets_known_are_unjudged() -> None:
     old = model([gemm], {"x": [2, 3]}, ["y"], {"m": normal(3, 4), "b": normal(4)}, opset=6)
     assert read_onnx(old).nodes[0].problem == "Gemm of opset 6: known from 7 on"
     refused(product(opset=999), "opset 999")
-
-
-# --- external data -----------------------------------------------------------------------------
-
-
-def external(folder: Path, **entries: object) -> Path:
-    """A model whose weight m (3, 4) lies in a file, at byte 5."""
-    proto = product()
-    tensor = proto.graph.initializer[0]
-    (folder / "weights.bin").write_bytes(b"12345" + tensor.raw_data)
-    said = {"location": "weights.bin", "offset": 5, "length": 48} | entries
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in said.items():
-        tensor.external_data.add(key=key, value=str(value))
-    return saved(proto, folder)
-
-
-def test_external_data_are_mapped_and_let_go(tmp_path: Path) -> None:
-    graph = read_onnx(external(tmp_path))
-    np.testing.assert_array_equal(graph.constants["m"], normal(3, 4))
-    maps = Path("/proc/self/maps")
-    if maps.exists():
-        kept = graph.constants["m"]
-        assert "weights.bin" in maps.read_text()
-        del kept
-        assert "weights.bin" not in maps.read_text()
-
-
-def test_a_large_weight_costs_no_memory_before_it_is_used(tmp_path: Path) -> None:
-    proto = product({})
-    proto.graph.initializer.add(name="m", data_type=TensorProto.FLOAT, dims=[3, 2**32])
-    proto.graph.initializer[0].data_location = TensorProto.EXTERNAL
-    proto.graph.initializer[0].external_data.add(key="location", value="holes.bin")
-    with (tmp_path / "holes.bin").open("wb") as file:
-        file.truncate(3 * 2**34)  # 48 GiB without contents
-    assert read_onnx(saved(proto, tmp_path)).constants["m"][2, 2**31] == 0
-
-
-@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "", "a/../../weights.bin"])
-def test_external_data_outside_of_the_folder_are_refused(tmp_path: Path, location: str) -> None:
-    (tmp_path / "in").mkdir()
-    refused(external(tmp_path / "in", location=location), "outside of the model's folder")
-
-
-def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    path = external(tmp_path / "in")
-    (tmp_path / "in" / "weights.bin").rename(tmp_path / "out.bin")
-    (tmp_path / "in" / "weights.bin").symlink_to(tmp_path / "out.bin")
-    refused(path, "outside of the model's folder")
-
-
-@pytest.mark.parametrize(
-    ("entries", "said"),
-    [
-        ({"location": "gone.bin"}, "no such file"),
-        ({"location": "x" * 300}, "cannot be read"),
-        ({"location": "."}, "is a folder"),
-        ({"offset": 6}, "too short"),
-        ({"offset": -5}, "too short"),
-        ({"length": 40}, "has 40 bytes"),
-        ({"offset": "five"}, "no numbers"),
-    ],
-)
-def test_damaged_external_data_are_refused(tmp_path: Path, entries: dict[str, object], said: str) -> None:
-    refused(external(tmp_path, **entries), said)
-
-
-def test_a_pipe_of_external_data_is_refused_and_does_not_hang(tmp_path: Path) -> None:
-    path = external(tmp_path, location="pipe")
-    os.mkfifo(tmp_path / "pipe")
-    refused(path, "no ordinary file")
-
-
-# --- bad files ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "is empty"),
-        (b"\x08\x07", "without a graph"),
-        (b"not a protobuf", "not an ONNX file"),
-        (b"\xff" * 99, "not an ONNX file"),
-    ],
-)
-def test_files_that_are_no_models_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
-    (tmp_path / "model.onnx").write_bytes(content)
-    refused(tmp_path / "model.onnx", said)
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "is a folder")
-    refused(tmp_path / "none.onnx", "no such file")
-    refused(tmp_path / ("x" * 300), "File name too long")
-    refused(Path("a\0b"), "null")
-    os.mkfifo(tmp_path / "pipe")
-    refused(tmp_path / "pipe", "no ordinary file")
-
-
-def test_a_file_above_2_gb_is_refused_unread(tmp_path: Path) -> None:
-    with (tmp_path / "huge.onnx").open("wb") as file:
-        file.truncate(2**31 + 1)
-    refused(tmp_path / "huge.onnx", "2 GB")
-
-
-def test_graphs_that_make_no_sense_are_refused() -> None:
-    twice = product()
-    twice.graph.node.append(twice.graph.node[0])
-    refused(twice, "'y' is made twice")
-    missing = product({})
-    refused(missing, "needs 'm', which nothing makes")
-    circle = convolutions()
-    circle.graph.node[0].input[0] = "y"
-    refused(circle, "in a circle")
-    output = product()
-    output.graph.output[0].name = "other"
-    refused(output, "nothing makes the output 'other'")
-
-
-def test_damaged_weights_are_refused() -> None:
-    short = product()
-    short.graph.initializer[0].raw_data = b"123"
-    refused(short, "m has 3 bytes, but its shape")
-    huge = product()
-    huge.graph.initializer[0].dims[:] = [2**60, 2**60]
-    refused(huge, "impossible shape")
-    negative = product()
-    negative.graph.initializer[0].dims[:] = [-3, -4]
-    refused(negative, "impossible shape")
-    kind = product()
-    kind.graph.initializer[0].data_type = 77
-    refused(kind, "element type that is not known: 77")
-
-
-def test_300_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    path = tmp_path / "model.onnx"
-    call = helper.make_node("Outer", ["x", "m"], ["y"], domain="own")
-    functions = [a_function("Outer", "Inner"), a_function("Inner", "MatMul")]
-    with_functions = model(
-        [call], {"x": [2, 3]}, ["y"], {"m": normal(3, 4)}, functions=functions, domains={"own": 1}
-    )
-    sources = [
-        (convolutions(2), {"x": normal(2, 3, 9, 9)}),
-        (an_if(np.array(True)), {"x": normal(2, 3)}),
-        (with_functions, {"x": normal(2, 3)}),
-    ]
-    outcomes = []
-    for case in range(300):
-        proto, inputs = sources[case % len(sources)]
-        data = bytearray(proto.SerializeToString())
-        if case % 4 == 0:
-            del data[rng.integers(len(data)) :]
-        else:
-            for place in rng.integers(len(data), size=rng.integers(1, 6)):
-                data[place] = rng.integers(256)
-        path.write_bytes(data)
-        try:
-            graph = read_onnx(path)
-            assert all(graph.constants[name] is not None for name in graph.constants)
-            judge(graph, {**inputs, **{name: normal(2, 4) for name in graph.tensors}})
-            outcomes.append("judged")
-        except UserError as error:
-            outcomes.append("refused" if "\n" not in str(error) else str(error))
-    assert set(outcomes) == {"refused", "judged"}
-    assert 50 < outcomes.count("refused") < 250

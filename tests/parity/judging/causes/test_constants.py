@@ -7,7 +7,8 @@ import pytest
 
 from parity.arithmetic.floats import BFLOAT16
 from parity.judging.causes import judge
-from tests.parity.judging.causes.test_decomposed import COS, ROTATION, SIN, Case, N, halves, tables
+from tests.parity.judging.causes.case import Case, N
+from tests.parity.judging.causes.decomposed.rotation import COS, ROTATION, SIN, halves, tables
 
 Array = np.ndarray
 OFF = "constants of the graph (cos, sin) are {} off from the port's"

@@ -1,10 +1,8 @@
 """The search: causes told apart, formats, nodes in a row, parameters, inputs, Winograd."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
@@ -13,9 +11,9 @@ from parity.judging.causes import judge
 from parity.judging.causes.of_rounding.of_winograd import Winograd
 from parity.judging.causes.search.rewiring.parameters import others
 from parity.judging.causes.search.stretch import between
-from parity.onnx import read_onnx
 from parity.operators.affine import Conv
-from tests.parity.judging.causes.test_search import GRAPH, causes_of, computed, conv, only
+from tests.parity.judging.causes.searched import GRAPH, causes_of, computed, conv, graph_of_x, only
+from tests.parity.judging.causes.small_graphs import drawn
 from tests.parity.judging.chains import ONE, Array, run
 
 # --- several that explain the same values --------------------------------------------------------
@@ -82,23 +80,6 @@ def test_all_wrong_tensors_together_have_a_limit(monkeypatch: pytest.MonkeyPatch
 # --- mistakes of two nodes, of parameters, of inputs -------------------------------------------------
 
 
-def graph_of(
-    nodes: list[NodeProto],
-    constants: dict[str, Array],
-    x: Array,
-    result: str,
-    more: Sequence[TensorProto] = (),
-) -> Graph:
-    given = [helper.make_tensor(k, TensorProto.FLOAT, a.shape, a.ravel()) for k, a in constants.items()]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)]
-    outputs = [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)]
-    return read_onnx(helper.make_model(helper.make_graph(nodes, "graph", inputs, outputs, [*given, *more])))
-
-
-def drawn(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 def named(graph: Graph, values: dict[str, Array]) -> list[str]:
     return [cause.name for one in judge(graph, values).tensors for cause in one.causes]
 
@@ -110,7 +91,7 @@ def test_two_nodes_in_the_opposite_order_are_named() -> None:
         helper.make_node("Sigmoid", ["g"], ["s"]),
         helper.make_node("Relu", ["s"], ["y"]),
     ]
-    graph = graph_of(nodes, {"w": w, "b": b}, x, "y")
+    graph = graph_of_x(nodes, {"w": w, "b": b}, x, "y")
     wide = x.astype(np.float64) @ w
     assert named(graph, {"x": x, "y": (1 / (1 + np.exp(-np.maximum(wide + b, 0)))).astype(np.float32)}) == [
         "Relu before Sigmoid"
@@ -122,7 +103,7 @@ def test_two_nodes_in_the_opposite_order_are_named() -> None:
 def test_parameters_of_another_layer_are_named() -> None:
     x, w, v = drawn(4, 6), drawn(6, 6, seed=1), drawn(6, 6, seed=2)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "v"], ["y"])]
-    graph = graph_of(nodes, {"w": w, "v": v}, x, "y")
+    graph = graph_of_x(nodes, {"w": w, "v": v}, x, "y")
     assert named(graph, {"x": x, "h": (x.astype(np.float64) @ v).astype(np.float32)}) == [
         "parameters of y for those of h"
     ]
@@ -137,7 +118,7 @@ def test_a_mask_is_no_parameter() -> None:
         helper.make_node("Softmax", ["a"], ["y"]),
     ]
     axes = numpy_helper.from_array(np.array([0]), "zeroth")
-    graph = graph_of(nodes, {"mask": mask}, x, "y", [axes])
+    graph = graph_of_x(nodes, {"mask": mask}, x, "y", [axes])
     assert list(others(between(graph, {"x"}, "y"), graph)) == []
 
 
@@ -149,7 +130,7 @@ def test_another_scale_of_the_input_is_named() -> None:
 
 def test_the_order_of_a_bias_is_read_off() -> None:
     x, w, b = drawn(4, 6), drawn(6, 5, seed=1), drawn(5, seed=2)
-    graph = graph_of([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], {"w": w, "b": b}, x, "y")
+    graph = graph_of_x([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], {"w": w, "b": b}, x, "y")
     y = (x.astype(np.float64) @ w + b[[2, 0, 1, 4, 3]]).astype(np.float32)
     assert named(graph, {"x": x, "y": y}) == ["bias in another order: 2, 0, 1, 4, 3"]
 
@@ -158,7 +139,7 @@ def test_the_order_of_a_bias_is_read_off() -> None:
 def test_winograd_is_named_by_its_errors_and_not_by_their_size(m: int) -> None:
     x, w = drawn(1, 16, 16, 16), drawn(8, 16, 3, 3, seed=1)
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
-    graph = graph_of([node], {"w": w}, x, "y")
+    graph = graph_of_x([node], {"w": w}, x, "y")
     right = Conv(pads=(1, 1, 1, 1))
     y = Winograd(right, m).evaluate(Looped(x), Looped(w))
     assert isinstance(y, Looped)
@@ -192,4 +173,4 @@ def test_three_layers_in_tf32_are_named_from_the_end() -> None:
         ]
         y = np.maximum(TF32.round(y).astype(np.float64) @ TF32.round(w), 0).astype(np.float32)
     said = "operands with 10 bits of fraction: TF32 or float16, at 3 nodes"
-    assert named(graph_of(nodes, weights, x, "h3"), {"x": x, "h3": y}) == [said]
+    assert named(graph_of_x(nodes, weights, x, "h3"), {"x": x, "h3": y}) == [said]

@@ -1,24 +1,16 @@
 """Mistakes in one layer, made by plain NumPy code and not by the catalogue's own operators."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from tests.parity.judging.causes.test_decomposed import Array, Case, N, Port
-from tests.parity.judging.causes.test_search import conv
+from tests.parity.judging.causes.case import Array, Case, case
+from tests.parity.judging.causes.searched import conv
 
 RNG = np.random.default_rng(7)
 
 
 def drawn(*shape: int) -> Array:
     return RNG.standard_normal(shape).astype(np.float32)
-
-
-def case(node: dict[str, Any], constants: dict[str, Array | float], x: Array, wrong: dict[str, Port]) -> Case:
-    """One node of x and the constants, in this order."""
-    kind = str(node.pop("type"))
-    return Case([N(kind, ["x", *constants], ["y"], **node)], constants, x, lambda x: x, wrong)
 
 
 # --- convolutions --------------------------------------------------------------------------------

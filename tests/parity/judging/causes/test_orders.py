@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.parity.judging.causes.test_decomposed import Array, Case
-from tests.parity.judging.causes.test_one_layer import case
-from tests.parity.judging.causes.test_search import conv
+from tests.parity.judging.causes.case import Array, Case, case
+from tests.parity.judging.causes.searched import conv
 
 RNG = np.random.default_rng(19)
 

@@ -7,7 +7,7 @@ import pytest
 from onnx import NodeProto
 
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
-from tests.parity.judging.causes.test_true_names import Array, N, drawn, graph_of, names
+from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of, names
 
 Half = Callable[[Array], Array]
 SAID = "computed in float16, with an overflow on the way"

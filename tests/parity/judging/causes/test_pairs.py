@@ -13,8 +13,8 @@ from parity.judging.causes import judge
 from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock
 from parity.judging.causes.search.stretch import Stretch
-from tests.parity.judging.causes.test_explained import drawn, graph_of
-from tests.parity.judging.causes.test_search import conv
+from tests.parity.judging.causes.searched import conv, graph_of_x
+from tests.parity.judging.causes.small_graphs import drawn
 from tests.parity.judging.chains import ONE, Array, run
 
 X = drawn(2, 4, 6, 6)
@@ -32,7 +32,7 @@ def two_convolutions() -> Graph:
         helper.make_node("Flatten", ["r"], ["d"]),
         helper.make_node("MatMul", ["d", "w3"], ["y"]),
     ]
-    return graph_of(nodes, {"w1": W1, "w2": W2, "w3": W3}, X, "y")
+    return graph_of_x(nodes, {"w1": W1, "w2": W2, "w3": W3}, X, "y")
 
 
 def other_weights_and_channels_last() -> dict[str, Array]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.parity.judging.causes.test_decomposed import Array, Case, N, Port
+from tests.parity.judging.causes.case import Array, Case, N, Port
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((6, 64)).astype(np.float32) * 3

@@ -10,8 +10,7 @@ from onnx import helper, numpy_helper
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.onnx import read_onnx
-from tests.parity.judging.causes.test_decomposed import Array
-from tests.parity.judging.causes.test_one_layer import case
+from tests.parity.judging.causes.case import Array, case
 
 RNG = np.random.default_rng(23)
 STEPS, ITEMS, INPUTS, UNITS = 6, 3, 5, 4

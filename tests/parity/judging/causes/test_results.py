@@ -8,7 +8,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.graph import Graph
 from parity.judging.causes import judge
 from parity.onnx import read_onnx
-from tests.parity.judging.causes.test_search import causes_of
+from tests.parity.judging.causes.searched import causes_of
 from tests.parity.judging.chains import ONE, Array, run
 
 FORMATS = pytest.mark.parametrize("form", [FLOAT16, BFLOAT16], ids=lambda form: form.name)

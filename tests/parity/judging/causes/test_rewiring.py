@@ -7,7 +7,7 @@ import pytest
 from onnx import NodeProto
 
 from parity.judging.causes import judge
-from tests.parity.judging.causes.test_decomposed import Array, Case, N, Port
+from tests.parity.judging.causes.case import Array, Case, N, Port
 
 RNG = np.random.default_rng(11)
 SIZE = 8

@@ -6,56 +6,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from parity.arithmetic import Number
 from parity.arithmetic.floats import BFLOAT16, TF32, Format
-from parity.graph import Graph
 from parity.judging.causes import Mistake, catalogue, judge
 from parity.judging.causes.mistake import Changed, Inputs
 from parity.onnx import read_onnx
 from parity.operators.affine import MatMul
+from tests.parity.judging.causes.searched import GRAPH, causes_of, computed, conv, convolutions, only
 from tests.parity.judging.chains import ONE, Array, run
-
-
-def convolutions(batch: int = 2) -> Graph:
-    """x → Conv (stride 2) → a → Relu → b → Conv → c → Flatten → d → Gemm → y, with random weights."""
-    rng = np.random.default_rng(0)
-    shapes = {"w1": (4, 3, 3, 3), "w2": (5, 4, 3, 3), "w3": (80, 7)}
-    weights = [
-        helper.make_tensor(name, TensorProto.FLOAT, shape, rng.standard_normal(shape).ravel())
-        for name, shape in shapes.items()
-    ]
-    nodes = [
-        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1, 1, 1, 1], strides=[2, 2]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Flatten", ["c"], ["d"]),
-        helper.make_node("MatMul", ["d", "w3"], ["y"]),
-    ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, 8, 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 7])
-    return read_onnx(helper.make_model(helper.make_graph(nodes, "convolutions", [x], [y], weights)))
-
-
-GRAPH = convolutions()
-
-
-def conv(x: Array, w: Array, before: int, after: int, stride: int) -> Array:
-    padded = np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)))
-    seen = np.lib.stride_tricks.sliding_window_view(padded, w.shape[2:], (2, 3))[:, :, ::stride, ::stride]
-    return np.einsum("ncpqij,ocij->nopq", seen, w, optimize=True).astype(np.float32)
-
-
-def computed(before: int = 1, after: int = 1, channels_last: bool = False) -> dict[str, Array]:
-    """All tensors, as a port computes them."""
-    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
-    w1, w2, w3 = (GRAPH.constants[name] for name in ("w1", "w2", "w3"))
-    a = conv(x, w1, before, after, 2)
-    b = np.maximum(a, 0)
-    c = conv(b, w2, 1, 1, 1)
-    d = (c.transpose(0, 2, 3, 1) if channels_last else c).reshape(2, -1)
-    return {"x": x, "a": a, "b": b, "c": c, "d": d, "y": d @ w3}
-
-
-def only(values: dict[str, Array], *names: str) -> dict[str, Array]:
-    return {name: values[name] for name in names}
 
 
 @pytest.mark.parametrize("names", [("x", "a", "b", "c", "d", "y"), ("x", "y"), ("x", "c")])
@@ -112,11 +68,6 @@ def test_what_is_unknown_has_clues() -> None:
     assert clues_of(np.minimum(y, limit))[0] == f"values above {limit:.6g} are cut off"
     assert clues_of(np.maximum(y, -limit))[0] == f"values below {-limit:.6g} are cut off"
     assert clues_of(np.random.default_rng(5).standard_normal(y.shape)) == ()
-
-
-def causes_of(y: Array) -> list[str]:
-    (report,) = judge(ONE, {"x": run(ONE)["x"], "y0": y.astype(np.float32)}).tensors
-    return [cause.name for cause in report.causes]
 
 
 def test_right_values_in_another_order_are_named() -> None:

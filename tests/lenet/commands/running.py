@@ -1,0 +1,57 @@
+"""How a test runs `lenet` as a process, in a pipe or a terminal, and reads how it failed."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import Result
+
+LENET = str(Path(sys.executable).with_name("lenet"))
+ESCAPE = "\x1b"
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # two would wait for each other where tests share the cores
+
+
+def failed(result: subprocess.CompletedProcess[str] | Result, code: int = 1) -> str:
+    """The one line of a failure that printed nothing else."""
+    returned = result.returncode if isinstance(result, subprocess.CompletedProcess) else result.exit_code
+    assert (returned, result.stdout) == (code, ""), result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def terminal(command: list[str], **environment: str) -> str:
+    """What a terminal of 100 columns shows of a command's standard output and error."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, **ONE_THREAD, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    environment = {name: value for name, value in environment.items() if value}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(ours)
+    process.wait()
+    return seen.decode()
+
+
+def driver(patch: str, *arguments: str) -> list[str]:
+    """A command that runs `lenet` after a patch."""
+    code = (
+        f"import sys; sys.argv[1:] = {list(arguments)}; {patch}; from lenet.commands.cli import main; main()"
+    )
+    return [sys.executable, "-c", code]
+
+
+MINI = (
+    "import lenet.network.digits as d; few = d.test_set()[:500]; "
+    "d.test_set = lambda: few; d.training_set = lambda folder=None: few"
+)

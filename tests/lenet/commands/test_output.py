@@ -1,0 +1,88 @@
+"""Colour and progress for a terminal alone; no traceback where a pipe is closed or shows few letters."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.lenet.commands.running import ESCAPE, LENET, driver, terminal
+
+COLOURED = re.compile(r"\x1b\[[\d;]*(3[0-7]|38;[25];[\d;]*)m")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "compare numpy --digits 60",
+        "compare numpy --weights none",
+        "diff torch tf --no-pager",
+        "predict --digit 0 --port numpy",
+    ],
+)
+def test_terminal_gets_colour_unless_told_otherwise(arguments):
+    command = [LENET, *arguments.split()]
+    assert COLOURED.search(terminal(command, NO_COLOR=""))
+    assert not COLOURED.search(terminal(command, NO_COLOR="1"))
+
+
+def test_progress_is_shown_in_a_terminal_and_gone_at_the_end():
+    seen = terminal([LENET, "compare", "numpy", "--digits", "300"])
+    assert "judging digits" in seen
+    assert "judging digits" not in seen[seen.rindex("\x1b[2K") :]  # the line was erased after it
+
+
+def test_diff_is_paged_in_a_terminal_and_plain_in_a_pipe(lenet):
+    assert "paged:" in terminal([LENET, "diff", "torch", "tf"], PAGER="sed s/^/paged:/")
+    assert "paged:" not in terminal([LENET, "diff", "torch", "tf", "--no-pager"], PAGER="sed s/^/paged:/")
+    plain = lenet("diff", "torch", "tf")
+    assert (plain.returncode, plain.stderr) == (0, "")
+    assert ESCAPE not in plain.stdout
+    both = re.findall(r"^ *def (\w+)\(.*[ |] +def (\w+)\(", plain.stdout, re.MULTILINE)
+    assert len(both) > 10
+    assert all(left == right for left, right in both)
+
+
+def test_diff_writes_a_page(lenet, tmp_path):
+    result = lenet("diff", "numpy", "tf", "--html", "page.html")
+    said = "page.html: numpy and tf; open it in a browser\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, said, "")
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_compare_draws_the_table_as_svg(lenet, tmp_path):
+    result = lenet("compare", "numpy", "--digits", 60, "--svg", "table.svg")
+    picture = (tmp_path / "table.svg").read_text()
+    assert picture.startswith("<svg")
+    assert "lenet&#160;compare" in picture or "lenet compare" in picture
+    assert "of&#160;60" in picture
+    assert "every digit, every bit" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["compare numpy --digits 60", "compare numpy --digits 60 --json -", "diff torch tf", "ports", "--help"],
+)
+def test_closed_pipe_is_no_traceback(arguments):
+    process = subprocess.Popen(
+        [LENET, *arguments.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait()
+
+
+@pytest.mark.parametrize("arguments", ["predict --digit 0 --port numpy", "diff torch tf"])
+def test_output_that_cannot_show_a_letter_is_no_traceback(arguments, lenet):
+    result = lenet(*arguments.split(), PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_warnings_of_frameworks_do_not_reach_the_output(tmp_path):
+    patch = (
+        "import warnings, lenet.ports as p, lenet_numpy.port as n; real = n.Port._setup; "
+        "n.Port._setup = lambda self: (warnings.warn('old', FutureWarning), real(self))"
+    )
+    command = driver(patch, "compare", "numpy", "--digits", "60")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""

@@ -1,0 +1,20 @@
+"""How a test runs `parity`, and reads how it refused."""
+
+from click.testing import CliRunner, Result
+
+from parity.command.main import cli
+
+
+def parity(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(one) for one in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def refused(*arguments: object, said: str) -> None:
+    """One line on standard error, nothing else, and exit code 2."""
+    result = parity(*arguments, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1

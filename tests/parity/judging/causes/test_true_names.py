@@ -21,6 +21,9 @@ def test_a_single_index_is_named_by_both() -> None:
     assert names(graph, x=x, y=x[:, 3]) == ["index 3 for -1"]
 
 
+# --- constants ---------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_one_constant_is_no_activation(value: float) -> None:
     """A clip to [0, 0] is zero, but so is much else."""

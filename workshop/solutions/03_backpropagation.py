@@ -73,11 +73,11 @@ ANSWERS = {  # to the predictions: the right guess, and the explanation
         "",
     ),
     "best_h_float32": (
-        0.1,
+        0.005,
         "",
     ),
     "digits_float32": (
-        4,
+        3,
         "And only at the right step: **check gradients in float64**, even those of a float32 network.",
     ),
     "smallest_h": (

@@ -10,7 +10,8 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,16 +20,20 @@ import nbformat
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from lenet.commands.cli import cli
 from lenet.show import notebooks
 from parity.errors import UserError, pip
 from tests.helpers import one_line
+from tests.workshop.kernels import forked_kernels
 from tests.workshop.notebooks import BOOKS, calls, cells, solution
-from workshop import strip
+from workshop import static, strip
 from workshop.checks.marking import NotRight
 from workshop.static import executed
+
+ALONE = "12_geometry"  # imports every framework, in a kernel of its own, as a reader's notebooks do
 
 
 def exercises(path: Path) -> Iterator[tuple[str, str]]:
@@ -93,9 +98,18 @@ def run(path: Path, folder: Path, cells: list[str]) -> str:
     return "".join(o.text for o in outputs if o.output_type == "stream")
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory) -> Iterator[Callable[..., NotebookClient]]:
+    """A client whose kernels share their imports."""
+    with forked_kernels(tmp_path_factory.mktemp("kernels")) as kernels:
+        yield partial(NotebookClient, kernel_manager_class=kernels)
+
+
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_as_it_is_kept_and_with_guesses(path, tmp_path):
+def test_notebook_runs_as_it_is_kept_and_with_guesses(path, tmp_path, forked, monkeypatch):
     """Runs it as it is kept, with one more cell after each reveal: the right guesses, and the same reveal."""
+    if path.stem != ALONE:
+        monkeypatch.setattr(static, "NotebookClient", forked)
     answers = solution(path).ANSWERS
     printed = run(path, tmp_path, with_guesses(cells(path), answers))
     waiting = re.findall(r"^not yet: ", printed, re.MULTILINE)

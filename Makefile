@@ -1,17 +1,21 @@
-# `make demo`: install, and compare the ports on real digits. `make test`: install, and test.
+# `make demo`: install, and compare the ports on real digits. `make test`: install, and test;
+# `make quick`: one case of each test, in a minute.
 # On Linux, PIP_FLAGS can name PyTorch's index of CPU builds; see README.md.
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test workshop fuzz mutants lint web pages clean
+.PHONY: demo test quick workshop fuzz mutants lint web pages clean
 
 demo: .venv/installed
 	$(BIN)/lenet compare
 
 test: .venv/installed
 	$(BIN)/pytest
+
+quick: .venv/installed
+	$(BIN)/pytest --quick
 
 # JupyterLab, and the first notebook in it. `make workshop N=3` opens the third.
 N := 1

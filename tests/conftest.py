@@ -23,6 +23,8 @@ if KEPT not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={os.environ[KEPT]}/tf"
 
+import gc
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -40,6 +42,8 @@ from parity.errors import MissingFramework
 from tests.lenet.show import report_reader
 
 keep_freed()  # 10,000 digits pass through every port
+# What is started in the background of a script ignores Ctrl-C, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a first call compiles. No database: nothing is left behind in the tree.
 hypothesis.settings.register_profile("lenet", deadline=None, database=None, print_blob=True)
@@ -53,15 +57,26 @@ OpenPort = Callable[..., Port]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest --all-digits`: no port is given fewer for its slowness."""
+    """`pytest --all-digits`: no port is given fewer for its slowness. `make quick` is `pytest --quick`."""
     parser.addoption("--all-digits", action="store_true", help="give slow ports all 10,000 digits as well")
+    parser.addoption("--quick", action="store_true", help="the first case of each test that is not slow")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the order is drawn: the first case is the same each time
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what a port, by its line in the registry, cannot do: other tests judge it in what it can."""
-    refused = [item for item in items if beyond(item)]
-    config.hook.pytest_deselected(items=refused)
-    items[:] = [item for item in items if item not in set(refused)]
+    kept = [item for item in items if not beyond(item)]
+    if config.getoption("--quick"):
+        cases = {item.nodeid.partition("[")[0]: item for item in reversed(kept)}
+        kept = [item for item in reversed(cases.values()) if not item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what lives as long as the session: thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def beyond(item: pytest.Item) -> bool:

@@ -60,7 +60,7 @@ def stated(x: Number, value: float) -> Number | float:
 
 def either(one: Number, other: Number) -> Number:
     """A value that is computed in one of two ways, with the larger of the two bounds."""
-    return one.maximum(other)
+    return one.either(other)
 
 
 def variance(x: Number, mean: Number, axes: tuple[int, ...], one_pass: bool | None) -> Number:

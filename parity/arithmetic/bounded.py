@@ -90,9 +90,8 @@ class Bounded(Number):
 
     def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> "Bounded":
         value = np.asarray(value)
-        if error is None and value.dtype.kind == "f":
-            inexact = self.format.round(value) != value
-            error = np.where(inexact, self._off_by_rounding(value), 0.0) if inexact.any() else None
+        if error is None and value.dtype.kind == "f" and not np.array_equal(self.format.round(value), value):
+            error = self._off_by_rounding(value)
         return Bounded(value, error, self.format)
 
     def _off_by_rounding(self, value: Array) -> Array:

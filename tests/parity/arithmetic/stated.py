@@ -42,14 +42,15 @@ class At:
         return Fraction(float(self.form.round(np.array(float(x))))) == x
 
     def constant(self, x: Fraction | float) -> "Stated":
-        """A constant of a formula, which is rounded to the format, or lost if it is so small."""
+        """A constant of a formula: a number of the format, or rounded to one."""
         exact = Fraction(x)
-        if self.holds(exact):
-            return Stated(exact, Fraction(0), self, recorded=True)
-        error = abs(exact) if abs(exact) < self.form.flush else Fraction(0)
-        return Stated(
-            exact, max(error, Fraction(self.form.u) * max(abs(exact), Fraction(self.form.tiny))), self
-        )
+        return Stated(exact, Fraction(0), self, recorded=True) if self.holds(exact) else self.rounded(exact)
+
+    def rounded(self, x: Fraction) -> "Stated":
+        """A number that is rounded to the format, or lost because it is so small."""
+        size, form = abs(x), self.form
+        off = size if size < form.flush else Fraction(form.u) * max(size, Fraction(form.tiny))
+        return Stated(x, off, self)
 
     def exactly(self, x: Fraction | float) -> "Stated":
         """A value that every candidate has."""

@@ -14,21 +14,29 @@ from tests.parity.statements.arrays import Statement, each, use
 def attention(op: Any, q: Array, k: Array, v: Array) -> tuple[Array, ...]:
     """Queries and keys are both multiplied by √scale, which is off by one rounding even if it is exact."""
     batch, heads, queries, depth = q.shape
-    factor = float(op.scale or 1 / np.sqrt(depth)) ** 0.5
-    y = np.empty((batch, heads, queries, v.shape[3]), object)
+    factor, group = float(op.scale or 1 / np.sqrt(depth)) ** 0.5, heads // k.shape[1]
     raw = np.empty((batch, heads, queries, k.shape[2]), object)
-    for image, head, query in np.ndindex(batch, heads, queries):
-        own = head // (heads // k.shape[1])
-        keys, values = k[image, own], v[image, own]
-        row = list(q[image, head, query])
-        scores = [s.dot(_times(row, factor), _times(list(key), factor)) for key in keys]
-        raw[image, head, query] = scores
-        seen = [place for place in range(len(scores)) if not op.is_causal or place <= query]
-        hidden = [row[0].at.exactly(0)] * (len(scores) - len(seen))
-        weights = _shares([scores[place] for place in seen], hidden)
+    y = np.empty((batch, heads, queries, v.shape[3]), object)
+    for image, head, query, key in np.ndindex(raw.shape):
+        pair = q[image, head, query], k[image, head // group, key]
+        raw[image, head, query, key] = s.dot(*(_times(list(one), factor) for one in pair))
+    rows = {
+        index: list(raw[index])[: index[2] + 1 if op.is_causal else None] for index in np.ndindex(y.shape[:3])
+    }
+    # The largest scores are numbers of the format, or one of them is rounded, and then perhaps all are.
+    whole = all(row[0].at.holds(_largest(row)) for row in rows.values())
+    for (image, head, query), row in rows.items():
+        hidden = [row[0].at.exactly(0)] * (k.shape[2] - len(row))
+        weights = _shares(row, hidden, whole)
         for column in range(v.shape[3]):
-            y[image, head, query, column] = s.dot(weights + hidden, list(values[:, column]))
+            values = list(v[image, head // group, :, column])
+            y[image, head, query, column] = s.dot(weights + hidden, values)
     return y, k, v, raw
+
+
+def _largest(row: list[Stated]) -> s.Fraction:
+    """As float64 has it."""
+    return s.Fraction(float(max(x.value for x in row)))
 
 
 def _times(row: list[Stated], factor: float) -> list[Stated]:
@@ -37,9 +45,10 @@ def _times(row: list[Stated], factor: float) -> list[Stated]:
     return [x * root for x in row]
 
 
-def _shares(scores: list[Stated], hidden: list[Stated]) -> list[Stated]:
+def _shares(scores: list[Stated], hidden: list[Stated], whole: bool) -> list[Stated]:
     """Whatever number is subtracted first, it is the same for all. Zeros of hidden keys are terms, too."""
-    shift = scores[0].at.constant(float(max(x.value for x in scores)))
+    at, largest = scores[0].at, _largest(scores)
+    shift = at.exactly(largest) if whole else at.rounded(largest)
     powers = [known("exp")(x - shift) for x in scores]
     total = s.total(powers + hidden)
     return [one / total for one in powers]

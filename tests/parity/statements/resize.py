@@ -49,7 +49,7 @@ def at_place(place: Place, seen: Callable[[int], Stated], kernel: Weight, reach:
     neighbours = range(lowest, lowest + 2 * reach + 2)
     values = [seen(one) for one in neighbours]
     at = values[0].at
-    weights = [kernel(at.constant(float(where - one))) for one in neighbours]  # float64's distance
+    weights = [kernel(_distance(float(where - one), at, bool(off))) for one in neighbours]
     value = s.dot(values, weights, products=count)
     if not off:
         return value
@@ -57,6 +57,13 @@ def at_place(place: Place, seen: Callable[[int], Stated], kernel: Weight, reach:
     assert all(abs(abs(where - one) - whole) > off for one in neighbours for whole in (0, 1)), "a kink"
     moved = s.dot(values, [at.constant(one) for one in slopes], products=count)
     return value + moved * Stated(Fraction(0), off, at)
+
+
+def _distance(distance: float, at: At, moves: bool) -> Stated:
+    """As float64 has it. That of a place which is off is rounded, even if this one needs no rounding."""
+    if not moves or at.form.name == "float64":
+        return at.constant(distance)
+    return at.rounded(Fraction(distance))
 
 
 def _slope(distance: Fraction) -> Fraction:

@@ -18,8 +18,8 @@ def attention(op: Any, q: Array, k: Array, v: Array) -> tuple[Array, ...]:
     raw = np.empty((batch, heads, queries, k.shape[2]), object)
     y = np.empty((batch, heads, queries, v.shape[3]), object)
     for image, head, query, key in np.ndindex(raw.shape):
-        pair = q[image, head, query], k[image, head // group, key]
-        raw[image, head, query, key] = s.dot(*(_times(list(one), factor) for one in pair))
+        one, other = list(q[image, head, query]), list(k[image, head // group, key])
+        raw[image, head, query, key] = s.dot(_times(one, factor), _times(other, factor))
     rows = {
         index: list(raw[index])[: index[2] + 1 if op.is_causal else None] for index in np.ndindex(y.shape[:3])
     }

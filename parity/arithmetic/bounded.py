@@ -91,8 +91,13 @@ class Bounded(Number):
     def like(self, value: Array | float, error: Array | None = None, plain: Array | None = None) -> "Bounded":
         value = np.asarray(value)
         if error is None and value.dtype.kind == "f" and not np.array_equal(self.format.round(value), value):
-            error = self.format.u * np.abs(value) + self.format.smallest
+            error = self._off_by_rounding(value)
         return Bounded(value, error, self.format)
+
+    def _off_by_rounding(self, value: Array) -> Array:
+        """How far a constant may be off that is rounded to the format, or lost because it is so small."""
+        form, size = self.format, np.abs(value)
+        return np.where(size < form.flush, size, form.u * np.maximum(size, form.tiny))
 
     def either(self, other: "Bounded") -> "Bounded":
         same = (self.value == other.value) | ((self.value != self.value) & (other.value != other.value))
@@ -177,8 +182,9 @@ class Bounded(Number):
         return Bounded(value, rise(value, highest, lambda: largest(errors, axes)), self.format)
 
     def min(self, axes: Axes) -> "Bounded":
-        error = None if self.error is None else self.error.max(axes, keepdims=True)
-        return Bounded(self.value.min(axes, keepdims=True), error, self.format)._selected()
+        if self.error is not None:
+            return -((-self).max(axes))
+        return Bounded(self.value.min(axes, keepdims=True), None, self.format)._selected()
 
     def prod(self, axes: Axes) -> "Bounded":
         """Whatever the order: any group of factors may underflow, or overflow, before the others mend it."""
@@ -367,7 +373,7 @@ class Bounded(Number):
             if value == 0 and self.value.dtype.kind == "f":
                 value = value.astype(self.value.dtype)  # float64 beside float32 would widen it
             return Bounded(value, None, self.format)
-        return Bounded(value, np.abs(value) * self.format.u, self.format)
+        return Bounded(value, self._off_by_rounding(value), self.format)
 
     def _is_integer(self) -> bool:
         """Whether adding and multiplying these rounds nothing, whatever they are off by."""

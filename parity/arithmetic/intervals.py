@@ -30,19 +30,24 @@ def through(function: Function, x: Sequence[Array], errors: Sequence[Array | Non
     corners = [function.f(*ends) for ends in product(*map(_ends, x, errors))]
     corners = [np.asarray(corner).astype(np.float64, copy=False) for corner in corners]
     widest = function.slope * known[0] if len(known) == 1 and np.isfinite(function.slope) else None
-    far = reach(reduce(np.minimum, corners), wide(value), reduce(np.maximum, corners), widest)
+    lowest, highest = reduce(np.minimum, corners), reduce(np.maximum, corners)
+    far = reach(lowest, wide(value), highest, widest, rounded=not function.exact)
     if value.dtype.kind != "f":
         far = np.rint(far)  # integers and booleans are whole steps apart
     return np.where(sure, 0.0, far)
 
 
 def _ends(x: Array, error: Array | None) -> tuple[Array, ...]:
-    """Both ends of the interval of each value, in its own dtype."""
+    """Both ends of the interval of each value, in its own dtype. Those of floats are rounded outwards."""
     if error is None:
         return (x,)
     ends = x - error, x + error
     if x.dtype.kind == "f":
-        return ends
+        open_ended = (error > 0) & np.isfinite(x)
+        return tuple(
+            np.where(open_ended, np.nextafter(end, way), end)
+            for end, way in zip(ends, (-np.inf, np.inf), strict=True)
+        )
     lowest, highest = (0, 1) if x.dtype.kind == "b" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
     return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
 
@@ -78,11 +83,18 @@ def _unknown(error: Array, a: Array, b: Array) -> Array:
     return error
 
 
-def reach(lowest: Array, value: Array, highest: Array, widest: Array | None) -> Array:
-    """How far an interval reaches from a value inside it, all three computed; never more than `widest`."""
+def reach(lowest: Array, value: Array, highest: Array, widest: Array | None, rounded: bool = True) -> Array:
+    """How far an interval reaches from a value inside it, all three computed; never more than `widest`.
+
+    Args:
+        lowest, highest: the ends of the interval.
+        value: inside it.
+        widest: a known limit.
+        rounded: whether the three were rounded when they were computed.
+    """
     with np.errstate(invalid="ignore"):
         far = np.maximum(highest - value, value - lowest)
-        far = far + 4 * U64 * np.maximum(np.abs(highest), np.abs(lowest))
+        far = far + 4 * U64 * (np.maximum(np.abs(highest), np.abs(lowest)) if rounded else far)
     if np.isnan(far.max(initial=0)):  # where infinite
         far = np.where(np.isnan(far), np.where(highest == lowest, 0.0, np.inf), far)
     return far if widest is None else np.minimum(far, widest)

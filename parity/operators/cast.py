@@ -90,7 +90,7 @@ def _to_float(x: Bounded, value: Array, form: Format) -> Bounded:
     off = x.bound
     ends = [form.round(wide + end).astype(np.float64) for end in (-off, off)]
     with np.errstate(invalid="ignore"):
-        error = off + form.u * (np.abs(wide) + off) * (1 + 8 * U64) + form.smallest / 2
+        error = off + (form.u * (np.abs(wide) + off) + form.smallest / 2) * (1 + 8 * U64)
     error = np.where((off == 0) & ((ends[0] == value) | np.isnan(wide)), 0.0, error)
     due = np.isinf(ends[0]) & (ends[0] == ends[1])
     error = np.where(due, 0.0, np.where(np.isinf(ends[0]) | np.isinf(ends[1]), np.inf, error))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Number
-from parity.arithmetic.floats import FLOAT64, U64
+from parity.arithmetic.floats import FLOAT32, FLOAT64, U64
 from parity.errors import Unjudged
 from parity.operators.interpolation import LINEAR, Places, cubic, gathered, own, taps
 from parity.operators.operator import Operator, Points, plain_values, register
@@ -159,6 +159,7 @@ class AffineGrid(Operator):
 
     def evaluate(self, theta: Number, size: Number) -> Number:
         n, _, *out = plain_values(size, "size of AffineGrid").tolist()
+        u = FLOAT64.u if getattr(theta, "format", None) is FLOAT64 else FLOAT32.u
         axes, errors = [], []
         for length in reversed(out):
             step = np.arange(length, dtype=np.float64)
@@ -167,7 +168,7 @@ class AffineGrid(Operator):
             else:
                 line = (2 * step + 1) / length - 1
             axes.append(line)
-            errors.append(2.0**-24 * (3 * np.abs(line + 1) + np.abs(line) + 2))
+            errors.append((u + U64) * (3 * np.abs(line + 1) + np.abs(line) + 2))
         order = range(len(out) - 1, -1, -1)  # the last axis comes first in a grid
         places = [
             np.broadcast_to(_along(line, k, len(out)), out) for line, k in zip(axes, order, strict=True)

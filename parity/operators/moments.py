@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from parity.arithmetic import Array, Number
+from parity.arithmetic import Array, Bounded, Number
 from parity.operators.functions import inverse_root
 from parity.operators.operator import Operator, Points, at
 
@@ -60,6 +60,8 @@ def stated(x: Number, value: float) -> Number | float:
 
 def either(one: Number, other: Number) -> Number:
     """A value that is computed in one of two ways, with the larger of the two bounds."""
+    if isinstance(one, Bounded) and isinstance(other, Bounded):
+        return one.either(other)  # in float64 the two differ by a rounding
     return one.maximum(other)
 
 

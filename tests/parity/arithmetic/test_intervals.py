@@ -21,6 +21,10 @@ def an_array(*values: float) -> np.ndarray:
     return np.array(values, np.float64)
 
 
+MINUS = Function("minus one", lambda x: x - 1, monotone=True)
+LARGER = Function("larger", np.maximum, monotone=True, exact=True)
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.bool_, np.str_, np.float16, np.float64])
 def test_held_widens_floats_alone(dtype: type) -> None:
     x: np.ndarray = np.zeros(2, dtype)
@@ -79,11 +83,11 @@ def test_through_a_function_that_is_not_monotone_its_slope_counts() -> None:
 
 def test_through_a_monotone_function_its_ends_count() -> None:
     x, error = an_array(1, 2), an_array(0, 1)
-    assert one(DOUBLE, x, error) == [0, 2 + 24 * U64]
+    assert one(DOUBLE, x, error) == [0, 2 + 32 * U64]  # 3 is rounded up to 3 + 4 U64
     found = through(PLUS, [x, x], [error, None], x + x).tolist()
     assert found == [0, 1 + 20 * U64]
     found = through(PLUS, [x, x], [error, an_array(1, 1)], x + x)
-    assert found.tolist() == [1 + 12 * U64, 2 + 24 * U64]
+    assert found.tolist() == [1 + 16 * U64, 2 + 32 * U64]
 
 
 def test_through_a_monotone_function_no_more_than_its_slope() -> None:
@@ -155,3 +159,19 @@ def test_zero_times_an_unknown_error_is_unknown_unless_a_value_is_infinite() -> 
     found = carried_by(np.multiply, an_array(INF, 2), None, an_array(1, 1), an_array(0, 1))
     assert found is not None
     assert np.isnan(found[0])
+
+
+def test_ends_are_rounded_outwards() -> None:
+    """An error that is lost beside the argument counts beside the value, which may be much smaller."""
+    x, error = an_array(1 + 2.0**-10), an_array(2.0**-55)
+    assert (x + error == x).all()
+    assert one(MINUS, x, error) >= [2.0**-55]
+
+
+def test_where_all_corners_of_a_choice_agree_nothing_is_open() -> None:
+    x, error = an_array(5, 20, INF), an_array(0.5, 0.5, 1)
+    assert through(LARGER, [x, an_array(10, 10, 10)], [error, None], np.maximum(x, 10)).tolist() == [
+        0,
+        (0.5 + 32 * U64) * (1 + 4 * U64),  # 20 - 0.5 and 20 + 0.5 are rounded outwards
+        0,
+    ]

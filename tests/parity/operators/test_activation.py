@@ -11,15 +11,16 @@ import pytest
 from onnx import helper
 
 from parity.arithmetic import Bounded
-from parity.arithmetic.floats import U64
+from parity.arithmetic.floats import FLOAT16, FLOAT32, U64, Format
 from parity.errors import Unjudged
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS, Operator
-from tests.parity.examples.activation import EXAMPLES
+from tests.parity.examples.activation import EXAMPLES, values
 from tests.parity.examples.example import Example
-from tests.parity.operators.one_node import in_reference, outputs, share
+from tests.parity.operators import checks
+from tests.parity.operators.one_node import check_within, in_reference, outputs, share
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 
@@ -249,3 +250,12 @@ def test_clip_changes_its_meaning_with_the_opset(opset: int) -> None:
     clipped, half = np.array([-1, 0.5, 1], np.float32), np.array([-9, 0.5, 1], np.float32)
     assert judge(model, {"x": x, "y": clipped}).verdict == "equal"
     assert judge(model, {"x": x, "y": half}).verdict == "different"
+
+
+@pytest.mark.parametrize("form", [FLOAT16, FLOAT32], ids=lambda form: form.name)
+def test_a_constant_that_is_small_for_the_format_is_rounded_further(form: Format) -> None:
+    """1e-5 is a subnormal number of float16, which has four digits less there."""
+    example = Example(OPERATORS["LeakyRelu"].read({"alpha": 1e-5}, 24, 1), {"alpha": 1e-5}, values((20,)))
+    checks.reached(example, checks.drawn(example, 1, form=form), form)
+    (found,) = outputs(example.operator, [np.array([-1000.0], form.dtype)], form)
+    check_within(form.round(np.array([-1000.0 * float(form.round(np.array(1e-5)))])), found)

@@ -29,7 +29,7 @@ class Looped(Number):
     Attributes:
         value: an array of any dtype; floats are rounded to the format when they are used.
         format: the format in which the loop computes.
-        backwards: whether it adds from the last term to the first.
+        backwards: whether it adds from the last term to the first; a bias is the last.
     """
 
     value: Array
@@ -72,9 +72,13 @@ class Looped(Number):
             a, b = a[::-1], b[::-1]
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
+            last = None if bias is None else self._in_format(bias.value)
+            if self.backwards and last is not None:  # as libraries do that start from the bias
+                start = np.broadcast_to(last, np.broadcast_shapes(shape, last.shape)).astype(a.dtype)
+                return self._made(_add_products(start, a, b))
             start = a[0] * b[0] if len(a) else np.zeros(shape, a.dtype)
             total = _add_products(start, a[1:], b[1:])
-            return self._made(total if bias is None else total + self._in_format(bias.value))
+            return self._made(total if last is None else total + last)
 
     def sum(self, axes: Axes) -> "Looped":
         if self.value.dtype.kind in "biu":

@@ -16,7 +16,7 @@ from parity.judging import judge
 from parity.judging.beyond_the_bound import over
 from parity.judging.verdict import TensorReport
 from parity.judging.yardsticks import independent, margin
-from parity.operators.affine import MatMul
+from parity.operators.affine import Gemm, MatMul
 from tests.parity.arithmetic.any_order import AnyOrder, Plan
 from tests.parity.examples import Example
 from tests.parity.operators import one_node
@@ -193,3 +193,21 @@ def test_one_rounding_is_always_allowed() -> None:
     assert verdict(x, w, x @ w).verdict == "equal"
     assert verdict(x, w, y).loop_ratio > 1
     assert Bounded(x).dot(Bounded(w)).bound.min() > 0
+
+
+def test_a_sum_that_starts_from_a_large_bias_is_right():
+    """As oneDNN's convolution does on some processors: each partial sum is then rounded at the bias's size."""
+    x, w = data(25)
+    bias = np.random.default_rng(0).uniform(4, 8, COLUMNS).astype(np.float32)
+    w /= np.float32(5)
+    y = np.broadcast_to(bias, (ROWS, COLUMNS)).copy()
+    for k in range(25):
+        y += np.outer(x[:, k], w[k])
+    graph = Graph(
+        (Node("layer", "Gemm", Gemm(), ("x", "w", "b"), ("y",)),),
+        {name: Declared("float32") for name in "xwb"},
+        ("y",),
+    )
+    (report,) = judge(graph, {"x": x, "w": w, "b": bias, "y": y}).tensors
+    assert report.verdict == "rounding"
+    assert report.loop_ratio > 0.7

@@ -267,6 +267,14 @@ def _part(activations: Arrays, logits: np.ndarray, part: slice) -> tuple[Arrays,
     return {name: y[part] for name, y in activations.items()}, logits[part]
 
 
+def _equal(one: tuple[Arrays, np.ndarray], other: tuple[Arrays, np.ndarray]) -> bool:
+    """Whether two ports returned the same values, in every layer."""
+    (activations, logits), (others, plain) = one, other
+    if not np.array_equal(logits, plain):  # first, because these are few, and nearly always differ
+        return False
+    return all(np.array_equal(y, others[name]) for name, y in activations.items())
+
+
 def _jobs(
     ports: list[Port],
     params: Mapping[str, np.ndarray],
@@ -314,9 +322,14 @@ def _judge(
     rounded = forward.rounded(expected, dtype)
     best = expected["logits"].value.argmax(axis=1)
     result.digits, result.certified = len(chunk), int(forward.certified(expected["logits"]).sum())
+    judged: list[tuple[tuple[Arrays, np.ndarray], PortReport]] = []
     for report, output in zip(result.ports, outputs, strict=True):
+        if output and (twin := next((one for theirs, one in judged if _equal(output, theirs)), None)):
+            report.merge(twin)  # many ports return the same values: these are judged once
+            continue
         report.digits = len(chunk)
         if output:
+            judged.append((output, report))
             predictions = output[1].argmax(axis=1)
             report.correct = int((predictions == chunk.labels).sum())
             report.same_predictions = int((predictions == best).sum())

@@ -13,8 +13,8 @@ import numpy as np
 
 from lenet.ports.quiet import hidden, stderr_held
 
-# The runtime greets on the file descriptor, whatever the log level. TensorFlow imports JAX to convert from it,
-# and Keras imports matplotlib to draw: a quarter of the import's time.
+# The runtime greets on the file descriptor, whatever the log level. A quarter of the import's time would go
+# to JAX, which TensorFlow can convert from, and to matplotlib, by which Keras draws.
 with stderr_held(), hidden("jax", "matplotlib"):
     import tensorflow as tf
 

@@ -167,7 +167,7 @@ def train_in_lockstep(
         The ports, their run, and {port that cannot be opened: why}.
     """
     from lenet.commands.opening import eager_ports, opened_by, wanted_ports
-    from lenet.commands.training_apart import Apart
+    from lenet.commands.training_apart import apart
     from lenet.ports import lockstep, open_port
     from lenet.ports.memory import keep_freed
     from parity.command.terminal import progress_bar
@@ -175,16 +175,16 @@ def train_in_lockstep(
     keep_freed()
     wanted = [name for name in wanted_ports(names, eager_ports()) if name not in ended]
     dtypes = ("float32", "float64")
-    with Apart(wanted, dtypes, digits, recipe, steps) as apart, progress_bar() as progress:
+    with apart(wanted, dtypes, digits, recipe, steps) as others, progress_bar() as progress:
         found, missing = [], dict[str, str]()
         for dtype in dtypes:
-            some, lacking = opened_by(apart.open, names, dtype, progress, eager_ports(), ended)
+            some, lacking = opened_by(others.open, names, dtype, progress, eager_ports(), ended)
             found += some
             missing |= lacking
         opened = [one for one in found if (one.name, one.dtype) != ("numpy", "float64")]  # the reference
         task = progress.add_task("training in lockstep", total=steps)
         reference = lockstep.run(open_port("numpy", "float64"), digits, recipe, steps)
-        together = ([first, *others] for first, others in zip(reference, apart.steps(opened), strict=True))
+        together = ([first, *rest] for first, rest in zip(reference, others.train(opened), strict=True))
         return opened, lockstep.compared(together, lambda: progress.advance(task)), missing
 
 

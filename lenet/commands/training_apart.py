@@ -5,9 +5,9 @@ They import, compile and compute at the same time. In one process only one of th
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any
 
 from lenet.commands.opening import by_framework
 from lenet.network.digits import Digits
@@ -71,41 +71,24 @@ class Away:
         """Ask for what `answer` returns, in this order."""
         self.process.ask(method, self.name, self.dtype)
 
-    def answer(self) -> Step | UserError | None:
+    def answer(self) -> Any:
+        """What the port's process returns; PortEnded says that it has ended."""
         try:
             return self.process.answer()
         except Died as death:
             raise PortEnded(self.name, death.how) from death
 
 
-class Apart(ExitStack):
-    """The processes of some ports, which begin with the imports at once; a context manager that ends them.
+class Apart:
+    """Ports in their processes.
 
     Args:
-        names: the ports, each to be opened in all `dtypes`, in this order.
-        digits, recipe, steps: of the run.
+        ports: {(name, dtype): port}; all have been asked to open, in this order.
+        steps: the length of the run.
     """
 
-    def __init__(
-        self, names: Sequence[str], dtypes: Sequence[str], digits: Digits, recipe: Recipe, steps: int
-    ) -> None:
-        super().__init__()
-        self._plan = names, dtypes
-        self._run = digits, recipe, steps
-        self._ports: dict[tuple[str, str], Away] = {}
-
-    def __enter__(self) -> Self:
-        names, dtypes = self._plan
-        context = multiprocessing.get_context("fork") if CTRL_C.is_copy else SPAWN
-        processes = {}
-        for group in by_framework(names):
-            process = self.enter_context(Process(group[0], Here, *self._run, context=context))
-            processes |= dict.fromkeys(group, process)
-        for dtype in dtypes:
-            for name in names:
-                self._ports[name, dtype] = port = Away(name, dtype, processes[name])
-                port.ask("open")
-        return self
+    def __init__(self, ports: dict[tuple[str, str], Away], steps: int) -> None:
+        self._ports, self._steps = ports, steps
 
     def open(self, name: str, dtype: str) -> Away:
         """Wait until a port is open; all must be waited for in order. Raises what `open_port` raises."""
@@ -114,12 +97,28 @@ class Apart(ExitStack):
             raise error
         return port
 
-    def steps(self, ports: Sequence[Away]) -> Iterator[list[Step]]:
+    def train(self, ports: Sequence[Away]) -> Iterator[list[Step]]:
         """The steps of opened ports. While one is looked at, they compute the next."""
-        steps = self._run[-1]
-        for step in range(steps + 1):
-            if step < steps:
+        for step in range(self._steps + 1):
+            if step < self._steps:
                 for port in ports:
                     port.ask("step")
             if step:
                 yield [port.answer() for port in ports]
+
+
+@contextmanager
+def apart(
+    names: Sequence[str], dtypes: Sequence[str], digits: Digits, recipe: Recipe, steps: int
+) -> Iterator[Apart]:
+    """Start a process for each framework, which begins with its import at once; end them all afterwards."""
+    context = multiprocessing.get_context("fork") if CTRL_C.is_copy else SPAWN
+    processes: dict[str, Process] = {}
+    with ExitStack() as stack:
+        for group in by_framework(names):
+            process = stack.enter_context(Process(group[0], Here, digits, recipe, steps, context=context))
+            processes |= dict.fromkeys(group, process)
+        ports = {(name, dtype): Away(name, dtype, processes[name]) for dtype in dtypes for name in names}
+        for port in ports.values():
+            port.ask("open")
+        yield Apart(ports, steps)

@@ -2,8 +2,8 @@
 the threads of another.
 
 A worker makes an object in its process, and its methods are called from here. The process is spawned: a fork
-would copy the locks of threads, but not the threads. Only a command that has gone on in a copy of its process,
-which has no threads that lock anything, forks: what it has imported need not be imported again.
+would copy the locks of threads, but not the threads. A command that goes on in a copy of its process has no
+such threads, and may fork.
 """
 
 import multiprocessing
@@ -18,6 +18,8 @@ from typing import Any, Self
 
 from lenet.ports.quiet import hide_warnings
 from parity.command.copies import end_with_parent
+from parity.command.interrupts import send
+from parity.command.keeper import descendants
 from parity.errors import UserError, described
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -77,6 +79,9 @@ class Worker:
     def __exit__(self, error: object, *_: object) -> None:
         self._pipe.close()
         self._process.join(self.patience if error is None else 0)  # after Ctrl-C nobody waits
+        if self._process.is_alive():
+            for below in descendants(of=self._process.pid):  # first: at its end one shows what libraries said
+                send(below, signal.SIGKILL)
         self._process.kill()  # even if it is still working
         self._process.join()
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_calls_are_answered_in_the_order_in_which_they_were_asked():
 
 def test_what_a_library_said_before_it_was_ended_is_not_shown(capfd, tmp_path):
     marker = tmp_path / "held"
-    with pytest.raises(KeyboardInterrupt), Worker("holder", Held, 0) as worker:
+    with suppress(KeyboardInterrupt), Worker("holder", Held, 0) as worker:
         worker.ask("hold_back", marker)
         while not marker.exists():
             time.sleep(0.01)

@@ -27,7 +27,7 @@ from parity.judging.causes.of_rounding.of_half_sums import NAME as HALF_SUM
 # Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
 # 32 MB (conv1's float32 patches of 428 digits) anew each time, and every page causes a fault.
 RUN = 400
-CHUNK = 100  # digits judged at once: of 50, NumPy's calls cost a tenth more; of 200, only two threads have work
+CHUNK = 100  # digits judged at once: of 50, the calls cost a tenth more; of 200, few threads have work
 QUEUE = 2 * RUN // CHUNK  # chunks waiting to be judged
 
 

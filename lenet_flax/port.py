@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX would set 1, and TensorFlow would read it too
@@ -27,7 +28,8 @@ class Port(ports.Port):
         return jax.enable_x64(self.dtype == "float64")
 
     def _setup(self) -> None:
-        self._model = LeNet(self.dtype)
+        # Shapes alone, for `load` to fill: XLA would compile a random generator for each of them, 7 s in all.
+        self._model = nnx.eval_shape(partial(LeNet, self.dtype))
         self._run_logits = nnx.jit(LeNet.__call__)
         self._run_activations = nnx.jit(activations)
         self._run_gradients = nnx.jit(gradients)

@@ -75,7 +75,7 @@ def named_parameters(model: LeNet | nnx.State) -> dict[str, nnx.Variable[Array]]
 def load_params(model: LeNet, params: dict[str, np.ndarray]) -> None:
     """Load shared weights into the model."""
     for name, parameter in named_parameters(model).items():
-        parameter[...] = to_framework(name, params[name])
+        parameter.set_value(to_framework(name, params[name]))
 
 
 def read_params(model: LeNet) -> dict[str, np.ndarray]:

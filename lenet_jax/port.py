@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX would set 1, and TensorFlow would read it too
@@ -38,7 +39,8 @@ class Port(ports.Port):
         return jax.enable_x64(self.dtype == "float64")
 
     def _setup(self) -> None:
-        self._model = init(self.dtype)
+        # Shapes alone, for `load` to fill: XLA would compile a function for each array of zeros.
+        self._model = jax.eval_shape(partial(init, self.dtype))
         wrap: Callable = jax.jit if self.mode == "" else lambda function: function
         self._run_logits = wrap(LeNet.__call__)
         self._run_activations = wrap(activations)

@@ -11,9 +11,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's default is
 
 import numpy as np
 
-from lenet.ports.quiet import stderr_held
+from lenet.ports.quiet import hidden, stderr_held
 
-with stderr_held():  # the runtime greets on the file descriptor, whatever the log level
+# The runtime greets on the file descriptor, whatever the log level. A quarter of the import's time would go
+# to JAX, which TensorFlow can convert from, and to matplotlib, by which Keras draws.
+with stderr_held(), hidden("jax", "matplotlib"):
     import tensorflow as tf
 
     tf.config.list_logical_devices()

@@ -1,7 +1,8 @@
 """Opens the ports that the user named, or all that are installed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeVar
 
 import click
 from rich.progress import Progress
@@ -12,6 +13,8 @@ from lenet.ports.registry import Broken
 from parity.command.copies import busy
 from parity.command.terminal import shown
 from parity.errors import MissingFramework, UserError
+
+Opened = TypeVar("Opened")
 
 
 def open_ports(
@@ -32,6 +35,18 @@ def open_ports(
     Raises:
         UserError: no port remains, or a named one cannot be opened.
     """
+    return opened_by(ports.open_port, names, dtype, progress, otherwise, without)
+
+
+def opened_by(
+    opening: Callable[[str, str], Opened],
+    names: Sequence[str],
+    dtype: str,
+    progress: Progress,
+    otherwise: Sequence[str],
+    without: Mapping[str, str],
+) -> tuple[list[Opened], dict[str, str]]:
+    """As `open_ports`, with a function that opens a port in a dtype and raises what `open_port` raises."""
     require_named(names)
     opened, missing = [], dict(without)
     wanted = [name for name in wanted_ports(names, otherwise) if name not in without]
@@ -42,7 +57,7 @@ def open_ports(
         progress.update(task, description=f"importing {name}")
         try:
             busy(name)
-            opened.append(ports.open_port(name, dtype))
+            opened.append(opening(name, dtype))
         except (MissingFramework, ports.Unsupported, Broken) as error:
             if len(wanted) == 1 or (names and not isinstance(error, Broken)):
                 raise

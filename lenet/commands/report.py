@@ -6,7 +6,7 @@ import click
 
 from lenet.commands import options
 from lenet.commands.outliving import go_on_in_a_copy
-from lenet.ports.threads import IN_TURN, share_cores
+from lenet.ports.threads import TRAINED, share_cores
 
 
 @click.command()
@@ -71,7 +71,7 @@ def report(
     Runs PORTs (default: all that are installed, each in its first mode). The page is a single HTML file that
     opens from disk and needs no network. Drawn digits and planted bugs are computed in the page itself.
     """
-    share_cores(IN_TURN)
+    share_cores(TRAINED)
     ended = go_on_in_a_copy()
     from export import from_numpy, onnx_file
     from lenet.commands.opening import open_ports, written_ports

@@ -8,7 +8,7 @@ import click
 
 from lenet.commands import options
 from lenet.commands.outliving import go_on_in_a_copy
-from lenet.ports.threads import IN_TURN, share_cores
+from lenet.ports.threads import TRAINED, share_cores
 from parity.command.copies import go_on
 from parity.command.interrupts import CTRL_C
 from parity.errors import UserError
@@ -16,9 +16,11 @@ from parity.errors import UserError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from lenet.commands.training_apart import Away
     from lenet.network.digits import Digits
     from lenet.network.recipe import Recipe
     from lenet.ports import Port
+    from lenet.ports.lockstep import Lockstep
 
 
 @click.command()
@@ -74,9 +76,8 @@ def train(
     digits (with --data, of training digits), and the plot shows their distance from NumPy in float64.
     """
     if steps is not None:
-        share_cores(IN_TURN)
-        ended = go_on_in_a_copy()
-        ctx.exit(int(compare_training(ports, steps, folder, out or Path("drift.png"), recipe, ended)))
+        share_cores(TRAINED)
+        ctx.exit(int(compare_training(ports, steps, folder, out or Path("drift.png"), recipe)))
     if len(ports) != 1:
         raise click.UsageError("give one PORT to train, or --compare")
     from parity.files import check_writable
@@ -119,56 +120,72 @@ def train_one(
 
 
 def compare_training(
-    names: tuple[str, ...],
-    steps: int,
-    folder: Path | None,
-    out: Path,
-    recipe: dict[str, Any],
-    ended: dict[str, str],
+    names: tuple[str, ...], steps: int, folder: Path | None, out: Path, recipe: dict[str, Any]
 ) -> bool:
     """Train ports in both dtypes; plot and print how far they drift from NumPy in float64.
-
-    Args:
-        ended: {port that ended an earlier copy of this process: how}.
 
     Returns:
         Whether a port that was named is left out.
     """
-    from lenet import ports
-    from lenet.commands.opening import eager_ports, left_out, open_ports
+    ended = go_on_in_a_copy()
+    from lenet.commands.opening import left_out, require_named
+    from lenet.commands.training_apart import PortEnded
     from lenet.network.digits import test_set, training_set
     from lenet.network.recipe import Recipe
-    from lenet.ports import lockstep
     from lenet.show import plots, tables
-    from parity.command.terminal import output, progress_bar
+    from parity.command.terminal import output
     from parity.files import check_writable
 
     plots.check_format(out)
     check_writable(out)
+    require_named(names)
     chosen = test_set() if folder is None else training_set(folder)
     settings = Recipe(**recipe | {"schedule": "drop", "epochs": 1})
     per_epoch = settings.steps(len(chosen))
     settings = Recipe(**recipe | {"schedule": "drop", "epochs": -(-steps // per_epoch)})
-    with progress_bar() as progress:
-        found, missing = [], dict[str, str]()
-        for dtype in ("float32", "float64"):
-            some, lacking = open_ports(names, dtype, progress, eager_ports(), ended)
-            found += some
-            missing |= lacking
-        opened = [one for one in found if (one.name, one.dtype) != ("numpy", "float64")]  # the reference
-        task = progress.add_task("training in lockstep", total=steps)
-        run = lockstep.lockstep(
-            ports.open_port("numpy", "float64"),
-            opened,
-            chosen,
-            settings,
-            steps,
-            lambda: progress.advance(task),
-        )
+    while True:
+        try:
+            opened, run, missing = train_in_lockstep(names, chosen, settings, steps, ended)
+            break
+        except PortEnded as death:
+            ended[death.port] = str(death)
     labels = [f"{model.name} {model.dtype}" for model in opened]
     plots.drift(out, labels, run.distances, settings.steps(len(chosen)) // 2)
     output().print(tables.drift(labels, run.distances), f"\n{out}: the plot", sep="")
     return left_out(missing, names)
+
+
+def train_in_lockstep(
+    names: tuple[str, ...], digits: "Digits", recipe: "Recipe", steps: int, ended: dict[str, str]
+) -> "tuple[list[Away], Lockstep, dict[str, str]]":
+    """Train ports in both dtypes.
+
+    Args:
+        ended: {port that has ended a process: how}, without which the others go on.
+
+    Returns:
+        The ports, their run, and {port that cannot be opened: why}.
+    """
+    from lenet.commands.opening import eager_ports, opened_by, wanted_ports
+    from lenet.commands.training_apart import apart
+    from lenet.ports import lockstep, open_port
+    from lenet.ports.memory import keep_freed
+    from parity.command.terminal import progress_bar
+
+    keep_freed()
+    wanted = [name for name in wanted_ports(names, eager_ports()) if name not in ended]
+    dtypes = ("float32", "float64")
+    with apart(wanted, dtypes, digits, recipe, steps) as others, progress_bar() as progress:
+        found, missing = [], dict[str, str]()
+        for dtype in dtypes:
+            some, lacking = opened_by(others.open, names, dtype, progress, eager_ports(), ended)
+            found += some
+            missing |= lacking
+        opened = [one for one in found if (one.name, one.dtype) != ("numpy", "float64")]  # the reference
+        task = progress.add_task("training in lockstep", total=steps)
+        reference = lockstep.run(open_port("numpy", "float64"), digits, recipe, steps)
+        together = ([first, *rest] for first, rest in zip(reference, others.train(opened), strict=True))
+        return opened, lockstep.compared(together, lambda: progress.advance(task)), missing
 
 
 def follow_training(

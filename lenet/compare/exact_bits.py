@@ -41,8 +41,9 @@ def right(params: Mapping[str, Array], images: Array, dtype: str = "float32") ->
         raise UserError(f"these weights are not exact: {certificate.broken.problem}")
     images = coarsen(images)
     with threadpool_limits(1):  # a second thread would slow the imports down
-        runs = [forward(params, images[start : start + RUN]) for start in range(0, len(images), RUN)]
-    return Right(params, images, np.concatenate([run["logits"].to_float(dtype) for run in runs]))
+        starts = range(0, len(images), RUN)  # of each run only the logits are kept: all layers take 1 GB
+        logits = [forward(params, images[start : start + RUN])["logits"].to_float(dtype) for start in starts]
+    return Right(params, images, np.concatenate(logits))
 
 
 def equal_bits(want: Array, got: Array) -> int:

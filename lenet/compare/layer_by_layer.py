@@ -27,7 +27,7 @@ from parity.judging.causes.of_rounding.of_half_sums import NAME as HALF_SUM
 # Digits per call of a port. A call into a framework costs more than a digit. But glibc maps arrays above
 # 32 MB (conv1's float32 patches of 428 digits) anew each time, and every page causes a fault.
 RUN = 400
-CHUNK = 50  # digits judged at once: their intermediate values stay in cache
+CHUNK = 100  # digits judged at once: of 50, the calls cost a tenth more; of 200, few threads have work
 QUEUE = 2 * RUN // CHUNK  # chunks waiting to be judged
 
 
@@ -267,6 +267,14 @@ def _part(activations: Arrays, logits: np.ndarray, part: slice) -> tuple[Arrays,
     return {name: y[part] for name, y in activations.items()}, logits[part]
 
 
+def _equal(one: tuple[Arrays, np.ndarray], other: tuple[Arrays, np.ndarray]) -> bool:
+    """Whether two ports returned the same values, in every layer."""
+    (activations, logits), (others, plain) = one, other
+    if not np.array_equal(logits, plain):  # first, because these are few, and nearly always differ
+        return False
+    return all(np.array_equal(y, others[name]) for name, y in activations.items())
+
+
 def _jobs(
     ports: list[Port],
     params: Mapping[str, np.ndarray],
@@ -314,9 +322,14 @@ def _judge(
     rounded = forward.rounded(expected, dtype)
     best = expected["logits"].value.argmax(axis=1)
     result.digits, result.certified = len(chunk), int(forward.certified(expected["logits"]).sum())
+    judged: list[tuple[tuple[Arrays, np.ndarray], PortReport]] = []
     for report, output in zip(result.ports, outputs, strict=True):
+        if output and (twin := next((one for theirs, one in judged if _equal(output, theirs)), None)):
+            report.merge(twin)  # many ports return the same values: these are judged once
+            continue
         report.digits = len(chunk)
         if output:
+            judged.append((output, report))
             predictions = output[1].argmax(axis=1)
             report.correct = int((predictions == chunk.labels).sum())
             report.same_predictions = int((predictions == best).sum())

@@ -1,6 +1,6 @@
 """Trains ports in lockstep, and measures how far rounding drives them apart."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe, batches, initial_params
 from lenet.ports.calling import PortFailed, each
 from lenet.ports.contract import Arrays, Port
+
+Step = tuple[float, Arrays]  # the loss of a step's batch before the step, and the parameters after it
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,14 @@ def lockstep(
     Raises:
         PortFailed: a port raises an error.
     """
-    runs = [each(port, _run(port, digits, recipe, steps)) for port in (reference, *ports)]
+    runs = [run(port, digits, recipe, steps) for port in (reference, *ports)]
+    return compared(zip(*runs, strict=True), progress)
+
+
+def compared(steps: Iterable[Sequence[Step]], progress: Callable[[], None] = lambda: None) -> Lockstep:
+    """The distances in a run of several ports, the reference first, step by step."""
     losses, rows = [], []
-    for step in zip(*runs, strict=True):
+    for step in steps:
         losses.append([loss for loss, _ in step])
         (_, weights), *others = step
         rows.append([distance(params, weights) for _, params in others])
@@ -48,8 +55,12 @@ def lockstep(
     return Lockstep(np.array(losses), np.array(rows))
 
 
-def _run(port: Port, digits: Digits, recipe: Recipe, steps: int) -> Iterator[tuple[float, Arrays]]:
-    """The loss and the parameters of each step."""
+def run(port: Port, digits: Digits, recipe: Recipe, steps: int) -> Iterator[Step]:
+    """Train a port from the recipe's initial weights, step by step; raises as `lockstep` does."""
+    return each(port, _steps(port, digits, recipe, steps))
+
+
+def _steps(port: Port, digits: Digits, recipe: Recipe, steps: int) -> Iterator[Step]:
     port.load(initial_params(recipe.seed))
     for loss in port.train(batches(digits, recipe, 0, steps), recipe):
         params = port.params()

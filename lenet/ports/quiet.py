@@ -1,4 +1,4 @@
-"""Keeps warnings and greetings of libraries out of the output."""
+"""Keeps warnings and greetings of libraries out of the output, and idle packages out of imports."""
 
 import os
 import sys
@@ -17,6 +17,21 @@ def hide_warnings() -> None:
     """Hide the frameworks' warnings from users, unless -W asks for them."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+@contextmanager
+def hidden(*packages: str) -> Iterator[None]:
+    """Let imports in this block not find these packages, unless they are loaded already.
+
+    A framework may import a large package for a function that no port calls.
+    """
+    names = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: "there is no such module"
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 @contextmanager

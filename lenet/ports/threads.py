@@ -12,7 +12,8 @@ THREADS = (
     "OPENCV_FOR_THREADS_NUM",
 )
 
-IN_TURN = 6  # frameworks that work one after the other in a process, while the threads of the others spin
+# Frameworks that train in lockstep: at the same time, or in turn while the threads of the others spin.
+TRAINED = 6
 
 
 def share_cores(among: int) -> None:

@@ -2,7 +2,8 @@
 the threads of another.
 
 A worker makes an object in its process, and its methods are called from here. The process is spawned: a fork
-would copy the locks of threads, but not the threads.
+would copy the locks of threads, but not the threads. A command that goes on in a copy of its process has no
+such threads, and may fork.
 """
 
 import multiprocessing
@@ -17,6 +18,8 @@ from typing import Any, Self
 
 from lenet.ports.quiet import hide_warnings
 from parity.command.copies import end_with_parent
+from parity.command.interrupts import send
+from parity.command.keeper import descendants
 from parity.errors import UserError, described
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -35,6 +38,18 @@ class Failed(RuntimeError):
         self.said = said
 
 
+class Died(UserError):
+    """The process of a worker has ended.
+
+    Attributes:
+        how: "with exit code 1", "by signal SIGABRT".
+    """
+
+    def __init__(self, said: str, how: str) -> None:
+        super().__init__(said)
+        self.how = how
+
+
 class Worker:
     """A process with an object in it; a context manager that ends the process.
 
@@ -45,14 +60,16 @@ class Worker:
 
     Attributes:
         advice: what to do if the process has died, for the same message.
+        patience: seconds in which an idle process may end by itself.
     """
 
     advice = "try it alone"
+    patience = LAST_SECONDS
 
-    def __init__(self, name: str, make: Callable[..., Any], *args: Any) -> None:
+    def __init__(self, name: str, make: Callable[..., Any], *args: Any, context: Any = SPAWN) -> None:
         self.name = name
-        self._pipe, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_serve, args=(theirs, make, args))
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, args))
         _start(self._process)
         theirs.close()  # so that this side notices when the process ends
 
@@ -61,7 +78,10 @@ class Worker:
 
     def __exit__(self, error: object, *_: object) -> None:
         self._pipe.close()
-        self._process.join(LAST_SECONDS if error is None else 0)  # after Ctrl-C nobody waits
+        self._process.join(self.patience if error is None else 0)  # after Ctrl-C nobody waits
+        if self._process.is_alive():
+            for below in descendants(of=self._process.pid):  # first: at its end one shows what libraries said
+                send(below, signal.SIGKILL)
         self._process.kill()  # even if it is still working
         self._process.join()
 
@@ -77,8 +97,17 @@ class Worker:
             UserError: the method or the making of the object raised it, or the process has died, or its time
                 is over.
         """
-        try:
+        self.ask(method, *args)
+        return self.answer(seconds)
+
+    def ask(self, method: str, *args: Any) -> None:
+        """Call a method without waiting for it: `answer` returns the results in the order of the calls."""
+        with suppress(ConnectionError):  # the process has ended, as `answer` will say
             self._pipe.send((method, args))
+
+    def answer(self, seconds: float | None = None) -> Any:
+        """The result of the first call that was asked and not yet answered; raises as `call` does."""
+        try:
             if seconds is not None and not self._pipe.poll(seconds):
                 self._process.kill()
                 raise UserError(f"{self.name} took more than {seconds:g} seconds, and was ended")
@@ -87,7 +116,7 @@ class Worker:
             self._process.join()
             code = self._process.exitcode or 0
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            raise UserError(f"the process of {self.name} ended {how}; {self.advice}") from error
+            raise Died(f"the process of {self.name} ended {how}; {self.advice}", how) from error
         if kind == "refused":
             raise UserError(value)
         if kind == "failed":

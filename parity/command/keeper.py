@@ -108,8 +108,8 @@ def end_descendants(
         time.sleep(POLL / 4)
 
 
-def descendants(spared: Set[int] = frozenset()) -> list[int]:
-    """The processes below this one, on Linux, except those spared and what is below them."""
+def descendants(spared: Set[int] = frozenset(), of: int | None = None) -> list[int]:
+    """The processes below this one, or another, on Linux, except those spared and what is below them."""
     children: dict[int, list[int]] = {}
     for entry in os.scandir(PROC) if sys.platform == "linux" else ():
         if entry.name.isdigit():
@@ -117,7 +117,7 @@ def descendants(spared: Set[int] = frozenset()) -> list[int]:
                 # PID (NAME) STATE PARENT ..., and NAME may hold anything
                 after = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
                 children.setdefault(int(after[1]), []).append(int(entry.name))
-    found, todo = [], [os.getpid()]
+    found, todo = [], [os.getpid() if of is None else of]
     while todo:
         below = [one for one in children.pop(todo.pop(), []) if one not in spared]
         found += below

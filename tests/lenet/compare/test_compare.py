@@ -129,3 +129,24 @@ def test_outputs_problem_is_none_for_a_right_port(params, digits):
     port.load(params)
     images = digits.images[:4]
     assert outputs_problem(port.activations(images), port.logits(images), 4, "float32") is None
+
+
+def test_equal_values_are_judged_once_and_reported_for_every_port(monkeypatch, params, digits):
+    judged, plain = [], judge.judge_layers
+
+    def counted(*given):
+        judged.append(given)
+        return plain(*given)
+
+    monkeypatch.setattr(judge, "judge_layers", counted)
+    alone = compare([numpy_port()], params, digits[:60]).ports[0]
+    chunks = len(judged)
+    found = compare([numpy_port(), numpy_port()], params, digits[:60]).ports
+    assert len(judged) == 2 * chunks
+    assert [report.to_json() for report in found] == [alone.to_json()] * 2
+
+
+def test_equal_logits_are_not_enough_to_be_judged_together(params, digits):
+    right, swapped = Tampered(lambda o: None), Tampered(lambda o: o.update(fc1=o["fc1"][::-1]))
+    found = compare([right, swapped, right], params, digits[:6]).ports
+    assert [report.first_different for report in found] == [None, "fc1", None]

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from lenet.ports import Unsupported
+from lenet.ports.quiet import hidden, stderr_held
 from lenet.ports.threads import THREADS, share_cores
 from lenet.ports.workers import Worker
 from parity.errors import UserError
@@ -41,6 +45,12 @@ class Held:
 
     def sleep(self) -> None:
         time.sleep(3600)
+
+    def hold_back(self, marker: Path) -> None:
+        with stderr_held():
+            os.write(2, b"a library greets")
+            marker.touch()
+            self.sleep()
 
     def pid(self) -> int:
         warnings.warn("not the user's to read", stacklevel=1)
@@ -133,3 +143,42 @@ def test_cores_are_shared_unless_the_environment_says_otherwise(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 9)
     share_cores(4)
     assert [os.environ[variable] for variable in THREADS] == ["5", *["2"] * (len(THREADS) - 1)]
+
+
+def test_calls_are_answered_in_the_order_in_which_they_were_asked():
+    with Worker("adder", Held, 0) as worker:
+        for number in (1, 2, 3):
+            worker.ask("add", number)
+        assert [worker.answer() for _ in range(3)] == [1, 3, 6]
+
+
+def test_what_a_library_said_before_it_was_ended_is_not_shown(capfd, tmp_path):
+    marker = tmp_path / "held"
+    with suppress(KeyboardInterrupt), Worker("holder", Held, 0) as worker:
+        worker.ask("hold_back", marker)
+        while not marker.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    time.sleep(0.5)  # for what must not come
+    assert "greets" not in capfd.readouterr().err
+
+
+def test_a_hidden_package_is_not_found_in_the_block_and_found_after_it():
+    code = """
+from lenet.ports.quiet import hidden
+with hidden("colorsys", "json"):
+    try:
+        import colorsys
+    except ImportError:
+        print("not found")
+import colorsys, json
+print(colorsys.__name__, json.__name__)
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "not found\ncolorsys json\n"
+
+
+def test_a_package_that_is_loaded_is_not_hidden():
+    with hidden("pytest"):
+        assert sys.modules["pytest"] is pytest
+    assert sys.modules["pytest"] is pytest

@@ -42,7 +42,7 @@ from parity.errors import MissingFramework
 from tests.lenet.show import report_reader
 
 keep_freed()  # 10,000 digits pass through every port
-# What is started in the background of a script ignores Ctrl-C, and so would the commands that tests interrupt.
+# A suite that is started in the background ignores Ctrl-C, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a first call compiles. No database: nothing is left behind in the tree.

@@ -196,7 +196,7 @@ def test_one_rounding_is_always_allowed() -> None:
 
 
 def test_a_sum_that_starts_from_a_large_bias_is_right():
-    """As oneDNN's convolution does on some processors: each partial sum is then rounded at the bias's size."""
+    """As oneDNN's convolution on some processors: each partial sum is then rounded at the bias's size."""
     x, w = data(25)
     bias = np.random.default_rng(0).uniform(4, 8, COLUMNS).astype(np.float32)
     w /= np.float32(5)

@@ -69,15 +69,28 @@ def _outputs(y: Array) -> Array:
     return np.moveaxis(y, 1, -1).reshape(-1, y.shape[1])
 
 
-def _fitted(x: Array, y: Array) -> Fit:
-    """Least squares in float64, each column in units of its size."""
+def _fitted(x: Array, y: Array, seen: Array | float = 0.0) -> Fit:
+    """Least squares in float64; then again, where a row of small terms, which rounds little, counts more.
+
+    Args:
+        seen: what a port returned, if y is a part of it.
+    """
     rows = np.hstack([x, np.ones((len(x), 1))])
+    found, determined = _least_squares(rows, y, np.ones((len(x), 1)))
+    noise = (np.abs(rows) @ np.abs(found) + np.abs(seen)).mean(1, keepdims=True)
+    if determined and noise.any():
+        found, _ = _least_squares(rows, y, np.maximum(noise, noise.max() * RANK))
+    close = np.abs(rows @ found - y).max() <= LINE * max(np.abs(y - found[-1]).max(), 1e-300)
+    return Fit(found[:-1].T, found[-1], bool(close), determined)
+
+
+def _least_squares(rows: Array, y: Array, noise: Array) -> tuple[Array, bool]:
+    """The solution, each row in units of its noise and each column of its size; and if it is the only one."""
+    rows, y = rows / noise, y / noise
     size = np.abs(rows).max(0)
     size[size == 0] = 1
     found, _, rank, _ = np.linalg.lstsq(rows / size, y, rcond=RANK)
-    found /= size[:, None]
-    close = np.abs(rows @ found - y).max() <= LINE * max(np.abs(y - found[-1]).max(), 1e-300)
-    return Fit(found[:-1].T, found[-1], bool(close), rank == rows.shape[1])
+    return found / size[:, None], bool(rank == rows.shape[1])
 
 
 # --- weights that are the same in every call ---------------------------------------------------
@@ -97,7 +110,8 @@ def _not_loaded(shown: Shown, rows: list[tuple[Array, Array]]) -> Iterator[Mista
     if fit.close and fit.determined:
         yield _constant(shown, fit.w, fit.b)
     biases = [one.params[f"{shown.layer.name}.bias"] for one in shown.examples]
-    fit = _fitted(x, np.concatenate([y - b for (_, y), b in zip(rows, biases, strict=True)]))
+    y = np.concatenate([y - b for (_, y), b in zip(rows, biases, strict=True)])
+    fit = _fitted(x, y, np.concatenate([y for _, y in rows]))
     if fit.close and fit.determined:
         yield _constant(shown, fit.w, None)
 

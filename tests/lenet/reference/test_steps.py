@@ -203,7 +203,7 @@ def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
 def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run, monkeypatch):
     """The smallest of the faults, against the limit: noise < limit < fault."""
     some, end, limit = long_run
-    monkeypatch.setattr("tests.test_steps.DECAY", LONG.weight_decay)
+    monkeypatch.setattr(f"{__name__}.DECAY", LONG.weight_decay)
     for rule in (no_decay_on_biases, nesterov):
         port = Faulty(rule)
         found = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))

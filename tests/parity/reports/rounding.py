@@ -16,7 +16,7 @@ from tests.parity.small import model, normal
     tolerance=(1e-5, 1e-5),
 )
 def image_encoder() -> Rebuilt:
-    """16×16 patches of an image to 192 features, LayerNorm, and two layers of 768 and 192 with GELU; the
+    """16×16 patches of an image of 224×224 to 192 features, LayerNorm, and two layers of 768 and 192 with GELU; the
     port is PyTorch."""
     import torch
     from torch.nn import functional as F
@@ -38,7 +38,7 @@ def image_encoder() -> Rebuilt:
         helper.make_node("Gelu", ["wide"], ["gelu"]),
         helper.make_node("MatMul", ["gelu", "w2"], ["features"]),
     ]
-    x = normal(1, 3, 64, 64)
+    x = normal(1, 3, 224, 224)
     w = {name: torch.from_numpy(array) for name, array in weights.items()}
     seen = {"embedded": F.conv2d(torch.from_numpy(x), w["patches"], stride=16)}
     seen["tokens"] = seen["embedded"].flatten(2).transpose(1, 2)
@@ -46,7 +46,7 @@ def image_encoder() -> Rebuilt:
     seen["wide"] = seen["normed"] @ w["w1"]
     seen["gelu"] = F.gelu(seen["wide"])
     seen["features"] = seen["gelu"] @ w["w2"]
-    proto = model(nodes, {"x": [1, 3, 64, 64]}, ["features"], weights, opset=20)
+    proto = model(nodes, {"x": [1, 3, 224, 224]}, ["features"], weights, opset=20)
     return proto, {"x": x} | {name: one.numpy() for name, one in seen.items()}
 
 

@@ -1,10 +1,11 @@
 """Right implementations pass: all runtimes on every example, a small network, and PyTorch's own operators."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 import parity
 from parity.judging.probes import ProbeReport
@@ -33,6 +34,25 @@ NONE = {
 }
 
 
+@cache
+def saturates() -> bool:
+    """Whether onnxruntime adds pairs of products of uint8 and int8 in 16 bits, as on processors without VNNI:
+    there a probe with all their values must say that it is wrong."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["rows"], to=TensorProto.UINT8),
+        helper.make_node("MatMulInteger", ["rows", "columns"], ["y"]),
+    ]
+    proto = model(nodes, {"x": [1, 64]}, ["y"], {"columns": np.full((64, 1), 127, np.int8)})
+    found = record(proto, {"x": np.full((1, 64), 255, np.float32)})["y"]
+    return int(found.item()) != 64 * 255 * 127
+
+
+def signed(example: Example) -> bool:
+    """Whether an input is of int8."""
+    inputs = example.make(np.random.default_rng(0))
+    return any(one is not None and one.dtype == np.int8 for one in inputs)
+
+
 def probed(proto: ModelProto, runtime: str) -> ProbeReport:
     return parity.probe(parity.read_onnx(proto), lambda one, inputs: record(one, inputs, runtime))
 
@@ -44,6 +64,9 @@ def test_a_right_runtime_passes_on_every_example(kind: str, runtime: str) -> Non
     for example in (one for one in EXAMPLES if kind == one.operator.TYPE):
         (finding,) = probed(with_weights(example), runtime).findings
         if (runtime, str(example)) in OTHERWISE:
+            assert finding.verdict == "wrong"
+            continue
+        if kind == "MatMulInteger" and runtime.startswith("onnxruntime") and signed(example) and saturates():
             assert finding.verdict == "wrong"
             continue
         assert finding.verdict in ("right", "not probed"), (str(example), finding)

@@ -16,7 +16,7 @@ from tests.parity.small import model, normal
     tolerance=(1e-5, 1e-5),
 )
 def image_encoder() -> Rebuilt:
-    """16×16 patches of an image of 224×224 to 192 features, LayerNorm, and two layers of 768 and 192 with GELU; the
+    """16×16 patches of an image to 192 features, LayerNorm, and two layers of 768 and 192 with GELU; the
     port is PyTorch."""
     import torch
     from torch.nn import functional as F

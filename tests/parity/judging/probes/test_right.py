@@ -40,7 +40,8 @@ def saturates() -> bool:
     there a probe with all their values must say that it is wrong."""
     nodes = [
         helper.make_node("Cast", ["x"], ["rows"], to=TensorProto.UINT8),
-        helper.make_node("MatMulInteger", ["rows", "columns"], ["y"]),
+        helper.make_node("MatMulInteger", ["rows", "columns"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT),
     ]
     proto = model(nodes, {"x": [1, 64]}, ["y"], {"columns": np.full((64, 1), 127, np.int8)})
     found = record(proto, {"x": np.full((1, 64), 255, np.float32)})["y"]

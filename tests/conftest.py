@@ -27,6 +27,7 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -62,15 +63,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="the first case of each test that is not slow")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the order is drawn: the first case is the same each time
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`--quick` leaves out the notebooks: their solutions import every framework."""
+    return True if config.getoption("--quick") and collection_path.name == "workshop" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what a port, by its line in the registry, cannot do: other tests judge it in what it can."""
     kept = [item for item in items if not beyond(item)]
     if config.getoption("--quick"):
-        cases = {item.nodeid.partition("[")[0]: item for item in reversed(kept)}
-        kept = [item for item in reversed(cases.values()) if not item.get_closest_marker("slow")]
+        cases: dict[str, pytest.Item] = {}
+        for item in sorted(kept, key=which_case, reverse=True):
+            cases[item.nodeid.partition("[")[0]] = item
+        first = set(cases.values())
+        kept = [item for item in kept if item in first and not is_slow(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether it is marked so, or opens a browser."""
+    return bool(item.get_closest_marker("slow")) or "browser" in getattr(item, "fixturenames", ())
+
+
+def which_case(item: pytest.Item) -> list[int]:
+    """The place of each parameter among its values."""
+    called = getattr(item, "callspec", None)
+    return [] if called is None else list(called.indices.values())
 
 
 def pytest_collection_finish() -> None:

@@ -89,6 +89,7 @@ def test_relu_removed_is_named(exporter, judge, which):
     assert all(ran.end_to_end > 1 for ran in found.ran.values())
 
 
+@pytest.mark.slow
 def test_transpose_dropped_is_named(judge, params, digits):
     model = model_of("tf")
     drop(model, *nodes(model, "Transpose"))

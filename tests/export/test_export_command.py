@@ -43,6 +43,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_export_writes_all_files_and_nothing_on_standard_error(tmp_path):
     needs("torch/opencv")
     needs("tf/opencv")
@@ -54,6 +55,7 @@ def test_export_writes_all_files_and_nothing_on_standard_error(tmp_path):
         assert word in run.stdout
 
 
+@pytest.mark.slow
 def test_another_opset_is_written_and_passes_the_check(tmp_path):
     text = lenet("export", "--digits", "1", "--from", "numpy", "--opset", "9", "--out", str(tmp_path))
     assert "ONNX opset 9, IR version 4" in text
@@ -62,12 +64,14 @@ def test_another_opset_is_written_and_passes_the_check(tmp_path):
     assert SAME in text
 
 
+@pytest.mark.slow
 def test_each_file_passes_the_check(files):
     for exporter in EXPORTERS:
         text = lenet("export", "--digits", "1", "--check", str(files / f"lenet-{exporter}.onnx"))
         assert SAME in text
 
 
+@pytest.mark.slow
 def test_file_of_other_weights_fails_the_check(files, tmp_path):
     others = {name: array + np.float32(0.5) for name, array in weights.read().items()}
     weights.write(tmp_path / "others.safetensors", others, {})
@@ -109,6 +113,7 @@ def test_missing_exporter_is_left_out_and_said(tmp_path, monkeypatch):
     assert f"error: exporter 'tf' needs tf2onnx: {pip()} install 'lenet-migrations[export]'" in text
 
 
+@pytest.mark.slow
 def test_readme_runs_as_it_stands(files, digits, params, monkeypatch, capsys):
     monkeypatch.chdir(files)
     Image.fromarray((digits.images[0, 0] * 255).round().astype(np.uint8)).save("digit.png")
@@ -123,6 +128,7 @@ def test_readme_runs_as_it_stands(files, digits, params, monkeypatch, capsys):
         assert array.tobytes() == params[name].tobytes()
 
 
+@pytest.mark.slow
 def test_readme_counts_are_the_counts():
     text = README.read_text()
     assert f"Opset {OPSET} in IR version 8" in text
@@ -136,6 +142,7 @@ def test_readme_asks_onnxruntime_in_five_lines():
     assert len(lines) == 5
 
 
+@pytest.mark.slow
 def test_readme_commands_are_the_commands(files, monkeypatch):
     (files / "onnx").mkdir()
     for file in files.glob("*.onnx"):
@@ -149,6 +156,7 @@ def test_readme_commands_are_the_commands(files, monkeypatch):
     lenet(*ours[2], "--digits", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_weights_are_read_back_from_the_file(exporter, files, params):
     for name, array in read_params(files / f"lenet-{exporter}.onnx").items():

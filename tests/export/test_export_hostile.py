@@ -75,12 +75,14 @@ def refused(model: ModelProto, folder: Path, *options: str) -> str:
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", [endless, catastrophic])
 def test_what_takes_too_long_is_ended(hostile, tmp_path):
     text = refused(hostile(), tmp_path, "--timeout", "4")
     assert text.endswith("hostile.onnx took more than 4 seconds (--timeout), and was ended")
 
 
+@pytest.mark.slow
 def test_what_takes_too_much_memory_is_refused(tmp_path):
     fill = helper.make_node("ConstantOfShape", ["size"], ["large"])  # 8 GiB
     add = helper.make_node("ReduceSum", ["large"], ["more"], keepdims=0)

@@ -205,6 +205,7 @@ UNSUPPORTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_published_cases_hold(operator):
     tried = 0
@@ -218,6 +219,7 @@ def test_published_cases_hold(operator):
     assert tried > 0
 
 
+@pytest.mark.slow
 def test_what_the_layers_cannot_do_is_exactly_the_list():
     found = {}
     for name, case in cases().items():

@@ -92,6 +92,7 @@ def test_other_weights_are_taken(params, digits, open_port):
     assert ratio(port.logits(images), forward.reference(params, images)["logits"]).min() > 1
 
 
+@pytest.mark.slow
 def test_litert_keeps_what_it_converted_for_two_sets_of_weights(params, digits, open_port, monkeypatch):
     port, images = open_port("litert"), digits.images[:2]
     others = params | {"logits.bias": params["logits.bias"] + 1}
@@ -103,6 +104,7 @@ def test_litert_keeps_what_it_converted_for_two_sets_of_weights(params, digits, 
         assert ratio(port.logits(images), forward.reference(own, images)["logits"]).max() <= 1
 
 
+@pytest.mark.slow
 def test_litert_says_nothing_and_warns_of_nothing():
     needs_port("litert")
     code = "from lenet import ports; from lenet.network import weights as w; "

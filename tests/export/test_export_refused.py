@@ -275,6 +275,7 @@ def offsets_of_structure() -> np.ndarray:
 OFFSETS = offsets_of_structure()
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(OFFSETS.tolist()), st.integers(0, 255)), min_size=1, max_size=3))
 @settings(max_examples=200)
 def test_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, changes):

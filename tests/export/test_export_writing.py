@@ -11,6 +11,7 @@ from tests.export.exported import model_of, needs
 from tests.helpers import one_line
 
 
+@pytest.mark.slow
 def test_files_are_written_whole_and_are_the_network(tmp_path, params, digits):
     folder = tmp_path / "new" / "folder"
     (file,) = write_files(["numpy"], params, folder, digits.images[:2])
@@ -21,6 +22,7 @@ def test_files_are_written_whole_and_are_the_network(tmp_path, params, digits):
     assert file.operators == {"Conv": 2, "Relu": 4, "MaxPool": 2, "Flatten": 1, "Gemm": 3}
 
 
+@pytest.mark.slow
 def test_what_is_no_layers_is_counted(tmp_path, params, digits):
     needs("tf/reference")
     (file,) = write_files(["tf"], params, tmp_path, digits.images[:2])

@@ -28,6 +28,7 @@ def port(open_port, params):
     return port
 
 
+@pytest.mark.slow
 def test_every_layer_is_rounding(port, params, digits):
     report = compare([port], params, digits[:100]).ports[0]
     assert report.verdict == "rounding", (report.first_different, report.problem)
@@ -130,6 +131,7 @@ EDITED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", EDITED)
 def test_an_edited_prototxt_that_is_no_net_is_refused(how, port, tmp_path, monkeypatch):
     from lenet_caffe import model
@@ -157,6 +159,7 @@ def test_a_prototxt_that_opencv_cannot_run_is_one_line(port, params, digits, tmp
     one_line(refusal)
 
 
+@pytest.mark.slow
 def test_a_prototxt_of_another_function_is_told_by_the_comparison(
     port, params, digits, tmp_path, monkeypatch
 ):

@@ -168,6 +168,7 @@ def test_the_command_writes_the_four_files_and_reads_weights_back(params, tmp_pa
         assert found[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("port")
 def test_the_command_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     bad, out = tmp_path / "bad", tmp_path / "out.safetensors"
@@ -179,6 +180,7 @@ def test_the_command_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     assert run("write", str(out), code=1) == f"error: port 'caffe' needs cv2: {install_line('cv2')}\n"
 
 
+@pytest.mark.slow
 def test_the_command_is_python_m_and_says_what_it_does():
     command = [sys.executable, "-m", "lenet_caffe", "--help"]
     shown = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True).stdout

@@ -162,6 +162,7 @@ def test_sizes_that_come_back_find_clean_buffers(fast, digits):
 # --- weights that change -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_after_training_the_products_use_the_new_weights(fast, digits):
     some = digits[: CHUNK + 3]
     before = fast.logits(some.images)

@@ -131,6 +131,7 @@ def test_conv2d_gradients_are_the_adjoints(conv):
     assert (db * other_b).sum() == (dy * fast(0 * x, w, other_b, **conv.options)).sum()
 
 
+@pytest.mark.slow
 @given(convs(largest=4))
 def test_conv2d_gradients_equal_every_difference_quotient(conv):
     """y is linear in each argument, so that the quotient with step 1 is the derivative, exactly."""
@@ -225,6 +226,7 @@ def test_max_pool2d_backward_follows_the_rule_among_ties(pool):
     assert dx.sum() == dy.sum()  # nothing of it is lost, nothing given twice
 
 
+@pytest.mark.slow
 @given(pools(largest=5))
 def test_max_pool2d_gradient_equals_every_difference_quotient(pool):
     """Values 3 apart and a step of 1: no winner changes, the function is linear, the quotient exact."""

@@ -49,6 +49,7 @@ def whole(*shape: int, low: int = -9) -> np.ndarray:
 # --- layers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [0, 2])
 def test_conv2d_flips_the_kernel_as_theano_did_unless_told_not_to(padding, layers):
     """Told not to, it is the convolution of the other ports; by default PyTensor's `convolve2d`."""
@@ -68,6 +69,7 @@ def test_conv2d_flips_the_kernel_as_theano_did_unless_told_not_to(padding, layer
     assert_array_equal(found[2], crossed, strict=True)
 
 
+@pytest.mark.slow
 def test_the_trap_is_found_in_the_first_layer(layers, params, digits, monkeypatch):
     """Theano's default in the place of filter_flip=False: no error, a wrong conv1."""
     from lenet_theano import model, port
@@ -170,10 +172,12 @@ def compiled(open_port, params, digits) -> Compiled:
     return Compiled(made, before, settings())
 
 
+@pytest.mark.slow
 def test_each_of_the_five_functions_is_compiled_once_when_first_asked(compiled):
     assert len(compiled.functions) == 5
 
 
+@pytest.mark.slow
 def test_numpy_runs_every_operation_in_float32(compiled):
     """No graph within the graph: Numba would compile it. NumPy has each for whole arrays.
 
@@ -196,6 +200,7 @@ def test_numpy_runs_every_operation_in_float32(compiled):
         assert {output.dtype for node in nodes for output in node.outputs} <= {"float32", "int64", "bool"}
 
 
+@pytest.mark.slow
 def test_the_port_leaves_the_settings_of_pytensor_as_they_were(compiled):
     assert compiled.before == compiled.after
 
@@ -233,6 +238,7 @@ print(*answers(open_port("theano", "float64"), forward={forward}))
     return ran.stdout.split()
 
 
+@pytest.mark.slow
 def test_the_port_writes_no_cache_and_heeds_no_settings(open_port, tmp_path):
     """Another precision or mode in PYTENSOR_FLAGS changes no bit, and no file comes to be."""
     environment = {"HOME": str(tmp_path), "PYTENSOR_FLAGS": "floatX=float32,mode=CVM"}
@@ -241,6 +247,7 @@ def test_the_port_writes_no_cache_and_heeds_no_settings(open_port, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", ["", "cxx="])
 def test_the_port_runs_without_a_compiler_and_without_a_home(flags, open_port, tmp_path):
     """Nor is it slower, so that there is nothing to say: NumPy runs it in any case."""

@@ -33,6 +33,7 @@ def right(reader) -> bytes:
     return reader.right()
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**64 - 1))
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_file_is_read_or_refused_in_one_line(seed, reader, right, tmp_path):

@@ -48,6 +48,7 @@ SAME_NAME = {
 # --- this house keeps them ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_parity_stands_by_itself():
     assert parity_beyond_itself(ROOT) == []
 
@@ -59,6 +60,7 @@ def test_every_family_of_operators_is_known():
     assert registering == set(FAMILIES)
 
 
+@pytest.mark.slow
 def test_imports_run_one_way():
     assert against_the_order(ROOT) == []
     assert {part(f"lenet.{path.stem}") for path in (ROOT / "lenet").iterdir()} - {
@@ -107,6 +109,7 @@ def test_no_file_of_tests_is_long():
     assert long_tests(ROOT) == []
 
 
+@pytest.mark.slow
 def test_no_test_file_imports_another():
     assert imports_of_tests(ROOT) == []
 

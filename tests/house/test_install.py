@@ -126,6 +126,7 @@ def imported_modules(folder: Path) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [*PACKAGES, "workshop"])
 def test_whatever_is_imported_is_declared(package: str) -> None:
     """By the distribution itself: what another one brings today it may not bring tomorrow."""

@@ -34,6 +34,7 @@ def test_links_lead_to_files(page):
         assert (page.parent / link).exists(), link
 
 
+@pytest.mark.slow
 def test_commands_of_the_readme_exist():
     named = set(
         re.findall(

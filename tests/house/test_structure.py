@@ -291,6 +291,7 @@ def test_what_no_framework_changes_imports_no_framework(path):
     assert not {module.partition(".")[0] for module in imports(tree(*path.parts))} & HEAVY
 
 
+@pytest.mark.slow
 def test_importing_the_package_and_the_command_loads_no_framework():
     modules = [".".join(path.with_suffix("").parts) for path in sources("lenet") if path.stem[0] != "_"]
     assert {"lenet.ports.registry", "lenet.commands.cli"} <= set(modules)

@@ -59,6 +59,7 @@ def test_every_framework_of_the_story_is_there():
     assert years == sorted(years)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in MISTAKES])
 def test_an_original_is_the_same_function(name, judged):
     found = judged[name]
@@ -71,12 +72,14 @@ def test_an_original_is_the_same_function(name, judged):
     assert found.report.bits_equal == found.recording.exact.size
 
 
+@pytest.mark.slow
 def test_an_original_returns_the_bits_of_the_ports(open_port, judged):
     bits = fingerprint(open_port("numpy"))
     same = {name for name, one in judged.items() if one.recording.origin.sha256_exact == bits}
     assert same == set(NAMES) - set(MISTAKES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_the_mistake_is_named_from_the_recording_alone(name, judged):
     found = judged[name]
@@ -87,6 +90,7 @@ def test_the_mistake_is_named_from_the_recording_alone(name, judged):
     assert not found.found.ambiguous
 
 
+@pytest.mark.slow
 def test_a_changed_value_is_found_by_the_judge():
     recording = recorded.read("caffe")
     layers = dict(recording.layers) | {"fc2": recording.layers["fc2"].copy()}
@@ -100,6 +104,7 @@ def test_a_changed_value_is_found_by_the_judge():
     assert (found.report.bits_equal, found.verdict) == (exact.size - 1, "different")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["caffe", "lasagne_right"])
 @pytest.mark.parametrize(
     "wrong", [lambda y: y[::-1], lambda y: y * 0, lambda y: y * np.float32(1.01)], ids=["turned", "0", "1.01"]
@@ -122,6 +127,7 @@ def steps() -> dict[str, np.ndarray]:
     return caffe_training.read_steps()
 
 
+@pytest.mark.slow
 def test_caffe_follows_its_own_rule(steps):
     found = list(caffe_training.judge_steps(steps))
     assert [one.number for one in found] == [1, 2, 3, 4, 5, 6]
@@ -129,6 +135,7 @@ def test_caffe_follows_its_own_rule(steps):
     assert all(one.velocity <= 1 and one.weights <= 1 for one in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -145,6 +152,7 @@ def test_no_other_rule_does(wrong, steps):
     assert max(one.velocity for one in found) > 1
 
 
+@pytest.mark.slow
 def test_a_changed_step_is_found(steps):
     changed = steps["w5.fc1.weight"].copy()
     changed[7, 9] += np.float32(1e-5)
@@ -160,6 +168,7 @@ def test_the_weights_move_by_the_velocity_to_the_bit(steps):
         before = {name: steps[f"w{k}.{name}"] for name in PARAM_SHAPES}
 
 
+@pytest.mark.slow
 def test_the_diagnosis_names_caffes_rule_at_the_drop_of_the_rate(steps):
     verdict = caffe_training.named_rule(steps)
     assert verdict.first == f"step {caffe_training.DROP + 1}"
@@ -173,12 +182,14 @@ def trained(open_port) -> dict[str, np.ndarray]:
     return caffe_training.read_trained()
 
 
+@pytest.mark.slow
 def test_the_weights_that_caffe_trained_are_as_accurate_as_caffe_said(open_port, trained, digits):
     port = open_port("numpy:fast")
     port.load(trained)
     assert (port.logits(digits.images).argmax(axis=1) == digits.labels).sum() == 9917
 
 
+@pytest.mark.slow
 def test_every_port_is_the_same_function_with_the_weights_that_caffe_trained(
     port_name, open_port, trained, digits
 ):
@@ -352,6 +363,7 @@ def test_a_folder_in_the_place_of_an_origin_is_refused(copied):
 # --- the command -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_shows_every_recording(judged):
     result = CliRunner().invoke(cli, ["museum"])
     assert result.exit_code == 0
@@ -371,6 +383,7 @@ def test_the_command_shows_one_with_its_origin():
         assert told in result.stdout
 
 
+@pytest.mark.slow
 def test_the_command_writes_json(tmp_path):
     result = CliRunner().invoke(cli, ["museum", "--json", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())

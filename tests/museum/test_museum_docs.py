@@ -20,6 +20,7 @@ def made() -> list[str]:
     return tables()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", range(3))
 def test_a_table_is_up_to_date(which, made):
     assert made[which] in CHAPTER, "python -m museum"
@@ -33,6 +34,7 @@ def test_the_code_is_in_the_scripts():
         assert any(block in script for script in scripts), block
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_prose_are_those_of_the_tables(made):
     told = set(re.findall(r"\d+\.\d%", PROSE))
     assert len(told) >= 3
@@ -52,6 +54,7 @@ def test_the_hash_and_the_equal_files_are_as_told():
     assert recorded.read_origin("caffe").sha256 not in same
 
 
+@pytest.mark.slow
 def test_the_share_of_another_momentum_is_as_told():
     rule = Rule(momentum="rate inside", mu=0.8999)
     steps = list(caffe_training.judge_steps(caffe_training.read_steps(), rule))

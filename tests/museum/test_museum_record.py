@@ -77,6 +77,7 @@ def test_a_newer_grammar_would_be_seen():
         ast.parse("f'{x}'", feature_version=(3, 4))
 
 
+@pytest.mark.slow
 def test_a_script_runs_in_another_process_and_returns_the_bits_of_the_museum(open_port):
     """That of PyTorch, in the PyTorch that is here."""
     open_port("torch")
@@ -91,6 +92,7 @@ def test_a_script_runs_in_another_process_and_returns_the_bits_of_the_museum(ope
 # --- what passes between two Pythons -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stand_in_is_recorded_with_its_training_steps(stand_in, tmp_path):
     script = stand_in(STEPS)
     found = record.run(HERE, script, {"LENET_KERNELS": "turned"}, 120)

@@ -22,6 +22,7 @@ def test_every_story_is_run() -> None:
         assert sum(bool(shown) for _, _, shown in blocks(text)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", NEEDS)
 def test_a_story_prints_what_the_page_shows(
     title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ def failed(*arguments: Any, **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_recorded_arrays_are_judged_against_every_kind_of_graph(tmp_path: Path) -> None:
     proto = convolutions()
     values, path = computed(proto, {"x": X}), saved(proto, tmp_path)
@@ -39,6 +40,7 @@ def test_recorded_arrays_are_judged_against_every_kind_of_graph(tmp_path: Path) 
     assert assert_same(proto, only, X, sample=50).sample == 50
 
 
+@pytest.mark.slow
 def test_the_message_is_the_verdict_with_the_worst_value_and_the_cause() -> None:
     proto = convolutions()
     values = computed(proto, {"x": X})
@@ -71,6 +73,7 @@ def test_runtimes_are_judged(tmp_path: Path) -> None:
         assert_same(read_onnx(proto), "reference", X)
 
 
+@pytest.mark.slow
 def test_any_function_is_judged_by_what_it_returns() -> None:
     proto = convolutions()
     right = computed(proto, {"x": X})
@@ -129,6 +132,7 @@ def module() -> Any:
 IMAGE = normal(2, 3, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_pytorch_module_is_a_reference_and_a_candidate(module: Any) -> None:
     port = copy.deepcopy(module)
     assert len(assert_same(module, port, IMAGE).tensors) == 3
@@ -138,6 +142,7 @@ def test_a_pytorch_module_is_a_reference_and_a_candidate(module: Any) -> None:
     assert "Cause: epsilon 0.001 for 1e-05." in said
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_not_its_own_graph_is_told_from_a_wrong_port(
     module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +168,7 @@ def weights(module: Any) -> dict[str, np.ndarray]:
     return {name: one.numpy() for name, one in module.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_a_keras_model_is_judged_against_a_pytorch_module(module: Any) -> None:
     keras = framework("keras", "tensorflow")
     w = weights(module)
@@ -186,6 +192,7 @@ def test_a_keras_model_is_judged_against_a_pytorch_module(module: Any) -> None:
     assert "Cause: padding on the other side" in said
 
 
+@pytest.mark.slow
 def test_a_jax_function_is_judged_against_a_pytorch_module(module: Any) -> None:
     jax = framework("jax", "jax.ad_checkpoint")
     w = {

@@ -84,6 +84,7 @@ def test_the_table_divides_by_the_step_before_and_by_the_limit():
     assert "2 threads" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

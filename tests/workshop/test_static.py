@@ -43,6 +43,7 @@ def book(tmp_path_factory) -> nbformat.NotebookNode:
     return static.executed(made, folder, {**os.environ, "IPYTHONDIR": str(folder)})
 
 
+@pytest.mark.slow
 def test_a_page_has_all_cells_outputs_and_formulas_and_needs_no_network(book):
     html = static.page(book)
     for part in ("so many", PNG[:60], "count: 3", "no figure", "<math", "<code>$HOME</code>"):
@@ -119,6 +120,7 @@ def test_only_a_repository_on_github_is_linked(address, found):
     assert repository(address) == found
 
 
+@pytest.mark.slow
 def test_pages_link_to_binder_and_colab_and_colabs_notebook_installs_first(monkeypatch):
     monkeypatch.setattr(static, "executed", lambda made, folder: made)
     made = static.pages([notebooks.read(BOOKS[0])], "", lambda one: None, Repository("me", "project"))
@@ -137,6 +139,7 @@ def test_pages_link_to_binder_and_colab_and_colabs_notebook_installs_first(monke
     assert [cell.source for cell in others] == [cell.source for cell in nbformat.read(BOOKS[0], 4).cells]
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_and_slides_for_each(tmp_path, monkeypatch, book):
     monkeypatch.setattr(static, "executed", lambda made, folder: made.update(cells=book.cells))
     result = CliRunner().invoke(static.main, [str(tmp_path / "made"), "1", "3"])

@@ -125,6 +125,7 @@ def test_a_reveal_without_its_guess_is_seen():
         with_guesses(["predict.reveal(entries=3)"], {"entries": (3, "")})
 
 
+@pytest.mark.slow
 def test_a_notebook_that_fails_is_seen(tmp_path):
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         run(tmp_path / "broken.ipynb", tmp_path, ["1 / 0"])
@@ -132,6 +133,7 @@ def test_a_notebook_that_fails_is_seen(tmp_path):
         run(tmp_path / "loud.ipynb", tmp_path, ["import warnings", "warnings.warn('loud', stacklevel=1)"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "check", "answer"), EXERCISES, ids=lambda one: getattr(one, "stem", one))
 def test_solution_passes_its_check(path, check, answer, capsys):
     getattr(judges(path), check)(getattr(solution(path), answer))
@@ -259,6 +261,7 @@ def test_wheel_without_the_folder_is_told(tmp_path):
     assert "clone of the repository" in one_line(refusal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"cells": [{"source": "# no question"}]}'])
 def test_damaged_notebook_is_refused(text, tmp_path):
     path = tmp_path / "01_damaged.ipynb"

@@ -253,6 +253,7 @@ def test_a_result_of_another_form_is_a_mistake_of_the_notebook(predict):
         predict.guess("other", None)
 
 
+@pytest.mark.slow
 def test_the_answers_are_those_of_the_notebooks_solution():
     assert of("01_convolution").answers["entries"][0] == 144
     assert (yes(1), yes(0)) == ("yes", "no")

@@ -18,6 +18,7 @@ from tests.planted.ports import Planted, affine, flipped_kernel, numpy_port
 EXACT_RECIPE = exact_training.ExactRecipe.__init__
 
 
+@pytest.mark.slow
 def test_compare_prints_the_table_and_writes_the_documented_json(lenet, tmp_path, digits, params):
     result = lenet("compare", "numpy", "numpy", "--digits", 100, "--json", "out.json", "--layers")
     assert (result.returncode, result.stderr) == (0, "")
@@ -47,6 +48,7 @@ def test_compare_prints_the_table_and_writes_the_documented_json(lenet, tmp_path
     assert report["layers"]["logits"]["max_abs_error"] > 0
 
 
+@pytest.mark.slow
 def test_json_to_standard_output_is_all_there_is(lenet, tmp_path):
     result = lenet("compare", "numpy", "--digits", 60, "--dtype", "float64", "--json", "-")
     written = json.loads(result.stdout)
@@ -107,6 +109,7 @@ def test_a_port_that_loses_bits_is_told_from_a_right_one(in_process, plant):
     assert "every bit" not in said
 
 
+@pytest.mark.slow
 def test_exact_shows_the_certificate_and_what_lies_beyond(lenet):
     result = lenet("exact", "numpy", "torch", "--digits", 100)
     assert (result.returncode, result.stderr) == (0, "")

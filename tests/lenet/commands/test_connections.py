@@ -74,6 +74,7 @@ def folder(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_no_command_opens_a_connection(command, folder):
     program, *rest = command.split()
@@ -81,6 +82,7 @@ def test_no_command_opens_a_connection(command, folder):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_openvino_keeps_no_statistics(folder, tmp_path):
     """It sends them, except in CI."""
     command = ["judge", "lenet-numpy.onnx", "--dim", "batch=2", "--runtime", "openvino-f32"]

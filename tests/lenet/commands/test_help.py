@@ -28,6 +28,7 @@ def test_help_loads_nothing_heavy(command):
     assert not loaded & (heavy | {"multiprocessing", "tempfile"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("ports",), ("diff", "torch", "tf"), ("predict", "--digit", "0", "--port", "numpy")]
 )
@@ -35,6 +36,7 @@ def test_commands_load_no_framework_but_what_they_run(command):
     assert not modules_loaded(*command) & {"torch", "tensorflow", "keras", "jax"}
 
 
+@pytest.mark.slow
 def test_version_and_help(lenet):
     assert lenet("--version").stdout == f"lenet {__version__}\n"
     text = lenet("--help").stdout
@@ -47,6 +49,7 @@ def test_python_m_lenet_is_lenet():
     assert subprocess.run([sys.executable, "-m", "lenet", "--version"], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_ports_lists_every_port_and_mode(lenet):
     table = lenet("ports").stdout
     rows = re.findall(r"^(\S+) +\w+ +(?:\d\S*|no) +(\S.*?) *$", table, re.MULTILINE)

@@ -102,6 +102,7 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     assert ended(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", ["ports", "predict --digit 3 --port numpy", "check --template", "--help"]
 )
@@ -111,6 +112,7 @@ def test_without_standard_error_a_command_works_as_with_it(arguments):
     assert closed.stdout == shell(f'"{LENET}" {arguments}').stdout != ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("arguments", ["ports", "predict --digit 3 --port numpy", "--help"])
 def test_an_output_that_takes_nothing_is_one_line(arguments, output):

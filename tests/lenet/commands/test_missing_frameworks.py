@@ -50,6 +50,7 @@ def test_missing_framework_is_listed_or_fatal_if_it_was_named(in_process):
     assert "ghost_framework" in failed(in_process("predict", "--digit", 1, "--port", "ghost"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ghost")
 def test_port_without_the_dtype_is_listed_or_fatal_if_it_was_named(in_process):
     result = in_process("compare", "--digits", 60, "--dtype", "float64")

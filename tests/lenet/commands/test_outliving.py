@@ -140,6 +140,7 @@ def compared(folder: Path, *ports: str, **environment: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compared(tmp_path):
     result = compared(tmp_path, "numpy", "jax", XLA_FLAGS="--nonsense")
     assert result.returncode == 1
@@ -148,6 +149,7 @@ def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compar
     assert "--nonsense" in result.stderr  # what the library said
 
 
+@pytest.mark.slow
 def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(tmp_path):
     result = compared(tmp_path, "jax", "numpy", JAX_PLATFORMS="nonsense")
     assert result.returncode == 1
@@ -155,6 +157,7 @@ def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(
     assert "JAX_PLATFORMS='nonsense'" in " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -177,6 +180,7 @@ def test_every_command_that_asks_several_ports_goes_on_without_one(arguments, tm
     assert result.stderr.splitlines()[-1] == "left out: jax: port 'jax' ended the process with exit code 1"
 
 
+@pytest.mark.slow
 def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "jax.py").write_text("raise SystemExit(0)")
@@ -213,6 +217,7 @@ ASKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ASKED)
 def test_every_command_goes_on_without_a_port_that_ends_the_process_at_work(arguments, tmp_path):
     result = with_a_torch_that(ASKED[arguments], "os._exit(0)", tmp_path, arguments)
@@ -231,12 +236,14 @@ ALONE = {
 }
 
 
+@pytest.mark.slow
 def test_a_port_that_ends_its_own_training_is_named_in_one_line(tmp_path):
     result = with_a_torch_that("_step", "os._exit(0)", tmp_path, "train torch --digits 64 --epochs 1")
     said = "error: port 'torch' ended the process with exit code 0; nothing was kept\n"
     assert (result.returncode, result.stderr) == (1, said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "arguments", "said"),
     [
@@ -256,6 +263,7 @@ def test_a_port_that_returns_something_else_is_named_in_one_line(method, argumen
     assert line.endswith(said)
 
 
+@pytest.mark.slow
 def test_what_a_port_raises_is_shown_escaped(tmp_path):
     result = with_a_torch_that(
         "_outputs", r"raise ValueError('\x1b[2J')", tmp_path, "compare torch --digits 2"
@@ -264,6 +272,7 @@ def test_what_a_port_raises_is_shown_escaped(tmp_path):
     assert r"raises ValueError: \x1b[2J" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ALONE)
 @pytest.mark.parametrize("kind", ["ValueError", "Odd"])
 def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
@@ -274,6 +283,7 @@ def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
@@ -298,6 +308,7 @@ def test_a_death_that_no_port_is_noted_for_is_no_success():
     assert (result.returncode, result.stderr.splitlines()[-1]) == (2, said)
 
 
+@pytest.mark.slow
 def test_where_no_port_remains_the_error_says_why(tmp_path):
     result = compared(tmp_path, "jax", XLA_FLAGS="--nonsense")
     assert result.returncode == 1

@@ -17,6 +17,7 @@ from tests.lenet.commands.running import failed
 from tests.planted.ports import Planted, affine, numpy_port
 
 
+@pytest.mark.slow
 def test_predict_shows_a_test_digit_its_label_and_probabilities(lenet, digits, params):
     result = lenet("predict", "--digit", 18, "--port", "numpy")
     assert (result.returncode, result.stderr) == (0, "")
@@ -31,6 +32,7 @@ def test_predict_shows_a_test_digit_its_label_and_probabilities(lenet, digits, p
     assert "%%" in result.stdout  # the picture in shades
 
 
+@pytest.mark.slow
 def test_predict_reads_images_each_in_its_block(lenet, tmp_path, digits):
     for i, name in enumerate(["first.png", "[second].png"]):
         pixels = (digits.images[i, 0] * 255).astype(np.uint8)
@@ -43,6 +45,7 @@ def test_predict_reads_images_each_in_its_block(lenet, tmp_path, digits):
         assert ("inverted, because its background is light" in block) == bool(i)
 
 
+@pytest.mark.slow
 def test_predict_answers_for_the_good_images_and_refuses_each_bad_one(lenet, tmp_path, digits):
     Image.fromarray((digits.images[0, 0] * 255).astype(np.uint8)).save(tmp_path / "good.png")
     Image.new("L", (9, 9)).save(tmp_path / "blank.png")
@@ -56,6 +59,7 @@ def test_predict_answers_for_the_good_images_and_refuses_each_bad_one(lenet, tmp
     assert "no such image; blank.png" in message
 
 
+@pytest.mark.slow
 def test_predict_says_that_there_are_several_digits(lenet, tmp_path, digits):
     page = np.concatenate([digits.images[0, 0], digits.images[1, 0]], axis=1)
     Image.fromarray((page * 255).astype(np.uint8)).save(tmp_path / "page.png")
@@ -94,6 +98,7 @@ def test_predict_says_who_disagrees(in_process, monkeypatch):
     assert float(spread[1]) > 0.9
 
 
+@pytest.mark.slow
 def test_predict_uses_the_weights_that_it_is_given(lenet, tmp_path, digits):
     weights.write(tmp_path / "start", initial_params(3), {})
     port = numpy_port()

@@ -69,6 +69,7 @@ def test_misuse_exits_2_through_the_entry_point(lenet):
     assert lenet("compare", "nope").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -103,6 +104,7 @@ def test_outputs_are_refused_before_the_work(in_process, plant):
         assert "cannot be written" in failed(in_process("compare", "numpy", option, "nowhere/x"))
 
 
+@pytest.mark.slow
 def test_existing_file_survives_a_failure(lenet, tmp_path):
     (tmp_path / "old.json").write_text("old")
     (tmp_path / "broken").write_text("broken")
@@ -110,6 +112,7 @@ def test_existing_file_survives_a_failure(lenet, tmp_path):
     assert (tmp_path / "old.json").read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "said"),
     [

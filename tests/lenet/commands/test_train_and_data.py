@@ -21,6 +21,7 @@ from tests.lenet.commands.running import MINI, ONE_THREAD, driver, failed, termi
 from tests.planted.ports import numpy_port
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_training_leaves_a_checkpoint_and_exits_130(tmp_path):
     arguments = ["train", "numpy", "--digits", "100", "--epochs", "3000"]
     with subprocess.Popen(
@@ -45,6 +46,7 @@ def test_ctrl_c_in_training_leaves_a_checkpoint_and_exits_130(tmp_path):
 QUICK = ["--digits", 250, "--epochs", 3, "--batch-size", 100, "--learning-rate", 0.02]
 
 
+@pytest.mark.slow
 def test_train_writes_what_the_recipe_gives_and_its_accuracy(in_process, mini, digits, tmp_path):
     result = in_process("train", "numpy", *QUICK, "--seed", 5, "--momentum", 0.8, "--schedule", "drop")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -66,6 +68,7 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(in_process):
     assert in_process("train", "numpy", *QUICK, "--out", "[bold]").stdout.startswith("[bold]: ")
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_to_the_same_weights(in_process, mini, tmp_path, monkeypatch):
     assert in_process("train", "numpy", *QUICK, "--out", "whole").exit_code == 0
     steps, real = iter(range(100)), training.Port.train
@@ -129,6 +132,7 @@ def test_train_has_an_option_for_each_field_of_the_recipe_with_its_default():
         assert isinstance(options[field.name], type(field.default))
 
 
+@pytest.mark.slow
 def test_training_progress_shows_loss_and_accuracy(tmp_path):
     patch = f"{MINI}; import os; os.chdir({str(tmp_path)!r})"
     seen = terminal(driver(patch, "train", "numpy", "--digits", "400", "--epochs", "8"))

@@ -73,6 +73,7 @@ def test_the_table_has_every_ratio_and_a_dash_for_what_cannot_be():
     assert [line.split() for line in text.splitlines() if line.startswith("b ")][1] == ["b", "-"]
 
 
+@pytest.mark.slow
 def test_every_port_is_timed_at_every_size_in_both_tasks(open_port, params, digits):
     steps: list[str] = []
     opened = [open_port("numpy:fast"), open_port("onnx:numpy/reference")]
@@ -176,6 +177,7 @@ def test_a_port_that_fails_is_left_out_and_the_others_are_timed(params, digits):
     assert found.to_json()["failed"] == found.failed
 
 
+@pytest.mark.slow
 def test_a_framework_that_ends_its_process_is_left_out_and_the_others_are_timed(tmp_path):
     command = [sys.executable, "-m", "lenet", "bench", "numpy", "jax", "--batch", "1", "--rounds", "1"]
     environment = {**os.environ, "XLA_FLAGS": "--nonsense"}
@@ -208,6 +210,7 @@ def test_what_is_timed_gives_what_the_checked_methods_give(port, params, digits)
         np.testing.assert_array_equal(array, stepped[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_command_writes_table_json_and_plot(tmp_path):
     arguments = "numpy numpy:fast --batch 2 --batch 1 --rounds 1 --threads 1 --json b.json --plot b.svg"
     result = lenet_bench(tmp_path, *arguments.split())
@@ -225,6 +228,7 @@ def test_the_command_writes_table_json_and_plot(tmp_path):
     assert b"microseconds per digit" in (tmp_path / "b.svg").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", plots.FORMATS)
 def test_the_plot_is_written_in_every_format(tmp_path, suffix):
     plots.bench(tmp_path / f"b.{suffix}", MADE_UP)

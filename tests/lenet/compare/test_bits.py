@@ -27,11 +27,13 @@ def counted(digits):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_right_port_has_every_bit(counted, dtype):
     assert counted(numpy_port(dtype)) == 1020
 
 
+@pytest.mark.slow
 def test_one_ulp_in_one_logit_of_the_last_digit_is_one_less(counted):
     def nudged(layer, x, w, b):
         y = affine(layer, x, w, b)
@@ -41,6 +43,7 @@ def test_one_ulp_in_one_logit_of_the_last_digit_is_one_less(counted):
     assert counted(Planted("logits", nudged)) == 1019
 
 
+@pytest.mark.slow
 def test_another_arithmetic_loses_bits(counted):
     def scaled(layer, x, w, b):
         return affine(layer, x * np.float32(1 / 3), w, b * np.float32(1 / 3)) * np.float32(3)
@@ -52,6 +55,7 @@ def test_another_arithmetic_loses_bits(counted):
     assert counted(Planted("fc2", cut)) < 1020
 
 
+@pytest.mark.slow
 def test_logits_of_a_wrong_form_have_no_right_bits(counted):
     class Wrong(Planted):
         def _logits(self, images):
@@ -67,6 +71,7 @@ def test_another_dtype_or_shape_has_no_right_bits_and_the_sign_of_a_zero_is_no_b
     assert equal_bits(want, want[0]) == 0
 
 
+@pytest.mark.slow
 def test_bits_are_counted_over_all_runs_and_only_where_asked(digits, params):
     some = digits[: judge.RUN + 7]
     asked = compare([numpy_port()], params, some, right=right(EXACT, some.images)).ports[0]

@@ -31,6 +31,7 @@ def test_planted_mistake_is_found_at_its_layer(culprit, mistake, params, digits)
     assert report.first_different == culprit
 
 
+@pytest.mark.slow
 def test_mistake_in_one_digit_of_the_last_chunk_is_found(params, digits):
     def mistake(layer, x, w, b):
         y = affine(layer, x, w, b)
@@ -97,6 +98,7 @@ def test_nothing_to_compare_is_refused(params, digits):
         compare([numpy_port()], params, digits[:0])
 
 
+@pytest.mark.slow
 def test_counts_add_up_over_chunks(params, digits):
     """Judged in chunks or in one piece, whatever the order in which they come: the same report."""
     count = judge.RUN + 2 * judge.CHUNK + 3

@@ -46,6 +46,7 @@ def reference():
 # --- forward -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ports.names(forward_only=True))
 def test_every_port_returns_every_bit_of_every_digit(name, open_port, pytestconfig):
@@ -63,6 +64,7 @@ def test_every_port_returns_every_bit_of_every_digit(name, open_port, pytestconf
         assert logits.tobytes() == want["logits"].tobytes()  # with the sign of every zero
 
 
+@pytest.mark.slow
 def test_the_certificate_holds_for_every_image_and_so_for_every_digit():
     params, metadata, images = shipped()
     everything = certify_range(params, pixel_values())
@@ -74,6 +76,7 @@ def test_the_certificate_holds_for_every_image_and_so_for_every_digit():
     assert all(a.bound <= b.bound for a, b in zip(found.sums, everything.sums, strict=True))
 
 
+@pytest.mark.slow
 def test_the_exact_weights_read_at_least_99_percent_of_the_digits():
     _, metadata, images = shipped()
     predictions = np.concatenate([chunk["logits"].argmax(axis=1) for chunk in reference()])
@@ -102,6 +105,7 @@ def gradient_reference():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.one_winner
 def test_every_port_sends_a_cotangent_back_to_the_bit(port_name, open_port):
     port = open_port(port_name)
@@ -150,6 +154,7 @@ def test_where_softmax_is_exact_so_are_loss_and_gradients_of_every_port(port_nam
     assert first_difference(want, got) is None
 
 
+@pytest.mark.slow
 @pytest.mark.one_winner
 def test_one_step_of_training_moves_every_port_to_the_same_bits(port_name, open_port):
     params, velocity, images, labels, loss, gradients = saturated()
@@ -236,6 +241,7 @@ def bfloat16_inputs(spec, x, w, b):
     return affine(spec, to_bfloat16(x), w, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["fc1", "fc2", "logits"])
 def test_inputs_cast_to_bfloat16_lose_the_bits_of_their_layer(layer):
     found = first_of(Planted(layer, bfloat16_inputs))
@@ -243,6 +249,7 @@ def test_inputs_cast_to_bfloat16_lose_the_bits_of_their_layer(layer):
     assert found.name == layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_inputs_of_at_most_eight_bits_survive_bfloat16(layer):
     x = shipped()[2][:CHUNK] if layer == "conv1" else reference()[0]["pool1"][:CHUNK]

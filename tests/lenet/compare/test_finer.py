@@ -35,6 +35,7 @@ def test_the_weights_of_a_level_are_on_its_grid_and_no_coarser_one():
                 assert np.abs(refined[name] - w).max() == 2.0 ** integers(refined[name]).exponent
 
 
+@pytest.mark.slow
 def test_no_level_that_is_certified_rounds_or_differs(found):
     certified = [level for level in found if level.certificate.holds]
     assert [level.bits for level in certified] == list(range(len(certified)))

@@ -21,6 +21,7 @@ NAMED = [bug for bug in FORWARD if bug[2]]
 RIGHT = [(name, "float32") for name in names()] + [("numpy", "float64"), ("torch", "float64")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), RIGHT)
 def test_every_right_port_is_ok(name, dtype, open_port):
     assert_right(open_port(name, dtype), framework(name).choices)
@@ -44,6 +45,7 @@ def shared(dy, cache):
     return np.kron(dy / winners, window) * top
 
 
+@pytest.mark.slow
 def test_a_valid_choice_is_right_where_it_is_declared_and_nowhere_else(monkeypatch):
     port = NumpyPort("numpy")
     with pytest.raises(AssertionError):
@@ -55,6 +57,7 @@ def test_a_valid_choice_is_right_where_it_is_declared_and_nowhere_else(monkeypat
             assert_right(port, declared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "wrong", "name"), NAMED, ids=[f"{bug[0]}: {bug[2]}" for bug in NAMED])
 def test_every_mistake_is_named_at_its_layer(layer, wrong, name):
     verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}))
@@ -87,6 +90,7 @@ ALONE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "wrong", "name"), ALONE, ids=[f"{bug[0]}: {bug[2]}" for bug in ALONE])
 def test_logits_alone_are_enough(layer, wrong, name):
     verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}, only=["logits"]))
@@ -94,12 +98,14 @@ def test_logits_alone_are_enough(layer, wrong, name):
     assert verdict.diagnoses[0].where == (layer,)
 
 
+@pytest.mark.slow
 def test_one_mistake_in_every_layer_is_one_diagnosis_from_the_logits():
     flipped = weights(lambda w: w[:, :, ::-1, ::-1])
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": flipped, "conv2": flipped}, only=["logits"]))
     assert [(one.name, one.where) for one in verdict.diagnoses] == [("kernel flipped", ("conv1", "conv2"))]
 
 
+@pytest.mark.slow
 def test_every_wrong_layer_is_diagnosed_where_all_are_shown():
     flipped = weights(lambda w: w[:, :, ::-1, ::-1])
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": flipped, "conv2": flipped, "fc2": bugs.without_bias}))
@@ -110,6 +116,7 @@ def test_every_wrong_layer_is_diagnosed_where_all_are_shown():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", [None, ["logits"]])
 def test_bias_behind_the_activation_is_one_mistake_of_two_layers(only):
     kept = []
@@ -160,6 +167,7 @@ def handed_out(layers, change):
 MAPS = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "change", "name"),
     [
@@ -196,6 +204,7 @@ def test_what_is_right_and_handed_out_otherwise_is_told_from_what_is_wrong(layer
 # --- two at once, several that fit, none -------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "names"),
     [
@@ -216,6 +225,7 @@ def test_two_mistakes_in_one_layer(layer, wrong, names):
     assert {one.name for one in verdict.findings[0].causes} == names
 
 
+@pytest.mark.slow
 def test_two_mistakes_in_two_layers_from_the_logits(monkeypatch):
     monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 60)  # however slow the machine is
     wrong = {"image": bugs.image(lambda x: x.swapaxes(2, 3)), "relu3": elementwise(np.tanh)}
@@ -226,6 +236,7 @@ def test_two_mistakes_in_two_layers_from_the_logits(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_noise_is_unknown():
     def noise(shape):  # the same for the same digit, otherwise it is random output
         one = np.random.default_rng(0).standard_normal((1, *shape[1:])).astype(np.float32)
@@ -239,6 +250,7 @@ def test_noise_is_unknown():
     assert len(verdict.findings) == 1
 
 
+@pytest.mark.slow
 def test_a_small_departure_is_a_factor_not_a_coarse_format():
     slightly = weights(lambda w: w * np.float32(1 + 1e-4))
     verdict = diagnose(PROBES, seen(PROBES, {"fc2": slightly}))
@@ -246,6 +258,7 @@ def test_a_small_departure_is_a_factor_not_a_coarse_format():
     assert [one.name for one in verdict.diagnoses] == ["weights multiplied by 1.0001"]
 
 
+@pytest.mark.slow
 def test_a_nan_is_evidence():
     def spoilt(y):
         y = y.copy()
@@ -271,6 +284,7 @@ def test_float64_in_a_float32_port_is_a_valid_choice_with_a_remedy():
     assert verdict.to_json()["verdict"] == "ok"
 
 
+@pytest.mark.slow
 def test_json_holds_what_the_verdict_says():
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": weights(lambda w: w[:, :, ::-1, ::-1])}))
     found = json.loads(json.dumps(verdict.to_json()))

@@ -27,6 +27,7 @@ from tests.planted.bugs import seen_patched
 PROBES = standard()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patch", "where", "name"), LOSSES, ids=[row[2] for row in LOSSES])
 def test_every_mistake_of_the_loss_is_named(patch, where, name):
     verdict = diagnose(PROBES, seen_patched(PROBES, patch))
@@ -34,18 +35,21 @@ def test_every_mistake_of_the_loss_is_named(patch, where, name):
     assert [one.name for one in verdict.diagnoses] == [name]
 
 
+@pytest.mark.slow
 def test_softmax_applied_twice_is_named():
     verdict = diagnose(PROBES, seen_patched(PROBES, (LOSS, twice), (DLOGITS, handed_on)))
     assert verdict.first == "loss"
     assert [one.name for one in verdict.diagnoses] == ["softmax applied twice"]
 
 
+@pytest.mark.slow
 def test_a_loss_summed_with_its_gradients_is_one_mistake():
     patches = LOSSES[0][0], LOSSES[7][0]
     verdict = diagnose(PROBES, seen_patched(PROBES, *patches))
     assert [one.name for one in verdict.diagnoses] == ["loss summed over the batch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patch", "where", "name"), GRADIENTS, ids=[row[2] for row in GRADIENTS])
 def test_every_mistake_of_the_backward_pass_is_named(patch, where, name):
     verdict = diagnose(PROBES, seen_patched(PROBES, patch))
@@ -53,6 +57,7 @@ def test_every_mistake_of_the_backward_pass_is_named(patch, where, name):
     assert [one.name for one in verdict.diagnoses] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "equal", "name"),
     [
@@ -69,6 +74,7 @@ def test_nearly_equal_values_are_told_from_ties(share, equal, name):
     assert verdict.ok == (name == "ties split among winners")  # which is a valid choice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backward", "name"),
     [
@@ -109,6 +115,7 @@ def test_gradients_accumulated_across_calls_are_named():
     assert [one.name for one in verdict.diagnoses] == ["gradients accumulated across calls"]
 
 
+@pytest.mark.slow
 def test_the_gradients_of_theano_are_two_mistakes():
     """Its nnet.relu is (x + |x|) / 2, with a gradient of ½ at zero; its pooling rewards every winner."""
 
@@ -126,6 +133,7 @@ def test_the_gradients_of_theano_are_two_mistakes():
     }
 
 
+@pytest.mark.slow
 def test_two_mistakes_of_the_backward_pass():
     verdict = diagnose(PROBES, seen_patched(PROBES, GRADIENTS[1][0], GRADIENTS[13][0]))
     assert {one.name for one in verdict.findings[0].causes} == {
@@ -134,6 +142,7 @@ def test_two_mistakes_of_the_backward_pass():
     }
 
 
+@pytest.mark.slow
 def test_noise_in_a_gradient_is_unknown():
     noise = np.random.default_rng(0).standard_normal((84, 120)).astype(np.float32) / 100
     verdict = diagnose(PROBES, seen_patched(PROBES, (MODEL, changed("fc2.weight", lambda g: g + noise))))
@@ -142,6 +151,7 @@ def test_noise_in_a_gradient_is_unknown():
     assert str(verdict).startswith("unknown at gradient of fc2.weight")
 
 
+@pytest.mark.slow
 def test_a_frozen_first_layer_and_a_detached_second_are_the_same_data():
     verdict = diagnose(PROBES, seen_patched(PROBES, (MODEL, without("conv1.weight", "conv1.bias"))))
     found = [verdict.findings[0].causes, *verdict.findings[0].alternatives]

@@ -104,6 +104,7 @@ def test_a_bound_wider_than_the_departure_that_it_explains_is_no_evidence():
         assert count.most == most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "name"),
     [
@@ -116,6 +117,7 @@ def test_integers_are_numbers_of_every_format_and_evidence_of_none(change, name)
     assert names(seen(PROBES, {"logits": output(lambda z: change(z).astype(z.dtype))}, ["logits"])) == [name]
 
 
+@pytest.mark.slow
 def test_small_integers_of_another_kind_are_no_coarse_format():
     assert names(seen(PROBES, {"fc2": output(lambda z: np.sign(z).astype(z.dtype))})) == []
 
@@ -135,6 +137,7 @@ def test_a_slight_scale_is_no_pair_of_mistakes_with_wide_bounds():
 # --- right ports that are not what one expects -------------------------------------------------
 
 
+@pytest.mark.slow
 def test_weights_rounded_once_more_are_the_same_network():
     def normed(w):
         norm = np.linalg.norm(w, axis=1, keepdims=True)
@@ -149,6 +152,7 @@ def test_weights_rounded_once_more_are_the_same_network():
     assert not alone.notes  # nothing is blamed for it
 
 
+@pytest.mark.slow
 def test_a_small_mistake_is_no_rounding(monkeypatch):
     monkeypatch.setattr(
         "lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0
@@ -190,6 +194,7 @@ def test_a_probability_that_underflows_may_become_zero():
 # --- what only a closer look shows -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tf32_in_the_convolutions_alone_shows_in_the_logits():
     verdict = diagnose(
         PROBES, seen(PROBES, {name: bugs.operands(tf32) for name in ("conv1", "conv2")}, only=["logits"])
@@ -199,6 +204,7 @@ def test_tf32_in_the_convolutions_alone_shows_in_the_logits():
     ]
 
 
+@pytest.mark.slow
 def test_habits_of_every_layer_are_found_two_at_once():
     wrong = dict.fromkeys(("relu3", "relu4"), elementwise(np.tanh))
     wrong |= dict.fromkeys(("fc1", "fc2", "logits"), weights(lambda w: w.reshape(w.shape[::-1]).T))
@@ -209,6 +215,7 @@ def test_habits_of_every_layer_are_found_two_at_once():
     }
 
 
+@pytest.mark.slow
 def test_bias_behind_pooling_is_told_by_what_comes_later():
     given = [probe.params["conv2.bias"] for probe in PROBES.asked]
     once, twice = ([b.reshape(1, -1, 1, 1) for b in given] for _ in "12")
@@ -222,6 +229,7 @@ def hard_swish(x):
     return x * np.clip(x + 3, 0, 6) / 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "wrong", "name"),
     [
@@ -313,6 +321,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patches", "name"), OTHERS, ids=[row[1] for row in OTHERS])
 def test_other_losses_are_named(patches, name):
     verdict = diagnose(PROBES, seen_patched(PROBES, *patches))
@@ -320,6 +329,7 @@ def test_other_losses_are_named(patches, name):
     assert [one.name for one in verdict.diagnoses] == [name]
 
 
+@pytest.mark.slow
 def test_tf32_in_the_weight_gradients_alone_is_named():
     def dense(right):
         return lambda dy, cache: (right(dy, cache)[0], tf32(dy).T @ tf32(cache[0]), right(dy, cache)[2])
@@ -337,6 +347,7 @@ def conv1_weight_left_out(port, w, v, g, rate, name, count):
         rule()(port, w, v, g, rate, name, count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "name"), [(uphill, "step uphill"), (conv1_weight_left_out, "conv1.weight not trained")]
 )
@@ -344,6 +355,7 @@ def test_more_mistakes_of_the_optimizer(step, name):
     assert names(Observed(trajectory=observe_port(PROBES, Stepped(step)).trajectory)) == [name]
 
 
+@pytest.mark.slow
 def test_steps_before_an_overflow_are_judged():
     observed = observe_port(PROBES, open_port("numpy"))
     assert observed.trajectory

@@ -42,12 +42,14 @@ def test_a_plain_output_is_a_finding_of_its_own(change, name, only):
     assert told(verdict) == ("different", [name])
 
 
+@pytest.mark.slow
 def test_one_answer_for_every_digit_is_named():
     repeated = output(lambda z: z[:1].repeat(len(z), axis=0))
     verdict = diagnose(PROBES, seen(PROBES, {"logits": repeated}))
     assert told(verdict) == ("different", ["digit 0 for the whole batch"])
 
 
+@pytest.mark.slow
 def test_weights_of_zero_are_named():
     alone = {"logits": weights(np.zeros_like)}
     assert told(diagnose(PROBES, seen(PROBES, alone, ["logits"]))) == ("different", ["weights zero"])
@@ -73,6 +75,7 @@ def test_equal_values_that_are_wrong_are_not_cut_off():
         assert (repeated_or_cut_off(segment) is not None) == found
 
 
+@pytest.mark.slow
 def test_the_limits_are_said():
     verdict = diagnose(PROBES, seen(PROBES, {"fc2": output(lambda z: z.clip(-2, 3))}))
     assert "below -2 and above 3" in verdict.findings[0].evidence
@@ -114,6 +117,7 @@ def test_what_is_wrong_beyond_sixteen_digits_is_found():
     assert "of 37 digits" in verdict.findings[0].evidence
 
 
+@pytest.mark.slow
 def test_a_mistake_that_mixes_the_digits_is_named_by_that():
     def mixed(z):
         return z + np.float32(0.01) * z.mean(axis=0) * z.std(axis=0)
@@ -122,6 +126,7 @@ def test_a_mistake_that_mixes_the_digits_is_named_by_that():
     assert told(verdict) == ("different", ["a digit's answer depends on its batch"])
 
 
+@pytest.mark.slow
 def test_a_clue_says_where_a_later_layer_depends_on_the_batch():
     wrong = {
         "fc1": output(lambda z: z * np.abs(z) ** np.float32(0.1)),
@@ -133,6 +138,7 @@ def test_a_clue_says_where_a_later_layer_depends_on_the_batch():
     assert any("depends on its batch" in clue for clue in verdict.findings[0].clues)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_named(value):
     def damaged(z):
@@ -143,6 +149,7 @@ def test_values_that_are_not_finite_are_named(value):
     assert "are not finite" in verdict.findings[0].evidence
 
 
+@pytest.mark.slow
 def test_a_factor_is_named_with_its_number():
     verdict = diagnose(PROBES, seen(PROBES, {"fc2": output(lambda z: z * np.float32(1.037))}))
     assert told(verdict) == ("different", ["result multiplied by 1.037"])
@@ -169,12 +176,14 @@ def by_fft(dtype):
     return layer
 
 
+@pytest.mark.slow
 def test_an_fft_in_float64_is_right():
     fft = by_fft(np.float64)
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": fft, "conv2": fft}))
     assert told(verdict) == ("ok", [])
 
 
+@pytest.mark.slow
 def test_an_fft_in_float32_is_less_accurate_and_no_other_function():
     fft = by_fft(np.float32)
     verdict = diagnose(PROBES, seen(PROBES, {"conv1": fft, "conv2": fft}))
@@ -182,11 +191,13 @@ def test_an_fft_in_float32_is_less_accurate_and_no_other_function():
     assert verdict.to_json()["verdict"] == "less accurate"
 
 
+@pytest.mark.slow
 def test_a_factor_is_never_less_accurate():
     slightly = {"conv2": weights(lambda w: w * np.float32(1 + 2.0**-18))}
     assert diagnose(PROBES, seen(PROBES, slightly)).summary == "different"
 
 
+@pytest.mark.slow
 def test_a_small_mistake_in_the_logits_alone_is_undecided_and_the_power_is_said():
     slightly = {"image": image(lambda x: x * np.float32(1 - 2.0**-20))}
     verdict = diagnose(PROBES, seen(PROBES, slightly, ["logits"]))
@@ -194,6 +205,7 @@ def test_a_small_mistake_in_the_logits_alone_is_undecided_and_the_power_is_said(
     assert "of its size does not show; return the layers before it" in verdict.findings[0].evidence
 
 
+@pytest.mark.slow
 def test_a_normalization_within_the_worst_case_of_rounding_is_another_function():
     def normalized(x):
         padded = np.pad(x**2, ((0, 0), (2, 2), (0, 0), (0, 0)))
@@ -204,6 +216,7 @@ def test_a_normalization_within_the_worst_case_of_rounding_is_another_function()
     assert diagnose(PROBES, seen(PROBES, wrong, ["logits"])).summary == "different"
 
 
+@pytest.mark.slow
 def test_pixels_in_float16_are_named_from_the_logits_alone():
     halves = {"image": image(lambda x: x.astype(np.float16).astype(np.float32))}
     finding = diagnose(PROBES, seen(PROBES, halves, ["logits"])).findings[0]

@@ -364,6 +364,7 @@ CASES: list[tuple[str, Train]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "train"), CASES, ids=[f"{k}-{name}" for k, (name, _) in enumerate(CASES)])
 def test_every_mistake_of_a_training_run_is_named(name, train, dtype):

@@ -60,6 +60,7 @@ def leaky(s, x, b):
     return np.where(s > 0, s, s * s.dtype.type(8e-8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [one_value, leaky])
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_wrong_relu_is_not_excused_by_others_with_the_formula(others, count, params, digits):
@@ -74,6 +75,7 @@ def test_right_relus_beside_some_with_the_formula_are_told_apart(params, digits)
     assert all(report.layers[name].local_ratio == 0 for name in RELUS[:2])
 
 
+@pytest.mark.slow
 def test_check_says_less_accurate_and_names_the_formula():
     verdict = diagnose(PROBES, observe_port(PROBES, HalfSums()))
     assert verdict.summary == "less accurate"
@@ -81,6 +83,7 @@ def test_check_says_less_accurate_and_names_the_formula():
     assert all("outside the rounding bound" in one.evidence for one in verdict.findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", [one_value, one_value_beyond, all_off])
 def test_check_does_not_excuse_other_errors_of_that_size(formula):
     verdict = diagnose(PROBES, observe_port(PROBES, HalfSums(formula)))
@@ -88,6 +91,7 @@ def test_check_does_not_excuse_other_errors_of_that_size(formula):
     assert (verdict.first, verdict.findings[0].known) == ("relu1", False)
 
 
+@pytest.mark.slow
 def test_check_judges_relus_behind_a_layer_of_another_shape():
     """A bias of six channels does not fit five: nothing is raised, and the wrong ReLU is told."""
     observed = observe_port(PROBES, HalfSums(all_off))

@@ -57,6 +57,7 @@ def same(a: Array | None, b: Array | None) -> bool:
     return bool(np.allclose(a, b, rtol=1e-9, atol=1e-30, equal_nan=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_mistake_of_an_operator_is_written_twice(name):
     call = called(name)
@@ -67,6 +68,7 @@ def test_no_mistake_of_an_operator_is_written_twice(name):
         assert [one for one, other in known.items() if same(value, other)] == [], mistake.kind.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_the_right_layer_or_another_mistake_is_left_out(name):
     call = called(name)

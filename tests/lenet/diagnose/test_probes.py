@@ -62,6 +62,7 @@ def test_no_sum_of_the_exact_probes_rounds():
             assert not walk(list(STAGES), x, wide, "float32", {}).bound.any(), probe.name
 
 
+@pytest.mark.slow
 def test_every_forward_mistake_changes_what_its_layer_hands_out_by_more_than_rounding():
     """From the layer's right input. bf16x3 is nearly as accurate as float32; the other shows in float64."""
     unseen = {(m.kind.name, m.stages) for m in forward() if len(m.stages) == 1 and not visible(m, "float32")}
@@ -72,6 +73,7 @@ def test_every_forward_mistake_changes_what_its_layer_hands_out_by_more_than_rou
     assert all(visible(m, "float64") for m in forward() if m.kind.name == "float32 in a float64 port")
 
 
+@pytest.mark.slow
 def test_every_mistake_of_loss_and_gradients_changes_what_is_handed_out_by_more_than_rounding():
     """But for relu3, none of whose inputs is zero; relu1 and relu2, none of whose inputs reaches 6; and the
     operands of conv1's weight gradient alone: what rounding leaves open of its cotangents is as much as a
@@ -127,6 +129,7 @@ def visible(mistake, dtype):
     return False
 
 
+@pytest.mark.slow
 def test_every_option_of_the_optimizer_changes_some_step_by_more_than_rounding():
     observed = observe_port(PROBES, open_port("numpy"))
     stations = [PROBES.course.start, *(observed.trajectory or [])]
@@ -143,6 +146,7 @@ def only_forward(params, images):
     return Probes((Probe("own", params, images, PROBES.forward[0].labels),), PROBES.course)
 
 
+@pytest.mark.slow
 def test_symmetric_images_hide_and_the_diagnosis_says_what_would_not():
     """Images that are their own mirror image: two mistakes coincide, and random images tell them apart."""
     x = PROBES.forward[0].images
@@ -176,6 +180,7 @@ def test_constant_images_hide_what_the_probes_show():
     assert not diagnose(PROBES, seen(PROBES, {"image": shifted})).ok
 
 
+@pytest.mark.slow
 def test_batch_one_hides_what_the_probes_show():
     first = PROBES.forward[0]
     probes = Probes((replace(first, images=first.images[:1], labels=first.labels[:1]),), PROBES.course)

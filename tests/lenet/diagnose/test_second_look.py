@@ -198,6 +198,7 @@ def _no_pairs(monkeypatch):
     monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "wrong", "name"), WEIGHTS + LAYERS + IMAGES)
 def test_what_the_values_show_is_named(layer, wrong, name):
     names, verdict = named({layer: wrong}, around("conv1" if layer == "image" else layer))
@@ -214,6 +215,7 @@ def test_without_the_second_look_it_is_unknown(layer, wrong, name, monkeypatch):
     assert not verdict.ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "wrong"),
     [
@@ -230,6 +232,7 @@ def test_what_follows_no_rule_has_no_name(layer, wrong):
     assert not verdict.ok
 
 
+@pytest.mark.slow
 def test_weights_of_the_first_call():
     kept = []
 
@@ -241,6 +244,7 @@ def test_weights_of_the_first_call():
     assert [one.name for one in verdict.diagnoses] == ["weights of the first call"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "wrong", "name"),
     [
@@ -254,6 +258,7 @@ def test_logits_alone_show_what_needs_no_fit(layer, wrong, name):
     assert names[0].startswith(name)
 
 
+@pytest.mark.slow
 def test_a_dense_layer_that_is_not_seen_by_itself_is_not_called_unloaded():
     """From the logits, a convolution that was not loaded looks like last weights that were not."""
     names, verdict = named({"conv2": created}, ["logits"])

@@ -190,6 +190,7 @@ def test_the_end_alone_is_enough_to_accept_a_right_port(network, graph, images, 
     assert report.tensors[0].sources == ("image",)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_found_where_it_is(graph, network, images):
     """Each layer of a right port spoilt by one part in a thousand: found there, and nowhere else."""
     right = torch_layers(network, random_params(network), images)

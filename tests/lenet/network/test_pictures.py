@@ -38,6 +38,7 @@ def read(tmp_path):
     return through_file
 
 
+@pytest.mark.slow
 def test_test_digits_drawn_black_on_white_and_large_are_still_recognised(read, digits, params):
     port = numpy_port()
     port.load(params)

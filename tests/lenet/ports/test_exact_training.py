@@ -74,6 +74,7 @@ def test_every_batch_is_moved_whole_and_by_no_more_than_the_jitter(digits):
     assert len(moves) > 5
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_the_same_again(digits):
     losses: list[float] = []
     few = digits[:1000]

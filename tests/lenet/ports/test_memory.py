@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 FAULTS = """
 import resource, numpy as np
 from lenet.ports.memory import keep_freed
@@ -21,6 +23,7 @@ def faults(keep: bool) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_pages_that_were_freed_are_not_faulted_in_again():
     assert faults(keep=True) < faults(keep=False) / 10
 

@@ -115,6 +115,7 @@ def test_a_port_that_fails_when_it_is_opened_is_told_in_one_line(monkeypatch):
     assert one_line(refusal) == said
 
 
+@pytest.mark.slow
 def test_opening_a_port_imports_its_own_framework_alone():
     code = "import sys; from lenet.ports import open_port; open_port('numpy'); print(*sys.modules)"
     root = Path(__file__).parents[3]
@@ -125,6 +126,7 @@ def test_opening_a_port_imports_its_own_framework_alone():
     assert not {"torch", "tensorflow", "keras", "jax", "lenet_torch", "lenet_tf", "lenet_jax"} & set(loaded)
 
 
+@pytest.mark.slow
 def test_jax_without_the_device_asked_for_is_refused_in_one_line(open_port):
     open_port("jax")
     code = """
@@ -144,6 +146,7 @@ except Broken as refused:
 # --- modes are what they are called ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_torch_compile_hands_whole_graphs_to_inductor(open_port, params, few, monkeypatch):
     """A backend that runs each graph as it is, and keeps it, in the place of Inductor."""
     open_port("torch:compile")
@@ -207,6 +210,7 @@ def test_tf_xla_compiles_and_tf_function_does_not(open_port, few):
         traced._run_logits.experimental_get_compiler_ir(images)
 
 
+@pytest.mark.slow
 def test_tf1_adds_nothing_to_its_graph_once_it_runs(open_port, params, few):
     """A call that builds is the classical leak: every call slower than the one before."""
     port, recipe, sizes = open_port("tf1"), Recipe(), []

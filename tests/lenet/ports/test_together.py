@@ -86,6 +86,7 @@ def bits(ran) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_port_among_all_others_returns_the_bits_that_it_returns_alone(name, bits):
     if not ports.installed(name):
@@ -96,6 +97,7 @@ def test_a_port_among_all_others_returns_the_bits_that_it_returns_alone(name, bi
         assert len(set(bits[which])) == 1, which
 
 
+@pytest.mark.slow
 def test_ports_leave_the_switches_of_their_frameworks_as_they_found_them(ran):
     for one in ran:
         assert one["switches"].items() <= SWITCHES.items()

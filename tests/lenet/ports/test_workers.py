@@ -66,6 +66,7 @@ def alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_the_object_lives_over_there_from_call_to_call():
     with Worker("adder", Held, 3) as worker:
         assert [worker.call("add", 4), worker.call("add", 5)] == [7, 12]
@@ -75,6 +76,7 @@ def test_the_object_lives_over_there_from_call_to_call():
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_what_it_refuses_is_refused_here_and_in_one_line():
     with Worker("adder", Held, -1) as worker, pytest.raises(UserError) as refusal:
         worker.call("add", 1)
@@ -83,6 +85,7 @@ def test_what_it_refuses_is_refused_here_and_in_one_line():
         worker.call("refuse")
 
 
+@pytest.mark.slow
 def test_a_fault_over_there_shows_its_traceback_here():
     with Worker("adder", Held, 0) as worker, pytest.raises(RuntimeError) as failure:
         worker.call("fail")
@@ -90,6 +93,7 @@ def test_a_fault_over_there_shows_its_traceback_here():
     assert "ZeroDivisionError" in str(failure.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "args", "how"),
     [("die", (signal.SIGSEGV,), "by signal SIGSEGV"), ("leave", (), "with exit code 7")],
@@ -102,6 +106,7 @@ def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
             assert one_line(refusal) == f"the process of adder ended {how}; try it alone"
 
 
+@pytest.mark.slow
 def test_a_call_that_takes_too_long_ends_the_process():
     with Worker("adder", Held, 0) as worker:
         pid = worker.call("pid")
@@ -111,6 +116,7 @@ def test_a_call_that_takes_too_long_ends_the_process():
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_after_an_error_nobody_waits_for_what_is_still_working(monkeypatch):
     monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 1000)
     worker = Worker("adder", Held, 0)
@@ -120,6 +126,7 @@ def test_after_an_error_nobody_waits_for_what_is_still_working(monkeypatch):
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
     monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 0.1)
     with Worker("adder", Held, 0) as worker:
@@ -130,6 +137,7 @@ def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_warnings_over_there_are_nobodys_to_read(capfd):
     with Worker("adder", Held, 0) as worker:
         worker.call("pid")
@@ -145,6 +153,7 @@ def test_cores_are_shared_unless_the_environment_says_otherwise(monkeypatch):
     assert [os.environ[variable] for variable in THREADS] == ["5", *["2"] * (len(THREADS) - 1)]
 
 
+@pytest.mark.slow
 def test_calls_are_answered_in_the_order_in_which_they_were_asked():
     with Worker("adder", Held, 0) as worker:
         for number in (1, 2, 3):
@@ -152,6 +161,7 @@ def test_calls_are_answered_in_the_order_in_which_they_were_asked():
         assert [worker.answer() for _ in range(3)] == [1, 3, 6]
 
 
+@pytest.mark.slow
 def test_what_a_library_said_before_it_was_ended_is_not_shown(capfd, tmp_path):
     marker = tmp_path / "held"
     with suppress(KeyboardInterrupt), Worker("holder", Held, 0) as worker:

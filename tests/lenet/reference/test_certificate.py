@@ -92,6 +92,7 @@ def test_a_batch_and_a_range_are_told_apart():
     assert [entry.where for entry in everything.sums if len(entry.where) != 1] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(-1, 0, 0, 1), (-1, 1), (-1, -1, 1), (0, 1)]))
 def test_no_image_of_the_range_exceeds_its_worst_case(seed, signs):

@@ -56,6 +56,7 @@ def sums(draw, width):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", FORMS)
 @settings(max_examples=1000)
 @given(data=st.data(), rng=st.randoms(use_true_random=False))
@@ -72,6 +73,7 @@ def test_where_it_holds_no_order_of_summation_rounds(dtype, data, rng):
     assert value == sum((i * j for i, j in terms), bias)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(
     st.lists(st.tuples(st.integers(0, 2**10), st.integers(0, 2**10)), min_size=1, max_size=8),

@@ -40,6 +40,7 @@ def test_gamma_and_unit_roundoff_are_higham_s():
     assert gamma(4, 0.125) == 1.0  # 4u / (1 - 4u) with 4u = 1/2
 
 
+@pytest.mark.slow
 @given(float32s((1, 7)), float32s((1, 7)), float32s((1,)), st.permutations(range(8)), st.booleans())
 def test_no_order_of_summation_leaves_the_local_bound(w, x, b, order, fused):
     """Float32 sums in any order, with each product rounded or (as in an FMA) not: against exact rationals."""
@@ -73,6 +74,7 @@ def test_bound_is_reached_within_a_factor_two():
     assert 0.5 < ratio(np.array([[total]]), bound).max() <= 1
 
 
+@pytest.mark.slow
 @given(float32s((2, 3, 5, 6)), float32s((4, 3, 2, 2)), float32s((4,)))
 def test_reference_convolution_is_the_definition(x, w, b):
     """Against nested loops over exact rationals, at two positions of each map."""
@@ -95,6 +97,7 @@ def test_zeros_leave_the_bias_exact():
     np.testing.assert_array_equal(bound.value[0, :, 3, 4], params["conv1.bias"])
 
 
+@pytest.mark.slow
 @given(
     arrays(np.float64, (1, 1, 4, 4), elements=st.floats(-4, 4)),
     arrays(np.float64, (1, 1, 4, 4), elements=st.floats(0, 2)),
@@ -139,6 +142,7 @@ def test_certified_needs_a_margin_above_both_bounds():
     assert forward.certified(Bounded(value, error)).tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_no_implementation_within_the_bound_changes_a_certified_class(params, digits):
     """The worst that the bound allows: the winner lowered, every other logit raised."""
     logits = forward.reference(params, digits.images[:500])["logits"]

@@ -50,6 +50,7 @@ def worst(port, expected: Step) -> float:
     return max(float(ratio(found[n], bound[n]).max()) for found, bound in bounds for n in bound)
 
 
+@pytest.mark.slow
 def test_every_port_takes_every_step_within_the_bound(port_name, finest, open_port, trail):
     port = open_port(port_name, finest)
     for params, velocity, batch, expected in trail(finest):
@@ -58,6 +59,7 @@ def test_every_port_takes_every_step_within_the_bound(port_name, finest, open_po
         assert worst(port, expected) <= 1
 
 
+@pytest.mark.slow
 def test_tf1_steps_right_with_reference_variables(trail, open_port):
     """Those of TensorFlow 1 itself: an update that does not wait for all gradients changes the later ones."""
     open_port("tf1", "float64")  # or skips
@@ -133,6 +135,7 @@ def right(w, v, g, rate, name):
 RULES = [dampened, rate_inside_the_velocity, nesterov, decoupled_decay, decay_times_two, no_decay_on_biases]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_other_rule_leaves_the_bound(rule, trail):
     port = Faulty(rule)
@@ -190,6 +193,7 @@ SLOWER = ("numpy", "torch:compile", "tf", "tf:xla", "jax:eager")
 QUICKEST = [n for n in ports.names() if n not in SLOWER and "float64" in ports.framework(n).dtypes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICKEST)
 def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
     """In float64, to within the shaken runs' spread, which is some thousands of u."""
@@ -200,6 +204,7 @@ def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
     assert limit < 2**13 * U64
 
 
+@pytest.mark.slow
 def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run, monkeypatch):
     """The smallest of the faults, against the limit: noise < limit < fault."""
     some, end, limit = long_run
@@ -210,6 +215,7 @@ def test_a_run_by_another_rule_ends_far_beyond_the_limit(long_run, monkeypatch):
         assert lockstep.distance(found, end) > 1e6 * limit
 
 
+@pytest.mark.slow
 def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_run):
     """Step 1 is rounding: a few u of float32. Then gates and winners near a tie fall the other way."""
     some, *_ = long_run
@@ -219,6 +225,7 @@ def test_float32_drifts_by_rounding_first_and_by_decisions_later(digits, long_ru
     assert apart[-1] > apart[0]
 
 
+@pytest.mark.slow
 def test_drift_of_a_port_from_itself_is_zero(digits, long_run):
     some, *_ = long_run
     ports = [open_port("numpy", "float64") for _ in range(2)]

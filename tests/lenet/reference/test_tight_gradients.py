@@ -106,6 +106,7 @@ def passes(request, params, digits):
     return FORMATS[request.param], passed, sent | {"": cotangent}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", AFFINE, ids=lambda layer: layer.name)
 def test_bounds_of_every_layer_and_its_gradients_are_the_formula(layer, passes, params):
     """On real digits, with the errors of all layers before: at some places, each product by its indices."""
@@ -194,6 +195,7 @@ def step_bounds(w: Pair, v: Pair, g: Pair, value: Fraction, form: Format) -> tup
     return w[1] + move + both(1, form) * size + 2 * Fraction(form.flush), velocity
 
 
+@pytest.mark.slow
 @dtypes
 @given(seed=st.integers(0, 2**32 - 1), errors=st.booleans(), small=st.booleans())
 def test_bounds_of_a_step_are_the_formula(dtype, seed, errors, small):

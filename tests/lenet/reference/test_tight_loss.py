@@ -44,6 +44,7 @@ def drawn(seed: int, size: float, dtype: str) -> tuple[Bounded, np.ndarray]:
     return Bounded(rng.uniform(-2, 2, (3, 4)), error, FORMATS[dtype]), rng.integers(0, 4, 3)
 
 
+@pytest.mark.slow
 @dtypes
 @given(seed=st.integers(0, 2**32 - 1), size=sizes)
 def test_bounds_of_the_loss_and_its_cotangent_are_the_formula(dtype: str, seed: int, size: float) -> None:

@@ -197,6 +197,7 @@ def test_changed_words_are_those_that_the_other_line_lacks_at_that_place(tmp_pat
     assert changed in (["03", "30why"], ["02", "20why"], ["23", "32why"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [50, 80, 120, 200])
 def test_terminal_rendering_keeps_to_the_width_and_loses_no_word(width):
     files = folders("torch", "tf")
@@ -212,6 +213,7 @@ def test_terminal_rendering_keeps_to_the_width_and_loses_no_word(width):
     assert ("12 " in text) == (width >= side_by_side.WIDE) or width < side_by_side.WIDE
 
 
+@pytest.mark.slow
 def test_equal_lines_recede_and_different_ones_are_marked():
     console = Console(
         width=120, file=io.StringIO(), record=True, force_terminal=True, color_system="standard"

@@ -96,6 +96,7 @@ def test_a_wrong_port_has_other_bits(open_port):
     assert wrong != fingerprint(open_port("numpy"))
 
 
+@pytest.mark.slow
 def test_the_page_of_the_docs_is_up_to_date(open_port):
     for name in NAMES:
         open_port(name)
@@ -191,6 +192,7 @@ def by_optax(decay: float = 0.0) -> list[float]:
 NATIVE = {"torch": by_torch, "tf": by_keras, "tf1": by_tf1, "caffe": by_caffe, "flax": by_optax}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NATIVE)
 def test_momentum_is_the_frameworks_own_rule(name, open_port):
     open_port(name)
@@ -204,6 +206,7 @@ def test_a_rate_drop_tells_the_two_rules_of_momentum_apart():
     assert len({path[2] for path in paths}) == 2
 
 
+@pytest.mark.slow
 def test_weight_decay_is_in_the_gradient_in_torch_and_optax_and_beside_it_in_keras(open_port):
     for name in ("torch", "tf", "flax"):
         open_port(name)
@@ -224,6 +227,7 @@ def test_weight_decay_is_in_the_gradient_in_torch_and_optax_and_beside_it_in_ker
         assert found == w
 
 
+@pytest.mark.slow
 def test_initialization_is_the_frameworks_default(open_port):
     """Uniform numbers fill their range: of 100,000, the largest lies within a thousandth of its end."""
     for name in ("torch", "tf", "flax"):

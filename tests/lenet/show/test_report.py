@@ -85,6 +85,7 @@ def test_each_shown_digits_numbers_are_those_of_lenet_compare(report, digits, pa
             assert {k: v for k, v in found.items() if k != "bound"} == judged["layers"][name]
 
 
+@pytest.mark.slow
 def test_the_bound_told_is_that_of_the_value_furthest_off(report, digits, params):
     shown = report.shown[3]
     index = shown.chosen.index
@@ -122,6 +123,7 @@ def test_a_misclassified_digit_is_shown(digits, params):
     assert [one.index for one in chosen if one.answer != one.label] == [247]
 
 
+@pytest.mark.slow
 def test_packed_values_come_back_to_the_bit_and_bounds_never_shrink(report, digits, params):
     values = arrays.unpack(arrays.pack(report.values), COUNT)
     for found, kept in zip(
@@ -148,6 +150,7 @@ def test_values_that_are_not_near_the_reference_are_packed_too():
     assert arrays.unpack(arrays.pack(values), 1).ports.tobytes() == far.tobytes()
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_json_of_compare_and_names_the_port_that_differs(report, html):
     page = Page(html)
     found = json.loads(page.texts["data"])
@@ -169,6 +172,7 @@ def test_the_first_pair_differs_and_is_the_usual_one_if_that_differs():
     assert render.first_pair(["numpy", "torch", "jax"], values) == ("numpy", "jax", "relu1")
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_and_closes_every_tag(html):
     page = Page(html)
     assert page.open == []
@@ -180,6 +184,7 @@ def test_the_page_loads_nothing_and_closes_every_tag(html):
     assert "@media print" in html
 
 
+@pytest.mark.slow
 def test_certificate_and_training_are_told_as_computed(report, html):
     page = Page(html)
     for entry in report.certificate.sums:
@@ -193,6 +198,7 @@ def test_certificate_and_training_are_told_as_computed(report, html):
     assert f"{(losses.max(axis=1) - losses.min(axis=1)).max():.1e}" in page.texts["training"]
 
 
+@pytest.mark.slow
 def test_a_port_without_a_line_in_the_training_plot_says_why(report):
     right, wrong = report.comparison.ports
     both = replace(report.comparison, ports=[right, replace(wrong, name="caffe")])
@@ -223,6 +229,7 @@ def test_the_originals_are_shown_as_they_were_judged(html):
     assert "a &lt;flip&gt;" in html
 
 
+@pytest.mark.slow
 def test_a_bench_is_shown_as_read_and_its_absence_says_how_to_make_one(report, params, html, tmp_path):
     assert "123.4" in Page(html).texts["speed"]
     (tmp_path / "b.json").write_text(json.dumps(BENCH.to_json()))
@@ -256,6 +263,7 @@ def test_every_port_names_every_layer():
     assert "conv1" not in code.called("caffe")["conv2"]
 
 
+@pytest.mark.slow
 def test_rows_of_the_sources_are_about_the_layers_that_they_name_or_define():
     found = {}
     for pair in code.pairs(["torch", "jax", "caffe"]):
@@ -272,6 +280,7 @@ def test_rows_of_the_sources_are_about_the_layers_that_they_name_or_define():
     assert {(a, b) for a, b, _ in found} == {("torch", "jax"), ("torch", "caffe"), ("jax", "caffe")}
 
 
+@pytest.mark.slow
 def test_every_pair_of_ports_has_its_sources_and_every_layer_its_table(html):
     assert html.count('<div class="called"') == len(LAYERS)
     assert "<template" not in html  # numpy beside a port without a folder
@@ -298,6 +307,7 @@ def test_the_makefile_fetches_the_version_that_is_expected():
     assert re.search(r"^ORT_SHA512 := [0-9a-f]{128}$", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_site_has_the_diffs_the_migrations_and_the_workshop(monkeypatch, tmp_path):
     monkeypatch.setattr(site, "folders", lambda: {name: folders()[name] for name in ("numpy", "torch")})
     calls: list[str] = []

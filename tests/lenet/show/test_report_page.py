@@ -27,6 +27,7 @@ def silence(page):
     is_silent(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "digit"), [("conv1", 0), ("conv2", 10), ("fc1", 11), ("logits", 3)])
 def test_numbers_on_the_page_are_those_of_python(page, digits, params, open_port, layer, digit):
     choose(page, layer, digit)

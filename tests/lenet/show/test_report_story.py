@@ -156,6 +156,7 @@ def test_every_bug_is_seen_and_the_right_loop_is_right(page):
             assert ("The same function." in page.inner_text("#bug-told")) == (bug == "none")
 
 
+@pytest.mark.slow
 def test_the_canvas_starts_with_a_digit_and_every_layer_runs_while_one_is_drawn(open_at):
     page = open_at()
     page.wait_for_selector("body[data-ready=runtime]")

@@ -24,6 +24,7 @@ def drawn(monkeypatch) -> Iterator[list[Figure]]:
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inches", [9, 8])
 def test_labels_of_the_timeline_do_not_overlap(drawn, inches):
     plots.timeline(Path("timeline.svg"), migrations.history(), museum_tables.originals([]))

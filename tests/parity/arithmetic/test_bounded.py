@@ -146,6 +146,7 @@ def test_sum_over_several_axes_and_mean() -> None:
     np.testing.assert_allclose(mean.bound, total.divided(8).bound, rtol=1e-12)
 
 
+@pytest.mark.slow
 @kinds
 @given(seed=seeds, errors=st.integers(0, 3))
 def test_plus_and_minus(form: Format, small: bool, seed: int, errors: int) -> None:
@@ -161,6 +162,7 @@ def test_plus_and_minus(form: Format, small: bool, seed: int, errors: int) -> No
             assert covers(found.bound[k], ex + ey + own)
 
 
+@pytest.mark.slow
 @kinds
 @given(seed=seeds, errors=st.integers(0, 3))
 def test_times_and_over(form: Format, small: bool, seed: int, errors: int) -> None:
@@ -269,6 +271,7 @@ def test_a_masked_logit_says_nothing_of_the_maximum() -> None:
     assert row.max((1,)).bound.item() <= 2.0**-40
 
 
+@pytest.mark.slow
 @formats
 @given(seed=seeds, errors=st.booleans())
 def test_apply(form: Format, seed: int, errors: bool) -> None:

@@ -87,6 +87,7 @@ def test_product_of_many_at_its_ends() -> None:
     assert Bounded(mended).prod((0,)).bound.tolist() == [np.inf]
 
 
+@pytest.mark.slow
 @formats
 @given(seed=seeds, errors=st.integers(0, 15), shifted=st.booleans(), small=st.booleans())
 def test_scale_and_shift(form: Format, seed: int, errors: int, shifted: bool, small: bool) -> None:
@@ -117,6 +118,7 @@ def test_scale_and_shift_of_nothing() -> None:
     assert one(1.0).affine(zero, one(0.0, 1.0), None).bound[0] > 1
 
 
+@pytest.mark.slow
 @formats
 @given(seed=seeds, constant=st.sampled_from([0.1, 0.5, 3.0, -0.3]))
 def test_constants_are_rounded_unless_they_are_numbers_of_the_format(

@@ -155,6 +155,7 @@ def test_the_reverse_loop_is_right_too(n: int) -> None:
     assert verdict(x, w, y).verdict == "rounding"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [1, 2, 5, 20, 100])
 def test_no_right_implementation_is_accused(values: int) -> None:
     """300 right implementations in random orders, on few values: none above the limit."""

@@ -70,6 +70,7 @@ def test_inputs_and_values_may_lie_in_two_files(path: Path, tmp_path: Path, valu
     )
 
 
+@pytest.mark.slow
 def test_the_first_wrong_tensor_is_named_with_its_worst_value(path: Path, values: Arrays) -> None:
     right = float(values["conv2"][1, 2, 0, 1])
     result = judged(path, changed(values, "conv2", (1, 2, 0, 1), right * 1.01), "--json", "-", code=1)
@@ -89,6 +90,7 @@ def test_the_first_wrong_tensor_is_named_with_its_worst_value(path: Path, values
     assert "Judged from the recorded conv1." in printed
 
 
+@pytest.mark.slow
 def test_coarse_arithmetic_ends_with_1(tmp_path: Path) -> None:
     proto = model(
         [helper.make_node("MatMul", ["x", "m"], ["y"])], {"x": [8, 4096]}, ["y"], {"m": normal(4096, 64)}
@@ -265,6 +267,7 @@ def test_help_is_there_on_every_level_and_loads_nothing() -> None:
     assert parity("--version").stdout.startswith("parity ")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_one_line(path: Path, tmp_path: Path) -> None:
     code = (
         "import parity.command.main, parity.onnx, signal, os\n"
@@ -287,6 +290,7 @@ def test_a_full_disk_ends_with_one_line(path: Path, values: Arrays, monkeypatch:
     assert (result.stdout, result.stderr) == ("", "error: the output: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_output_has_no_colours_where_it_is_no_terminal(path: Path) -> None:
     started = time.monotonic()
     command = [sys.executable, "-m", "parity", "judge", str(path), "--dim", "batch=2"]

@@ -36,6 +36,7 @@ def started(*arguments: object, folder: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all"])
 @pytest.mark.parametrize("command", ["judge", "record"])
 def test_what_takes_too_long_is_ended_in_one_line(command, runtime, endless, tmp_path):
@@ -59,6 +60,7 @@ def at_work(endless: Path, place: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_killed_process_is_removed_by_the_next(endless, tmp_path):
     place = tmp_path / "temporary"
     place.mkdir()
@@ -100,6 +102,7 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_copy_that_takes_too_much_memory_is_ended():
     result = run(
         """
@@ -143,6 +146,7 @@ child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, s
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "os.fork() and os._exit(0); "], ids=["child", "orphan"])
 @pytest.mark.parametrize(
     ("then", "number", "code"),
@@ -172,6 +176,7 @@ def test_the_exit_of_a_process_that_it_forked_is_not_its_own():
     assert (result.returncode, result.stderr) == (2, said)
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_disturb_the_end():
     source = as_command("copies.within_limits('it', 60)\nprint('ready', flush=True)\ntime.sleep(60)")
     for pause in (0.0, 0.001, 0.003, 0.01):
@@ -187,6 +192,7 @@ def test_a_second_signal_does_not_disturb_the_end():
         assert (process.returncode, errors) == (-signal.SIGTERM, "")
 
 
+@pytest.mark.slow
 def test_processes_that_a_shell_has_left_to_the_command_are_spared(tmp_path):
     graph = saved(model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, ["y"]), tmp_path)
     shell = f"sleep 600 >/dev/null 2>&1 & echo $!; exec {PARITY} judge {graph} --json /dev/null"
@@ -197,6 +203,7 @@ def test_processes_that_a_shell_has_left_to_the_command_are_spared(tmp_path):
     os.kill(others, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["judge m.onnx", "judge m.onnx --json -", "--help"])
 def test_a_reader_that_has_gone_is_no_verdict(arguments, tmp_path):
     saved(model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, ["y"]), tmp_path, "m.onnx")
@@ -210,6 +217,7 @@ def test_a_reader_that_has_gone_is_no_verdict(arguments, tmp_path):
     assert (result.returncode, result.stderr) == (2, "")
 
 
+@pytest.mark.slow
 def test_the_memory_of_processes_that_it_started_counts():
     code = "import time; kept = bytearray(b'x') * 2**29; time.sleep(60)"
     result = run(
@@ -241,6 +249,7 @@ def test_the_copy_ends_with_the_process_that_waits(work, number):
     assert ended(copy)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_folder(endless, tmp_path):
     place = tmp_path / "temporary"
     place.mkdir()
@@ -251,6 +260,7 @@ def test_ctrl_c_leaves_no_folder(endless, tmp_path):
     assert not any(place.iterdir())
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_noted(tmp_path):
     graph = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, ["y"])
     path = saved(graph, tmp_path, os.fsdecode(b"\xff.onnx"))

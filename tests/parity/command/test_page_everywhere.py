@@ -86,6 +86,7 @@ def chain(size: int) -> ModelProto:
     return model(nodes, {"x": [4]}, [last], {"w": normal(4)})
 
 
+@pytest.mark.slow
 def test_a_thousand_nodes_make_a_page_that_opens(tmp_path: Path, opened: Open) -> None:
     values = computed(chain(1000), {"x": normal(4)})
     values["block99/add990"] = values["block99/add990"] * np.float32(1.5)

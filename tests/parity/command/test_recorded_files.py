@@ -22,6 +22,7 @@ def recorded(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "left",
     [
@@ -38,6 +39,7 @@ def test_what_a_file_leaves_does_not_touch_what_was_recorded(left, tmp_path):
     assert sorted(read_npz(tmp_path / "out.npz")) == ["x", "y"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_file_may_use_processes(method, tmp_path):
     source = f"""
@@ -50,6 +52,7 @@ def net(x):
     assert (result.returncode, result.stdout) == (0, "out.npz: 2 tensors\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raised", "code", "said"),
     [("GeneratorExit", 2, "GeneratorExit"), ("Odd", 2, "Odd"), ("KeyboardInterrupt", 130, "interrupted")],

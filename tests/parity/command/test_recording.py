@@ -60,6 +60,7 @@ def test_what_a_python_file_computes_is_written_and_judged(port: Path, tmp_path:
         assert "Same function" in parity("judge", graph, "--values", out).stdout
 
 
+@pytest.mark.slow
 def test_a_pytorch_module_is_recorded_and_exported(tmp_path: Path) -> None:
     framework("torch", "onnxscript")
     net = "torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())"

@@ -47,6 +47,7 @@ def outside(one: TensorReport) -> int:
     return sum(one.histogram[BINS.index("2^1") :])
 
 
+@pytest.mark.slow
 def test_a_report_counts_the_values_outside_the_worst_case() -> None:
     values = computed(convolutions(), {"x": normal(2, 3, 9, 9)})
     values["conv2"].flat[:5] *= 1.5
@@ -65,6 +66,7 @@ def large() -> tuple[Arrays, TensorReport]:
     return values, judge(read_onnx(proto), values).tensors[0]
 
 
+@pytest.mark.slow
 def test_of_a_large_tensor_each_value_is_counted_if_one_is_wrong() -> None:
     values, wrong = large()
     assert outside(wrong) == 1

@@ -19,6 +19,7 @@ from tests.parity.judging.chains import ONE, Array, Arrays, chain, cut, run
 # --- samples -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sample_finds_the_share_of_wrong_values_that_it_states() -> None:
     """Found with 99.9 %: of 1,000 samples five miss all wrong values once in 270 such tests."""
     size, sample, missed = 10_000, 100, 0

@@ -48,6 +48,7 @@ def test_every_mistake_is_planted(name: str) -> None:
     assert list(network(name).mistakes) == MISTAKES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_the_module_itself_is_not_accused(name: str) -> None:
     from parity.record import record_torch
@@ -57,6 +58,7 @@ def test_the_module_itself_is_not_accused(name: str) -> None:
     assert judge(read_onnx(one.graph()), values).same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_right_port_is_not_accused(name: str) -> None:
     report = judged(network(name))
@@ -65,6 +67,7 @@ def test_a_right_port_is_not_accused(name: str) -> None:
     assert not any(one.verdict == "undecided" for one in report.tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mistake"), PLANTED)
 def test_a_mistake_deep_inside_is_found_and_named(name: str, mistake: str) -> None:
     one = network(name)
@@ -75,6 +78,7 @@ def test_a_mistake_deep_inside_is_found_and_named(name: str, mistake: str) -> No
     assert any(one in cause.name for one in words.split("|") for cause in first.causes), first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mistake"), [("resnet", "same in layer2"), ("unet", "order of the skip")])
 def test_the_end_alone_tells_right_from_wrong(name: str, mistake: str) -> None:
     one = network(name)

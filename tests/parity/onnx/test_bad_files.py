@@ -145,6 +145,7 @@ def test_damaged_weights_are_refused() -> None:
     refused(kind, "element type that is not known: 77")
 
 
+@pytest.mark.slow
 def test_300_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "model.onnx"

@@ -116,6 +116,7 @@ def test_sample_of_any_data_is_the_whole_at_its_points(
 # --- the table of shares -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_stated_share_is_of_some_bound() -> None:
     """An entry that no bound needs is to be removed."""
     needed = set()

@@ -68,6 +68,7 @@ def rounds(example: Example) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_every_operator_that_rounds_is_stated() -> None:
     """A new operator needs a statement in `tests.parity.statements`."""
     rounding = {example.operator.TYPE for example in (*EXAMPLES, *SMALL) if rounds(example)}
@@ -252,6 +253,7 @@ LACKING: dict[str, set[str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_is_noticed(wrong: str) -> None:
     """In all operators but those whose bound has no such term."""

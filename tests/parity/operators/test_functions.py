@@ -170,6 +170,7 @@ def test_floors_are_needed(
     assert max(*shares, share(_onnxruntime(operator, node)(x), expected)) > 4
 
 
+@pytest.mark.slow
 def test_accuracy_of_powers() -> None:
     import jax
     import tensorflow as tf

@@ -130,6 +130,7 @@ def _judged(kind: type[Recurrent], node: dict, arrays: list[np.ndarray], found: 
     return report(Example(kind(), node, lambda rng: []), arrays, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
 def test_a_long_sequence_is_judged_step_by_step(kind: type[Recurrent]) -> None:
     """With Y recorded the bound of 200 steps is that of one; without, it has outgrown the values."""
@@ -141,6 +142,7 @@ def test_a_long_sequence_is_judged_step_by_step(kind: type[Recurrent]) -> None:
     assert max(one.blind_below for one in judged.tensors) < 1e-4
 
 
+@pytest.mark.slow
 def test_reset_after_for_before_is_different() -> None:
     arrays, found = _from_pytorch(GRU, 60, 32)
     assert _judged(GRU, {"linear_before_reset": 1}, arrays, found).verdict == "rounding"
@@ -150,6 +152,7 @@ def test_reset_after_for_before_is_different() -> None:
     assert judged.first.verdict == "different"
 
 
+@pytest.mark.slow
 def test_one_wrong_step_is_found_in_a_long_sequence() -> None:
     arrays, found = _from_pytorch(LSTM, 100, 32)
     found[0][75, 0, 1, 7] += 1e-4
@@ -159,6 +162,7 @@ def test_one_wrong_step_is_found_in_a_long_sequence() -> None:
     assert judged.first.worst.index == (75, 0, 1, 7)
 
 
+@pytest.mark.slow
 def test_a_bound_that_overflows_says_nothing() -> None:
     """Without a record of Y the bound grows beyond float64's numbers; it must not become NaN."""
     rng = RNG(7)

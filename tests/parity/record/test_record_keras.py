@@ -94,6 +94,7 @@ def made() -> Any:
     return mixed()
 
 
+@pytest.mark.slow
 def test_layers_without_a_data_format_have_that_of_their_neighbours(made: Any) -> None:
     own = record_keras(made, X)
     added = next(name for name in own if name.startswith("add"))  # Keras counts those of a process
@@ -129,6 +130,7 @@ def test_without_a_declaration_nothing_is_turned() -> None:
     np.testing.assert_array_equal(found["rows"], x)
 
 
+@pytest.mark.slow
 def test_axes_that_nothing_declares_must_be_named(made: Any) -> None:
     for layer in ("p", "rs", "return:1"):
         with pytest.raises(UserError, match=f"nothing declares the axes of '{layer}'"):
@@ -188,6 +190,7 @@ def test_models_without_a_graph_of_layers_are_refused() -> None:
         record_keras(keras.Sequential([L.Dense(3)]), X, {})
 
 
+@pytest.mark.slow
 def test_the_model_is_left_as_it_was(made: Any) -> None:
     with pytest.raises(UserError):
         record_keras(made, X, {"p": "t"})

@@ -83,6 +83,7 @@ IMAGE = normal(2, 3, 8, 8)
 SMALL = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
 
 
+@pytest.mark.slow
 def test_every_module_is_recorded_under_its_name_in_the_graph(net: Any, graph: ModelProto) -> None:
     values = record_torch(net, {"image": IMAGE}, graph)
     report = judged(graph, values)
@@ -97,6 +98,7 @@ def test_every_module_is_recorded_under_its_name_in_the_graph(net: Any, graph: M
         assert (values[name] < 0).any()
 
 
+@pytest.mark.slow
 def test_folding_is_off_and_weights_and_modes_are_left(net: Any, graph: ModelProto) -> None:
     assert [node.op_type for node in graph.graph.node].count("BatchNormalization") == 2
     net.blocks[0].train()
@@ -107,11 +109,13 @@ def test_folding_is_off_and_weights_and_modes_are_left(net: Any, graph: ModelPro
         net.eval()
 
 
+@pytest.mark.slow
 def test_without_names_the_module_is_exported() -> None:
     found = record_torch(SMALL, normal(1, 3, 5, 5))
     assert list(found) == ["input", "conv2d", "getitem"]
 
 
+@pytest.mark.slow
 def test_a_wrong_port_is_found_at_its_layer(net: Any, graph: ModelProto) -> None:
     bn, right = net.blocks[1].bn, net.blocks[1].bn.eps
     try:
@@ -124,6 +128,7 @@ def test_a_wrong_port_is_found_at_its_layer(net: Any, graph: ModelProto) -> None
     assert report.first.causes[0].name == "epsilon 0.001 for 1e-05"
 
 
+@pytest.mark.slow
 def test_a_module_in_training_mode_is_recorded_as_it_is_and_left(net: Any, graph: ModelProto) -> None:
     before = {name: one.clone() for name, one in net.state_dict().items()}
     try:
@@ -216,6 +221,7 @@ def test_inputs_that_do_not_fit_are_refused(net: Any, inputs: Any, said: str) ->
         record_torch(net, inputs, {"stem": "conv2d"})
 
 
+@pytest.mark.slow
 def test_a_module_that_cannot_be_exported_is_refused_in_one_line() -> None:
     class Branching(Module):
         def forward(self, x: Any) -> Any:
@@ -238,6 +244,7 @@ def test_a_missing_framework_is_reported_with_its_line(monkeypatch: pytest.Monke
 # --- formats, compilation ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_autocast_is_recorded_and_not_exported(net: Any, graph: ModelProto) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         values, again = record_torch(net, IMAGE), export_torch(net, IMAGE)
@@ -247,6 +254,7 @@ def test_autocast_is_recorded_and_not_exported(net: Any, graph: ModelProto) -> N
     assert {*values} <= {"image", *(name for node in graph.graph.node for name in node.output)}
 
 
+@pytest.mark.slow
 def test_half_precision_keeps_its_format() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).half().eval()
     x = normal(2, 4).astype(np.float16)
@@ -265,6 +273,7 @@ def compiled() -> Any:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_a_compiled_module_is_recorded_by_the_hooks_of_its_parts(compiled: Any) -> None:
     x = normal(1, 3, 5, 5)
     graph = export_torch(compiled, x)
@@ -276,6 +285,7 @@ def test_a_compiled_module_is_recorded_by_the_hooks_of_its_parts(compiled: Any) 
     assert not any(one._forward_hooks for one in compiled.modules())
 
 
+@pytest.mark.slow
 def test_compiled_code_forgets_the_recorder(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x, seen, leaves = normal(1, 3, 5, 5), [], torch_hooks.leaves
 
@@ -292,6 +302,7 @@ def test_compiled_code_forgets_the_recorder(compiled: Any, monkeypatch: pytest.M
     assert len(seen) == before
 
 
+@pytest.mark.slow
 def test_compiled_code_that_calls_no_hooks_is_refused(compiled: Any) -> None:
     x = normal(1, 3, 5, 5)
     graph = export_torch(SMALL, x)
@@ -301,6 +312,7 @@ def test_compiled_code_that_calls_no_hooks_is_refused(compiled: Any) -> None:
         record_torch(compiled, x, graph)
 
 
+@pytest.mark.slow
 def test_a_compiled_part_has_its_name(net: Any, graph: ModelProto) -> None:
     torch.compiler.reset()
     whole = net.blocks

@@ -60,11 +60,13 @@ def test_two_right_implementations_break_the_tolerance(number: int) -> None:
     assert not np.allclose(values[output], right(one)[output], atol=absolute, rtol=relative)
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_command_prints() -> None:
     for number in CASES:
         available(number)
     assert PAGE.read_text(encoding="utf-8") == table() + "\n"
 
 
+@pytest.mark.slow
 def test_at_least_22_are_answered() -> None:
     assert sum(available(number).answered for number in CASES) >= 22

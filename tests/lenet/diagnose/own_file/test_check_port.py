@@ -63,6 +63,7 @@ def checked_file(source: str, folder) -> Checked:
     return check_file(folder / "my_port.py", 60, lambda line: None)
 
 
+@pytest.mark.slow
 def test_the_layer_of_a_sequential_model_that_raised_is_named(tmp_path, open_port):
     open_port("torch")
     failure = checked_file(NET, tmp_path).failure
@@ -86,6 +87,7 @@ def activations(params, images):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "stride", "said"),
     [
@@ -105,6 +107,7 @@ def test_the_mistake_before_the_layer_that_raised_is_named(first, stride, said, 
     assert line.endswith(said)
 
 
+@pytest.mark.slow
 def test_no_layer_is_named_where_none_is_known(tmp_path, open_port):
     open_port("torch")
     for source in (

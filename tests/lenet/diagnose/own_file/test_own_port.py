@@ -35,6 +35,7 @@ def right_functions() -> dict[str, Any]:
     return {"activations": activations, "gradients": gradients, "train": train}
 
 
+@pytest.mark.slow
 def test_right_functions_pass_and_leave_nothing_unsaid():
     port = OwnPort(**right_functions())
     port.observe(standard())
@@ -42,6 +43,7 @@ def test_right_functions_pass_and_leave_nothing_unsaid():
     assert_same_network(**right_functions())
 
 
+@pytest.mark.slow
 def test_logits_alone_as_lists_of_numbers():
     right = right_functions()["activations"]
     assert_same_network(lambda p, x: right(p, x)["logits"].tolist())
@@ -49,6 +51,7 @@ def test_logits_alone_as_lists_of_numbers():
         assert_same_network(lambda p, x: right(p, x * np.float32(255 / 256))["logits"].tolist())
 
 
+@pytest.mark.slow
 def test_layers_and_parameters_by_names_of_ones_own():
     right = right_functions()
     layers = {"first conv": "conv1", "out": "logits", "dropout": None, "W": "fc1.weight"}
@@ -191,6 +194,7 @@ def test_gradients_without_a_loss_are_read():
     assert {loss for loss, _ in port.observe(standard()).gradients.values()} == {None}
 
 
+@pytest.mark.slow
 def test_writing_into_the_arguments_is_told_and_harms_nobody():
     right = right_functions()
 
@@ -269,6 +273,7 @@ def test_random_steps_are_found_at_once_and_named():
     assert calls == [1, 1]
 
 
+@pytest.mark.slow
 def test_steps_in_a_random_order_are_named_though_the_first_is_right():
     rng, right = np.random.default_rng(0), right_functions()
 
@@ -281,6 +286,7 @@ def test_steps_in_a_random_order_are_named_though_the_first_is_right():
     assert verdict.first.endswith("after step 9")
 
 
+@pytest.mark.slow
 def test_steps_that_are_right_at_first_and_not_again_have_kept_something():
     right, calls = right_functions(), []
 

@@ -68,6 +68,7 @@ def judged(example: Example, arrays: list[Array | None], found: Array) -> Tensor
     return one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_mistake_is_named(kind: str) -> None:
     named = 0
@@ -90,6 +91,7 @@ def test_a_planted_mistake_is_named(kind: str) -> None:
     assert (named == 0) == (kind in NOTHING)
 
 
+@pytest.mark.slow
 def test_every_mistake_says_what_it_is_and_what_to_do() -> None:
     for example in EXAMPLES:
         arrays = drawn(example, 3)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from parity.judging.causes.mistake import FAMILIES
 
 PRINTED = """
@@ -22,6 +24,7 @@ def order(families: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_it_does_not_depend_on_what_was_imported_first() -> None:
     assert order(FAMILIES) == order(FAMILIES[::-1])
     assert next(iter(order(()).values()))

@@ -35,6 +35,7 @@ def test_a_mistake_is_named(name: str, cause: str) -> None:
     assert len(causes) <= 2, "a second name is another view of the same values"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_unknown_is_not_named(name: str) -> None:
     case = CASES[name]

@@ -50,6 +50,7 @@ def test_half_precision_is_named(form: Format) -> None:
     assert causes_of(once)[0] == f"products in {form.name}, added up in float32 (half precision, autocast)"
 
 
+@pytest.mark.slow
 def test_half_precision_is_not_named_for_another_mistake_in_it() -> None:
     x, w = (FLOAT16.round(one).astype(np.float64) for one in (run(ONE)["x"], ONE.constants["w0"]))
     assert causes_of(FLOAT16.round(1.5 * x @ w)) == []
@@ -64,6 +65,7 @@ def test_an_overflow_in_half_precision_is_named() -> None:
     assert report.causes[0].name == "result rounded to float16"
 
 
+@pytest.mark.slow
 def test_dropout_that_was_left_on_is_named() -> None:
     y = run(ONE)["y0"]
     kept = np.random.default_rng(3).random(y.shape) > 0.5

@@ -96,6 +96,7 @@ def test_another_order_is_named(name: str, cause: str) -> None:
     assert one.named(one.wrong[cause]) == ["different", cause]
 
 
+@pytest.mark.slow
 def test_no_order_is_named_where_the_weights_are_others() -> None:
     one = CASES["inputs"]
     other = W + drawn(*W.shape) / 8

@@ -77,6 +77,7 @@ def test_a_bound_that_admits_anything_is_no_evidence_for_what_is_nan_throughout(
     assert names(graph, x=x, y=y) == [said]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [BFLOAT16, FLOAT16], ids=lambda form: form.name)
 def test_a_product_in_a_shorter_format_is_named_behind_its_bias(form: Format) -> None:
     """The sum is no number of the format; without the bias it is one."""

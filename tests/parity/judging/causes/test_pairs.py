@@ -42,6 +42,7 @@ def other_weights_and_channels_last() -> dict[str, Array]:
     return {"x": X, "y": r.transpose(0, 2, 3, 1).reshape(2, -1) @ W3}
 
 
+@pytest.mark.slow
 def test_parameters_of_another_layer_and_the_order_of_flattening_are_named() -> None:
     (one,) = judge(two_convolutions(), other_weights_and_channels_last()).tensors
     assert [(cause.node, cause.name) for cause in one.causes] == [
@@ -49,6 +50,7 @@ def test_parameters_of_another_layer_and_the_order_of_flattening_are_named() -> 
     ]
 
 
+@pytest.mark.slow
 def test_likely_pairs_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few looks suffice where there are tens of thousands of pairs."""
     looks: list[bool] = []

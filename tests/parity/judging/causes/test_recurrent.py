@@ -118,6 +118,7 @@ def test_a_right_layer_has_no_cause(kind: str) -> None:
     assert all(one in (["equal"], ["rounding"]) for one in found.values())
 
 
+@pytest.mark.slow
 def test_exchanged_states_are_named_at_both() -> None:
     values = lstm(*halves("LSTM"))
     found = named("LSTM", values | {"h": values["c"], "c": values["h"]}, "y", "h", "c")

@@ -58,6 +58,7 @@ def test_a_middle_that_is_changed_by_as_much_otherwise_is_not_named() -> None:
         assert names_of(graph, middle * G) == []
 
 
+@pytest.mark.slow
 def test_products_in_three_parts_are_named() -> None:
     """Coarse: within the worst case, but far from the plain loop. Four products are as good as float32."""
     x, w = run(ONE)["x"], ONE.constants["w0"]

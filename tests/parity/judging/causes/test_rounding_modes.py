@@ -73,6 +73,7 @@ def test_ties_away_from_zero_are_named_where_there_are_ties() -> None:
     assert names(TF32.round(x) @ TF32.round(w).astype(np.float64) + B, x) == [said]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("product", [BFLOAT16, CUT_BFLOAT16], ids=["rounded", "cut off"])
 def test_a_product_that_is_rounded_before_its_bias_is_named(product: Format) -> None:
     x, w, b = (BFLOAT16.round(a).astype(np.float64) for a in (X, W, B))

@@ -56,6 +56,7 @@ def clues_of(y: Array) -> tuple[str, ...]:
     return report.tensors[0].clues
 
 
+@pytest.mark.slow
 def test_what_is_unknown_has_clues() -> None:
     y = run(ONE)["y0"].astype(np.float64)
     assert clues_of(3.5 * y) == ("every value is 3.5 times what is expected",)
@@ -80,6 +81,7 @@ def test_weights_that_were_not_loaded_are_named() -> None:
     assert causes_of(0 * run(ONE)["y0"]) == ["weights not loaded: input 1 of MatMul is zero"]
 
 
+@pytest.mark.slow
 def test_the_same_mistake_at_several_nodes_is_named() -> None:
     """Both kernels are flipped, and nothing between is recorded."""
     x = computed()["x"]
@@ -126,6 +128,7 @@ def test_a_mistake_whose_bound_explains_anything_is_not_named(
 # --- two mistakes ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_mistakes_in_one_stretch_are_named() -> None:
     """Neither explains the values alone: padding at the first node, flattening near the last."""
     values = computed(before=0, after=2, channels_last=True)
@@ -135,6 +138,7 @@ def test_two_mistakes_in_one_stretch_are_named() -> None:
     assert cause.name.endswith(", and in d: flattened in H, W, C order")
 
 
+@pytest.mark.slow
 def test_two_mistakes_of_one_node_are_named() -> None:
     x = computed()["x"]
     flipped = GRAPH.constants["w1"][..., ::-1, ::-1]
@@ -143,6 +147,7 @@ def test_two_mistakes_of_one_node_are_named() -> None:
     assert cause.name == "kernel flipped, and padding on the other side: pads (0, 0, 1, 1) for (1, 1, 1, 1)"
 
 
+@pytest.mark.slow
 def test_two_mistakes_are_not_named_where_one_suffices_or_none_do() -> None:
     one = judge(GRAPH, only(computed(before=0, after=2), "x", "y")).tensors[0]
     assert [", and " in cause.name for cause in one.causes] == [False]
@@ -180,6 +185,7 @@ def test_a_stride_in_the_convolution_before_is_named_with_the_gaps_that_are_the_
 # --- another shape -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_mistake_that_changes_the_shape_is_named() -> None:
     values = computed()
     values["a"] = conv(values["x"], GRAPH.constants["w1"], 0, 0, 2)

@@ -45,6 +45,7 @@ def names_of(graph: Graph, values: dict[str, Array]) -> dict[str, list[str]]:
     return {one.tensor: [cause.name for cause in one.causes] for one in report.tensors if one.wrong}
 
 
+@pytest.mark.slow
 @FORMATS
 def test_parameters_of_a_shorter_format_are_named(form: Format) -> None:
     """Those of each layer where all is recorded, those of the network where its end is; those of products."""
@@ -58,6 +59,7 @@ def test_parameters_of_a_shorter_format_are_named(form: Format) -> None:
     assert names_of(graph, {"x": values["x"], "y": values["y"]}) == {"y": [f"{name}: those of all products"]}
 
 
+@pytest.mark.slow
 def test_parameters_that_are_changed_by_as_much_otherwise_are_not_named() -> None:
     graph, own = perceptron()
     rng = np.random.default_rng(2)

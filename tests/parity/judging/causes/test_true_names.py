@@ -174,6 +174,7 @@ def test_the_order_of_gates_is_said_as_stored_and_read(name: str) -> None:
     assert names(graph, x=x, y=lstm(x, *GATES[name])) == [f"order of the gates: {name}"]
 
 
+@pytest.mark.slow
 def test_directions_of_states_are_no_items_of_a_batch() -> None:
     """Of Y, h and c, each has another axis of directions."""
     parts = {name: np.concatenate([one, one + np.float32(0.1)]) for name, one in PARTS.items()}

@@ -49,6 +49,7 @@ def test_float32_is_right_whatever_the_number_of_products(n: int) -> None:
     assert (found.semantics, found.precision) == ("right", "right")
 
 
+@pytest.mark.slow
 def test_the_plain_verdict_misses_what_single_products_find() -> None:
     """TF32 operands, 28,672 positive products: 1.02 times the loop."""
     rng = np.random.default_rng(0)
@@ -93,6 +94,7 @@ def in_parts(x: Format | None, w: Format | None, b: Format | None, y: Format | N
     return lambda a, m, c: rounded(y, rounded(x, a) @ rounded(w, m) + rounded(b, c))
 
 
+@pytest.mark.slow
 def test_the_part_that_is_coarse_is_told_where_no_known_mistake_is() -> None:
     run = in_parts(None, None, BFLOAT16, None)
     found = parity.probe_operator(Gemm(), [(16, 90), (90, 64), (64,)], run)

@@ -57,6 +57,7 @@ def planted(operator: Operator, given: list[Operand | None]) -> Iterator[tuple[M
         yield mistake, seen, examine(operator, given, lambda a, m=mistake: [looped(m.operator, a)], "node")  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_planted_mistakes_are_found_and_named(kind: str) -> None:
     named = 0
@@ -98,6 +99,7 @@ def test_integers_are_blind_to_precision(n: int, form: Format) -> None:
     assert (found.semantics, found.precision) == ("right", "coarse")
 
 
+@pytest.mark.slow
 def test_a_value_that_is_wrong_in_one_place_is_seen() -> None:
     """Not one in 36,000 values: the plain verdict compares the error of the whole tensor."""
 

@@ -22,6 +22,8 @@ from export.find_layers import pads_of
 from lenet_numpy import layers
 from parity.arithmetic.floats import FORMATS, gamma
 
+pytestmark = pytest.mark.slow
+
 Array = np.ndarray
 U = FORMATS["float32"].u
 OPERATORS = ("Conv", "MaxPool", "Relu", "Gemm", "Softmax", "Flatten")
@@ -205,7 +207,6 @@ UNSUPPORTED = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_published_cases_hold(operator):
     tried = 0
@@ -219,7 +220,6 @@ def test_published_cases_hold(operator):
     assert tried > 0
 
 
-@pytest.mark.slow
 def test_what_the_layers_cannot_do_is_exactly_the_list():
     found = {}
     for name, case in cases().items():

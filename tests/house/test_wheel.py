@@ -21,6 +21,8 @@ from parity.errors import EXTRAS, extra_of, install_line, pip
 from tests.conftest import unavailable
 from tests.house.installed import PACKAGES, ROOT, closure, done, requirements, run, top_level
 
+pytestmark = pytest.mark.slow
+
 
 def installs(module: str) -> str:
     """The line that installs a module, in an environment that is activated."""
@@ -52,14 +54,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return tree, unpacked
 
 
-@pytest.mark.slow
 def test_the_source_distribution_makes_the_same_wheel(built: tuple[Path, Path]) -> None:
     tree, unpacked = built
     assert tree.name == unpacked.name
     assert tree.read_bytes() == unpacked.read_bytes()
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_packages_and_no_other(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[0]) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -117,7 +117,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_the_environment_has_the_base_and_no_framework(clean: Path) -> None:
     """Were it not so, nothing below would mean anything."""
     code = "import sys, importlib.util as u; print(*(m for m in sys.argv[1:] if u.find_spec(m)))"
@@ -127,14 +126,12 @@ def test_the_environment_has_the_base_and_no_framework(clean: Path) -> None:
     assert found == ["pygments", *base]  # which comes with rich
 
 
-@pytest.mark.slow
 def test_both_packages_are_imported_from_there(clean: Path, tmp_path: Path) -> None:
     code = "import lenet, parity; print(lenet.__file__, parity.__file__, parity.judge, lenet.__version__)"
     shown = run(clean / "python", "-c", code, folder=tmp_path).stdout
     assert shown.count(str(clean.parent)) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["parity --help", "parity --version", "lenet --help", "lenet --version"])
 def test_the_commands_are_there(clean: Path, command: str, tmp_path: Path) -> None:
     program, option = command.split()
@@ -143,7 +140,6 @@ def test_the_commands_are_there(clean: Path, command: str, tmp_path: Path) -> No
     assert program in result.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "verdicts"),
     [
@@ -162,7 +158,6 @@ def test_the_base_judges_an_onnx_file(
     assert found["y"] in verdicts
 
 
-@pytest.mark.slow
 def test_the_base_compares_the_ports_that_need_no_framework(clean: Path, tmp_path: Path) -> None:
     """And says of each other port how to get it."""
     result = run(clean / "lenet", "compare", "--digits", 20, "--json", "found.json", folder=tmp_path)
@@ -176,7 +171,6 @@ def test_the_base_compares_the_ports_that_need_no_framework(clean: Path, tmp_pat
         assert f"not run  port '{name}' needs {module}: {installs(module)}" in result.stdout
 
 
-@pytest.mark.slow
 def test_the_base_shows_what_is_missing_and_one_line_for_all(clean: Path, tmp_path: Path) -> None:
     shown = run(clean / "lenet", "ports", folder=tmp_path).stdout
     assert re.search(r"^numpy:fast +numpy +\d\S+ +— *$", shown, re.MULTILINE)
@@ -188,7 +182,6 @@ def test_the_base_shows_what_is_missing_and_one_line_for_all(clean: Path, tmp_pa
     assert shown.endswith(f"all that is missing: {line}\n")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -206,7 +199,6 @@ def test_what_needs_no_framework_runs(clean: Path, command: str, tmp_path: Path)
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.slow
 def test_a_file_of_the_users_own_is_told_too(clean: Path, tmp_path: Path) -> None:
     """The template is written in PyTorch."""
     (tmp_path / "my_port.py").write_text(run(clean / "lenet", "check", "--template").stdout, encoding="utf-8")
@@ -215,7 +207,6 @@ def test_a_file_of_the_users_own_is_told_too(clean: Path, tmp_path: Path) -> Non
     assert f"torch is not installed: {TORCH}" in result.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "line"),
     [

@@ -397,5 +397,4 @@ def test_the_command_writes_json(tmp_path):
 
 def test_the_command_refuses_an_unknown_name():
     result = CliRunner().invoke(cli, ["museum", "caffe2"])
-    assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)

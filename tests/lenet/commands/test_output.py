@@ -7,10 +7,11 @@ import pytest
 
 from tests.lenet.commands.running import ESCAPE, LENET, driver, terminal
 
+pytestmark = pytest.mark.slow
+
 COLOURED = re.compile(r"\x1b\[[\d;]*(3[0-7]|38;[25];[\d;]*)m")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -26,14 +27,12 @@ def test_terminal_gets_colour_unless_told_otherwise(arguments):
     assert not COLOURED.search(terminal(command, NO_COLOR="1"))
 
 
-@pytest.mark.slow
 def test_progress_is_shown_in_a_terminal_and_gone_at_the_end():
     seen = terminal([LENET, "compare", "numpy", "--digits", "300"])
     assert "judging digits" in seen
     assert "judging digits" not in seen[seen.rindex("\x1b[2K") :]  # the line was erased after it
 
 
-@pytest.mark.slow
 def test_diff_is_paged_in_a_terminal_and_plain_in_a_pipe(lenet):
     assert "paged:" in terminal([LENET, "diff", "torch", "tf"], PAGER="sed s/^/paged:/")
     assert "paged:" not in terminal([LENET, "diff", "torch", "tf", "--no-pager"], PAGER="sed s/^/paged:/")
@@ -45,7 +44,6 @@ def test_diff_is_paged_in_a_terminal_and_plain_in_a_pipe(lenet):
     assert all(left == right for left, right in both)
 
 
-@pytest.mark.slow
 def test_diff_writes_a_page(lenet, tmp_path):
     result = lenet("diff", "numpy", "tf", "--html", "page.html")
     said = "page.html: numpy and tf; open it in a browser\n"
@@ -53,7 +51,6 @@ def test_diff_writes_a_page(lenet, tmp_path):
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.slow
 def test_compare_draws_the_table_as_svg(lenet, tmp_path):
     result = lenet("compare", "numpy", "--digits", 60, "--svg", "table.svg")
     picture = (tmp_path / "table.svg").read_text()
@@ -63,7 +60,6 @@ def test_compare_draws_the_table_as_svg(lenet, tmp_path):
     assert "every digit, every bit" in " ".join(result.stdout.split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     ["compare numpy --digits 60", "compare numpy --digits 60 --json -", "diff torch tf", "ports", "--help"],
@@ -79,14 +75,12 @@ def test_closed_pipe_is_no_traceback(arguments):
     process.wait()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["predict --digit 0 --port numpy", "diff torch tf"])
 def test_output_that_cannot_show_a_letter_is_no_traceback(arguments, lenet):
     result = lenet(*arguments.split(), PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.slow
 def test_warnings_of_frameworks_do_not_reach_the_output(tmp_path):
     patch = (
         "import warnings, lenet.ports as p, lenet_numpy.port as n; real = n.Port._setup; "

@@ -11,6 +11,8 @@ from lenet.diagnose.probe_inputs import Observed, standard
 from lenet.ports import Arrays, open_port
 from tests.planted.bugs import seen_patched
 
+pytestmark = pytest.mark.slow
+
 Array = np.ndarray
 PROBES = standard()
 LOSS = "lenet_numpy.train.softmax_cross_entropy"
@@ -111,13 +113,11 @@ LOSSES = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "make"), LOSSES, ids=[f"{k}-{row[0]}" for k, row in enumerate(LOSSES)])
 def test_another_loss_is_named_with_its_number(name, make):
     assert another_loss(make) == [[name]]
 
 
-@pytest.mark.slow
 def test_the_logarithm_of_zero_is_not_a_softmax_without_its_shift():
     def of_zero(right: Callable) -> Callable:
         def loss(z: Array, k: Array) -> tuple[Array, Any]:
@@ -202,7 +202,6 @@ GRADIENTS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "change", "dtype"), GRADIENTS, ids=[row[0] for row in GRADIENTS])
 def test_a_changed_gradient_is_named_with_its_number(name, change, dtype):
     assert changed(change, dtype) == [[name]]
@@ -218,7 +217,6 @@ GATES = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "gate"), GATES, ids=[row[0] for row in GATES])
 def test_another_gate_in_the_backward_pass_is_named(name, gate):
     def make(right: Callable) -> Callable:

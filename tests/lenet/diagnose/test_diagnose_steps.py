@@ -10,6 +10,8 @@ from tests.planted.backward import LOSS, LOSSES
 from tests.planted.bugs import patched
 from tests.planted.steps import DECAY, MU, RULES, Stepped, rule
 
+pytestmark = pytest.mark.slow
+
 PROBES = standard()
 
 
@@ -17,7 +19,6 @@ def trained(step):
     return observe_port(PROBES, Stepped(step))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("step", "where", "name"), RULES, ids=[row[2] for row in RULES])
 def test_every_mistake_of_the_optimizer_is_named_at_the_step_that_shows_it(step, where, name):
     verdict = diagnose(PROBES, trained(step))
@@ -25,18 +26,15 @@ def test_every_mistake_of_the_optimizer_is_named_at_the_step_that_shows_it(step,
     assert [one.name for one in verdict.diagnoses] == [name]
 
 
-@pytest.mark.slow
 def test_the_right_rule_written_again_is_ok():
     assert diagnose(PROBES, trained(rule())).ok
 
 
-@pytest.mark.slow
 def test_two_mistakes_of_the_optimizer():
     verdict = diagnose(PROBES, trained(rule(gain=1 - MU, decay=0)))
     assert {one.name for one in verdict.findings[0].causes} == {"momentum dampened", "weight decay missing"}
 
 
-@pytest.mark.slow
 def test_an_unknown_rule_is_unknown():
     def squared(port, w, v, g, rate, name, count):
         v[...] = MU * v + g + DECAY * w * np.abs(w)
@@ -47,7 +45,6 @@ def test_an_unknown_rule_is_unknown():
     assert not verdict.diagnoses
 
 
-@pytest.mark.slow
 def test_a_mistake_of_the_loss_shows_in_training_alone():
     with patched(LOSS, lambda right: lambda z, k: right(z, (k + 1) % 10)):
         whole = observe_port(PROBES, open_port("numpy"))
@@ -56,7 +53,6 @@ def test_a_mistake_of_the_loss_shows_in_training_alone():
     assert [one.name for one in verdict.diagnoses] == ["labels too large by one"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["missing", "shape", "nan"])
 def test_what_training_returns_is_looked_at_before_its_values(spoil):
     observed = observe_port(PROBES, open_port("numpy"))
@@ -71,7 +67,6 @@ def test_what_training_returns_is_looked_at_before_its_values(spoil):
     assert "fc1.bias" in verdict.findings[0].evidence
 
 
-@pytest.mark.slow
 def test_what_comes_after_a_mistake_is_left_unjudged():
     with patched(*LOSSES[0][0]):
         verdict = diagnose(PROBES, observe_port(PROBES, open_port("numpy")))

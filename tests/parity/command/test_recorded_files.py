@@ -10,6 +10,8 @@ from onnx import helper
 from parity.record import read_npz
 from tests.parity.small import model, saved
 
+pytestmark = pytest.mark.slow
+
 PARITY = str(Path(sys.executable).with_name("parity"))
 NET = "\ndef net(x): return x * (x > 0)"
 
@@ -22,7 +24,6 @@ def recorded(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "left",
     [
@@ -39,7 +40,6 @@ def test_what_a_file_leaves_does_not_touch_what_was_recorded(left, tmp_path):
     assert sorted(read_npz(tmp_path / "out.npz")) == ["x", "y"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_file_may_use_processes(method, tmp_path):
     source = f"""
@@ -52,7 +52,6 @@ def net(x):
     assert (result.returncode, result.stdout) == (0, "out.npz: 2 tensors\n")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raised", "code", "said"),
     [("GeneratorExit", 2, "GeneratorExit"), ("Odd", 2, "Odd"), ("KeyboardInterrupt", 130, "interrupted")],

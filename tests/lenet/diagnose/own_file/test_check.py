@@ -17,6 +17,8 @@ from lenet.show import check_report
 from lenet.testing import explained
 from tests.planted.ports import Planted, flipped_kernel
 
+pytestmark = pytest.mark.slow
+
 LENET = str(Path(sys.executable).with_name("lenet"))
 FLIPPED = next(m.kind for m in forward() if m.kind.name == "kernel flipped")
 RIGHT = """
@@ -76,7 +78,6 @@ def checked(tmp_path, monkeypatch) -> Callable[..., Checked]:
 # --- the command -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_template_is_right(lenet):
     template = subprocess.run([LENET, "check", "--template"], capture_output=True, text=True, check=True)
     result = lenet(template.stdout)
@@ -86,7 +87,6 @@ def test_the_template_is_right(lenet):
     assert "not judged" not in result.stdout
 
 
-@pytest.mark.slow
 def test_a_mistake_is_named_with_remedy_and_case_and_prints_do_not_disturb(lenet, tmp_path):
     result = lenet(RIGHT + FLIP, "my_port.py", "--json", "-")
     assert (result.returncode, set(result.stderr.splitlines())) == (1, {"hello from the port"})
@@ -113,7 +113,6 @@ def test_a_mistake_is_named_with_remedy_and_case_and_prints_do_not_disturb(lenet
     assert "\x1b" not in result.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "arguments", "said"),
     [
@@ -135,7 +134,6 @@ def test_misuse_exits_2(source, arguments, said, lenet):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.slow
 def test_misuse_is_told_in_json_too(lenet):
     result = lenet("forward = len", "my_port.py", "--json", "-")
     assert result.returncode == 2
@@ -144,7 +142,6 @@ def test_misuse_is_told_in_json_too(lenet):
     assert "no function activations" in found["message"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     ['{"flatten": found["pool2"], "logits": found["logits"]}', 'np.pad(found["logits"], ((0, 0), (0, 1)))'],
@@ -158,7 +155,6 @@ def test_every_wrong_shape_exits_with_1(change, lenet):
     assert "shape (16, " in " ".join(result.stdout.split())
 
 
-@pytest.mark.slow
 def test_equal_findings_are_printed_once(checked):
     line = FLIP.splitlines()[5]
     both = FLIP.replace(line, f"{line.replace('conv2', 'conv1')}\n{line}")
@@ -168,7 +164,6 @@ def test_equal_findings_are_printed_once(checked):
     assert re.search("values of conv1 lie .* values of conv2 lie", text)
 
 
-@pytest.mark.slow
 def test_an_unknown_mistake_is_located_in_words(checked):
     slightly = FLIP.replace("[:, :, ::-1, ::-1].copy()", " + params['conv2.weight'] ** 2 * np.float32(0.1)")
     slightly = slightly.replace("conv2", "conv1")
@@ -177,14 +172,12 @@ def test_an_unknown_mistake_is_located_in_words(checked):
     assert "conv1 is wrong even from the port's own input: the images that it was given." in text
 
 
-@pytest.mark.slow
 def test_a_port_of_the_registry_can_be_named(lenet):
     result = lenet("", "numpy")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("numpy: ok")
 
 
-@pytest.mark.slow
 def test_the_report_in_the_guide_is_the_report(lenet):
     template = subprocess.run([LENET, "check", "--template"], capture_output=True, text=True, check=True)
     flipped = template.stdout.replace('p["conv2.weight"], p', 'p["conv2.weight"].flip(2, 3), p')
@@ -230,7 +223,6 @@ ENDINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("source", "during", "said"), ENDINGS.values(), ids=ENDINGS)
 def test_how_it_ended_is_told_and_what_came_before_is_judged(source, during, said, checked):
     found = checked(source, 1 if "while True" in source else 60)
@@ -250,7 +242,6 @@ def test_how_it_ended_is_told_and_what_came_before_is_judged(source, during, sai
     assert json.dumps(found.to_json(), allow_nan=False)
 
 
-@pytest.mark.slow
 def test_the_file_is_run_as_python_would_run_it_but_for_its_name(checked, tmp_path):
     (tmp_path / "beside.py").write_text("WORD = 'beside'")
     (tmp_path / "lenet.py").write_text("raise SystemExit('shadows the package')")
@@ -272,7 +263,6 @@ def test_the_file_is_run_as_python_would_run_it_but_for_its_name(checked, tmp_pa
 # --- for other tests ---------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_three_lines_of_pytest_judge_somebodys_own_port(tmp_path):
     (tmp_path / "my_port.py").write_text(RIGHT)
     (tmp_path / "wrong_port.py").write_text(RIGHT + FLIP)
@@ -291,7 +281,6 @@ def test_three_lines_of_pytest_judge_somebodys_own_port(tmp_path):
     assert "__tracebackhide__" not in result.stdout  # nothing of ours is shown, only the line of the test
 
 
-@pytest.mark.slow
 def test_a_failing_parity_test_can_explain_itself():
     text = explained(Planted("conv2", flipped_kernel))
     assert "different at conv2" in text

@@ -15,6 +15,8 @@ from lenet.diagnose.own_file.interface import Misused
 from lenet.diagnose.own_file.running import Answers, run_file
 from lenet.diagnose.own_file.surroundings import environment
 
+pytestmark = pytest.mark.slow
+
 LENET = str(Path(sys.executable).with_name("lenet"))
 LOGITS = "import numpy as np\ndef activations(params, images): return np.zeros((len(images), 10))\n"
 # A process of its own session, whose parent has ended, and one below the file's process.
@@ -71,7 +73,6 @@ def lines(answers: Answers) -> str:
 # --- what is left behind -----------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_all_that_the_file_started(number, tmp_path):
     (tmp_path / "my_port.py").write_text(DAEMONS + HANG)
@@ -93,7 +94,6 @@ def test_a_signal_ends_all_that_the_file_started(number, tmp_path):
     assert not list((tmp_path / "temporary").iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("end", ["raise SystemExit", "os._exit(0)", "os.kill(os.getpid(), 9)", HANG])
 def test_what_the_file_started_ends_with_it(end, run, tmp_path):
     run(DAEMONS + end, seconds=4)
@@ -103,7 +103,6 @@ def test_what_the_file_started_ends_with_it(end, run, tmp_path):
 # --- memory ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_memory_of_all_its_processes_is_limited(run, monkeypatch):
     monkeypatch.setattr(running, "memory_limit", lambda: 2**29)
     hungry = "import subprocess, sys\nkept = bytearray(b'x') * 2**28\n"
@@ -111,7 +110,6 @@ def test_the_memory_of_all_its_processes_is_limited(run, monkeypatch):
     assert "took more than 0.5 GiB of memory, so they were ended" in lines(run(hungry + below))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
@@ -125,7 +123,6 @@ def test_too_large_an_answer_is_not_sent(returned, said, run):
         run(LOGITS + f"def activations(params, images): return {returned}")
 
 
-@pytest.mark.slow
 def test_what_is_printed_without_an_end_is_cut_into_lines(run):
     printed: list[str] = []
     run("print('x' * 10**6)\n" + LOGITS + "1 / 0", printed=printed)
@@ -133,7 +130,6 @@ def test_what_is_printed_without_an_end_is_cut_into_lines(run):
     assert sum(map(len, printed)) == 10**6 + 1
 
 
-@pytest.mark.slow
 def test_a_long_exception_is_shortened(run):
     assert len(lines(run("raise ValueError('x' * 10**7)"))) < 2_000
 
@@ -155,26 +151,22 @@ JUNK = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
 def test_what_the_file_writes_to_the_judge_is_refused(junk, run):
     said = lines(run(f"{PIPE}{junk}\nimport time; time.sleep(100)"))
     assert "cannot be read" in said
 
 
-@pytest.mark.slow
 def test_a_closed_pipe_is_a_failed_run(run):
     assert "exited early with exit code 1" in lines(run(f"{PIPE}os.close(pipe)\n1 / 0"))
 
 
-@pytest.mark.slow
 def test_a_module_of_python_that_the_file_replaces_is_not_used(run):
     answers = run(LOGITS + "import json\njson.dumps = lambda *a, **k: 'x'\n")
     assert answers.failure is None
     assert answers.observed.activations
 
 
-@pytest.mark.slow
 def test_a_copy_of_the_process_sends_no_answers(run):
     alone = run(LOGITS)
     both = run(LOGITS + "import os\nos.fork()\n")
@@ -182,7 +174,6 @@ def test_a_copy_of_the_process_sends_no_answers(run):
     assert both.count == alone.count > 0
 
 
-@pytest.mark.slow
 def test_a_function_of_the_file_runs_in_spawned_processes(run, tmp_path):
     answers = run(
         "import multiprocessing\nimport numpy as np\n"
@@ -198,7 +189,6 @@ def test_a_function_of_the_file_runs_in_spawned_processes(run, tmp_path):
     assert answers.observed.activations
 
 
-@pytest.mark.slow
 def test_secrets_of_the_environment_are_kept_from_the_file(run, monkeypatch):
     given = {
         "GITHUB_TOKEN": "1",
@@ -218,7 +208,6 @@ def test_secrets_of_the_environment_are_kept_from_the_file(run, monkeypatch):
 # --- the command -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_what_cannot_be_looked_at_is_refused_in_one_line(tmp_path):
     (tmp_path / "folder.py").mkdir()
     for name, said in (
@@ -234,7 +223,6 @@ def test_what_cannot_be_looked_at_is_refused_in_one_line(tmp_path):
         assert "\x1b" not in result.stderr
 
 
-@pytest.mark.slow
 def test_escape_codes_in_the_report_are_escaped(tmp_path):
     (tmp_path / "my_port.py").write_text("raise ValueError('\\x1b[31mred')")
     result = subprocess.run([LENET, "check", "my_port.py"], cwd=tmp_path, capture_output=True, text=True)
@@ -242,7 +230,6 @@ def test_escape_codes_in_the_report_are_escaped(tmp_path):
     assert "\x1b" not in result.stdout
 
 
-@pytest.mark.slow
 def test_what_the_file_prints_cannot_move_the_cursor(tmp_path):
     said = r"print('\x1b[31mred\x07\ttab'); print('half\rdone', file=sys.stderr)"
     (tmp_path / "my_port.py").write_text(f"import sys\n{said}\n{LOGITS}")

@@ -10,6 +10,8 @@ from parity.judging.causes import judge
 from parity.onnx import read_onnx
 from tests.parity.judging.chains import Array
 
+pytestmark = pytest.mark.slow
+
 FORMATS = pytest.mark.parametrize("form", [FLOAT16, BFLOAT16], ids=lambda form: form.name)
 SHAPES = {"w": (20, 30), "b": (30,), "scale": (30,), "shift": (30,), "v": (30, 10), "c": (10,)}
 
@@ -45,7 +47,6 @@ def names_of(graph: Graph, values: dict[str, Array]) -> dict[str, list[str]]:
     return {one.tensor: [cause.name for cause in one.causes] for one in report.tensors if one.wrong}
 
 
-@pytest.mark.slow
 @FORMATS
 def test_parameters_of_a_shorter_format_are_named(form: Format) -> None:
     """Those of each layer where all is recorded, those of the network where its end is; those of products."""
@@ -59,7 +60,6 @@ def test_parameters_of_a_shorter_format_are_named(form: Format) -> None:
     assert names_of(graph, {"x": values["x"], "y": values["y"]}) == {"y": [f"{name}: those of all products"]}
 
 
-@pytest.mark.slow
 def test_parameters_that_are_changed_by_as_much_otherwise_are_not_named() -> None:
     graph, own = perceptron()
     rng = np.random.default_rng(2)

@@ -1,6 +1,6 @@
 """Mutation testing: small changes to the code, one at a time, each of which some test must notice.
 
-    python -m tests.mutants [GROUP...] [--only PATTERN]...
+    python -m tests.mutants [GROUP...] [--only PATTERN]... [--sample N]
 
 mutmut makes the changes and runs the tests, in a copy of the project under out/mutants/GROUP, where
 `mutmut browse` shows the survivors. A second run does again only what has changed. Its verdict is one table.
@@ -8,6 +8,7 @@ mutmut makes the changes and runs the tests, in a copy of the project under out/
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -58,27 +59,39 @@ def verdicts(copy: Path) -> dict[str, str]:
     return {name: verdict for name, _, verdict in lines if verdict}
 
 
+def drawn(copy: Path, count: int) -> list[str]:
+    """So many mutants, the same each time."""
+    nobody = [*MUTMUT, "run", "--max-children", "1", "nobody"]  # makes all mutants, and tries none
+    subprocess.run(nobody, cwd=copy, env=ENVIRONMENT, capture_output=True, check=False)
+    names = sorted(verdicts(copy))
+    return random.Random(0).sample(names, min(count, len(names)))
+
+
 def table(found: dict[str, str]) -> Table:
     """How many of each file's mutants have which verdict, of those that were tried."""
     counts: dict[str, Counter[str]] = {}
     for name, verdict in found.items():
         counts.setdefault(name.split(".x", 1)[0].replace(".", "/") + ".py", Counter())[verdict] += 1
-    drawn = Table("file", *SHOWN)
+    shown = Table("file", *SHOWN)
     for file, count in counts.items():
         if any(count[verdict] for verdict in SHOWN):
-            drawn.add_row(file, *(str(count[verdict]) for verdict in SHOWN))
-    return drawn
+            shown.add_row(file, *(str(count[verdict]) for verdict in SHOWN))
+    return shown
 
 
 @click.command()
 @click.argument("groups", nargs=-1, type=click.Choice(list(GROUPS)))
 @click.option("--only", multiple=True, metavar="PATTERN", help='mutants to try, "parity.arithmetic.floats*"')
+@click.option(
+    "--sample", type=click.IntRange(1), metavar="N", help="try N mutants of each group, drawn at random"
+)
 @click.option("--processes", default=os.cpu_count() or 1, show_default=True)
-def main(groups: tuple[str, ...], only: tuple[str, ...], processes: int) -> None:
+def main(groups: tuple[str, ...], only: tuple[str, ...], sample: int | None, processes: int) -> None:
     """Change the code of each GROUP (default: all) and see which changes the tests miss."""
     for group in groups or tuple(GROUPS):
         copy = copied(group)
-        run = [*MUTMUT, "run", "--max-children", str(processes), *only]
+        some = drawn(copy, sample) if sample else only
+        run = [*MUTMUT, "run", "--max-children", str(processes), *some]
         if subprocess.run(run, cwd=copy, env=ENVIRONMENT, check=False).returncode:
             sys.exit(f"{group}: nothing was tried, because its tests fail without any change")
         found = verdicts(copy)

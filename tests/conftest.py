@@ -72,12 +72,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what a port, by its line in the registry, cannot do: other tests judge it in what it can."""
     kept = [item for item in items if not beyond(item)]
     if config.getoption("--quick"):
-        cases: dict[str, pytest.Item] = {}
-        for item in sorted(kept, key=which_case, reverse=True):
-            cases[item.nodeid.partition("[")[0]] = item
-        first = set(cases.values())
-        kept = [item for item in kept if item in first and not is_slow(item)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        first: dict[str, pytest.Item] = {}
+        for item in sorted(kept, key=which_case):
+            first.setdefault(item.nodeid.partition("[")[0], item)
+        kept = [item for item in kept if first[item.nodeid.partition("[")[0]] is item and not is_slow(item)]
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
 
 

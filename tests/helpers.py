@@ -1,10 +1,12 @@
 """What several test files need."""
 
 import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import ArrayLike
 from parity.errors import UserError
 
 Array = np.ndarray
+LENET, PARITY = (str(Path(sys.executable).with_name(name)) for name in ("lenet", "parity"))  # as installed
 # Digits in a batch, wherever nothing depends on it: XLA compiles anew for each size, and takes what it has
 # compiled in another test. A power of two, so that a mean of whole numbers is exact; the size of no axis.
 BATCH = 8

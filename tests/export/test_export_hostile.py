@@ -1,7 +1,6 @@
 """An ONNX file that asks for the impossible ends `lenet export --check` in one line, in a limited time."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from export.read import read_params
 from lenet.commands.cli import cli
 from parity.errors import UserError
 from tests.export.exported import model_of
-from tests.helpers import one_line
+from tests.helpers import LENET, one_line
 from tests.parity.small import loop
 
 MANY = 2**62
-LENET = str(Path(sys.executable).with_name("lenet"))
 
 
 def judged(model: ModelProto, folder: Path, *options: str) -> str:

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from lenet import ports
 from lenet.commands.cli import cli
 from lenet.network import digits as mnist
-from tests.lenet.commands.running import LENET, ONE_THREAD
+from tests.helpers import LENET
+from tests.lenet.commands.running import ONE_THREAD
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 from click.testing import Result
 
-LENET = str(Path(sys.executable).with_name("lenet"))
 ESCAPE = "\x1b"
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # two would wait for each other where tests share the cores
 

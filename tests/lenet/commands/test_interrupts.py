@@ -5,14 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from parity.command import interrupts
-from tests.helpers import as_command, ended, running
+from tests.helpers import LENET, as_command, ended, running
 
-LENET = str(Path(sys.executable).with_name("lenet"))
 READY = 'print("ready", flush=True)\n'
 BODIES = {
     "seen": "time.sleep(60)",

@@ -16,9 +16,8 @@ from lenet.network import weights
 from lenet.reference.exact import EXACT
 from lenet_numpy.port import Port as NumpyPort
 from parity.command.interrupts import send
-from tests.helpers import as_command, ended, running
+from tests.helpers import LENET, as_command, ended, running
 
-LENET = str(Path(sys.executable).with_name("lenet"))
 WORK = """
 ended = go_on_in_a_copy()
 print(os.getpid(), flush=True)

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.lenet.commands.running import ESCAPE, LENET, driver, terminal
+from tests.helpers import LENET
+from tests.lenet.commands.running import ESCAPE, driver, terminal
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lenet.network import weights
-from tests.lenet.commands.running import LENET, failed
+from tests.helpers import LENET
+from tests.lenet.commands.running import failed
 from tests.planted.ports import Planted, affine
 
 

@@ -14,10 +14,8 @@ from onnx import helper
 from parity.command.copies import memory_limit
 from parity.errors import UserError
 from parity.files import temporary_folder
-from tests.helpers import as_command, ended, running
+from tests.helpers import PARITY, as_command, ended, running
 from tests.parity.small import loop, model, saved
-
-PARITY = str(Path(sys.executable).with_name("parity"))
 
 
 @pytest.fixture

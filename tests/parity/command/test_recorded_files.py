@@ -1,18 +1,17 @@
 """A file that `parity record` runs may do much; what is recorded is whole, or the refusal is one line."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from onnx import helper
 
 from parity.record import read_npz
+from tests.helpers import PARITY
 from tests.parity.small import model, saved
 
 pytestmark = pytest.mark.slow
 
-PARITY = str(Path(sys.executable).with_name("parity"))
 NET = "\ndef net(x): return x * (x > 0)"
 
 

@@ -15,11 +15,11 @@ from lenet.diagnose.own_file.process import Checked, check_file
 from lenet.network.architecture import ACTIVATION_SHAPES
 from lenet.show import check_report
 from lenet.testing import explained
+from tests.helpers import LENET
 from tests.planted.ports import Planted, flipped_kernel
 
 pytestmark = pytest.mark.slow
 
-LENET = str(Path(sys.executable).with_name("lenet"))
 FLIPPED = next(m.kind for m in forward() if m.kind.name == "kernel flipped")
 RIGHT = """
 import numpy as np

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,10 @@ from lenet.diagnose.own_file import running
 from lenet.diagnose.own_file.interface import Misused
 from lenet.diagnose.own_file.running import Answers, run_file
 from lenet.diagnose.own_file.surroundings import environment
+from tests.helpers import LENET
 
 pytestmark = pytest.mark.slow
 
-LENET = str(Path(sys.executable).with_name("lenet"))
 LOGITS = "import numpy as np\ndef activations(params, images): return np.zeros((len(images), 10))\n"
 # A process of its own session, whose parent has ended, and one below the file's process.
 DAEMONS = """

@@ -52,7 +52,7 @@ def spread(
 
 
 def of_sum(terms: Sequence[Fraction], errors: Sequence[Fraction], form: Format) -> Fraction:
-    """The bound of Σ terms, two or more, which bring errors along."""
+    """The bound of Σ terms, which bring errors along; of one, that of its sum with zero."""
     roundings, size, carried = len(terms) - 1, sum(map(abs, terms)), sum(errors, Fraction(0))
     flushed = (2 * len(terms) - 1) * Fraction(form.flush) if size else 0
     return both(roundings, form) * size + (1 + gamma(roundings, form.u)) * carried + flushed

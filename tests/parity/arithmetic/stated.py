@@ -196,10 +196,11 @@ def largest(terms: Sequence[Stated]) -> Stated:
 
 def total(terms: Sequence[Stated]) -> Stated:
     """Σ terms, in any order."""
-    if len(terms) == 1:
-        return terms[0].flushed()
-    values, errors = [one.value for one in terms], [one.error for one in terms]
-    at = terms[0].at
+    return terms[0].flushed() if len(terms) == 1 else _sum(terms)
+
+
+def _sum(terms: Sequence[Stated]) -> Stated:
+    values, errors, at = [one.value for one in terms], [one.error for one in terms], terms[0].at
     return Stated(sum(values, Fraction(0)), of_sum(values, errors, at.form), at)
 
 
@@ -209,15 +210,7 @@ def mean(terms: Sequence[Stated]) -> Stated:
 
 def running(terms: Sequence[Stated]) -> list[Stated]:
     """The sum up to each term; an implementation may start from zero plus the first."""
-    sums = []
-    for k in range(len(terms)):
-        at = terms[0].at
-        size = sum((abs(one.value) for one in terms[: k + 1]), Fraction(0))
-        off = sum((one.error for one in terms[: k + 1]), Fraction(0))
-        flushed = (2 * k + 1) * Fraction(at.form.flush) if size else 0
-        error = both(k, at.form) * size + (1 + gamma(k, at.form.u)) * off + flushed
-        sums.append(Stated(sum((one.value for one in terms[: k + 1]), Fraction(0)), error, at))
-    return sums
+    return [_sum(terms[: k + 1]) for k in range(len(terms))]
 
 
 def multiplied(terms: Sequence[Stated]) -> Stated:

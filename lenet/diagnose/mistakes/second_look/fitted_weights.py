@@ -105,13 +105,12 @@ NOT_LOADED = Kind(
 
 def _not_loaded(shown: Shown, rows: list[tuple[Array, Array]]) -> Iterator[Mistake]:
     """The same weights fit on all probes, with a bias that is the same, too, or that was loaded."""
-    x = np.concatenate([x for x, _ in rows])
-    fit = _fitted(x, np.concatenate([y for _, y in rows]))
+    x, seen = (np.concatenate(some) for some in zip(*rows, strict=True))
+    fit = _fitted(x, seen)
     if fit.close and fit.determined:
         yield _constant(shown, fit.w, fit.b)
     biases = [one.params[f"{shown.layer.name}.bias"] for one in shown.examples]
-    y = np.concatenate([y - b for (_, y), b in zip(rows, biases, strict=True)])
-    fit = _fitted(x, y, np.concatenate([y for _, y in rows]))
+    fit = _fitted(x, np.concatenate([y - b for (_, y), b in zip(rows, biases, strict=True)]), seen)
     if fit.close and fit.determined:
         yield _constant(shown, fit.w, None)
 

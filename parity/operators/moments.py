@@ -59,9 +59,10 @@ def stated(x: Number, value: float) -> Number | float:
 
 
 def either(one: Number, other: Number) -> Number:
-    """A value that is computed in one of two ways, with the larger of the two bounds."""
+    """A value that is computed in one of two ways: its bound holds for both. A plain loop takes the larger,
+    since a variance that is a difference may be nothing but rounding."""
     if isinstance(one, Bounded) and isinstance(other, Bounded):
-        return one.either(other)  # in float64 the two differ by a rounding
+        return one.either(other)
     return one.maximum(other)
 
 

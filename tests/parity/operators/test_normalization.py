@@ -13,7 +13,7 @@ from parity.arithmetic.floats import FLOAT64
 from parity.errors import Unjudged
 from parity.onnx import read_onnx
 from parity.operators import OPERATORS
-from parity.operators.moments import Way
+from parity.operators.moments import Way, either
 from parity.operators.normalization import LRN, BatchNormalization, LayerNormalization
 from tests.parity.examples.example import Example
 from tests.parity.examples.normalization import EXAMPLES, IMAGE, normal
@@ -336,3 +336,10 @@ def test_form_is_no_attribute_of_a_file() -> None:
     for kind in (LRN, LayerNormalization):
         with pytest.raises(Unjudged, match="attribute form"):
             kind.read({"form": 1}, 22, 1)
+
+
+def test_a_bound_of_either_way_holds_for_both() -> None:
+    one, other = Bounded(np.array([1.0]), np.array([0.5])), Bounded(np.array([1.25]), np.array([0.125]))
+    for found in (either(one, other), either(other, one)):
+        assert found.value - found.bound <= 0.5
+        assert found.value + found.bound >= 1.5

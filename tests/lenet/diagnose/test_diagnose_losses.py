@@ -241,6 +241,6 @@ def test_a_limit_is_read_although_one_gradient_is_nothing_but_rounding():
     sample = SimpleNamespace(tape=None, right=passed, seen=seen)
     seen["w7"] = right["w7"] * 0.9
     assert own_norm_of([sample]) == pytest.approx(0.5, rel=1e-12)
-    for k in range(10):
+    for k in range(4):
         seen[f"w{k}"] = right[f"w{k}"] * 0.9
     assert own_norm_of([sample]) is None

@@ -341,5 +341,6 @@ def test_form_is_no_attribute_of_a_file() -> None:
 def test_a_bound_of_either_way_holds_for_both() -> None:
     one, other = Bounded(np.array([1.0]), np.array([0.5])), Bounded(np.array([1.25]), np.array([0.125]))
     for found in (either(one, other), either(other, one)):
+        assert isinstance(found, Bounded)
         assert found.value - found.bound <= 0.5
         assert found.value + found.bound >= 1.5

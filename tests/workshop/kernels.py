@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
@@ -47,26 +48,37 @@ SECONDS = 120  # for the imports
 
 
 @contextmanager
-def forked_kernels(folder: Path) -> Iterator[type[AsyncKernelManager]]:
+def forked_kernels() -> Iterator[type[AsyncKernelManager]]:
     """A kernel manager for nbclient; the process behind it, and all its kernels, end with this context."""
-    address = str(folder / "kernels")
+    with TemporaryDirectory() as folder:  # not pytest's: on macOS its path is too long for a socket
+        address = Path(folder, "kernels")
 
-    class Forked(AsyncKernelManager):
-        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-            asks = [sys.executable, "-I", "-S", "-c", ASK, address]
-            return [*asks, "-f", self.connection_file, *(extra_arguments or [])]
+        class Forked(AsyncKernelManager):
+            def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+                asks = [sys.executable, "-I", "-S", "-c", ASK, str(address)]
+                return [*asks, "-f", self.connection_file, *(extra_arguments or [])]
 
-    command = [sys.executable, "-P", "-m", __name__, address]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    nothing = subprocess.DEVNULL
-    server = subprocess.Popen(command, env=environment, stdin=nothing, stderr=nothing, start_new_session=True)
+        with _server(address):
+            yield Forked
+
+
+@contextmanager
+def _server(address: Path) -> Iterator[None]:
+    """The process that forks kernels, once it has imported what they share."""
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__, str(address)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # what frameworks say when they are imported
+        start_new_session=True,
+    )
     try:
         last = time.monotonic() + SECONDS
-        while not Path(address).exists():
+        while not address.exists():
             assert server.poll() is None, "the imports failed"
             assert time.monotonic() < last, "the imports take too long"
             time.sleep(0.1)
-        yield Forked
+        yield
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

@@ -99,9 +99,9 @@ def run(path: Path, folder: Path, cells: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def forked(tmp_path_factory) -> Iterator[Callable[..., NotebookClient]]:
+def forked() -> Iterator[Callable[..., NotebookClient]]:
     """A client whose kernels share their imports."""
-    with forked_kernels(tmp_path_factory.mktemp("kernels")) as kernels:
+    with forked_kernels() as kernels:
         yield partial(NotebookClient, kernel_manager_class=kernels)
 
 

@@ -28,6 +28,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _OTHERS: set[int] = set()  # processes below this one that are not the command's: a shell has left them to it
 POLL = 0.02  # seconds between two looks at the copy
 PATIENCE = 0.3  # seconds in which the processes that a copy left may end by themselves
+LAST_WORDS = 2.0  # seconds in which one may write down what a library has said before it ended the copy
 SHARE = 0.75  # of the memory that is free
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -186,8 +187,11 @@ def _wait(copy: int, note: _Note, doing: str, seconds: float, memory: float) -> 
     if code == interrupts.CODE:
         interrupts.CTRL_C.end(f"error: {interrupts.CTRL_C.says()}")
     if not limit and not note.works:
-        _end_rest()
+        _let_end(PATIENCE)
+        keeper.end_descendants({}, spared=_OTHERS)
         os._exit(code if code >= 0 else 128 - code)
+    if not limit:
+        _let_end(LAST_WORDS)
     _clean_up()
     if limit:
         raise UserError(f"{doing} took more than {limit}, and was ended")
@@ -204,13 +208,12 @@ def _clean_up() -> None:
     remove_leftover_folders()
 
 
-def _end_rest() -> None:
-    """End the processes that the copy started and left; those that end by themselves have the time to."""
-    deadline = time.monotonic() + PATIENCE
+def _let_end(seconds: float) -> None:
+    """Wait for the processes that the copy started and left: those that end by themselves have the time to."""
+    deadline = time.monotonic() + seconds
     while keeper.descendants(_OTHERS) and time.monotonic() < deadline:
         keeper.reap({})
         time.sleep(POLL)
-    keeper.end_descendants({}, spared=_OTHERS)
 
 
 def _end_all(number: int, frame: object) -> NoReturn:

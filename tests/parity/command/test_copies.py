@@ -135,6 +135,12 @@ def test_a_library_that_ends_the_process_gives_no_verdict(body, how):
     assert (result.returncode, result.stderr.splitlines(keepends=True)[-1]) == (2, said)
 
 
+def test_what_a_library_has_said_is_shown_before_all_processes_are_ended():
+    later = "subprocess.Popen(['sh', '-c', 'sleep 0.2; echo said >&2'], start_new_session=True)"
+    result = run(f"import subprocess\ncopies.within_limits('it', 60)\n{later}\nos.abort()")
+    assert result.stderr.splitlines()[0] == "said"
+
+
 STARTED = """
 copies.within_limits('it', 60, 2**30)
 import subprocess

@@ -5,6 +5,8 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
+# Python compiles what it imports; pip would compile all 20,000 files, which takes a minute.
+QUICKLY := --quiet --no-compile
 
 .PHONY: demo test quick workshop fuzz mutants lint web pages clean
 
@@ -23,7 +25,7 @@ workshop: .venv/workshop
 	$(BIN)/lenet workshop $(N)
 
 .venv/workshop: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[workshop]'
+	$(BIN)/pip install $(QUICKLY) --constraint constraints.txt --editable '.[workshop]'
 	touch $@
 
 # Damaged files for every reader, until Ctrl-C or the first fault; the tests read a fixed number.
@@ -35,7 +37,7 @@ mutants: .venv/mutants
 	$(BIN)/python -m tests.mutants $(GROUPS)
 
 .venv/mutants: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[mutants]'
+	$(BIN)/pip install $(QUICKLY) --constraint constraints.txt --editable '.[mutants]'
 	touch $@
 
 lint: .venv/installed
@@ -64,8 +66,8 @@ pages: .venv/workshop
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt $(PIP_FLAGS) torch
-	$(BIN)/pip install --quiet --constraint constraints.txt $(PIP_FLAGS) --editable '.[all,dev]'
+	$(BIN)/pip install $(QUICKLY) --constraint constraints.txt $(PIP_FLAGS) torch
+	$(BIN)/pip install $(QUICKLY) --constraint constraints.txt $(PIP_FLAGS) --editable '.[all,dev]'
 	touch $@
 
 clean:

@@ -84,7 +84,7 @@ def test_what_takes_too_long_is_ended(hostile, tmp_path):
 def test_what_takes_too_much_memory_is_refused(tmp_path):
     fill = helper.make_node("ConstantOfShape", ["size"], ["large"])  # 8 GiB
     add = helper.make_node("ReduceSum", ["large"], ["more"], keepdims=0)
-    text = refused(dense(fill, add, size=np.array([2**31])), tmp_path)
+    text = refused(dense(fill, add, size=np.array([2**31])), tmp_path, "--timeout", "250")
     assert text.endswith("hostile.onnx took more than 4.0 GiB of memory, and was ended")
 
 

@@ -14,6 +14,8 @@ tried; if no pair fits, the verdict is "unknown", never a guess.
 
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from lenet.diagnose import backward_pass, forward_pass, training_run
 from lenet.diagnose.findings import DIFFERENT, LESS, UNDECIDED, VALID, Diagnosis, Finding
 from lenet.diagnose.looks import batches, repeated
@@ -75,6 +77,7 @@ class Verdict:
         return "ok" if not self.findings else "\n".join(str(finding) for finding in self.findings)
 
 
+@threadpool_limits.wrap(limits=1)  # thousands of small products: a second thread waits most of the time
 def diagnose(probes: Probes, observed: Observed) -> Verdict:
     """Judge the values that a port returned on the probes, and name its mistakes.
 

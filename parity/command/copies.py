@@ -209,7 +209,7 @@ def _clean_up() -> None:
 
 
 def _let_end(seconds: float) -> None:
-    """Wait for the processes that the copy started and left: those that end by themselves have the time to."""
+    """Give the processes that the copy started and left the time to end by themselves."""
     deadline = time.monotonic() + seconds
     while keeper.descendants(_OTHERS) and time.monotonic() < deadline:
         keeper.reap({})

@@ -192,7 +192,7 @@ def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
 def with_a_theano_that(
     method: str, raised: str, folder: Path, arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """`lenet ARGUMENTS` with a port whose method does what `raised` says: Theano's, which is soon imported."""
+    """`lenet ARGUMENTS` with a port, Theano's (soon imported), whose method does what `raised` says."""
     code = f"""
 import os, sys
 import lenet_theano.port

@@ -228,7 +228,7 @@ SUMS = named("Add CumSum Range ReduceL1 ReduceSum ScatterND Shrink Sub Sum")  # 
 CHOSEN = {"LeakyRelu", "PRelu", "Shrink"}
 # Whose inputs or results here are of the order of 1, beside which 10^-38 is nothing; or which flush nothing.
 LARGE = named(
-    "Acos Acosh Asin Atanh Cast Cos Exp HardSigmoid Log LogSoftmax Mod Pow RNN Reciprocal "
+    "Acos Acosh Asin Atanh Cast Cos Exp HardSigmoid Log LogSoftmax Mod Pow Reciprocal "
     "ReduceLogSum ReduceLogSumExp Shrink Sigmoid Softmax Softplus Sqrt Tan"
 )
 FLOORED = {"Celu", "Elu", "Selu", "GRU", "LSTM", "RNN", "Mish", "Sigmoid", "Softplus"}

@@ -63,12 +63,11 @@ class Integers(Number):
 
     def _lifted(self, lift: int) -> Array:
         """The units times 2^`lift`, in int64, which holds them."""
-        units = self.units.astype(np.int64, copy=False)
-        return units << lift if lift else units
+        return np.left_shift(self.units, lift, dtype=np.int64)
 
     def _loads(self, axis: int) -> Array:
         """Σ|x| over an axis, as Python integers."""
-        narrow = self.peak() * max(1, self.shape[axis]) < 1 << 63
+        narrow = self.peak() * self.shape[axis] < 1 << 63
         return np.abs(self.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
 
     def to_float(self, dtype: str = "float32") -> Array:
@@ -120,13 +119,12 @@ class Integers(Number):
             columns = other._loads(-2) * self.peak()
             loads = min(loads, columns, key=lambda loads: int(loads.max(initial=0)))
             load = int(loads.max(initial=0))
-        grid, lift, bias_lift, bound = exponent, 0, 0, load
-        if bias is not None:
-            grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
-            bound = (load << lift) + (bias.peak() << bias_lift)
-        check_width(bound, grid, _unit(loads))
-        y = Integers(product(self.units, other.units, load), exponent)._lifted(lift)
-        return Integers(y if bias is None else y + bias._lifted(bias_lift), grid)
+        if bias is None:
+            check_width(load, exponent, _unit(loads))
+            return Integers(product(self.units, other.units, load), exponent)
+        grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
+        check_width((load << lift) + (bias.peak() << bias_lift), grid, _unit(loads))
+        return Integers((product(self.units, other.units, load) << lift) + bias._lifted(bias_lift), grid)
 
     def sum(self, axes: Axes) -> "Integers":
         if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
@@ -187,7 +185,7 @@ class Integers(Number):
         return Integers(np.abs(self.units), self.exponent)
 
     def _operand(self, other: "Integers | float") -> "Integers":
-        return other if isinstance(other, Integers) else integers(np.asarray(other, np.float64))
+        return other if isinstance(other, Integers) else integers(other)
 
     def _refuse(self, what: str) -> NoReturn:
         raise Unjudged(f"{what} in exact integers")

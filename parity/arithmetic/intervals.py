@@ -78,9 +78,14 @@ def _is_zero(error: Array | None) -> bool:
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:
     """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
-    if np.isnan(error.max(initial=0)) and np.isfinite(a).all() and np.isfinite(b).all():
+    if _any_nan(error) and np.isfinite(a).all() and np.isfinite(b).all():
         return np.where(np.isnan(error), np.inf, error)
     return error
+
+
+def _any_nan(x: Array) -> bool:
+    """Whether there is a NaN: the largest value is then one. It saves an array of truth values."""
+    return bool(np.isnan(x.max(initial=0)))
 
 
 def reach(lowest: Array, value: Array, highest: Array, widest: Array | None, rounded: bool = True) -> Array:
@@ -95,7 +100,7 @@ def reach(lowest: Array, value: Array, highest: Array, widest: Array | None, rou
     with np.errstate(invalid="ignore"):
         far = np.maximum(highest - value, value - lowest)
         far = far + 4 * U64 * (np.maximum(np.abs(highest), np.abs(lowest)) if rounded else far)
-    if np.isnan(far.max(initial=0)):  # where infinite
+    if _any_nan(far):  # where infinite
         far = np.where(np.isnan(far), np.where(highest == lowest, 0.0, np.inf), far)
     return far if widest is None else np.minimum(far, widest)
 
@@ -111,4 +116,4 @@ def rise(value: Array, highest: Array, most: Callable[[], Array]) -> Array:
         far += 4 * U64 * np.abs(highest)
     if (same & (far > 0)).any():  # no error, or one that the rounding of its end hides
         far = np.minimum(far, most())
-    return np.where(np.isnan(far), np.inf, far) if np.isnan(far.max(initial=0)) else far
+    return np.where(np.isnan(far), np.inf, far) if _any_nan(far) else far

@@ -70,7 +70,7 @@ class Looped(Number):
         a, b = (x.reshape(len(x), *(1,) * (ndim + 1 - x.ndim), *x.shape[1:]) for x in (a, b))
         if self.backwards:
             a, b = a[::-1], b[::-1]
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
             last = None if bias is None else self._in_format(bias.value)
             if self.backwards and last is not None:  # as libraries do that start from the bias
@@ -97,7 +97,7 @@ class Looped(Number):
     def cumsum(self, axis: int) -> "Looped":
         x = self._computed()
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._made(np.add.accumulate(x, axis, dtype=x.dtype))
+            return self._made(np.add.accumulate(x, axis, dtype=counted(x)))
 
     def _reduced(self, operation: np.ufunc, axes: Axes) -> "Looped":
         """Reduce over these axes, one value after the other."""
@@ -105,7 +105,7 @@ class Looped(Number):
         terms = self._computed().transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
         terms = terms[::-1] if self.backwards else terms
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             if len(terms) > max(terms[:1].size, 1):  # a long sum: NumPy adds up one after the other, too
                 total = operation.accumulate(terms, axis=0)[-1]
             else:

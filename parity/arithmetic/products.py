@@ -43,7 +43,7 @@ def _both(a: Array, b: Array, positive_a: bool | None, positive_b: bool | None) 
 def integer_product(a: Array, b: Array) -> Array:
     """a·b of integers, modulo the range of their type; by float64's fast product where that is exact."""
     kind = np.result_type(a.dtype, b.dtype)
-    load = max(a.shape[-1], 1) * _peak(a) * _peak(b)
+    load = a.shape[-1] * _peak(a) * _peak(b)
     if load < 2**53:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64).astype(kind)
     return (a.astype(kind) @ b.astype(kind)).astype(kind)

@@ -86,11 +86,13 @@ def test_round_rounds_once(form: Format) -> None:
 
 @formats
 def test_round_keeps_what_is_no_number(form: Format) -> None:
-    odd = form.round(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0])).astype(np.float64)
+    with np.errstate(over="raise", invalid="raise"):  # of which NumPy warns
+        odd = form.round(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e308])).astype(np.float64)
     assert odd[0] == np.inf
     assert odd[1] == -np.inf
     assert np.isnan(odd[2])
-    assert list(np.signbit(odd[3:])) == [False, True]
+    assert list(np.signbit(odd[3:5])) == [False, True]
+    assert odd[5] == (1e308 if form is FLOAT64 else np.inf)
 
 
 @pytest.mark.parametrize("u", [2.0**-8, 2.0**-11, 2.0**-24, 2.0**-53])

@@ -83,8 +83,22 @@ def test_product_of_many_at_its_ends() -> None:
     assert Bounded(large).prod((0,)).bound.tolist() == [np.inf]
     edge = np.array([1.0, 2.0**127], np.float32)
     assert np.isfinite(Bounded(edge).prod((0,)).bound).all()
+    largest = np.array(
+        [[1.0, FLOAT32.largest], [FLOAT32.largest, 0.0]], np.float32
+    )  # of each row, not of all
+    assert np.isfinite(Bounded(largest).prod((1,)).bound).tolist() == [[True], [True]]
+    assert Bounded(largest).prod((1,)).bound[1] == 0
     mended = np.array([2.0**-100, 2.0**100, 2.0**100], np.float32)
     assert Bounded(mended).prod((0,)).bound.tolist() == [np.inf]
+
+
+def test_a_product_of_many_carries_errors_that_float64_cannot_add_to_the_factors() -> None:
+    factors, errors = np.full(6, 1 + 2.0**-20), np.full(6, 0.9 * U64)
+    assert (factors + errors == factors).all()
+    x, e = Fraction(1 + 2.0**-20), Fraction(0.9 * U64)
+    least = 6 * (lost(FLOAT32) + Fraction(FLOAT32.flush)) * (x + e) ** 6
+    expected = (x + e) ** 6 - x**6 + both(5, FLOAT32) * (x + e) ** 6 + least
+    assert Fraction(Bounded(factors, errors).prod((0,)).bound.item()) >= expected
 
 
 @pytest.mark.slow
@@ -188,6 +202,7 @@ def test_what_may_be_taken_for_zero_has_itself_as_error(form: Format) -> None:
     assert x.wide().settled
     assert x.wide().positive is False
     assert x.move(lambda a: a[2:]).wide().positive is True
+    assert x.move(lambda a: a[:0]).wide().positive is True
     assert Bounded(np.array([3])).wide().settled is False
     assert Bounded(np.array([tiny]), np.array([0.0]), form)._flushed().bound.tolist() == [0]
 
@@ -231,6 +246,7 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert Bounded(np.array([[True, True]])).sum((1,)).value.tolist() == [[2]]
     assert Bounded(np.array([[True, True]])).cumsum(1).value.tolist() == [[1, 2]]
     assert Bounded(np.array([[True, True]])).prod((1,)).value.dtype == np.int64
+    assert Bounded(a.value).prod((1,)).value.dtype == np.int8
     threes = Bounded(np.array([[3, 5], [2, 2]])).prod((1,))
     assert threes.value.tolist() == [[15], [4]]
     assert threes.error is None
@@ -256,6 +272,7 @@ SIGN = Function("sign", np.sign, monotone=True, exact=True)
 OPERATIONS: dict[str, Callable[[Bounded], Any]] = {
     "+": lambda a: a + a,
     "*": lambda a: a * a,
+    "times one": lambda a: a * 1.0,
     "/": lambda a: a / a,
     "1/": lambda a: 1.0 / a,
     "-": lambda a: -a,
@@ -287,8 +304,32 @@ OPERATIONS: dict[str, Callable[[Bounded], Any]] = {
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_format_goes_along(operation: str, integers: bool, errors: bool) -> None:
     value = np.array([[1], [2], [3]], np.int64 if integers else np.float16)
-    if integers and operation in ("/", "1/", "apply", "affine", "divided", "either", "like", "relu"):
+    if integers and operation in (
+        "/",
+        "1/",
+        "apply",
+        "affine",
+        "divided",
+        "either",
+        "like",
+        "relu",
+        "times one",
+    ):
         return
     found = OPERATIONS[operation](Bounded(value, np.full((3, 1), 0.5) if errors else None, FLOAT16))
     assert found.format is FLOAT16
     assert found.value.shape == found.bound.shape
+
+
+SILENT = ("+", "*", "/", "1/", "prod", "apply", "exact", "join", "like", "either", "divided", "times one")
+
+
+@pytest.mark.parametrize("operation", SILENT)
+@pytest.mark.parametrize("form", [FLOAT32, BFLOAT16], ids=lambda form: form.name)
+def test_values_and_errors_without_end_warn_nobody(operation: str, form: Format) -> None:
+    with np.errstate(all="ignore"):
+        x = form.round(np.array([[1e200], [-np.inf], [np.inf], [np.nan], [0.0], [1e-30], [1.0]]))
+    ends = np.array([[0.0], [np.inf], [0.0], [1.0], [np.inf], [1.0], [np.finfo(float).max / 2]])
+    with np.errstate(over="raise", invalid="raise", divide="raise"):  # of which NumPy warns
+        for some in (Bounded(x, None, form), Bounded(x, ends, form), Bounded(x, ends[::-1], form)):
+            OPERATIONS[operation](some)

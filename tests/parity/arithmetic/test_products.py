@@ -42,4 +42,6 @@ def test_integer_products_are_exact(peak: int) -> None:
     small = integer_product(np.array([[100]], np.int8), np.array([[3]], np.int8))
     assert small.dtype == np.int8
     assert small.tolist() == [[44]]
+    single = np.array([[100_000]], np.int32)
+    assert integer_product(single, single).tolist() == [[10**10 - 2**33]]
     assert integer_product(np.zeros((1, 0), np.int32), np.zeros((0, 1), np.int32)).tolist() == [[0]]

@@ -278,12 +278,8 @@ class Bounded(Number):
         return Bounded(self.value, np.where(size < self.format.flush, size, 0.0), self.format)
 
     def _selected(self) -> "Bounded":
-        """The largest of some values, if each that is so small may be taken for another one or for zero."""
-        if (
-            self.error is not None
-            or format_of(self.value) is None
-            or not _any_below(self.value, self.format.flush)
-        ):
+        """The largest of some recorded values: one that is so small may be taken for another, or for zero."""
+        if format_of(self.value) is None or not _any_below(self.value, self.format.flush):
             return self
         size = np.abs(wide(self.value))
         error = np.where(size < self.format.flush, size + self.format.flush, 0.0)

@@ -103,12 +103,12 @@ def test_a_product_of_many_carries_errors_that_float64_cannot_add_to_the_factors
 
 @pytest.mark.slow
 @formats
-@given(seed=seeds, errors=st.integers(0, 15), shifted=st.booleans(), small=st.booleans())
-def test_scale_and_shift(form: Format, seed: int, errors: int, shifted: bool, small: bool) -> None:
-    at = form.lowest // 2 + 8 if small and form is not FLOAT16 else 0
-    x, c, s, b = (
-        drawn(seed + k, 2, form, bool(errors >> k & 1), size) for k, size in enumerate((at, at, at, 2 * at))
-    )
+@given(seed=seeds, errors=st.integers(0, 15), shifted=st.booleans(), small=st.sampled_from(["", "x", "xs"]))
+def test_scale_and_shift(form: Format, seed: int, errors: int, shifted: bool, small: str) -> None:
+    """Where x, or x and the scale, are so small that numbers taken for zero are most of the bound, too."""
+    low = 0 if form is FLOAT16 else form.lowest // 2 + 8
+    at = {"": (0, 0, 0, 0), "x": (2 * low, 2 * low, 0, 2 * low), "xs": (low, low, low, 2 * low)}[small]
+    x, c, s, b = (drawn(seed + k, 2, form, bool(errors >> k & 1), size) for k, size in enumerate(at))
     found = x.affine(c, s, b if shifted else None)
     columns = (exactly(part) for each in (x, c, s, b) for part in (each.value, each.bound))
     for k, (x_, ex, c_, ec, s_, es, b_, eb) in enumerate(zip(*columns, strict=True)):
@@ -173,6 +173,10 @@ def test_min_and_max_of_numbers_that_may_be_taken_for_zero() -> None:
     assert Bounded(x).min((1,)).bound.tolist() == [[tiny + FLOAT32.tiny], [0]]
     assert Bounded(x[:, :1]).max((0,)).bound.tolist() == [[tiny + FLOAT32.tiny]]
     assert Bounded(np.abs(x)).max((1,)).error is None
+    edge = Bounded(BFLOAT16.round(np.array([[BFLOAT16.tiny], [tiny]])), None, BFLOAT16).max((1,))
+    assert edge.bound.tolist() == [[0], [tiny + BFLOAT16.tiny]]
+    assert edge.value.tolist() == [[BFLOAT16.tiny], [tiny]]
+    assert edge.format is BFLOAT16
     assert Bounded(x[1:]).min((1,)).error is None
     found = Bounded(x, np.array([[0.5, 2.0], [0.25, 0.125]])).min((0,)).bound
     np.testing.assert_allclose(found, [[0.5, 0.125]], rtol=APART)  # 1 ± 2 does not reach below -2.125
@@ -185,10 +189,10 @@ def test_min_and_max_of_numbers_that_may_be_taken_for_zero() -> None:
 
 
 def test_maximum_to_the_bit() -> None:
-    x = Bounded(np.array([-0.25, 1.0, -3.0]), np.array([0.5, 0.5, 1.0]))
-    assert x.maximum(0.0).bound.tolist() == [0.25 + U64, 0.5, 0]
-    assert (x.maximum(0.0).value == [0, 1, 0]).all()
-    found = x.maximum(Bounded(np.array([0.0, 0.0, 0.0]), np.array([0.125, 0.0, 0.0])))
+    x = Bounded(np.array([-0.25, 1.0, -3.0, -0.5]), np.array([0.5, 0.5, 1.0, 2.0]))
+    assert x.maximum(0.0).bound.tolist() == [0.25 + U64, 0.5, 0, 1.5 + 6 * U64]
+    assert (x.maximum(0.0).value == [0, 1, 0, 0]).all()
+    found = x.maximum(Bounded(np.zeros(4), np.array([0.125, 0.0, 0.0, 0.0])))
     assert found.bound.tolist()[:2] == [0.25 + U64, 0.5 + 6 * U64]
 
 

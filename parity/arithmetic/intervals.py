@@ -27,8 +27,7 @@ def through(function: Function, x: Sequence[Array], errors: Sequence[Array | Non
         sure = sure & (error == 0)
     if not function.monotone:
         return np.where(sure, 0.0, function.slope * sum(known))
-    corners = [function.f(*ends) for ends in product(*map(_ends, x, errors))]
-    corners = [np.asarray(corner).astype(np.float64, copy=False) for corner in corners]
+    corners = [wide(np.asarray(function.f(*ends))) for ends in product(*map(_ends, x, errors))]
     widest = function.slope * known[0] if len(known) == 1 and np.isfinite(function.slope) else None
     lowest, highest = reduce(np.minimum, corners), reduce(np.maximum, corners)
     far = reach(lowest, wide(value), highest, widest, rounded=not function.exact)
@@ -41,15 +40,13 @@ def _ends(x: Array, error: Array | None) -> tuple[Array, ...]:
     """Both ends of the interval of each value, in its own dtype. Those of floats are rounded outwards."""
     if error is None:
         return (x,)
-    ends = x - error, x + error
+    low, high = x - error, x + error
     if x.dtype.kind == "f":
-        open_ended = (error > 0) & np.isfinite(x)
-        return tuple(
-            np.where(open_ended, np.nextafter(end, way), end)
-            for end, way in zip(ends, (-np.inf, np.inf), strict=True)
-        )
+        moved = (error > 0) & np.isfinite(x)
+        low = np.where(moved, np.nextafter(low, -np.inf), low)
+        return low, np.where(moved, np.nextafter(high, np.inf), high)
     lowest, highest = (0, 1) if x.dtype.kind == "b" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
-    return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
+    return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in (low, high))
 
 
 def carried_by(

@@ -227,6 +227,9 @@ def test_over_nothing() -> None:
     over = Bounded(np.array([1.0, -1.0, 0.0])) / zero
     assert list(over.value[:2]) == [np.inf, -np.inf]
     assert np.isnan(over.value[2])
+    over = Bounded(np.array([1.0, 2.0]), np.array([0.0, 1.0])) / Bounded(np.array([0.0, 1.0]))
+    assert over.bound[0] == 0
+    assert over.bound[1] > 1
 
 
 @kinds

@@ -158,7 +158,7 @@ def test_sums_and_products_go_one_way(form: Format, backwards: bool, seed: int) 
         terms = [bias[i, 0], *products[::-1]] if backwards else [*products, bias[i, 0]]
         assert found.value[i, j] == reduce(add, terms)
     step = -1 if backwards else 1
-    assert rows.dot(Looped(b, form)).value[1, 2] == loop_dot(a[1, ::step], b[::step, 2])
+    assert rows.dot(Looped(b, form)).value[1, 2] == loop_dot(list(a[1, ::step]), list(b[::step, 2]))
 
 
 @formats
@@ -178,7 +178,7 @@ def test_running_sums_ends_and_constants_are_in_the_format(form: Format) -> None
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.bool_])
 def test_integers_and_truth_values_stay_what_they_are(dtype: type) -> None:
-    value = np.array([[3, 0, 7], [5, 1, 2]]).astype(dtype)
+    value: np.ndarray = np.array([[3, 0, 7], [5, 1, 2]]).astype(dtype)
     x, counts = Looped(value), np.int64 if dtype is np.bool_ else dtype
     for found, expected in (
         (x.wide(), value),

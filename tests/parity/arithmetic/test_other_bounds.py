@@ -148,6 +148,7 @@ def test_constants_are_rounded_unless_they_are_numbers_of_the_format(
     small = 1.25 * form.smallest  # half of the smallest number off, or taken for zero
     assert a.like(small).bound == (small if form.flush else form.smallest / 2)
     assert ((one(0.0, None, form) + small).bound > a.like(small).bound).all()
+    assert a.like(np.array([form.tiny, 0.1])).bound[0] == form.u * form.tiny
     assert a.like(constant, np.array(0.25)).bound == 0.25
     assert a.like(np.array([3])).error is None
     inverse = one(1.0, 0.0, form) / a
@@ -247,6 +248,7 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert a.cumsum(1).bound.tolist() == [[1, 1], [2, 7]]
     assert Bounded(a.value).cumsum(0).error is None
     assert (a + a).bound.tolist() == [[2, 0], [4, 10]]
+    assert (a + Bounded(a.value)).bound.tolist() == (Bounded(a.value) + a).bound.tolist() == [[1, 0], [2, 5]]
     assert Bounded(np.array([[True, True]])).sum((1,)).value.tolist() == [[2]]
     assert Bounded(np.array([[True, True]])).cumsum(1).value.tolist() == [[1, 2]]
     assert Bounded(np.array([[True, True]])).prod((1,)).value.dtype == np.int64

@@ -333,9 +333,9 @@ class Bounded(Number):
             if x.error is not None or y.error is not None:
                 safe = np.abs(b) - y.bound  # 0 or less: the divisor may be zero
                 carried = x.bound + np.where(y.bound == 0, 0.0, np.abs(value) * y.bound)
-                nothing = (carried == 0) & ((y.bound == 0) | (safe > 0))
+                nothing = (carried == 0) & (y.bound == 0)
                 carried = np.where(nothing, 0.0, np.where(safe > 0, carried / safe, np.inf))
-            lost = (self.format.smallest + self.format.flush) * (1 + np.where(np.isinf(a), 0.0, np.abs(a)))
+            lost = (self.format.smallest + self.format.flush) * (1 + np.abs(a))
         return self._rounded(value, carried, 2, lost)
 
     def __rtruediv__(self, other: float) -> "Bounded":

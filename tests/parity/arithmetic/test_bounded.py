@@ -222,6 +222,13 @@ def test_carried_quotient_is_reached(seed: int) -> None:
     assert worst == (ex + abs(x / y) * ey) / (y - ey)
 
 
+def test_a_product_that_underflows_in_float64_underflows_in_the_reference_too() -> None:
+    small = Bounded(np.array([1e-200, 0.0]), None, FLOAT64)
+    assert (small * small).value.tolist() == [0, 0]
+    assert (small * small).bound[0] >= FLOAT64.tiny + FLOAT64.smallest
+    assert (small * small).bound[1] == 0
+
+
 def test_over_nothing() -> None:
     zero = Bounded(np.zeros(3), None)
     over = Bounded(np.array([1.0, -1.0, 0.0])) / zero
@@ -230,6 +237,9 @@ def test_over_nothing() -> None:
     over = Bounded(np.array([1.0, 2.0]), np.array([0.0, 1.0])) / Bounded(np.array([0.0, 1.0]))
     assert over.bound[0] == 0
     assert over.bound[1] > 1
+    perhaps = Bounded(np.ones(1), np.ones(1))
+    assert (Bounded(np.zeros(1)) / perhaps).bound.tolist() == [np.inf]  # perhaps zero over zero
+    assert (Bounded(np.array([np.inf])) / 2.0).bound.tolist() == [0]
 
 
 @kinds

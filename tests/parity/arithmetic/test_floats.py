@@ -19,6 +19,7 @@ from parity.arithmetic.floats import (
     equal_bits,
     format_of,
     gamma,
+    to_odd,
 )
 
 STORED = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64]
@@ -82,6 +83,19 @@ def test_round_rounds_once(form: Format) -> None:
     assert float(form.round(np.array(above))) == 1 + 2 * form.u
     assert float(form.round(np.array(-above))) == -1 - 2 * form.u
     assert float(form.round(np.array(1 + 3 * form.u - 2.0**-40))) == 1 + 2 * form.u
+
+
+def test_to_odd_is_a_neighbour_whose_last_bit_is_one() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal(1000) * 10.0 ** rng.integers(-44, 39, 1000), [1e300, -1e300]])
+    with np.errstate(over="ignore"):
+        odd = to_odd(x)
+        other = np.nextafter(odd, np.where(odd < x, np.inf, -np.inf).astype(np.float32))
+    assert (odd.view(np.uint32) & 1 == 1).all()
+    assert ((odd < x) == (x < other)).all()
+    assert (odd != x).all()
+    exact = np.array([1.0, -0.5, 2.0**-149, 0.0, np.inf, -np.inf, np.nan])
+    np.testing.assert_array_equal(to_odd(exact), exact)
 
 
 @formats

@@ -117,8 +117,8 @@ class Integers(Number):
         load = int(loads.max(initial=0))
         if load >= 1 << WIDTHS[0][1]:  # too much for the fastest product: perhaps the columns' are smaller
             columns = other._loads(-2) * self.peak()
-            loads = min(loads, columns, key=lambda loads: int(loads.max(initial=0)))
-            load = int(loads.max(initial=0))
+            loads = min(loads, columns, key=lambda loads: int(loads.max()))
+            load = int(loads.max())
         if bias is None:
             check_width(load, exponent, _unit(loads))
             return Integers(product(self.units, other.units, load), exponent)

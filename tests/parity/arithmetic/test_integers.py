@@ -195,6 +195,9 @@ def test_the_largest_row_or_column_of_a_product_is_named() -> None:
     assert (refused.value.unit, refused.value.bound) == ((0,), 2**70)
     same(Integers(a, 0).dot(Integers(b[:, :1], 1), grid(5)), [[2**41 + 5], [5]], 0)
     same(grid(3, 4).reshape(1, 2).dot(grid(5, 6).reshape(2, 1)), [[39]], 0)
+    with pytest.raises(TooWide) as refused:
+        square([1], [HALF], exponent=3).dot(square([1]), grid(HALF, exponent=3))
+    assert (refused.value.unit, refused.value.bound, refused.value.exponent) == ((1,), 2**63, 3)
     same(grid(3, 4).reshape(1, 2).dot(grid(5, 6).reshape(2, 1), grid(5, exponent=2)), [[59]], 0)
 
 

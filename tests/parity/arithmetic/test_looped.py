@@ -207,6 +207,7 @@ def test_exact_functions_see_numbers_of_the_format() -> None:
     """And constants as well: 2^24 + 1 is not one."""
     same = Function("equal", np.equal, exact=True)
     assert Looped(np.array([0.1])).apply(same, 0.1).value.tolist() == [True]
+    assert Looped(np.array([0.1], np.float16)).apply(same, 0.1).value.tolist() == [False]
     assert Looped(np.array([2.0**24])).apply(same, 2**24 + 1).value.tolist() == [True]
     assert Looped(np.array([2**24])).apply(same, 2**24 + 1).value.tolist() == [False]
     assert Looped(np.array(["a", "b"])).apply(same, Looped(np.array("b"))).value.tolist() == [False, True]

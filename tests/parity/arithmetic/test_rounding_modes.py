@@ -46,6 +46,8 @@ def test_ties_are_rounded_away_from_zero_and_nothing_else_is_rounded_otherwise()
     assert AWAY_TF32.has_ties(a)
     assert AWAY_TF32.has_ties(a[1:])
     assert not AWAY_TF32.has_ties(a[2:])
+    assert AWAY_BFLOAT16.has_ties(np.array([1.0, 1 + 2.0**-8]))
+    assert not AWAY_BFLOAT16.has_ties(np.array([1.0, 1 + 3 * 2.0**-8, 1 + 2.0**-7]))
     assert as_float64(AWAY_TF32.round(np.array([1e300, -3.5e38]))).tolist() == [np.inf, -np.inf]
 
 

@@ -87,6 +87,7 @@ def test_looped_casts_its_operands_to_the_format() -> None:
     assert (a + 1.0).value.dtype == np.float16
     assert a.wide().value.tolist() == np.array([1.1, 2.2], np.float16).tolist()
     assert a.reshape(1, 2).dot(a.reshape(2, 1)).value.dtype == np.float16
+    assert (Looped(np.ones(1, np.float16)) * 0.1).value.tolist() == [np.float32(0.1)]
 
 
 def test_looped_function_is_off_by_its_accuracy() -> None:

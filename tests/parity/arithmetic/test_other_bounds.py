@@ -340,3 +340,5 @@ def test_values_and_errors_without_end_warn_nobody(operation: str, form: Format)
     with np.errstate(over="raise", invalid="raise", divide="raise"):  # of which NumPy warns
         for some in (Bounded(x, None, form), Bounded(x, ends, form), Bounded(x, ends[::-1], form)):
             OPERATIONS[operation](some)
+        OPERATIONS[operation](Bounded(x[[2, 4]], None, form))  # infinity and zero
+        OPERATIONS[operation](Bounded(x[5:], np.full((2, 1), 1e300), form))

@@ -107,7 +107,7 @@ class Looped(Number):
         terms = terms[::-1] if self.backwards else terms
         with np.errstate(over="ignore", invalid="ignore"):
             if len(terms) > max(terms[:1].size, 1):  # a long sum: NumPy adds up one after the other, too
-                total = operation.accumulate(terms, axis=0)[-1]
+                total = operation.accumulate(terms)[-1]
             else:
                 total = reduce(operation, terms, np.full(terms.shape[1:], operation.identity, terms.dtype))
         return self._made(np.expand_dims(total, axes))

@@ -174,6 +174,9 @@ def test_running_sums_ends_and_constants_are_in_the_format(form: Format) -> None
     assert x.like(0.1, plain=np.array(0.2)).value == form.round(np.array(0.2))
     assert x.like(0.1).value.dtype == form.dtype
     assert (3.0 / x).value.tolist() == (form.dtype.type(3) / value).tolist()
+    nothing = x.move(lambda a: a[:0])
+    assert nothing.sum((0,)).value.tolist() == [[0] * 5]
+    assert nothing.prod((0,)).value.tolist() == [[1] * 5]
     assert x.either(x + 1.0).value.tolist() == (value + form.dtype.type(1)).tolist()
 
 

@@ -248,6 +248,7 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert a.cumsum(1).bound.tolist() == [[1, 1], [2, 7]]
     assert Bounded(a.value).cumsum(0).error is None
     assert (a + a).bound.tolist() == [[2, 0], [4, 10]]
+    assert (a + 3).value.dtype == (a * 2).value.dtype == (a - 1).value.dtype == np.int8
     assert (a * Bounded(np.array([[3, 4]]))).bound.tolist() == [[3, 0], [6, 20]]
     assert (a + Bounded(a.value)).bound.tolist() == (Bounded(a.value) + a).bound.tolist() == [[1, 0], [2, 5]]
     assert Bounded(np.array([[True, True]])).sum((1,)).value.tolist() == [[2]]
@@ -342,3 +343,4 @@ def test_values_and_errors_without_end_warn_nobody(operation: str, form: Format)
             OPERATIONS[operation](some)
         OPERATIONS[operation](Bounded(x[[2, 4]], None, form))  # infinity and zero
         OPERATIONS[operation](Bounded(x[5:], np.full((2, 1), 1e300), form))
+        Bounded(x, ends, form).divided(2)  # rounds nothing, not even infinity

@@ -87,6 +87,17 @@ def test_dot(form: Format, small: bool, seed: int, n: int, bias: bool, skipped: 
     assert dot.format is form
 
 
+def test_each_sum_of_a_product_has_terms_of_its_own() -> None:
+    """One rounds and carries nothing, one carries alone, one does neither; and there may be none at all."""
+    a = Bounded(np.array([[1.0, 2], [0, 0], [0, 0]]), np.array([[0.0, 0], [0, 0.5], [0, 0]]))
+    ones = Bounded(np.ones((2, 1)))
+    bound = a.dot(ones).bound.ravel()
+    assert 0 < bound[0] < 1e-6
+    assert 0.5 <= bound[1] < 0.51
+    assert bound[2] == 0
+    assert a.move(lambda m: m[:0]).dot(ones).shape == (0, 1)
+
+
 def test_dot_over_batches_is_each_dot() -> None:
     a, b = drawn(0, 24, FLOAT32).reshape(2, 1, 3, 4), drawn(1, 40, FLOAT32).reshape(5, 4, 2)
     dot = a.dot(b)

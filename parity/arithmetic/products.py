@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from parity.arithmetic.intervals import wide
 from parity.arithmetic.number import Array
 
 LARGEST = 2**22  # values of the second factor that are widened to float64 at once
@@ -16,16 +17,15 @@ def products_of(
         a, b: the factors, (..., m, n) and (..., n, p).
         positive_a, positive_b: whether no value of it is negative; None where nobody has looked.
     """
-    a = a.astype(np.float64, copy=False)
+    a = wide(a)
     if b.ndim != 2 or b.size <= LARGEST:
-        return _both(a, b.astype(np.float64, copy=False), positive_a, positive_b)
+        return _both(a, wide(b), positive_a, positive_b)
     width = max(1, LARGEST // b.shape[0])
-    parts = (
-        _both(a, b[:, start : start + width].astype(np.float64), positive_a, positive_b)
+    parts = [
+        _both(a, wide(b[:, start : start + width]), positive_a, positive_b)
         for start in range(0, b.shape[1], width)
-    )
-    value, size = (np.concatenate(some, axis=-1) for some in zip(*parts, strict=True))
-    return value, size
+    ]
+    return np.concatenate([value for value, _ in parts], -1), np.concatenate([size for _, size in parts], -1)
 
 
 def _both(a: Array, b: Array, positive_a: bool | None, positive_b: bool | None) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from parity.arithmetic.products import integer_product, products_of
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 5), (5, 2)])
-@pytest.mark.parametrize("blocks", [2**22, 4])
+@pytest.mark.parametrize("blocks", [2**22, 4, 8])
 def test_products_and_their_magnitudes(
     rows: int, columns: int, blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -22,6 +22,11 @@ def test_products_and_their_magnitudes(
             assert value.dtype == size.dtype == np.float64
             assert (value == left @ right).all()
             assert (size == np.abs(left) @ np.abs(right)).all()
+    several, more = np.stack([a, -a]), np.stack([b, 2 * b])
+    for left, right in ((several, b), (several, more), (a, more)):
+        value, size = products_of(left, right)
+        np.testing.assert_array_equal(value, left @ right)
+        np.testing.assert_array_equal(size, np.abs(left) @ np.abs(right))
 
 
 @pytest.mark.parametrize("peak", [2**20, 2**26, 2**27, 2**31])

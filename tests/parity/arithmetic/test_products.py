@@ -23,7 +23,9 @@ def test_products_and_their_magnitudes(
             assert (value == left @ right).all()
             assert (size == np.abs(left) @ np.abs(right)).all()
     several, more = np.stack([a, -a]), np.stack([b, 2 * b])
-    for left, right in ((several, b), (several, more), (a, more)):
+    nothing = a[:, :0], b[:0]
+    pairs = ((several, b), (several, more), (a, more), (several, abs(b)), (abs(several), more), nothing)
+    for left, right in pairs:
         value, size = products_of(left, right)
         np.testing.assert_array_equal(value, left @ right)
         np.testing.assert_array_equal(size, np.abs(left) @ np.abs(right))

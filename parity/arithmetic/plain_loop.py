@@ -74,7 +74,7 @@ class Looped(Number):
             shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
             last = None if bias is None else self._in_format(bias.value)
             if self.backwards and last is not None:  # as libraries do that start from the bias
-                start = np.broadcast_to(last, np.broadcast_shapes(shape, last.shape)).astype(a.dtype)
+                start = np.broadcast_to(last, shape).astype(a.dtype)
                 return self._made(_add_products(start, a, b))
             start = a[0] * b[0] if len(a) else np.zeros(shape, a.dtype)
             total = _add_products(start, a[1:], b[1:])
@@ -170,7 +170,7 @@ class Looped(Number):
         return x if format_of(x) is None else self._in_format(x)
 
     def _in_format(self, x: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             return x.astype(self.format.dtype, copy=False)
 
     def _made(self, value: Array) -> "Looped":
@@ -206,5 +206,5 @@ def _add_products(total: Array, a: Array, b: Array) -> Array:
         some = terms[: len(left) + 1]
         some[0] = total
         np.multiply(left, right, out=some[1:])
-        np.add.reduce(some, axis=0, out=total)
+        np.add.reduce(some, out=total)
     return total

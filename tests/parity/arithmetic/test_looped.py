@@ -158,6 +158,9 @@ def test_sums_and_products_go_one_way(form: Format, backwards: bool, seed: int) 
         products = [a[i, k] * b[k, j] for k in range(5)]
         terms = [bias[i, 0], *products[::-1]] if backwards else [*products, bias[i, 0]]
         assert found.value[i, j] == reduce(add, terms)
+    row, column = Looped(bias[:, 0], form).reshape(1, 2), Looped(b, form, backwards).transpose(1, 0)
+    across = column.dot(Looped(a, form).transpose(1, 0), row).value
+    assert across.tolist() == found.value.T.tolist()
     step = -1 if backwards else 1
     assert rows.dot(Looped(b, form)).value[1, 2] == loop_dot(list(a[1, ::step]), list(b[::step, 2]))
 
@@ -174,6 +177,10 @@ def test_running_sums_ends_and_constants_are_in_the_format(form: Format) -> None
     assert x.like(0.1, plain=np.array(0.2)).value == form.round(np.array(0.2))
     assert x.like(0.1).value.dtype == form.dtype
     assert (3.0 / x).value.tolist() == (form.dtype.type(3) / value).tolist()
+    no_products = x.move(lambda a: a[:, :0]).dot(Looped(np.zeros((3, 0, 4)), form)).value
+    assert (no_products.shape, no_products.dtype, no_products.any()) == ((3, 2, 4), form.dtype, False)
+    no_products = x.move(lambda a: np.zeros((3, 2, 0))).dot(Looped(np.zeros((0, 4)), form)).value
+    assert no_products.shape == (3, 2, 4)
     nothing = x.move(lambda a: a[:0])
     assert nothing.sum((0,)).value.tolist() == [[0] * 5]
     assert nothing.prod((0,)).value.tolist() == [[1] * 5]
@@ -265,11 +272,13 @@ NOISY: dict[str, Callable[[Looped], Looped]] = {
     "long prod": lambda a: Looped(np.tile(a.value, (9, 1))).prod((0,)),
     "cumsum": lambda a: a.cumsum(0),
     "dot": lambda a: a.transpose(1, 0).dot(a),
+    "dot of ones": lambda a: a.transpose(1, 0).dot(a.move(np.ones_like)),
     "+": lambda a: a + a,
     "/": lambda a: a / (a - a),
     "exp": lambda a: a.apply(Function("exp", np.exp)),
     "exact": lambda a: a.apply(Function("root", np.sqrt, exact=True)),
     "float16": lambda a: Looped(a.value, FLOAT16).wide(),
+    "bfloat16": lambda a: Looped(a.value, BFLOAT16).wide(),
 }
 
 

@@ -228,6 +228,8 @@ def test_a_sum_that_overflows_on_the_way_in_some_order() -> None:
 
     assert bound(6e4, 6e4, 6e4, -6e4) == np.inf
     assert bound(6e4, -6e4, 5e4, -5e4) == np.inf
+    assert bound(6e4, 1e4, -1) == np.inf
+    assert np.isfinite(bound(65504, -1))  # no partial sum is above the largest number
     assert np.isfinite(bound(6e4, 6e4, 6e4))  # overflows in every order: the value says so
     assert np.isfinite(bound(6e4, 1e3, -6e4, -1e3))
     ones = Bounded(np.ones((4, 1), np.float16), None, FLOAT16)

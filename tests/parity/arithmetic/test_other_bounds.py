@@ -189,6 +189,13 @@ def test_min_and_max_of_numbers_that_may_be_taken_for_zero() -> None:
     assert two.bound.tolist() == [[tiny + FLOAT32.tiny], [FLOAT32.tiny]]
 
 
+def test_zero_widens_nothing_and_other_constants_stay_what_they_are() -> None:
+    ones = np.ones(2, np.float16)
+    assert Bounded(ones).maximum(0.0).value.dtype == np.float16
+    tenth = float(np.float32(0.1))  # of float32, in which it is computed, and not of float16
+    assert (Bounded(ones) * tenth).value.tolist() == [tenth] * 2
+
+
 def test_maximum_to_the_bit() -> None:
     x = Bounded(np.array([-0.25, 1.0, -3.0, -0.5]), np.array([0.5, 0.5, 1.0, 2.0]))
     assert x.maximum(0.0).bound.tolist() == [0.25 + U64, 0.5, 0, 1.5 + 6 * U64]

@@ -74,7 +74,7 @@ class Integers(Number):
         """The same numbers in `dtype`, without rounding.
 
         Raises:
-            UserError: a number is not representable, or only as a subnormal number.
+            UserError: a number is not representable, or only as a subnormal number, or it has 63 bits.
         """
         limits, width = np.finfo(dtype), self.peak().bit_length()
         floats = self.units.astype(dtype)
@@ -202,7 +202,7 @@ def integers(x: Array | float, name: str = "input") -> Integers:
         raise UserError(f"{name}: a NaN or an infinity lies on no grid")
     fractions, exponents = np.frexp(np.asarray(x, np.float64))
     units = np.ldexp(fractions, 53).astype(np.int64)  # 53 bits: every float64, and so every float32
-    trailing = np.frexp((units & -units).astype(np.float64))[1].clip(1) - 1  # zeros below the last one
+    trailing = np.frexp((units & -units).astype(np.float64))[1] - 1  # zeros below the last one
     lowest = (exponents - 53 + trailing)[units != 0]  # the exponent of each value's last one
     if not lowest.size:
         return Integers(units, 0)
@@ -210,7 +210,7 @@ def integers(x: Array | float, name: str = "input") -> Integers:
     width = int(exponents[units != 0].max()) - exponent
     if width > 62:
         raise TooWide(1 << width, exponent, name=name)
-    lift = np.where(units == 0, 0, exponents - 53 + trailing - exponent)
+    lift = exponents - 53 + trailing - exponent  # zero stays zero, however far NumPy shifts it
     return Integers((units >> trailing) << lift, exponent)
 
 
@@ -227,9 +227,11 @@ def on_one_grid(*arrays: Integers) -> tuple[int, list[Array]]:
         TooWide: an array does not fit there.
     """
     exponent, lifts = common_grid(*((array.peak(), array.exponent) for array in arrays))
+    units = []
     for array, lift in zip(arrays, lifts, strict=True):
         check_width(array.peak() << lift, exponent)
-    return exponent, [array._lifted(lift) for array, lift in zip(arrays, lifts, strict=True)]
+        units.append(array._lifted(lift))
+    return exponent, units
 
 
 def check_width(bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:

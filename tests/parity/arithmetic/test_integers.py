@@ -224,6 +224,7 @@ def test_floats_are_taken_as_they_are_and_given_back() -> None:
     same(integers(np.array([1.5, 0.25], np.float16)), [6, 1], -2)
     same(integers(np.array([2.0**53 - 1, 1 - 2.0**53])), [2**53 - 1, 1 - 2**53], 0)
     same(integers(np.array([2.0**-100, 0])), [1, 0], -100)
+    same(integers(np.array([0, 2.0**100, 2.0**61 * 3])), [0, 2**39, 3], 61)
     with pytest.raises(UserError, match=r"^input: a NaN or an infinity"):
         integers(np.nan)
     with pytest.raises(TooWide, match=r"^w: needs 64 bits") as refused:
@@ -232,11 +233,13 @@ def test_floats_are_taken_as_they_are_and_given_back() -> None:
     assert grid(3, -12, exponent=-2).to_float("float64").tolist() == [0.75, -3]
     for units, exponent, dtype in (
         (2**53 + 1, 0, "float64"),
+        (2**62, 0, "float64"),
         (2**24 + 1, 0, "float32"),
         (1, -127, "float32"),
         (1, 128, "float32"),
     ):
         with pytest.raises(UserError, match="would round"):
             grid(units, exponent=exponent).to_float(dtype)
+    assert grid(2**61).to_float("float64").tolist() == [2.0**61]
     assert grid(1, exponent=-126).to_float().tolist() == [2.0**-126]
     assert grid(1, exponent=127).to_float().tolist() == [2.0**127]

@@ -31,6 +31,17 @@ def test_products_and_their_magnitudes(
         np.testing.assert_array_equal(size, np.abs(left) @ np.abs(right))
 
 
+@pytest.mark.parametrize("blocks", [2**22, 4])
+def test_what_is_known_of_a_factor_is_not_looked_for_again(
+    blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is believed, even if it is wrong."""
+    monkeypatch.setattr(products_module, "LARGEST", blocks)
+    a, b = np.array([[1.0, -2.0]]), np.array([[3.0, -5.0, 7.0], [-1.0, 2.0, 4.0]])
+    assert products_of(a, b, None, True)[1].tolist() == (np.abs(a) @ b).tolist()
+    assert products_of(b.T, a.T, True, None)[1].tolist() == (b.T @ np.abs(a.T)).tolist()
+
+
 @pytest.mark.parametrize("peak", [2**20, 2**26, 2**27, 2**31])
 def test_integer_products_are_exact(peak: int) -> None:
     """By float64 below 2^53, and in integers from there on."""

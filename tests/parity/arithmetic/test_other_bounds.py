@@ -226,6 +226,7 @@ def test_small_numbers_are_looked_for_in_parts(place: int, monkeypatch: pytest.M
     assert Bounded(x)._flushed().error is None
     x[place] = -1e-40
     assert np.flatnonzero(Bounded(x)._flushed().bound).tolist() == [place]
+    assert np.flatnonzero(Bounded(x.T)._flushed().bound).tolist() == [place]
     assert Bounded(np.array([[0], [0], [0], [0], [0], [1]], np.float32))._flushed().error is None
 
 
@@ -292,6 +293,7 @@ OPERATIONS: dict[str, Callable[[Bounded], Any]] = {
     "times one": lambda a: a * 1.0,
     "/": lambda a: a / a,
     "1/": lambda a: 1.0 / a,
+    "0.1/": lambda a: 0.1 / a,
     "-": lambda a: -a,
     "abs": abs,
     "sum": lambda a: a.sum((0,)),

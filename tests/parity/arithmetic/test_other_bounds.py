@@ -210,6 +210,7 @@ def test_what_may_be_taken_for_zero_has_itself_as_error(form: Format) -> None:
     x = Bounded(form.round(np.array([tiny, -tiny, 0.0, 1.0])), None, form)
     flushed = [tiny, tiny, 0, 0] if form.flush else [0] * 4
     assert x._flushed().bound.tolist() == flushed
+    assert Bounded(form.round(np.array([form.tiny, -form.tiny])), None, form)._flushed().error is None
     assert x.wide().bound.tolist() == flushed
     assert x.wide().settled
     assert x.wide().positive is False

@@ -211,6 +211,8 @@ def test_what_may_be_taken_for_zero_has_itself_as_error(form: Format) -> None:
     flushed = [tiny, tiny, 0, 0] if form.flush else [0] * 4
     assert x._flushed().bound.tolist() == flushed
     assert Bounded(form.round(np.array([form.tiny, -form.tiny])), None, form)._flushed().error is None
+    assert Bounded(form.round(np.array([form.tiny, tiny])), None, form)._flushed().bound[0] == 0
+    assert x._flushed().format is x.wide().format is form
     assert x.wide().bound.tolist() == flushed
     assert x.wide().settled
     assert x.wide().positive is False

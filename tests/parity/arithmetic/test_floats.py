@@ -85,6 +85,12 @@ def test_round_rounds_once(form: Format) -> None:
     assert float(form.round(np.array(1 + 3 * form.u - 2.0**-40))) == 1 + 2 * form.u
 
 
+@pytest.mark.parametrize("form", [TF32, FLOAT16, FLOAT32, FLOAT64], ids=lambda form: form.name)
+def test_every_number_of_float16_is_one_of_a_longer_format(form: Format) -> None:
+    x = np.array([1.5, 0.1, -3.0], np.float16)
+    assert form.round(x).astype(np.float64).tolist() == x.tolist()
+
+
 def test_to_odd_is_a_neighbour_whose_last_bit_is_one() -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.standard_normal(1000) * 10.0 ** rng.integers(-44, 39, 1000), [1e300, -1e300]])

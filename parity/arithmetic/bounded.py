@@ -24,7 +24,7 @@ import numpy as np
 from parity.arithmetic.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 from parity.arithmetic.intervals import carried_by, held, rise, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
-from parity.arithmetic.products import integer_product, products_of
+from parity.arithmetic.products import integer_product, not_negative, products_of
 
 LOOKED_AT = 2**20  # values that are looked at at once
 
@@ -73,8 +73,7 @@ class Bounded(Number):
             return self
         # Looked at here, before a convolution repeats the values.
         x = self._flushed()
-        positive = bool(x.value.min(initial=0) >= 0) if x.positive is None else x.positive
-        return Bounded(wide(x.value), x.error, x.format)._known(positive, True)
+        return Bounded(wide(x.value), x.error, x.format)._known(not_negative(x.value, x.positive), True)
 
     def _known(self, positive: bool | None, settled: bool) -> "Bounded":
         object.__setattr__(self, "positive", positive)

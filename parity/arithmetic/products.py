@@ -31,13 +31,18 @@ def products_of(
 def _both(a: Array, b: Array, positive_a: bool | None, positive_b: bool | None) -> tuple[Array, Array]:
     """What comes out of a ReLU is not negative: one pass over it gives both."""
     if a.shape[-2] < b.shape[-1]:
-        if positive_b or (positive_b is None and b.min(initial=0) >= 0):
+        if not_negative(b, positive_b):
             both = np.concatenate([a, np.abs(a)], axis=-2) @ b
             return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
-    elif positive_a or (positive_a is None and a.min(initial=0) >= 0):
+    elif not_negative(a, positive_a):
         both = a @ np.concatenate([b, np.abs(b)], axis=-1)
         return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
     return a @ b, np.abs(a) @ np.abs(b)
+
+
+def not_negative(x: Array, known: bool | None) -> bool:
+    """Whether no value is negative; looked at where it is not known."""
+    return bool(x.min(initial=0) >= 0) if known is None else known
 
 
 def integer_product(a: Array, b: Array) -> Array:
@@ -45,7 +50,7 @@ def integer_product(a: Array, b: Array) -> Array:
     kind = np.result_type(a.dtype, b.dtype)
     load = a.shape[-1] * _peak(a) * _peak(b)
     if load < 2**53:
-        return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64).astype(kind)
+        return (wide(a) @ wide(b)).astype(np.int64).astype(kind)
     return (a.astype(kind) @ b.astype(kind)).astype(kind)
 
 

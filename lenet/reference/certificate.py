@@ -211,7 +211,7 @@ def certify_step(
     def sums() -> Iterator[Sum]:
         for name in PARAM_SHAPES:
             w, v = abs(integers(params[name], name)), abs(integers(velocity[name], name))
-            grid = min(w.exponent, v.exponent, gradients[name].exponent)
+            grid = min(w.exponent, v.exponent)  # that of the gradient is one of the sum
             with named(name):
                 new_w, new_v = update(w, v, abs(gradients[name]), positive, -abs(rate))
             yield _largest(f"{name}.velocity", new_v, dtype, grid)
@@ -252,7 +252,7 @@ def _backward_sums(params: Mapping[str, Array], images: Array, cotangent: Array,
     dy = integers(cotangent, "cotangent")
     for layer, x, y in reversed(list(walk(params, integers(images)))):
         inputs = [x, *parameters(layer, params, x)]
-        grid = min(dy.exponent, x.exponent, *(one.exponent for one in inputs[1:2]))
+        grid = min(dy.exponent, x.exponent)  # the forward pass has judged those of weights and biases
         sizes = [abs(one) for one in inputs]
         for k, part in ((1, "weight"), (2, "bias"), (0, "input")) if layer.affine else ():
             if part != "input" or layer is not LAYERS[0]:
@@ -300,11 +300,11 @@ def _interval(
     return lowest, highest, (load << lift) + abs(bias), exponent
 
 
-def _largest(name: str, magnitude: Integers, dtype: str, finest: int, start: int | None = None) -> Sum:
-    """The largest sum in `magnitude`. If `start` is given, the first axis is digits, numbered from there."""
+def _largest(name: str, magnitude: Integers, dtype: str, finest: int, start: int = 0) -> Sum:
+    """The largest sum in `magnitude`, whose first axis is numbered from `start`."""
     bound = magnitude.peak()
     where = [int(i) for i in np.unravel_index(magnitude.units.argmax(), magnitude.units.shape)]
-    where[0] += start or 0
+    where[0] += start
     return _judge(name, magnitude.exponent, bound, tuple(where), dtype, finest)
 
 

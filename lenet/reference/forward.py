@@ -83,7 +83,7 @@ def certified(logits: Bounded) -> Array:
 def margins(logits: Bounded) -> Array:
     """(N,) the smallest gap between the largest logit minus its bound and another logit plus its bound."""
     top = logits.value.argmax(axis=1)[:, None]
-    lowest = np.take_along_axis(logits.value - logits.bound, top, axis=1)
+    lowest = np.take_along_axis(logits.value - logits.bound, top, 1)
     others = logits.value + logits.bound
     np.put_along_axis(others, top, -np.inf, axis=1)
     return lowest[:, 0] - others.max(axis=1)

@@ -165,7 +165,7 @@ def certify_layer(
     Raises:
         TooWide: the sum might overflow int64.
     """
-    grid = min(w.exponent, b.exponent, x.exponent)
+    grid = min(w.exponent, x.exponent)  # that of the bias is one of the sum
     with named(layer.name):
         magnitude = layer.operator.evaluate(abs(x), abs(w), abs(b))
     assert isinstance(magnitude, Integers)
@@ -235,7 +235,7 @@ def certify_range(
     """
     weights.check(params)
     grid = integers(pixel_values, "pixels")
-    low, high = (np.array([int(f(grid.units))], object) for f in (np.min, np.max))
+    low, high = (np.array([f(grid.units)]) for f in (np.min, np.max))
     sums = tuple(_caught(_range_sums(params, low, high, grid.exponent, dtype), dtype))
     return RangeCertificate(sums, float(pixel_values.min()), float(pixel_values.max()), grid.exponent)
 
@@ -275,7 +275,7 @@ def _range_sums(
             low, high = (np.repeat(ends, prod(shape[1:])) for ends in (low, high))
         elif layer.affine:
             w, b = parameters(layer, params, integers(0.0))
-            finest = min(w.exponent, b.exponent, exponent)
+            finest = min(w.exponent, exponent)
             low, high, bound, exponent = _interval(layer, w, b, low, high, exponent)
             yield _judge(layer.name, exponent, int(bound.max()), (int(bound.argmax()),), dtype, finest)
         shape = layer.out_shape(shape)

@@ -76,6 +76,7 @@ def one_line_problem(found):
 def test_chunks_do_not_change_it(monkeypatch):
     params, images = ternary_params(1), pixels16(7, 1)
     whole = certify(params, images)
+    assert certify(params, images.astype(np.float64)) == whole
     seen: list[int] = []
     monkeypatch.setattr("lenet.reference.certificate.CHUNK", 3)
     assert certify(params, images, progress=seen.append) == whole

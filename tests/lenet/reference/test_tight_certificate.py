@@ -82,6 +82,7 @@ def test_every_sum_is_judged_in_the_asked_type(dtype, limit):
     for found in (certify(wide, images, dtype), certify_backward(wide, images, up, dtype)):
         assert found.digits == 2
         assert (found.sums[-1].limit, found.holds) == (limit, False)
+        assert str(found.sums[-1].problem).startswith("conv1 [")
     spread = params["conv1.weight"].copy()
     spread.flat[:2] = 1, 2.0**-100
     refused = certify_range(params | {"conv1.weight": spread}, LEVELS, dtype)

@@ -81,10 +81,8 @@ def test_chunks_do_not_change_it(monkeypatch):
     monkeypatch.setattr("lenet.reference.certificate.CHUNK", 3)
     assert certify(params, images, progress=seen.append) == whole
     assert seen == [3, 3, 1]
-    same = certify(
-        params, np.repeat(images[:1], 7, axis=0)
-    )  # of digits with the same sums the first is named
-    assert {entry.where[0] for entry in same.sums} == {0}
+    same = certify(params, np.repeat(images[:1], 7, axis=0))
+    assert {entry.where[0] for entry in same.sums} == {0}  # of equal sums that of the first digit is named
 
 
 def test_a_batch_and_a_range_are_told_apart():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import products as products_module
-from parity.arithmetic.products import integer_product, products_of
+from parity.arithmetic.products import integer_product, not_negative, products_of
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 5), (5, 2)])
@@ -63,3 +63,11 @@ def test_integer_products_are_exact(peak: int) -> None:
     single = np.array([[100_000]], np.int32)
     assert integer_product(single, single).tolist() == [[10**10 - 2**33]]
     assert integer_product(np.zeros((1, 0), np.int32), np.zeros((0, 1), np.int32)).tolist() == [[0]]
+
+
+def test_zero_and_nothing_are_not_negative() -> None:
+    assert not_negative(np.zeros(2), None) is True
+    assert not_negative(np.zeros(0), None) is True
+    assert not_negative(np.array([1.0, -1e-300]), None) is False
+    assert not_negative(np.array([-1.0]), True) is True
+    assert not_negative(np.array([1.0]), False) is False

@@ -85,8 +85,8 @@ def test_every_sum_is_judged_in_the_asked_type(dtype, limit):
         assert str(found.sums[-1].problem).startswith("conv1 [")
     spread = params["conv1.weight"].copy()
     spread.flat[:2] = 1, 2.0**-100
-    refused = certify_range(params | {"conv1.weight": spread}, LEVELS, dtype)
-    assert ([entry.limit for entry in refused.sums], refused.holds) == ([limit], False)
+    apart = certify_range(params | {"conv1.weight": spread}, LEVELS, dtype)
+    assert ([entry.limit for entry in apart.sums], apart.holds) == ([limit], False)
     up[:, 0] = 2.0**61
     steep = certify_backward(params, images, up, dtype).sums[-1]
     assert (steep.name, steep.limit, steep.holds) == ("logits.weight", limit, False)

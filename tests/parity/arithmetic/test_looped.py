@@ -178,7 +178,9 @@ def test_running_sums_ends_and_constants_are_in_the_format(form: Format) -> None
     assert x.like(0.1).value.dtype == form.dtype
     assert (3.0 / x).value.tolist() == (form.dtype.type(3) / value).tolist()
     no_products = x.move(lambda a: a[:, :0]).dot(Looped(np.zeros((3, 0, 4)), form)).value
-    assert (no_products.shape, no_products.dtype, no_products.any()) == ((3, 2, 4), form.dtype, False)
+    assert no_products.shape == (3, 2, 4)
+    assert no_products.dtype == form.dtype
+    assert not no_products.any()
     no_products = x.move(lambda a: np.zeros((3, 2, 0))).dot(Looped(np.zeros((0, 4)), form)).value
     assert no_products.shape == (3, 2, 4)
     nothing = x.move(lambda a: a[:0])

@@ -334,15 +334,6 @@ def test_apply_exact_function_rounds_nothing() -> None:
     np.testing.assert_allclose(Bounded(np.arange(3.0), np.ones(3)).apply(floor).bound, 2, rtol=1e-12)
 
 
-def test_exact_functions_keep_integers_and_others_widen_them() -> None:
-    same, larger = Function("same", lambda x: x, exact=True), Function("larger", np.maximum, exact=True)
-    large = Bounded(np.array([2**53 + 1]))
-    assert large.apply(same).value.tolist() == [2**53 + 1]
-    assert large.apply(larger, 3).value.tolist() == [2**53 + 1]
-    assert Bounded(np.array([1.0])).apply(larger, 3.0).value.tolist() == [3]
-    assert Bounded(np.array([100], np.int8)).apply(CUBE).value.tolist() == [10**6]
-
-
 def test_apply_where_a_value_is_infinite_or_nothing_is_known() -> None:
     """An infinite value of a finite error is every candidate's; an error without end stays one beside NaN."""
     assert Bounded(np.array([np.inf, -np.inf])).apply(CUBE).bound.tolist() == [0, 0]

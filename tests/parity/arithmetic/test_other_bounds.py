@@ -288,6 +288,15 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert (Bounded(np.array([3])) + Bounded(np.array([0.5], np.float32))).bound[0] > 0
 
 
+def test_exact_functions_keep_integers_and_others_widen_them() -> None:
+    same, larger = Function("same", lambda x: x, exact=True), Function("larger", np.maximum, exact=True)
+    large = Bounded(np.array([2**53 + 1]))
+    assert large.apply(same).value.tolist() == [2**53 + 1]
+    assert large.apply(larger, 3).value.tolist() == [2**53 + 1]
+    assert Bounded(np.array([1.0])).apply(larger, 3.0).value.tolist() == [3]
+    assert Bounded(np.array([100], np.int8)).apply(Function("cube", lambda x: x**3)).value.tolist() == [10**6]
+
+
 HALF = Function("half", lambda x: x / 2, monotone=True)
 SIGN = Function("sign", np.sign, monotone=True, exact=True)
 OPERATIONS: dict[str, Callable[[Bounded], Any]] = {

@@ -157,9 +157,7 @@ def certify(
     return BatchCertificate(tuple(sums.values()), len(images))
 
 
-def certify_layer(
-    layer: Layer, w: Integers, b: Integers, x: Integers, dtype: str = "float32", start: int = 0
-) -> Sum:
+def certify_layer(layer: Layer, w: Integers, b: Integers, x: Integers, dtype: str, start: int = 0) -> Sum:
     """The largest Σ|w||x| + |b| of a layer over the digits of x, which are numbered from `start`.
 
     Raises:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from lenet.network.architecture import PARAM_SHAPES, conv, dense
 from lenet.network.recipe import Recipe
-from lenet.reference.certificate import _interval, certify, certify_backward, certify_range, certify_step
+from lenet.reference.certificate import (
+    _interval,
+    _judge,
+    certify,
+    certify_backward,
+    certify_range,
+    certify_step,
+)
 from parity.arithmetic import Integers, TooWide
 from parity.errors import UserError
 from tests.lenet.reference.grids import pixels16, ternary_params
@@ -150,3 +157,12 @@ def test_what_lies_on_no_grid_is_named():
         with pytest.raises(TooWide) as wide:
             case()
         assert wide.value.name == "images"
+
+
+@pytest.mark.parametrize(
+    ("exponent", "finest", "normal"),
+    [(-126, -126, True), (-126, -127, False), (104, 0, True), (105, 0, False)],
+)
+def test_the_last_grids_that_are_normal(exponent, finest, normal):
+    """2^-126 is the smallest normal number of float32, and sums stay below 2^128."""
+    assert _judge("a sum", exponent, 1, (), "float32", finest).normal == normal

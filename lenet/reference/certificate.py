@@ -157,15 +157,13 @@ def certify(
     return BatchCertificate(tuple(sums.values()), len(images))
 
 
-def certify_layer(
-    layer: Layer, w: Integers, b: Integers, x: Integers, dtype: str = "float32", start: int = 0
-) -> Sum:
+def certify_layer(layer: Layer, w: Integers, b: Integers, x: Integers, dtype: str, start: int = 0) -> Sum:
     """The largest Σ|w||x| + |b| of a layer over the digits of x, which are numbered from `start`.
 
     Raises:
         TooWide: the sum might overflow int64.
     """
-    grid = min(w.exponent, b.exponent, x.exponent)
+    grid = min(w.exponent, x.exponent)  # that of the bias is one of the sum
     with named(layer.name):
         magnitude = layer.operator.evaluate(abs(x), abs(w), abs(b))
     assert isinstance(magnitude, Integers)
@@ -211,7 +209,7 @@ def certify_step(
     def sums() -> Iterator[Sum]:
         for name in PARAM_SHAPES:
             w, v = abs(integers(params[name], name)), abs(integers(velocity[name], name))
-            grid = min(w.exponent, v.exponent, gradients[name].exponent)
+            grid = min(w.exponent, v.exponent)  # that of the gradient is one of the sum
             with named(name):
                 new_w, new_v = update(w, v, abs(gradients[name]), positive, -abs(rate))
             yield _largest(f"{name}.velocity", new_v, dtype, grid)
@@ -235,7 +233,7 @@ def certify_range(
     """
     weights.check(params)
     grid = integers(pixel_values, "pixels")
-    low, high = (np.array([int(f(grid.units))], object) for f in (np.min, np.max))
+    low, high = (np.array([f(grid.units)]) for f in (np.min, np.max))
     sums = tuple(_caught(_range_sums(params, low, high, grid.exponent, dtype), dtype))
     return RangeCertificate(sums, float(pixel_values.min()), float(pixel_values.max()), grid.exponent)
 
@@ -252,7 +250,7 @@ def _backward_sums(params: Mapping[str, Array], images: Array, cotangent: Array,
     dy = integers(cotangent, "cotangent")
     for layer, x, y in reversed(list(walk(params, integers(images)))):
         inputs = [x, *parameters(layer, params, x)]
-        grid = min(dy.exponent, x.exponent, *(one.exponent for one in inputs[1:2]))
+        grid = min(dy.exponent, x.exponent)  # the forward pass has judged those of weights and biases
         sizes = [abs(one) for one in inputs]
         for k, part in ((1, "weight"), (2, "bias"), (0, "input")) if layer.affine else ():
             if part != "input" or layer is not LAYERS[0]:
@@ -275,7 +273,7 @@ def _range_sums(
             low, high = (np.repeat(ends, prod(shape[1:])) for ends in (low, high))
         elif layer.affine:
             w, b = parameters(layer, params, integers(0.0))
-            finest = min(w.exponent, b.exponent, exponent)
+            finest = min(w.exponent, exponent)
             low, high, bound, exponent = _interval(layer, w, b, low, high, exponent)
             yield _judge(layer.name, exponent, int(bound.max()), (int(bound.argmax()),), dtype, finest)
         shape = layer.out_shape(shape)
@@ -300,11 +298,11 @@ def _interval(
     return lowest, highest, (load << lift) + abs(bias), exponent
 
 
-def _largest(name: str, magnitude: Integers, dtype: str, finest: int, start: int | None = None) -> Sum:
-    """The largest sum in `magnitude`. If `start` is given, the first axis is digits, numbered from there."""
+def _largest(name: str, magnitude: Integers, dtype: str, finest: int, start: int = 0) -> Sum:
+    """The largest sum in `magnitude`, whose first axis is numbered from `start`."""
     bound = magnitude.peak()
     where = [int(i) for i in np.unravel_index(magnitude.units.argmax(), magnitude.units.shape)]
-    where[0] += start or 0
+    where[0] += start
     return _judge(name, magnitude.exponent, bound, tuple(where), dtype, finest)
 
 

@@ -35,7 +35,7 @@ def reference(
     largest = float(np.finfo(dtype).max)
     for layer in network.layers:
         outputs[layer.name] = state = evaluate(layer, params, state)
-        if layer.param_shapes() and max(state.value.max(initial=0), -state.value.min(initial=0)) > largest:
+        if max(state.value.max(initial=0), -state.value.min(initial=0)) > largest:
             raise UserError(f"with these weights the sums of {layer.name} overflow {dtype}")
     return outputs
 
@@ -83,7 +83,7 @@ def certified(logits: Bounded) -> Array:
 def margins(logits: Bounded) -> Array:
     """(N,) the smallest gap between the largest logit minus its bound and another logit plus its bound."""
     top = logits.value.argmax(axis=1)[:, None]
-    lowest = np.take_along_axis(logits.value - logits.bound, top, axis=1)
+    lowest = np.take_along_axis(logits.value - logits.bound, top, 1)
     others = logits.value + logits.bound
     np.put_along_axis(others, top, -np.inf, axis=1)
     return lowest[:, 0] - others.max(axis=1)

@@ -24,7 +24,7 @@ import numpy as np
 from parity.arithmetic.floats import FLOAT32, FLOAT64, U64, Format, cover, format_of, gamma
 from parity.arithmetic.intervals import carried_by, held, rise, through, wide
 from parity.arithmetic.number import Array, Axes, Function, Move, Number, largest
-from parity.arithmetic.products import integer_product, products_of
+from parity.arithmetic.products import integer_product, not_negative, products_of
 
 LOOKED_AT = 2**20  # values that are looked at at once
 
@@ -73,8 +73,7 @@ class Bounded(Number):
             return self
         # Looked at here, before a convolution repeats the values.
         x = self._flushed()
-        positive = bool(x.value.min(initial=0) >= 0) if x.positive is None else x.positive
-        return Bounded(wide(x.value), x.error, x.format)._known(positive, True)
+        return Bounded(wide(x.value), x.error, x.format)._known(not_negative(x.value, x.positive), True)
 
     def _known(self, positive: bool | None, settled: bool) -> "Bounded":
         object.__setattr__(self, "positive", positive)
@@ -278,12 +277,8 @@ class Bounded(Number):
         return Bounded(self.value, np.where(size < self.format.flush, size, 0.0), self.format)
 
     def _selected(self) -> "Bounded":
-        """The largest of some values, if each that is so small may be taken for another one or for zero."""
-        if (
-            self.error is not None
-            or format_of(self.value) is None
-            or not _any_below(self.value, self.format.flush)
-        ):
+        """The largest of some recorded values: one that is so small may be taken for another, or for zero."""
+        if format_of(self.value) is None or not _any_below(self.value, self.format.flush):
             return self
         size = np.abs(wide(self.value))
         error = np.where(size < self.format.flush, size + self.format.flush, 0.0)
@@ -337,9 +332,9 @@ class Bounded(Number):
             if x.error is not None or y.error is not None:
                 safe = np.abs(b) - y.bound  # 0 or less: the divisor may be zero
                 carried = x.bound + np.where(y.bound == 0, 0.0, np.abs(value) * y.bound)
-                nothing = (carried == 0) & ((y.bound == 0) | (safe > 0))
+                nothing = (carried == 0) & (y.bound == 0)
                 carried = np.where(nothing, 0.0, np.where(safe > 0, carried / safe, np.inf))
-            lost = (self.format.smallest + self.format.flush) * (1 + np.where(np.isinf(a), 0.0, np.abs(a)))
+            lost = (self.format.smallest + self.format.flush) * (1 + np.abs(a))
         return self._rounded(value, carried, 2, lost)
 
     def __rtruediv__(self, other: float) -> "Bounded":

@@ -56,15 +56,16 @@ class Format:
 
     def round(self, x: Array) -> Array:
         """x rounded to this format, to nearest, ties to even, as `dtype`; overflow gives infinity."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             if self.name in ("tf32", "bfloat16") and np.asarray(x).dtype == np.float64:
                 x = to_odd(x)  # float32 is between the two: rounding to nearest twice would be off
             if self.name != "tf32":
                 return np.asarray(x).astype(self.dtype)
-            bits = np.asarray(x, np.float32).view(np.uint32)
+            single = np.asarray(x, np.float32)
+            bits = single.view(np.uint32)
             half = ((bits >> 13) & 1) + 0xFFF
             rounded = ((bits + half) & np.uint32(0xFFFFE000)).view(np.float32)
-            return np.where(np.isfinite(x), rounded, np.asarray(x, np.float32))
+            return np.where(np.isfinite(single), rounded, single)
 
 
 FLOAT16 = Format("float16", 11, -14, np.dtype(np.float16))

@@ -63,19 +63,18 @@ class Integers(Number):
 
     def _lifted(self, lift: int) -> Array:
         """The units times 2^`lift`, in int64, which holds them."""
-        units = self.units.astype(np.int64, copy=False)
-        return units << lift if lift else units
+        return np.left_shift(self.units, lift, dtype=np.int64)
 
     def _loads(self, axis: int) -> Array:
         """Σ|x| over an axis, as Python integers."""
-        narrow = self.peak() * max(1, self.shape[axis]) < 1 << 63
+        narrow = self.peak() * self.shape[axis] < 1 << 63
         return np.abs(self.units).sum(axis=axis, dtype=np.int64 if narrow else object).astype(object)
 
     def to_float(self, dtype: str = "float32") -> Array:
         """The same numbers in `dtype`, without rounding.
 
         Raises:
-            UserError: a number is not representable, or only as a subnormal number.
+            UserError: a number is not representable, or only as a subnormal number, or it has 63 bits.
         """
         limits, width = np.finfo(dtype), self.peak().bit_length()
         floats = self.units.astype(dtype)
@@ -118,15 +117,14 @@ class Integers(Number):
         load = int(loads.max(initial=0))
         if load >= 1 << WIDTHS[0][1]:  # too much for the fastest product: perhaps the columns' are smaller
             columns = other._loads(-2) * self.peak()
-            loads = min(loads, columns, key=lambda loads: int(loads.max(initial=0)))
-            load = int(loads.max(initial=0))
-        grid, lift, bias_lift, bound = exponent, 0, 0, load
-        if bias is not None:
-            grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
-            bound = (load << lift) + (bias.peak() << bias_lift)
-        check_width(bound, grid, _unit(loads))
-        y = Integers(product(self.units, other.units, load), exponent)._lifted(lift)
-        return Integers(y if bias is None else y + bias._lifted(bias_lift), grid)
+            loads = min(loads, columns, key=lambda loads: int(loads.max()))
+            load = int(loads.max())
+        if bias is None:
+            check_width(load, exponent, _unit(loads))
+            return Integers(product(self.units, other.units, load), exponent)
+        grid, (lift, bias_lift) = common_grid((load, exponent), (bias.peak(), bias.exponent))
+        check_width((load << lift) + (bias.peak() << bias_lift), grid, _unit(loads))
+        return Integers((product(self.units, other.units, load) << lift) + bias._lifted(bias_lift), grid)
 
     def sum(self, axes: Axes) -> "Integers":
         if self.peak() * prod(self.shape[axis] for axis in axes) >= 1 << 63:
@@ -187,7 +185,7 @@ class Integers(Number):
         return Integers(np.abs(self.units), self.exponent)
 
     def _operand(self, other: "Integers | float") -> "Integers":
-        return other if isinstance(other, Integers) else integers(np.asarray(other, np.float64))
+        return other if isinstance(other, Integers) else integers(other)
 
     def _refuse(self, what: str) -> NoReturn:
         raise Unjudged(f"{what} in exact integers")
@@ -204,7 +202,7 @@ def integers(x: Array | float, name: str = "input") -> Integers:
         raise UserError(f"{name}: a NaN or an infinity lies on no grid")
     fractions, exponents = np.frexp(np.asarray(x, np.float64))
     units = np.ldexp(fractions, 53).astype(np.int64)  # 53 bits: every float64, and so every float32
-    trailing = np.frexp((units & -units).astype(np.float64))[1].clip(1) - 1  # zeros below the last one
+    trailing = np.frexp((units & -units).astype(np.float64))[1] - 1  # zeros below the last one
     lowest = (exponents - 53 + trailing)[units != 0]  # the exponent of each value's last one
     if not lowest.size:
         return Integers(units, 0)
@@ -212,7 +210,7 @@ def integers(x: Array | float, name: str = "input") -> Integers:
     width = int(exponents[units != 0].max()) - exponent
     if width > 62:
         raise TooWide(1 << width, exponent, name=name)
-    lift = np.where(units == 0, 0, exponents - 53 + trailing - exponent)
+    lift = exponents - 53 + trailing - exponent  # zero stays zero, however far NumPy shifts it
     return Integers((units >> trailing) << lift, exponent)
 
 
@@ -229,9 +227,11 @@ def on_one_grid(*arrays: Integers) -> tuple[int, list[Array]]:
         TooWide: an array does not fit there.
     """
     exponent, lifts = common_grid(*((array.peak(), array.exponent) for array in arrays))
+    units = []
     for array, lift in zip(arrays, lifts, strict=True):
         check_width(array.peak() << lift, exponent)
-    return exponent, [array._lifted(lift) for array, lift in zip(arrays, lifts, strict=True)]
+        units.append(array._lifted(lift))
+    return exponent, units
 
 
 def check_width(bound: int, exponent: int, unit: tuple[int, ...] = ()) -> None:

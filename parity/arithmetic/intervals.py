@@ -27,8 +27,7 @@ def through(function: Function, x: Sequence[Array], errors: Sequence[Array | Non
         sure = sure & (error == 0)
     if not function.monotone:
         return np.where(sure, 0.0, function.slope * sum(known))
-    corners = [function.f(*ends) for ends in product(*map(_ends, x, errors))]
-    corners = [np.asarray(corner).astype(np.float64, copy=False) for corner in corners]
+    corners = [wide(np.asarray(function.f(*ends))) for ends in product(*map(_ends, x, errors))]
     widest = function.slope * known[0] if len(known) == 1 and np.isfinite(function.slope) else None
     lowest, highest = reduce(np.minimum, corners), reduce(np.maximum, corners)
     far = reach(lowest, wide(value), highest, widest, rounded=not function.exact)
@@ -41,15 +40,13 @@ def _ends(x: Array, error: Array | None) -> tuple[Array, ...]:
     """Both ends of the interval of each value, in its own dtype. Those of floats are rounded outwards."""
     if error is None:
         return (x,)
-    ends = x - error, x + error
+    low, high = x - error, x + error
     if x.dtype.kind == "f":
-        open_ended = (error > 0) & np.isfinite(x)
-        return tuple(
-            np.where(open_ended, np.nextafter(end, way), end)
-            for end, way in zip(ends, (-np.inf, np.inf), strict=True)
-        )
+        moved = (error > 0) & np.isfinite(x)
+        low = np.where(moved, np.nextafter(low, -np.inf), low)
+        return low, np.where(moved, np.nextafter(high, np.inf), high)
     lowest, highest = (0, 1) if x.dtype.kind == "b" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
-    return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in ends)
+    return tuple(np.rint(end).clip(lowest, highest).astype(x.dtype) for end in (low, high))
 
 
 def carried_by(
@@ -78,9 +75,14 @@ def _is_zero(error: Array | None) -> bool:
 
 def _unknown(error: Array, a: Array, b: Array) -> Array:
     """Zero times an infinite error says nothing: any error is possible. (An infinite value is no error.)"""
-    if np.isnan(error.max(initial=0)) and np.isfinite(a).all() and np.isfinite(b).all():
+    if _any_nan(error) and np.isfinite(a).all() and np.isfinite(b).all():
         return np.where(np.isnan(error), np.inf, error)
     return error
+
+
+def _any_nan(x: Array) -> bool:
+    """Whether there is a NaN: the largest value is then one. It saves an array of truth values."""
+    return bool(np.isnan(x.max(initial=0)))
 
 
 def reach(lowest: Array, value: Array, highest: Array, widest: Array | None, rounded: bool = True) -> Array:
@@ -95,7 +97,7 @@ def reach(lowest: Array, value: Array, highest: Array, widest: Array | None, rou
     with np.errstate(invalid="ignore"):
         far = np.maximum(highest - value, value - lowest)
         far = far + 4 * U64 * (np.maximum(np.abs(highest), np.abs(lowest)) if rounded else far)
-    if np.isnan(far.max(initial=0)):  # where infinite
+    if _any_nan(far):  # where infinite
         far = np.where(np.isnan(far), np.where(highest == lowest, 0.0, np.inf), far)
     return far if widest is None else np.minimum(far, widest)
 
@@ -111,4 +113,4 @@ def rise(value: Array, highest: Array, most: Callable[[], Array]) -> Array:
         far += 4 * U64 * np.abs(highest)
     if (same & (far > 0)).any():  # no error, or one that the rounding of its end hides
         far = np.minimum(far, most())
-    return np.where(np.isnan(far), np.inf, far) if np.isnan(far.max(initial=0)) else far
+    return np.where(np.isnan(far), np.inf, far) if _any_nan(far) else far

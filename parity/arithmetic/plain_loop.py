@@ -70,11 +70,11 @@ class Looped(Number):
         a, b = (x.reshape(len(x), *(1,) * (ndim + 1 - x.ndim), *x.shape[1:]) for x in (a, b))
         if self.backwards:
             a, b = a[::-1], b[::-1]
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
             last = None if bias is None else self._in_format(bias.value)
             if self.backwards and last is not None:  # as libraries do that start from the bias
-                start = np.broadcast_to(last, np.broadcast_shapes(shape, last.shape)).astype(a.dtype)
+                start = np.broadcast_to(last, shape).astype(a.dtype)
                 return self._made(_add_products(start, a, b))
             start = a[0] * b[0] if len(a) else np.zeros(shape, a.dtype)
             total = _add_products(start, a[1:], b[1:])
@@ -97,7 +97,7 @@ class Looped(Number):
     def cumsum(self, axis: int) -> "Looped":
         x = self._computed()
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._made(np.add.accumulate(x, axis, dtype=x.dtype))
+            return self._made(np.add.accumulate(x, axis, dtype=counted(x)))
 
     def _reduced(self, operation: np.ufunc, axes: Axes) -> "Looped":
         """Reduce over these axes, one value after the other."""
@@ -105,9 +105,9 @@ class Looped(Number):
         terms = self._computed().transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
         terms = terms[::-1] if self.backwards else terms
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             if len(terms) > max(terms[:1].size, 1):  # a long sum: NumPy adds up one after the other, too
-                total = operation.accumulate(terms, axis=0)[-1]
+                total = operation.accumulate(terms)[-1]
             else:
                 total = reduce(operation, terms, np.full(terms.shape[1:], operation.identity, terms.dtype))
         return self._made(np.expand_dims(total, axes))
@@ -170,7 +170,7 @@ class Looped(Number):
         return x if format_of(x) is None else self._in_format(x)
 
     def _in_format(self, x: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             return x.astype(self.format.dtype, copy=False)
 
     def _made(self, value: Array) -> "Looped":
@@ -206,5 +206,5 @@ def _add_products(total: Array, a: Array, b: Array) -> Array:
         some = terms[: len(left) + 1]
         some[0] = total
         np.multiply(left, right, out=some[1:])
-        np.add.reduce(some, axis=0, out=total)
+        np.add.reduce(some, out=total)
     return total

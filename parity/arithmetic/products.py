@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from parity.arithmetic.intervals import wide
 from parity.arithmetic.number import Array
 
 LARGEST = 2**22  # values of the second factor that are widened to float64 at once
@@ -16,36 +17,40 @@ def products_of(
         a, b: the factors, (..., m, n) and (..., n, p).
         positive_a, positive_b: whether no value of it is negative; None where nobody has looked.
     """
-    a = a.astype(np.float64, copy=False)
+    a = wide(a)
     if b.ndim != 2 or b.size <= LARGEST:
-        return _both(a, b.astype(np.float64, copy=False), positive_a, positive_b)
+        return _both(a, wide(b), positive_a, positive_b)
     width = max(1, LARGEST // b.shape[0])
-    parts = (
-        _both(a, b[:, start : start + width].astype(np.float64), positive_a, positive_b)
+    parts = [
+        _both(a, wide(b[:, start : start + width]), positive_a, positive_b)
         for start in range(0, b.shape[1], width)
-    )
-    value, size = (np.concatenate(some, axis=-1) for some in zip(*parts, strict=True))
-    return value, size
+    ]
+    return np.concatenate([value for value, _ in parts], -1), np.concatenate([size for _, size in parts], -1)
 
 
 def _both(a: Array, b: Array, positive_a: bool | None, positive_b: bool | None) -> tuple[Array, Array]:
     """What comes out of a ReLU is not negative: one pass over it gives both."""
     if a.shape[-2] < b.shape[-1]:
-        if positive_b or (positive_b is None and b.min(initial=0) >= 0):
+        if not_negative(b, positive_b):
             both = np.concatenate([a, np.abs(a)], axis=-2) @ b
             return both[..., : a.shape[-2], :], both[..., a.shape[-2] :, :]
-    elif positive_a or (positive_a is None and a.min(initial=0) >= 0):
+    elif not_negative(a, positive_a):
         both = a @ np.concatenate([b, np.abs(b)], axis=-1)
         return both[..., : b.shape[-1]], both[..., b.shape[-1] :]
     return a @ b, np.abs(a) @ np.abs(b)
 
 
+def not_negative(x: Array, known: bool | None) -> bool:
+    """Whether no value is negative; looked at where it is not known."""
+    return bool(x.min(initial=0) >= 0) if known is None else known
+
+
 def integer_product(a: Array, b: Array) -> Array:
     """a·b of integers, modulo the range of their type; by float64's fast product where that is exact."""
     kind = np.result_type(a.dtype, b.dtype)
-    load = max(a.shape[-1], 1) * _peak(a) * _peak(b)
+    load = a.shape[-1] * _peak(a) * _peak(b)
     if load < 2**53:
-        return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64).astype(kind)
+        return (wide(a) @ wide(b)).astype(np.int64).astype(kind)
     return (a.astype(kind) @ b.astype(kind)).astype(kind)
 
 

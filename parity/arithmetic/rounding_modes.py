@@ -17,8 +17,7 @@ class TiesAway(Format):
 
     def has_ties(self, x: Array) -> bool:
         """Whether a value lies halfway between two numbers of the format: no other is rounded otherwise."""
-        near = Format(self.name, self.digits, self.lowest, self.dtype).round(x)
-        return bool((near != self.round(x)).any())
+        return bool((super().round(x) != self.round(x)).any())
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,8 @@ class CutOff(Format):
 
 def _kept(x: Array, form: Format, half: int) -> Array:
     """The first bits of float32; before the others are dropped, half of the last one that stays is added."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        wide = np.asarray(x)
-        single = to_odd(wide) if wide.dtype == np.float64 else wide.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single = to_odd(x)
         dropped = 24 - form.digits
         bits = single.view(np.uint32) + np.uint32(half << (dropped - 1))
         short = (bits & np.uint32((0xFFFFFFFF << dropped) & 0xFFFFFFFF)).view(np.float32)

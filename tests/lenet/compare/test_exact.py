@@ -184,6 +184,8 @@ def test_the_integers_agree_with_float64_wherever_that_is_exact():
     assert first_difference(want, port.activations(images)) is None
     gradients = {name: g.to_float("float64") for name, g in exact.backward(params, images, cotangent).items()}
     assert first_difference(gradients, port.backward(images, cotangent)) is None
+    with pytest.raises(UserError, match="cotangent: a NaN"):
+        exact.backward(params, images, cotangent * np.nan)
 
 
 @pytest.mark.parametrize("shift", range(9))
@@ -194,6 +196,7 @@ def test_coarsen_takes_each_of_the_256_pixels_to_its_level(shift):
     assert levels.shape == (256, 1, 1, 1)
     assert (levels[:, 0, 0, 0] * 2 ** (8 - shift) == np.arange(256) // 2**shift).all()
     assert np.array_equal(np.unique(levels), pixel_values(shift))
+    assert pixel_values(shift).dtype == np.float32
 
 
 def test_no_bias_or_weight_is_minus_zero():
@@ -348,6 +351,9 @@ def test_the_first_difference_is_the_first_in_the_order_expected():
     found = first_difference(want, got, start=100)
     assert found is not None
     assert (found.name, found.where, found.values) == ("a", (101, 1), 2)
+    got["a"][1, 1] = 3
+    assert first_difference(want, got) == Difference("a", (1, 1), 3.0, 0.0, 2)
+    assert str(first_difference(want, got)) == "a[1, 1] is 3.0, not 0.0; 2 of it differ"
 
 
 def test_a_nan_differs_from_a_number_and_minus_zero_is_zero():
@@ -359,11 +365,17 @@ def test_a_nan_differs_from_a_number_and_minus_zero_is_zero():
 
 
 @pytest.mark.parametrize(
-    "got",
-    [{}, {"b": np.zeros(2, np.float32)}, {"a": np.zeros(3, np.float32)}, {"a": np.zeros(2)}],
+    ("got", "text"),
+    [
+        ({}, "got ; expected a, c"),
+        ({"b": np.zeros(2, np.float32), "d": np.zeros(1)}, "got b, d; expected a, c"),
+        ({"a": np.zeros(3, np.float32), "c": np.zeros(1)}, "a is float32 (3,), not float32 (2,)"),
+        ({"a": np.zeros(2), "c": np.zeros(1)}, "a is float64 (2,), not float32 (2,)"),
+    ],
     ids=["nothing", "another name", "another shape", "another dtype"],
 )
-def test_arrays_that_cannot_be_compared_are_refused(got):
+def test_arrays_that_cannot_be_compared_are_refused(got, text):
     with pytest.raises(UserError) as refused:
-        first_difference({"a": np.zeros(2, np.float32)}, got)
+        first_difference({"a": np.zeros(2, np.float32), "c": np.zeros(1)}, got)
     one_line(refused)
+    assert str(refused.value) == text

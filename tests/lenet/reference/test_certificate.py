@@ -76,10 +76,13 @@ def one_line_problem(found):
 def test_chunks_do_not_change_it(monkeypatch):
     params, images = ternary_params(1), pixels16(7, 1)
     whole = certify(params, images)
+    assert certify(params, images.astype(np.float64)) == whole
     seen: list[int] = []
     monkeypatch.setattr("lenet.reference.certificate.CHUNK", 3)
     assert certify(params, images, progress=seen.append) == whole
     assert seen == [3, 3, 1]
+    same = certify(params, np.repeat(images[:1], 7, axis=0))
+    assert {entry.where[0] for entry in same.sums} == {0}  # of equal sums that of the first digit is named
 
 
 def test_a_batch_and_a_range_are_told_apart():

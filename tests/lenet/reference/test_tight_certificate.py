@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from lenet.network.architecture import PARAM_SHAPES, conv, dense
 from lenet.network.recipe import Recipe
-from lenet.reference.certificate import _interval, certify, certify_backward, certify_range, certify_step
+from lenet.reference.certificate import (
+    _interval,
+    _judge,
+    certify,
+    certify_backward,
+    certify_range,
+    certify_step,
+)
 from parity.arithmetic import Integers, TooWide
 from parity.errors import UserError
 from tests.lenet.reference.grids import pixels16, ternary_params
@@ -82,6 +89,11 @@ def test_every_sum_is_judged_in_the_asked_type(dtype, limit):
     for found in (certify(wide, images, dtype), certify_backward(wide, images, up, dtype)):
         assert found.digits == 2
         assert (found.sums[-1].limit, found.holds) == (limit, False)
+        assert str(found.sums[-1].problem).startswith("conv1 [")
+    spread = params["conv1.weight"].copy()
+    spread.flat[:2] = 1, 2.0**-100
+    apart = certify_range(params | {"conv1.weight": spread}, LEVELS, dtype)
+    assert ([entry.limit for entry in apart.sums], apart.holds) == ([limit], False)
     up[:, 0] = 2.0**61
     steep = certify_backward(params, images, up, dtype).sums[-1]
     assert (steep.name, steep.limit, steep.holds) == ("logits.weight", limit, False)
@@ -145,3 +157,12 @@ def test_what_lies_on_no_grid_is_named():
         with pytest.raises(TooWide) as wide:
             case()
         assert wide.value.name == "images"
+
+
+@pytest.mark.parametrize(
+    ("exponent", "finest", "normal"),
+    [(-126, -126, True), (-126, -127, False), (104, 0, True), (105, 0, False)],
+)
+def test_the_last_grids_that_are_normal(exponent, finest, normal):
+    """2^-126 is the smallest normal number of float32, and sums stay below 2^128."""
+    assert _judge("a sum", exponent, 1, (), "float32", finest).normal == normal

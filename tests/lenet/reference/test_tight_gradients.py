@@ -134,6 +134,7 @@ def test_bounds_of_every_layer_and_its_gradients_are_the_formula(layer, passes, 
 def test_gradients_of_a_cotangent_are_those_of_the_backward_pass(dtype, params, digits):
     images, up = digits.images[:2], np.random.default_rng(0).standard_normal((2, 10))
     sent = dict(walk_back(forward_pass(params, exact_input(images, dtype)), params, exact_input(up, dtype)))
+    assert {f"{layer.name}.input" for layer in LAYERS[1:]} == sent.keys() - PARAM_SHAPES.keys()
     found = cotangent_gradients(params, images, up, dtype)
     assert list(found) == list(PARAM_SHAPES)
     for name, one in found.items():

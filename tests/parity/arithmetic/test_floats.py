@@ -19,6 +19,7 @@ from parity.arithmetic.floats import (
     equal_bits,
     format_of,
     gamma,
+    to_odd,
 )
 
 STORED = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64]
@@ -84,13 +85,34 @@ def test_round_rounds_once(form: Format) -> None:
     assert float(form.round(np.array(1 + 3 * form.u - 2.0**-40))) == 1 + 2 * form.u
 
 
+@pytest.mark.parametrize("form", [TF32, FLOAT16, FLOAT32, FLOAT64], ids=lambda form: form.name)
+def test_every_number_of_float16_is_one_of_a_longer_format(form: Format) -> None:
+    x = np.array([1.5, 0.1, -3.0], np.float16)
+    assert form.round(x).astype(np.float64).tolist() == x.tolist()
+
+
+def test_to_odd_is_a_neighbour_whose_last_bit_is_one() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal(1000) * 10.0 ** rng.integers(-44, 39, 1000), [1e300, -1e300]])
+    with np.errstate(over="ignore"):
+        odd = to_odd(x)
+        other = np.nextafter(odd, np.where(odd < x, np.inf, -np.inf).astype(np.float32))
+    assert (odd.view(np.uint32) & 1 == 1).all()
+    assert ((odd < x) == (x < other)).all()
+    assert (odd != x).all()
+    exact = np.array([1.0, -0.5, 2.0**-149, 0.0, np.inf, -np.inf, np.nan])
+    np.testing.assert_array_equal(to_odd(exact), exact)
+
+
 @formats
 def test_round_keeps_what_is_no_number(form: Format) -> None:
-    odd = form.round(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0])).astype(np.float64)
+    with np.errstate(over="raise", invalid="raise"):  # of which NumPy warns
+        odd = form.round(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e308])).astype(np.float64)
     assert odd[0] == np.inf
     assert odd[1] == -np.inf
     assert np.isnan(odd[2])
-    assert list(np.signbit(odd[3:])) == [False, True]
+    assert list(np.signbit(odd[3:5])) == [False, True]
+    assert odd[5] == (1e308 if form is FLOAT64 else np.inf)
 
 
 @pytest.mark.parametrize("u", [2.0**-8, 2.0**-11, 2.0**-24, 2.0**-53])
@@ -118,9 +140,9 @@ def test_cover_is_above_a_sum_in_float64(n: int) -> None:
 
 @stored
 def test_equal_bits(form: Format) -> None:
-    a = np.array([1, 0, -0.0, np.nan, np.inf, 1, np.nan]).astype(form.dtype)
-    b = np.array([1, -0.0, 0, -np.nan, np.inf, 1 + 2 * form.u, 1]).astype(form.dtype)
-    assert list(equal_bits(a, b)) == [True, True, True, True, True, False, False]
+    a = np.array([1, 0, -0.0, np.nan, np.inf, 1, np.nan, 0]).astype(form.dtype)
+    b = np.array([1, -0.0, 0, -np.nan, np.inf, 1 + 2 * form.u, 1, 1]).astype(form.dtype)
+    assert list(equal_bits(a, b)) == list(equal_bits(b, a)) == [True] * 5 + [False] * 3
     assert equal_bits(a[0], b[0]).shape == ()
     assert list(equal_bits(a[::2], b[::2])) == [True, True, True, False]
 

@@ -195,15 +195,51 @@ def test_the_largest_row_or_column_of_a_product_is_named() -> None:
     assert (refused.value.unit, refused.value.bound) == ((0,), 2**70)
     same(Integers(a, 0).dot(Integers(b[:, :1], 1), grid(5)), [[2**41 + 5], [5]], 0)
     same(grid(3, 4).reshape(1, 2).dot(grid(5, 6).reshape(2, 1)), [[39]], 0)
+    with pytest.raises(TooWide) as refused:
+        square([1], [HALF], exponent=3).dot(square([1]), grid(HALF, exponent=3))
+    assert (refused.value.unit, refused.value.bound, refused.value.exponent) == ((1,), 2**63, 3)
+    same(grid(3, 4).reshape(1, 2).dot(grid(5, 6).reshape(2, 1), grid(5, exponent=2)), [[59]], 0)
+
+
+def test_a_product_of_several_matrices_is_as_wide_as_its_widest_row() -> None:
+    """2^62 fits; the sum of such a column would not."""
+    several = Integers(np.array([[[HALF, 0], [HALF, 0]]]), 0)
+    same(several.dot(square([1], [1])), [[[HALF], [HALF]]], 0)
+
+
+def test_there_need_be_nothing() -> None:
+    nothing = Integers(np.zeros((0, 2), np.int64), 0)
+    assert nothing.sum((1,)).shape == (0, 1)
+    assert nothing.sum((0,)).units.tolist() == [[0, 0]]
+    assert nothing.dot(square([1], [2])).shape == (0, 1)
+    assert nothing.dot(square([2**40], [2**40]), grid(1)).shape == (0, 1)
+    same(nothing.transpose(1, 0).dot(nothing), [[0, 0], [0, 0]], 0)
+    assert square([2**40, 1]).dot(nothing.transpose(1, 0)).shape == (1, 0)
 
 
 def test_floats_are_taken_as_they_are_and_given_back() -> None:
     same(integers(np.array([0.75, -3.0, 0.0])), [3, -12, 0], -2)
     same(integers(np.zeros(2)), [0, 0], 0)
     same(integers(6.0), 3, 1)
+    same(integers(np.array([1.5, 0.25], np.float16)), [6, 1], -2)
+    same(integers(np.array([2.0**53 - 1, 1 - 2.0**53])), [2**53 - 1, 1 - 2**53], 0)
+    same(integers(np.array([2.0**-100, 0])), [1, 0], -100)
+    same(integers(np.array([0, 2.0**100, 2.0**61 * 3])), [0, 2**39, 3], 61)
+    with pytest.raises(UserError, match=r"^input: a NaN or an infinity"):
+        integers(np.nan)
+    with pytest.raises(TooWide, match=r"^w: needs 64 bits") as refused:
+        integers(np.array([2.0**-50, 2.0**12]), "w")
+    assert (refused.value.bound, refused.value.exponent) == (2**63, -50)
     assert grid(3, -12, exponent=-2).to_float("float64").tolist() == [0.75, -3]
-    for units, exponent, dtype in ((2**24 + 1, 0, "float32"), (1, -127, "float32"), (1, 128, "float32")):
+    for units, exponent, dtype in (
+        (2**53 + 1, 0, "float64"),
+        (2**62, 0, "float64"),
+        (2**24 + 1, 0, "float32"),
+        (1, -127, "float32"),
+        (1, 128, "float32"),
+    ):
         with pytest.raises(UserError, match="would round"):
             grid(units, exponent=exponent).to_float(dtype)
+    assert grid(2**61).to_float("float64").tolist() == [2.0**61]
     assert grid(1, exponent=-126).to_float().tolist() == [2.0**-126]
     assert grid(1, exponent=127).to_float().tolist() == [2.0**127]

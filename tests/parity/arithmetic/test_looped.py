@@ -1,6 +1,8 @@
 """Each operation of `Looped` against a plain loop in scalars of the format."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add, mul
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,12 @@ from hypothesis import strategies as st
 from parity.arithmetic import Function, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, gamma
 from parity.arithmetic.number import Number, largest
+from parity.arithmetic.plain_loop import watched
 
 formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
 seeds = st.integers(0, 2**32 - 1)
 CUBE = Function("cube", lambda x: x**3, ulps=1.5, monotone=True)
+LARGER = Function("larger", np.maximum, exact=True)
 
 
 def loop_dot(a: Sequence[Any], b: Sequence[Any], bias: Any = None) -> Any:
@@ -83,6 +87,7 @@ def test_looped_casts_its_operands_to_the_format() -> None:
     assert (a + 1.0).value.dtype == np.float16
     assert a.wide().value.tolist() == np.array([1.1, 2.2], np.float16).tolist()
     assert a.reshape(1, 2).dot(a.reshape(2, 1)).value.dtype == np.float16
+    assert (Looped(np.ones(1, np.float16)) * 0.1).value.tolist() == [np.float32(0.1)]
 
 
 def test_looped_function_is_off_by_its_accuracy() -> None:
@@ -108,6 +113,7 @@ def test_what_every_arithmetic_inherits() -> None:
     np.testing.assert_array_equal(found[:, 0], value[:, 0])
     np.testing.assert_array_equal(found[:, 2], (value[:, 0] + value[:, 1]) + value[:, 2])
     assert found.shape == value.shape
+    assert Number.cumsum(Looped(value[:0]), 0).shape == (0, 4, 2)
     found = Number.prod(x, (0, 2)).value
     assert found.shape == (1, 4, 1)
     one = value[0, 1, 0]
@@ -129,3 +135,158 @@ def test_largest_over_few_values_and_many(shape: tuple[int, ...], axes: tuple[in
     kept = a.copy()
     np.testing.assert_array_equal(largest(a, axes), a.max(axis=axes, keepdims=True))
     np.testing.assert_array_equal(a, kept)
+
+
+@formats
+@pytest.mark.parametrize("backwards", [False, True])
+@given(seed=seeds)
+def test_sums_and_products_go_one_way(form: Format, backwards: bool, seed: int) -> None:
+    """Over several axes, the last one fastest; a bias is the last term."""
+    rng = np.random.default_rng(seed)
+    value = form.round(1 + rng.random((3, 2, 4)))
+    x = Looped(value, form, backwards)
+    order = list(np.ndindex(3, 4))[:: -1 if backwards else 1]
+    for k in range(2):
+        terms = [value[i, k, j] for i, j in order]
+        assert x.sum((0, 2)).value[0, k, 0] == reduce(add, terms)
+        assert x.prod((0, 2)).value[0, k, 0] == reduce(mul, terms)
+    a, b, bias = (form.round(rng.standard_normal(shape)) for shape in ((2, 5), (5, 3), (2, 1)))
+    rows = Looped(a, form, backwards)
+    found = rows.dot(Looped(b, form), Looped(bias, form))
+    assert (found.backwards, found.format) == (backwards, form)
+    for i, j in np.ndindex(2, 3):
+        products = [a[i, k] * b[k, j] for k in range(5)]
+        terms = [bias[i, 0], *products[::-1]] if backwards else [*products, bias[i, 0]]
+        assert found.value[i, j] == reduce(add, terms)
+    row, column = Looped(bias[:, 0], form).reshape(1, 2), Looped(b, form, backwards).transpose(1, 0)
+    across = column.dot(Looped(a, form).transpose(1, 0), row).value
+    assert across.tolist() == found.value.T.tolist()
+    step = -1 if backwards else 1
+    assert rows.dot(Looped(b, form)).value[1, 2] == loop_dot(list(a[1, ::step]), list(b[::step, 2]))
+
+
+@formats
+def test_running_sums_ends_and_constants_are_in_the_format(form: Format) -> None:
+    value = form.round(np.random.default_rng(0).standard_normal((2, 5)))
+    x = Looped(value.astype(np.float64), form)
+    assert (x.cumsum(1).value[:, 4] == x.sum((1,)).value[:, 0]).all()
+    assert x.cumsum(1).value.dtype == x.min((1,)).value.astype(form.dtype).dtype == form.dtype
+    assert (x.cumsum(0).value[1] == value[0] + value[1]).all()
+    assert (x.min((1,)).value == value.min(1, keepdims=True)).all()
+    assert x.like(0.1).value == form.round(np.array(0.1))
+    assert x.like(0.1, plain=np.array(0.2)).value == form.round(np.array(0.2))
+    assert x.like(0.1).value.dtype == form.dtype
+    assert (3.0 / x).value.tolist() == (form.dtype.type(3) / value).tolist()
+    no_products = x.move(lambda a: a[:, :0]).dot(Looped(np.zeros((3, 0, 4)), form)).value
+    assert no_products.shape == (3, 2, 4)
+    assert no_products.dtype == form.dtype
+    assert not no_products.any()
+    no_products = x.move(lambda a: np.zeros((3, 2, 0))).dot(Looped(np.zeros((0, 4)), form)).value
+    assert no_products.shape == (3, 2, 4)
+    nothing = x.move(lambda a: a[:0])
+    assert nothing.sum((0,)).value.tolist() == [[0] * 5]
+    assert nothing.prod((0,)).value.tolist() == [[1] * 5]
+    assert x.either(x + 1.0).value.tolist() == (value + form.dtype.type(1)).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.bool_])
+def test_integers_and_truth_values_stay_what_they_are(dtype: type) -> None:
+    value: np.ndarray = np.array([[3, 0, 7], [5, 1, 2]]).astype(dtype)
+    x, counts = Looped(value), np.int64 if dtype is np.bool_ else dtype
+    for found, expected in (
+        (x.wide(), value),
+        (x.sum((1,)), value.sum(1, keepdims=True, dtype=counts)),
+        (x.cumsum(1), value.cumsum(1, dtype=counts)),
+        (x.min((0,)), value.min(0, keepdims=True)),
+        (x.maximum(Looped(value[::-1])), np.maximum(value, value[::-1])),
+        (x * Looped(value), value * value),
+        (x.dot(x.transpose(1, 0)), value @ value.T),
+        (x.dot(x.transpose(1, 0), Looped(value[:, :1])), (value @ value.T) + value[:, :1]),
+        (x.apply(LARGER, Looped(value[::-1])), np.maximum(value, value[::-1])),
+    ):
+        assert found.value.dtype == expected.dtype
+        assert found.value.tolist() == expected.tolist()
+    if dtype is not np.bool_:
+        assert (x + 3).value.dtype == x.apply(LARGER, 3).value.dtype == dtype
+        assert x.prod((1,)).value.tolist() == [[0], [10]]
+    for float_too in (x * Looped(np.full((2, 3), 0.5)), Looped(np.full((2, 3), 0.5)) * x):
+        assert float_too.value.tolist() == (value * np.float32(0.5)).tolist()
+        assert float_too.value.dtype == np.float32
+    assert x.dot(Looped(np.full((3, 1), 0.5))).value.dtype == np.float32
+    assert Looped(np.full((1, 2), 0.5)).dot(x).value.dtype == np.float32
+
+
+def test_exact_functions_see_numbers_of_the_format() -> None:
+    """And constants as well: 2^24 + 1 is not one."""
+    same = Function("equal", np.equal, exact=True)
+    assert Looped(np.array([0.1])).apply(same, 0.1).value.tolist() == [True]
+    assert Looped(np.array([0.1], np.float16)).apply(same, 0.1).value.tolist() == [False]
+    assert Looped(np.array([2.0**24])).apply(same, 2**24 + 1).value.tolist() == [True]
+    assert Looped(np.array([2**24])).apply(same, 2**24 + 1).value.tolist() == [False]
+    assert Looped(np.array(["a", "b"])).apply(same, Looped(np.array("b"))).value.tolist() == [False, True]
+    assert Looped(np.array([0.1])).apply(LARGER, 0.0).value.dtype == np.float32
+
+
+@pytest.mark.parametrize("ulps", [0.5, 1.5, 4])
+@pytest.mark.parametrize("floor", [0, 3])
+@pytest.mark.parametrize("form", [FLOAT16, BFLOAT16], ids=lambda form: form.name)
+def test_a_function_is_off_by_all_that_is_allowed_and_no_more(
+    form: Format, ulps: float, floor: float
+) -> None:
+    """With its last rounding, upwards and downwards, and the same each time."""
+    x = np.unique(form.round(np.linspace(0.25, 1, 2000)))
+    parts = []
+    for factor in np.linspace(1, 2, 20):
+        function = Function("times", lambda v, f=factor: v * f, ulps=ulps, floor=floor)
+        found = Looped(x, form).apply(function).value
+        true = factor * x.astype(np.float64)
+        parts.append((found.astype(np.float64) - true) / ((2 * ulps * true + floor) * form.u))
+        assert found.tolist() == Looped(x, form).apply(function).value.tolist()
+    part = np.concatenate(parts)
+    assert 0.97 < part.max() <= 1 + 1e-9
+    assert -0.97 > part.min() >= -1 - 1e-9
+
+
+def test_a_list_is_kept_of_what_a_loop_has_met() -> None:
+    big, one = Looped(np.array([3e38], np.float32)), Looped(np.array([1.0], np.float32))
+    with watched() as outer:
+        with watched() as inner:
+            assert one + one
+            assert not inner
+            assert (big + big) * 2.0
+            assert inner == [True]  # once
+        assert not outer
+        assert big * -2.0
+        assert outer == [True]
+    assert big + big
+    assert inner == outer == [True]
+    with watched() as met:
+        Looped(np.array([1, 2])).apply(Function("infinite", lambda x: x / 0.0 > 1, exact=True))
+        one.move(lambda a: a[:0])
+        assert not met
+        one.move(lambda a: np.concatenate([a, a * np.nan]))
+        assert met
+
+
+NOISY: dict[str, Callable[[Looped], Looped]] = {
+    "sum": lambda a: a.sum((0,)),
+    "prod": lambda a: a.prod((0,)),
+    "long prod": lambda a: Looped(np.tile(a.value, (9, 1))).prod((0,)),
+    "cumsum": lambda a: a.cumsum(0),
+    "dot": lambda a: a.transpose(1, 0).dot(a),
+    "dot of ones": lambda a: a.transpose(1, 0).dot(a.move(np.ones_like)),
+    "+": lambda a: a + a,
+    "/": lambda a: a / (a - a),
+    "exp": lambda a: a.apply(Function("exp", np.exp)),
+    "exact": lambda a: a.apply(Function("root", np.sqrt, exact=True)),
+    "float16": lambda a: Looped(a.value, FLOAT16).wide(),
+    "bfloat16": lambda a: Looped(a.value, BFLOAT16).wide(),
+}
+
+
+@pytest.mark.parametrize("operation", NOISY)
+def test_a_loop_that_leaves_its_format_warns_nobody(operation: str) -> None:
+    x = np.array([[3e38], [3e38], [-1e-38], [1e-38], [-np.inf], [np.inf], [np.nan]], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):  # of which NumPy warns
+        for some in (x, x[:5], x[:4], x[2:4], x[:2]):
+            NOISY[operation](Looped(some))

@@ -83,18 +83,32 @@ def test_product_of_many_at_its_ends() -> None:
     assert Bounded(large).prod((0,)).bound.tolist() == [np.inf]
     edge = np.array([1.0, 2.0**127], np.float32)
     assert np.isfinite(Bounded(edge).prod((0,)).bound).all()
+    largest = np.array(
+        [[1.0, FLOAT32.largest], [FLOAT32.largest, 0.0]], np.float32
+    )  # of each row, not of all
+    assert np.isfinite(Bounded(largest).prod((1,)).bound).tolist() == [[True], [True]]
+    assert Bounded(largest).prod((1,)).bound[1] == 0
     mended = np.array([2.0**-100, 2.0**100, 2.0**100], np.float32)
     assert Bounded(mended).prod((0,)).bound.tolist() == [np.inf]
 
 
+def test_a_product_of_many_carries_errors_that_float64_cannot_add_to_the_factors() -> None:
+    factors, errors = np.full(6, 1 + 2.0**-20), np.full(6, 0.9 * U64)
+    assert (factors + errors == factors).all()
+    x, e = Fraction(1 + 2.0**-20), Fraction(0.9 * U64)
+    least = 6 * (lost(FLOAT32) + Fraction(FLOAT32.flush)) * (x + e) ** 6
+    expected = (x + e) ** 6 - x**6 + both(5, FLOAT32) * (x + e) ** 6 + least
+    assert Fraction(Bounded(factors, errors).prod((0,)).bound.item()) >= expected
+
+
 @pytest.mark.slow
 @formats
-@given(seed=seeds, errors=st.integers(0, 15), shifted=st.booleans(), small=st.booleans())
-def test_scale_and_shift(form: Format, seed: int, errors: int, shifted: bool, small: bool) -> None:
-    at = form.lowest // 2 + 8 if small and form is not FLOAT16 else 0
-    x, c, s, b = (
-        drawn(seed + k, 2, form, bool(errors >> k & 1), size) for k, size in enumerate((at, at, at, 2 * at))
-    )
+@given(seed=seeds, errors=st.integers(0, 15), shifted=st.booleans(), small=st.sampled_from(["", "x", "xs"]))
+def test_scale_and_shift(form: Format, seed: int, errors: int, shifted: bool, small: str) -> None:
+    """Where x, or x and the scale, are so small that numbers taken for zero are most of the bound, too."""
+    low = 0 if form is FLOAT16 else form.lowest // 2 + 8
+    at = {"": (0, 0, 0, 0), "x": (2 * low, 2 * low, 0, 2 * low), "xs": (low, low, low, 2 * low)}[small]
+    x, c, s, b = (drawn(seed + k, 2, form, bool(errors >> k & 1), size) for k, size in enumerate(at))
     found = x.affine(c, s, b if shifted else None)
     columns = (exactly(part) for each in (x, c, s, b) for part in (each.value, each.bound))
     for k, (x_, ex, c_, ec, s_, es, b_, eb) in enumerate(zip(*columns, strict=True)):
@@ -134,6 +148,7 @@ def test_constants_are_rounded_unless_they_are_numbers_of_the_format(
     small = 1.25 * form.smallest  # half of the smallest number off, or taken for zero
     assert a.like(small).bound == (small if form.flush else form.smallest / 2)
     assert ((one(0.0, None, form) + small).bound > a.like(small).bound).all()
+    assert a.like(np.array([form.tiny, 0.1])).bound[0] == form.u * form.tiny
     assert a.like(constant, np.array(0.25)).bound == 0.25
     assert a.like(np.array([3])).error is None
     inverse = one(1.0, 0.0, form) / a
@@ -159,6 +174,10 @@ def test_min_and_max_of_numbers_that_may_be_taken_for_zero() -> None:
     assert Bounded(x).min((1,)).bound.tolist() == [[tiny + FLOAT32.tiny], [0]]
     assert Bounded(x[:, :1]).max((0,)).bound.tolist() == [[tiny + FLOAT32.tiny]]
     assert Bounded(np.abs(x)).max((1,)).error is None
+    edge = Bounded(BFLOAT16.round(np.array([[BFLOAT16.tiny], [tiny]])), None, BFLOAT16).max((1,))
+    assert edge.bound.tolist() == [[0], [tiny + BFLOAT16.tiny]]
+    assert edge.value.tolist() == [[BFLOAT16.tiny], [tiny]]
+    assert edge.format is BFLOAT16
     assert Bounded(x[1:]).min((1,)).error is None
     found = Bounded(x, np.array([[0.5, 2.0], [0.25, 0.125]])).min((0,)).bound
     np.testing.assert_allclose(found, [[0.5, 0.125]], rtol=APART)  # 1 ± 2 does not reach below -2.125
@@ -170,11 +189,18 @@ def test_min_and_max_of_numbers_that_may_be_taken_for_zero() -> None:
     assert two.bound.tolist() == [[tiny + FLOAT32.tiny], [FLOAT32.tiny]]
 
 
+def test_zero_widens_nothing_and_other_constants_stay_what_they_are() -> None:
+    ones = np.ones(2, np.float16)
+    assert Bounded(ones).maximum(0.0).value.dtype == np.float16
+    tenth = float(np.float32(0.1))  # of float32, in which it is computed, and not of float16
+    assert (Bounded(ones) * tenth).value.tolist() == [tenth] * 2
+
+
 def test_maximum_to_the_bit() -> None:
-    x = Bounded(np.array([-0.25, 1.0, -3.0]), np.array([0.5, 0.5, 1.0]))
-    assert x.maximum(0.0).bound.tolist() == [0.25 + U64, 0.5, 0]
-    assert (x.maximum(0.0).value == [0, 1, 0]).all()
-    found = x.maximum(Bounded(np.array([0.0, 0.0, 0.0]), np.array([0.125, 0.0, 0.0])))
+    x = Bounded(np.array([-0.25, 1.0, -3.0, -0.5]), np.array([0.5, 0.5, 1.0, 2.0]))
+    assert x.maximum(0.0).bound.tolist() == [0.25 + U64, 0.5, 0, 1.5 + 6 * U64]
+    assert (x.maximum(0.0).value == [0, 1, 0, 0]).all()
+    found = x.maximum(Bounded(np.zeros(4), np.array([0.125, 0.0, 0.0, 0.0])))
     assert found.bound.tolist()[:2] == [0.25 + U64, 0.5 + 6 * U64]
 
 
@@ -184,10 +210,14 @@ def test_what_may_be_taken_for_zero_has_itself_as_error(form: Format) -> None:
     x = Bounded(form.round(np.array([tiny, -tiny, 0.0, 1.0])), None, form)
     flushed = [tiny, tiny, 0, 0] if form.flush else [0] * 4
     assert x._flushed().bound.tolist() == flushed
+    assert Bounded(form.round(np.array([form.tiny, -form.tiny])), None, form)._flushed().error is None
+    assert Bounded(form.round(np.array([form.tiny, tiny])), None, form)._flushed().bound[0] == 0
+    assert x._flushed().format is x.wide().format is form
     assert x.wide().bound.tolist() == flushed
     assert x.wide().settled
     assert x.wide().positive is False
     assert x.move(lambda a: a[2:]).wide().positive is True
+    assert x.move(lambda a: a[:0]).wide().positive is True
     assert Bounded(np.array([3])).wide().settled is False
     assert Bounded(np.array([tiny]), np.array([0.0]), form)._flushed().bound.tolist() == [0]
 
@@ -199,6 +229,7 @@ def test_small_numbers_are_looked_for_in_parts(place: int, monkeypatch: pytest.M
     assert Bounded(x)._flushed().error is None
     x[place] = -1e-40
     assert np.flatnonzero(Bounded(x)._flushed().bound).tolist() == [place]
+    assert np.flatnonzero(Bounded(x.T)._flushed().bound).tolist() == [place]
     assert Bounded(np.array([[0], [0], [0], [0], [0], [1]], np.float32))._flushed().error is None
 
 
@@ -208,6 +239,8 @@ def test_a_sum_that_overflows_on_the_way_in_some_order() -> None:
 
     assert bound(6e4, 6e4, 6e4, -6e4) == np.inf
     assert bound(6e4, -6e4, 5e4, -5e4) == np.inf
+    assert bound(6e4, 1e4, -1) == np.inf
+    assert np.isfinite(bound(65504, -1))  # no partial sum is above the largest number
     assert np.isfinite(bound(6e4, 6e4, 6e4))  # overflows in every order: the value says so
     assert np.isfinite(bound(6e4, 1e3, -6e4, -1e3))
     ones = Bounded(np.ones((4, 1), np.float16), None, FLOAT16)
@@ -228,9 +261,13 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert a.cumsum(1).bound.tolist() == [[1, 1], [2, 7]]
     assert Bounded(a.value).cumsum(0).error is None
     assert (a + a).bound.tolist() == [[2, 0], [4, 10]]
+    assert (a + 3).value.dtype == (a * 2).value.dtype == (a - 1).value.dtype == np.int8
+    assert (a * Bounded(np.array([[3, 4]]))).bound.tolist() == [[3, 0], [6, 20]]
+    assert (a + Bounded(a.value)).bound.tolist() == (Bounded(a.value) + a).bound.tolist() == [[1, 0], [2, 5]]
     assert Bounded(np.array([[True, True]])).sum((1,)).value.tolist() == [[2]]
     assert Bounded(np.array([[True, True]])).cumsum(1).value.tolist() == [[1, 2]]
     assert Bounded(np.array([[True, True]])).prod((1,)).value.dtype == np.int64
+    assert Bounded(a.value).prod((1,)).value.dtype == np.int8
     threes = Bounded(np.array([[3, 5], [2, 2]])).prod((1,))
     assert threes.value.tolist() == [[15], [4]]
     assert threes.error is None
@@ -251,13 +288,24 @@ def test_integers_carry_their_errors_and_keep_their_type() -> None:
     assert (Bounded(np.array([3])) + Bounded(np.array([0.5], np.float32))).bound[0] > 0
 
 
+def test_exact_functions_keep_integers_and_others_widen_them() -> None:
+    same, larger = Function("same", lambda x: x, exact=True), Function("larger", np.maximum, exact=True)
+    large = Bounded(np.array([2**53 + 1]))
+    assert large.apply(same).value.tolist() == [2**53 + 1]
+    assert large.apply(larger, 3).value.tolist() == [2**53 + 1]
+    assert Bounded(np.array([1.0])).apply(larger, 3.0).value.tolist() == [3]
+    assert Bounded(np.array([100], np.int8)).apply(Function("cube", lambda x: x**3)).value.tolist() == [10**6]
+
+
 HALF = Function("half", lambda x: x / 2, monotone=True)
 SIGN = Function("sign", np.sign, monotone=True, exact=True)
 OPERATIONS: dict[str, Callable[[Bounded], Any]] = {
     "+": lambda a: a + a,
     "*": lambda a: a * a,
+    "times one": lambda a: a * 1.0,
     "/": lambda a: a / a,
     "1/": lambda a: 1.0 / a,
+    "0.1/": lambda a: 0.1 / a,
     "-": lambda a: -a,
     "abs": abs,
     "sum": lambda a: a.sum((0,)),
@@ -287,8 +335,35 @@ OPERATIONS: dict[str, Callable[[Bounded], Any]] = {
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_format_goes_along(operation: str, integers: bool, errors: bool) -> None:
     value = np.array([[1], [2], [3]], np.int64 if integers else np.float16)
-    if integers and operation in ("/", "1/", "apply", "affine", "divided", "either", "like", "relu"):
+    if integers and operation in (
+        "/",
+        "1/",
+        "apply",
+        "affine",
+        "divided",
+        "either",
+        "like",
+        "relu",
+        "times one",
+    ):
         return
     found = OPERATIONS[operation](Bounded(value, np.full((3, 1), 0.5) if errors else None, FLOAT16))
     assert found.format is FLOAT16
     assert found.value.shape == found.bound.shape
+
+
+SILENT = ("+", "*", "/", "1/", "prod", "apply", "exact", "join", "like", "either", "divided", "times one")
+
+
+@pytest.mark.parametrize("operation", SILENT)
+@pytest.mark.parametrize("form", [FLOAT32, BFLOAT16], ids=lambda form: form.name)
+def test_values_and_errors_without_end_warn_nobody(operation: str, form: Format) -> None:
+    with np.errstate(all="ignore"):
+        x = form.round(np.array([[1e200], [-np.inf], [np.inf], [np.nan], [0.0], [1e-30], [1.0]]))
+    ends = np.array([[0.0], [np.inf], [0.0], [1.0], [np.inf], [1.0], [np.finfo(float).max / 2]])
+    with np.errstate(over="raise", invalid="raise", divide="raise"):  # of which NumPy warns
+        for some in (Bounded(x, None, form), Bounded(x, ends, form), Bounded(x, ends[::-1], form)):
+            OPERATIONS[operation](some)
+        OPERATIONS[operation](Bounded(x[[2, 4]], None, form))  # infinity and zero
+        OPERATIONS[operation](Bounded(x[5:], np.full((2, 1), 1e300), form))
+        Bounded(x, ends, form).divided(2)  # rounds nothing, not even infinity

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import products as products_module
-from parity.arithmetic.products import integer_product, products_of
+from parity.arithmetic.products import integer_product, not_negative, products_of
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 5), (5, 2)])
-@pytest.mark.parametrize("blocks", [2**22, 4])
+@pytest.mark.parametrize("blocks", [2**22, 4, 8])
 def test_products_and_their_magnitudes(
     rows: int, columns: int, blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -22,6 +22,24 @@ def test_products_and_their_magnitudes(
             assert value.dtype == size.dtype == np.float64
             assert (value == left @ right).all()
             assert (size == np.abs(left) @ np.abs(right)).all()
+    several, more = np.stack([a, -a]), np.stack([b, 2 * b])
+    nothing = a[:, :0], b[:0]
+    pairs = ((several, b), (several, more), (a, more), (several, abs(b)), (abs(several), more), nothing)
+    for left, right in pairs:
+        value, size = products_of(left, right)
+        np.testing.assert_array_equal(value, left @ right)
+        np.testing.assert_array_equal(size, np.abs(left) @ np.abs(right))
+
+
+@pytest.mark.parametrize("blocks", [2**22, 4])
+def test_what_is_known_of_a_factor_is_not_looked_for_again(
+    blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is believed, even if it is wrong."""
+    monkeypatch.setattr(products_module, "LARGEST", blocks)
+    a, b = np.array([[1.0, -2.0]]), np.array([[3.0, -5.0, 7.0], [-1.0, 2.0, 4.0]])
+    assert products_of(a, b, None, True)[1].tolist() == (np.abs(a) @ b).tolist()
+    assert products_of(b.T, a.T, True, None)[1].tolist() == (b.T @ np.abs(a.T)).tolist()
 
 
 @pytest.mark.parametrize("peak", [2**20, 2**26, 2**27, 2**31])
@@ -42,4 +60,14 @@ def test_integer_products_are_exact(peak: int) -> None:
     small = integer_product(np.array([[100]], np.int8), np.array([[3]], np.int8))
     assert small.dtype == np.int8
     assert small.tolist() == [[44]]
+    single = np.array([[100_000]], np.int32)
+    assert integer_product(single, single).tolist() == [[10**10 - 2**33]]
     assert integer_product(np.zeros((1, 0), np.int32), np.zeros((0, 1), np.int32)).tolist() == [[0]]
+
+
+def test_zero_and_nothing_are_not_negative() -> None:
+    assert not_negative(np.zeros(2), None) is True
+    assert not_negative(np.zeros(0), None) is True
+    assert not_negative(np.array([1.0, -1e-300]), None) is False
+    assert not_negative(np.array([-1.0]), True) is True
+    assert not_negative(np.array([1.0]), False) is False

@@ -195,7 +195,7 @@ def taps(
     if error is not None:
         off = error[:, None] / stretch
         size = np.abs(distance) / stretch
-        kink = (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
+        kink = (off > 0) & (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
         extra = kernel.curvature / 2 * off**2 * (size <= kernel.reach + off)
         if kernel.jump and whole and stretch == 1:
             turns = np.where(kink, np.where(np.rint(size) == 0, -kernel.jump, kernel.jump / 2), 0.0)

@@ -42,19 +42,26 @@ def keys(a: float) -> Weight:
     return weight
 
 
-def at_place(place: Place, seen: Callable[[int], Stated], kernel: Weight, reach: int, count: int) -> Stated:
-    """The value at a place: Σ weight · neighbour, and what the slope makes of the place's own error."""
+def at_place(
+    place: Place, seen: Callable[[int], Stated], kernel: Weight, reach: int, count: int, moves: bool = False
+) -> Stated:
+    """The value at a place: Σ weight · neighbour, and what the slope makes of the place's own error.
+
+    Args:
+        moves: whether another place of the axis is off, if this one is not.
+    """
     where, off = place
     lowest = floor(where) - reach
     neighbours = range(lowest, lowest + 2 * reach + 2)
     values = [seen(one) for one in neighbours]
     at = values[0].at
-    weights = [kernel(_distance(float(where - one), at, bool(off))) for one in neighbours]
+    weights = [kernel(_distance(float(where - one), at, moves or bool(off))) for one in neighbours]
     value = s.dot(values, weights, products=count)
-    if not off:
+    if not moves and not off:
         return value
     slopes = [_slope(where - one) for one in neighbours]
-    assert all(abs(abs(where - one) - whole) > off for one in neighbours for whole in (0, 1)), "a kink"
+    if off:
+        assert all(abs(abs(where - one) - kink) > off for one in neighbours for kink in (0, 1)), "a kink"
     moved = s.dot(values, [at.constant(one) for one in slopes], products=count)
     return value + moved * Stated(Fraction(0), off, at)
 
@@ -126,29 +133,41 @@ def upsample(op: Any, x: Array, scales: Array) -> Array:
 
 
 def grid_sample(op: Any, x: Array, grid: Array) -> Array:
-    """Both axes at computed places, between zeros outside; the first counts the roundings of all at once."""
+    """Both axes at computed places; the first counts the roundings of all at once.
+
+    Outside there are zeros, or the values of the border.
+    """
     images, channels, *sizes = x.shape
     y = np.empty((images, channels, *grid.shape[1:3]), object)
+    border = op.padding_mode == "border"
+    place = {
+        (*at, k): _place(grid[(*at, 1 - k)], sizes[k], bool(op.align_corners), border)
+        for *at, k in np.ndindex(grid.shape)
+    }
+    moves = [any(place[one][1] for one in place if one[-1] == k) for k in range(2)]
     for image, channel, *out in np.ndindex(y.shape):
-        row, column = (_place(grid[(image, *out, 1 - k)], sizes[k], bool(op.align_corners)) for k in range(2))
 
         def value(i: int, j: int, image: int = image, channel: int = channel) -> Stated:
-            inside = 0 <= i < sizes[0] and 0 <= j < sizes[1]
-            return x[image, channel, i, j] if inside else x.flat[0].at.constant(0.0)
+            row, column = min(max(i, 0), sizes[0] - 1), min(max(j, 0), sizes[1] - 1)
+            inside = border or (row, column) == (i, j)
+            return x[image, channel, row, column] if inside else x.flat[0].at.constant(0.0)
 
-        def down(j: int, row: Place = row, value: Callable[..., Stated] = value) -> Stated:
-            return at_place(row, lambda i: value(i, j), triangle, 1, 2**2 - 1 + 2)
+        def down(j: int, row: Place = place[image, *out, 0], value: Callable[..., Stated] = value) -> Stated:
+            return at_place(row, lambda i: value(i, j), triangle, 1, 2**2 - 1 + 2, moves[0])
 
-        y[(image, channel, *out)] = at_place(column, down, triangle, 1, 2)
+        y[(image, channel, *out)] = at_place(place[image, *out, 1], down, triangle, 1, 2, moves[1])
     return y
 
 
-def _place(g: Stated, size: int, align: bool) -> Place:
-    """g·h + m, or (g + 1)·h − (h − m), each operation rounded, and then a distance."""
+def _place(g: Stated, size: int, align: bool, border: bool) -> Place:
+    """g·h + m, or (g + 1)·h − (h − m), each operation rounded, and then a distance. At the border all places
+    beyond it are one."""
     half, middle = Fraction(size - 1 if align else size, 2), Fraction(size - 1, 2)
     exact, u = g.value * half + middle, unit(g.at)
     off = u * (abs(g.value) * half + 2 * abs(g.value + 1) * half + 2 * abs(exact) + 1)
-    return exact, off + U * (abs(g.value) * half + 2 * abs(exact) + 1)
+    off += U * (abs(g.value) * half + 2 * abs(exact) + 1)
+    inside = min(max(exact, Fraction(0)), Fraction(size - 1)) if border else exact
+    return inside, max(off - abs(exact - inside), Fraction(0))
 
 
 def affine_grid(op: Any, theta: Array, size: Array) -> Array:
@@ -198,5 +217,7 @@ SMALL: list[Example] = [
     _resize((1, 1, 4), [1, 1, 2], None, mode="cubic"),
     use("Upsample", (1, 1, 2, 2), np.array([1, 1, 2, 2], np.float32), mode="linear"),
     use("GridSample", make=_grid, data=(0,)),
+    use("GridSample", make=_grid, data=(0,), align_corners=1),
+    use("GridSample", make=_grid, data=(0,), padding_mode="border"),
     use("AffineGrid", (1, 2, 3), np.array([1, 1, 2, 3])),
 ]

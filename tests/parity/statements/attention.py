@@ -19,7 +19,7 @@ def attention(op: Any, q: Array, k: Array, v: Array, mask: Array | None = None) 
     batch, heads, queries, depth = q.shape
     factor, group = float(op.scale or 1 / np.sqrt(depth)) ** 0.5, heads // k.shape[1]
     raw = np.empty((batch, heads, queries, k.shape[2]), object)
-    y = np.empty((batch, heads, queries, v.shape[3]), object)
+    y: Array = np.empty((batch, heads, queries, v.shape[3]), object)
     for image, head, query, key in np.ndindex(raw.shape):
         one, other = list(q[image, head, query]), list(k[image, head // group, key])
         raw[image, head, query, key] = s.dot(_times(one, factor), _times(other, factor))

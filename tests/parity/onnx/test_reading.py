@@ -157,7 +157,7 @@ def test_an_if_with_a_constant_condition_is_its_branch(condition: bool) -> None:
     graph = read_onnx(proto)
     assert kinds(graph) == ["MatMul"] * 4
     assert len(set(graph.tensors)) == 4
-    assert "m" if condition else "n" in graph.nodes[0].inputs
+    assert ("m" if condition else "n") in graph.nodes[0].inputs
     report = judge(graph, computed(proto, {"x": normal(2, 3)}))
     assert report.same
     assert report.judged == 2

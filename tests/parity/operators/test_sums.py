@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Array, Bounded, Number
-from parity.operators import sums
+from parity.operators import Operator, sums
+from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
 
 RNG = np.random.default_rng(0)
 A, B, BIAS = (
@@ -41,3 +42,28 @@ def test_sums_at_points_are_those_of_the_whole_product(
     assert isinstance(whole, Bounded)
     np.testing.assert_allclose(found.value, whole.value, rtol=0, atol=1e-14)
     np.testing.assert_allclose(found.bound, whole.bound, rtol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 40, 4096])
+@pytest.mark.parametrize(
+    ("operator", "shape", "axis"),
+    [
+        (Conv(), (3, 20, 7, 9), 1),
+        (ConvTranspose(), (3, 20, 7), 1),
+        (Gemm(), (30, 50), 1),
+        (MatMul(), (2, 30, 50), 2),
+        (MatMul(), (50,), 0),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Operator) else None,
+)
+def test_few_points_share_their_places_on_one_axis(
+    operator: Operator, shape: tuple[int, ...], axis: int, count: int
+) -> None:
+    """Each of some columns with each of some rows, and none twice."""
+    points = operator.few_points(np.random.default_rng(1), shape, count)
+    flat = np.ravel_multi_index(points, shape)  # refuses points that lie outside
+    columns = np.unique(points[axis])
+    rows = np.unique(flat - points[axis] * (np.prod(shape[axis + 1 :], dtype=int)))
+    assert len(np.unique(flat)) == len(flat) == len(columns) * len(rows)
+    most = min(count, np.prod(shape))
+    assert most / 2 < len(flat) <= most

@@ -226,6 +226,15 @@ def test_wrong_shape_is_different() -> None:
     assert (one.verdict, one.note) == ("different", "shape [64, 16], expected [16, 64]")
 
 
+def test_a_declared_shape_counts_only_where_a_sample_is_judged() -> None:
+    """Of all values the operator itself tells the shape."""
+    graph, values = replace(ONE, declared={"y0": Declared("float32", (16, 63))}), run(ONE)
+    assert judge(graph, values).same
+    assert judge(graph, values, sample=1024).same
+    (one,) = judge(graph, values, sample=1023).tensors
+    assert (one.verdict, one.note) == ("different", "shape [16, 64], expected float32 [16, 63]")
+
+
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [

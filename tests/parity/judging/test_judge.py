@@ -11,6 +11,7 @@ from parity.errors import UserError
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.verdict import Report
+from parity.judging.walk import nearest
 from parity.operators.affine import MatMul
 from tests.parity.judging.chains import ONE, Array, chain, cut, run
 
@@ -254,6 +255,12 @@ def test_refused(name: str, array: Array, message: str) -> None:
     graph = replace(ONE, declared={"y0": Declared("float32")})
     with pytest.raises(UserError, match=message):
         judge(graph, {**run(ONE), name: array})
+
+
+def test_at_most_three_names_like_an_unknown_one_are_offered() -> None:
+    known = ["x", "conv1", "conv12", "conv123", "conv1234"]
+    assert nearest("conv", known) == "; the nearest: conv1, conv12, conv123"
+    assert nearest("bias", known) == ""
 
 
 def test_missing_input_is_refused() -> None:

@@ -1,7 +1,7 @@
 """For every verdict a planted candidate; stretches, numbers that are none, and what is refused."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, 
 from parity.errors import UserError
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
-from parity.judging.verdict import Report
+from parity.judging.verdict import BINS, Cause, Report, TensorReport, Worst
 from parity.judging.walk import nearest
 from parity.operators.affine import MatMul
 from tests.parity.judging.chains import ONE, Array, chain, cut, run
@@ -96,7 +96,7 @@ def test_undecided() -> None:
 
 def test_unjudged() -> None:
     """An unknown operator is named and counted; what follows is judged from what was recorded."""
-    unknown = Node("odd", "com.example.Odd", None, ("y0",), ("y1",), "com.example.Odd")
+    unknown = Node("odd", "com.example.Odd", None, ("y0",), ("y1",), "nobody knows Odd")
     last = Node("last", "MatMul", MatMul(), ("y1", "w0"), ("y2",))
     graph = Graph((*ONE.nodes, unknown, last), ONE.inputs, ("y2",), ONE.constants)
     values = run(ONE)
@@ -106,11 +106,11 @@ def test_unjudged() -> None:
     assert verdicts(report) == ["rounding", "unjudged", "rounding"]
     assert report.unjudged == {"com.example.Odd": 1}
     assert report.judged == 2
-    assert report.tensors[1].note == "com.example.Odd"
+    assert report.tensors[1].note == "nobody knows Odd"
     del values["y1"]
     report = judge(graph, values)
     assert verdicts(report) == ["rounding", "unjudged"]
-    assert "y1 is not known: com.example.Odd" in report.tensors[1].note
+    assert "y1 is not known: nobody knows Odd" in report.tensors[1].note
 
 
 # --- stretches ---------------------------------------------------------------------------------
@@ -328,3 +328,55 @@ def test_nan_infinity_and_overflow_are_judged_in_silence(form: Format) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert judge(ONE, {"x": x, "y0": y}).judged == 1
+
+
+# --- as JSON -----------------------------------------------------------------------------------
+
+
+def test_json_holds_the_whole_report() -> None:
+    """What JSON does not have, NaN and infinity, is null; bins without values are left out."""
+    cause = Cause("y", "n", "name", "explanation", "remedy", "owner/repository#1", "apart")
+    counts = [0] * len(BINS)
+    counts[0], counts[-1] = 3, 2
+    wrong = TensorReport(
+        tensor="y",
+        node="n",
+        op="MatMul",
+        sources=("x",),
+        verdict="different",
+        ratio=2.0,
+        loop_ratio=3.0,
+        loop_limit=4.0,
+        values=5,
+        equal=6,
+        max_abs_error=7.0,
+        worst=Worst((0, 1), 0.5, np.nan),
+        histogram=tuple(counts),
+        blind_below=8.0,
+        strange=9,
+        note="note",
+        causes=(cause,),
+        clues=("clue",),
+    )
+    fields = {
+        **{"tensor": "y", "node": "n", "op": "MatMul", "from": ["x"], "verdict": "different", "ratio": 2.0},
+        **{"loop_ratio": 3.0, "loop_limit": 4.0, "values": 5, "equal": 6, "max_abs_error": 7.0},
+        "worst": {"index": [0, 1], "found": 0.5, "expected": None},
+        **{
+            "histogram": {"0": 3, "2^40": 2},
+            "blind_below": 8.0,
+            "strange": 9,
+            "proven": True,
+            "note": "note",
+        },
+        **{"causes": [asdict(cause)], "clues": ["clue"]},
+    }
+    assert wrong.to_json() == fields
+    blank = TensorReport("z", "m", "Odd", ratio=np.inf).to_json()
+    assert (blank["ratio"], blank["loop_ratio"], blank["worst"], blank["histogram"]) == (None, None, None, {})
+    report = Report((TensorReport("x", "o", "Odd"), wrong), {"Odd": 1}, ("y",), 100)
+    assert report.to_json() == {
+        **{"verdict": "different", "first": "y", "judged": 1, "unjudged": {"Odd": 1}, "sample": 100},
+        **{"tensors": [one.to_json() for one in report.tensors], "causes": [asdict(cause)]},
+    }
+    assert Report(()).to_json()["first"] is None

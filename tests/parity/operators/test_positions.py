@@ -12,12 +12,12 @@ END = " that was not recorded"
 AN_INDEX, A_SHAPE, AXES, COMPARED = "an index", "a shape", "axes", "a value to be compared"
 # Operator → what it calls those of its inputs.
 POSITIONS: dict[str, set[str]] = {
-    **dict.fromkeys(("Gather", "GatherElements", "GatherND"), {AN_INDEX}),
-    **dict.fromkeys(("Scatter", "ScatterElements", "ScatterND"), {AN_INDEX}),
-    **dict.fromkeys(("CenterCropPad", "ConstantOfShape", "Expand", "Reshape"), {A_SHAPE}),
+    **{kind: {AN_INDEX} for kind in ("Gather", "GatherElements", "GatherND")},
+    **{kind: {AN_INDEX} for kind in ("Scatter", "ScatterElements", "ScatterND")},
+    **{kind: {A_SHAPE} for kind in ("CenterCropPad", "ConstantOfShape", "Expand", "Reshape")},
     **{f"Reduce{name}": {AXES} for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min")},
     **{f"Reduce{name}": {AXES} for name in ("Prod", "Sum", "SumSquare")},
-    **dict.fromkeys(("Squeeze", "Unsqueeze"), {AXES}),
+    **{kind: {AXES} for kind in ("Squeeze", "Unsqueeze")},
     **{kind: {f"sequence_lens of {kind}"} for kind in ("GRU", "LSTM", "RNN")},
     "AffineGrid": {"size of AffineGrid"},
     "Attention": {"nonpad_kv_seqlen"},

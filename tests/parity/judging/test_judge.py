@@ -113,6 +113,13 @@ def test_unjudged() -> None:
     assert "y1 is not known: nobody knows Odd" in report.tensors[1].note
 
 
+def test_an_output_that_the_operator_does_not_have_is_named() -> None:
+    node = replace(ONE.nodes[0], outputs=("y0", "y1"))
+    values = run(ONE)
+    report = judge(replace(ONE, nodes=(node,)), {**values, "y1": values["y0"]})
+    assert {one.note for one in report.tensors} == {"output 1 of MatMul"}
+
+
 # --- stretches ---------------------------------------------------------------------------------
 
 

@@ -337,7 +337,7 @@ def test_nan_infinity_and_overflow_are_judged_in_silence(form: Format) -> None:
         assert judge(ONE, {"x": x, "y0": y}).judged == 1
 
 
-# --- as JSON -----------------------------------------------------------------------------------
+# --- as text and as JSON -----------------------------------------------------------------------
 
 
 def test_json_holds_the_whole_report() -> None:
@@ -387,3 +387,7 @@ def test_json_holds_the_whole_report() -> None:
         **{"tensors": [one.to_json() for one in report.tensors], "causes": [asdict(cause)]},
     }
     assert Report(()).to_json()["first"] is None
+
+
+def test_the_worst_value_is_told_in_one_line() -> None:
+    assert str(Worst((1, 20), 0.1, -2.0)) == "At [1, 20] it is 0.1, expected -2."

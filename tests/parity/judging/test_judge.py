@@ -68,6 +68,22 @@ def test_coarse(form: Format) -> None:
     assert not report.same
 
 
+def test_worst_value_of_a_coarse_tensor_is_none_that_is_right() -> None:
+    """A NaN that is due, and an infinity, are no errors."""
+    values = run(WIDE)
+    values["x"][0, 0], values["x"][1, 0] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        values = cut(WIDE, values, TF32)
+        expected = values["x"].astype(np.float64) @ WIDE.constants["w0"].astype(np.float64)
+        error = np.abs(values["y0"] - expected)[2:]
+    (one,) = judge(WIDE, values).tensors
+    assert one.verdict == "coarse"
+    assert one.worst is not None
+    row, column = one.worst.index
+    assert row >= 2
+    assert error[row - 2, column] > error.max() / 10  # the largest of some thousand values
+
+
 def test_different() -> None:
     values = run(ONE)
     values["y0"] = values["y0"].copy()

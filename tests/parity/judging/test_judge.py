@@ -13,6 +13,8 @@ from parity.judging import judge
 from parity.judging.verdict import BINS, Cause, Report, TensorReport, Worst
 from parity.judging.walk import nearest
 from parity.operators.affine import MatMul
+from parity.operators.elementwise import Identity
+from parity.operators.normalization import LayerNormalization
 from tests.parity.judging.chains import ONE, Array, chain, cut, run
 
 WIDE = chain(1, 2304)
@@ -95,6 +97,24 @@ def test_different() -> None:
     assert one.worst.index == (3, 7)
     assert one.worst.found == float(values["y0"][3, 7])
     assert one.worst.expected == pytest.approx(one.worst.found / 1.001, rel=1e-5)
+
+
+def test_no_form_is_named_of_what_is_wrong_in_every_form() -> None:
+    norm = Node("norm", "LayerNormalization", LayerNormalization(), ("x", "s"), ("y",))
+    graph = Graph((norm,), {"x": Declared()}, ("y",), {"s": np.ones(8, np.float32)})
+    x = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+    (one,) = judge(graph, {"x": x, "y": 2 * x}).tensors
+    assert (one.verdict, one.note) == ("different", "")
+
+
+def test_text_is_equal_or_different() -> None:
+    text, copy = Declared("object"), Node("copy", "Identity", Identity(), ("x",), ("y",))
+    graph = Graph((copy,), {"x": text}, ("y",), declared={"y": text})
+    x = np.array(["a", "b"], object)
+    (same,) = judge(graph, {"x": x, "y": x.copy()}).tensors
+    (other,) = judge(graph, {"x": x, "y": x[::-1]}).tensors
+    assert (same.verdict, same.equal) == ("equal", 2)
+    assert (other.verdict, other.equal, other.ratio) == ("different", 0, np.inf)
 
 
 def test_undecided() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from parity import UserError, judge, read_onnx
 from parity.judging import judge as located
@@ -144,6 +144,22 @@ def test_damaged_weights_are_refused() -> None:
     kind = product()
     kind.graph.initializer[0].data_type = 77
     refused(kind, "element type that is not known: 77")
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(product().SerializeToString().replace(b"MatMul", b"Mat\xfful"))
+    refused(path, f"^{path}: a damaged ONNX file: it has names that are no text$")
+
+
+@pytest.mark.parametrize("indices", [[1, 12], [[0, 1], [3, 0]]], ids=["flat", "rows"])
+def test_a_sparse_weight_with_a_place_outside_of_its_shape_is_refused(indices: list) -> None:
+    values = numpy_helper.from_array(np.array([5, 6], np.float32), "m")
+    proto = product({})
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array(indices)), [3, 4])
+    proto.graph.sparse_initializer.append(sparse)
+    with pytest.raises(UserError, match=r"^m is a sparse tensor whose indices do not fit \[3, 4\]$"):
+        read_onnx(proto).constants["m"]
 
 
 @pytest.mark.slow

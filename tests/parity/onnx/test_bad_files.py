@@ -39,6 +39,23 @@ def test_external_data_are_mapped_and_let_go(tmp_path: Path) -> None:
         assert "weights.bin" not in maps.read_text()
 
 
+@pytest.mark.parametrize("said", [{}, {"offset": "0", "length": "6"}, {"offset": "", "length": ""}])
+def test_external_data_of_which_two_values_share_a_byte_are_read(tmp_path: Path, said: dict) -> None:
+    """From the first byte to the last, unless the model says otherwise."""
+    wanted = np.arange(-6, 6).reshape(3, 4)
+    tensor = helper.make_tensor("m", TensorProto.INT4, [3, 4], wanted.ravel().tolist())
+    (tmp_path / "weights.bin").write_bytes(numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data)
+    tensor.ClearField("int32_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": "weights.bin", **said}.items():
+        tensor.external_data.add(key=key, value=value)
+    proto = product({})
+    proto.graph.initializer.append(tensor)
+    found = read_onnx(saved(proto, tmp_path)).constants["m"]
+    assert found.dtype.name == "int4"
+    np.testing.assert_array_equal(found.astype(int), wanted)
+
+
 def test_a_large_weight_costs_no_memory_before_it_is_used(tmp_path: Path) -> None:
     proto = product({})
     proto.graph.initializer.add(name="m", data_type=TensorProto.FLOAT, dims=[3, 2**32])

@@ -235,7 +235,7 @@ def _by_plain_loop(
         report, loop_ratio=loop_ratio, loop_limit=limit if good.any() else np.nan, blind_below=blind
     )
     if report.verdict == "rounding" and loop_ratio > limit:
-        return replace(report, verdict="coarse", worst=_furthest(seen, true, few))
+        return replace(report, verdict="coarse", worst=_furthest(seen, true, good, few))
     if report.verdict == "rounding" and (strange or not blind < 1):
         what = f"{strange} of {found.size} values could be anything: " if strange else ""
         note = f"{what}record more tensors before it, or more values of it"
@@ -255,9 +255,9 @@ def _strange(question: Question, points: Points, seen: Array, form: Format) -> i
     return int(np.count_nonzero(~known))
 
 
-def _furthest(seen: Array, true: Array, points: Points) -> Worst:
-    """Where the error is the largest: what shows in a root mean square."""
-    place = int(np.nan_to_num(np.abs(seen - true), nan=np.inf).ravel().argmax())
+def _furthest(seen: Array, true: Array, good: Array, points: Points) -> Worst:
+    """Where the error is the largest of those values whose root mean square is taken."""
+    place = int(np.where(good, np.abs(seen - true), 0.0).argmax())
     index = tuple(int(axis[place]) for axis in points)
     return Worst(index, float(seen.ravel()[place]), float(true.ravel()[place]))
 

@@ -142,8 +142,8 @@ def _place(name: str, tensor: TensorProto, folder: Path | None) -> Place:
     path = _inside(name, folder, location)
     size, wanted = check_readable(path), _bytes(tensor, dtype)
     try:
-        offset = int(said.get("offset", "0") or 0)
-        length = int(said.get("length", "0") or 0) or wanted
+        offset = int(said.get("offset") or 0)
+        length = int(said.get("length") or 0) or wanted
     except ValueError as error:
         raise UserError(f"{name}: offset and length of its external data are no numbers") from error
     if length != wanted:

@@ -164,7 +164,9 @@ def grid_points(rng: np.random.Generator, shape: tuple[int, ...], count: int, ax
     along = min(shape[axis], max(round(count**0.5), count // max(others, 1)))
     across = min(others, count // max(along, 1))
     lines = rng.choice(shape[axis], along, replace=False)
-    places = np.unravel_index(rng.choice(others, across, replace=False), shape[:axis] + shape[axis + 1 :])
+    rest = shape[:axis] + shape[axis + 1 :]
+    chosen = rng.choice(others, across, replace=False)
+    places = np.unravel_index(chosen, rest) if rest else ()  # a matrix times a vector has one axis
     spread = [np.repeat(place, along) for place in places]
     return (*spread[:axis], np.tile(lines, across), *spread[axis:])
 

@@ -83,7 +83,7 @@ class GatherND(Operator):
 
     def evaluate(self, x: Number, indices: Number) -> Number:
         wanted = plain_values(indices, "an index")
-        batch = np.ogrid[tuple(slice(n) for n in wanted.shape[: self.batch_dims])] if self.batch_dims else ()
+        batch = np.ogrid[tuple(slice(n) for n in wanted.shape[: self.batch_dims])]
         more = (1,) * (wanted.ndim - 1 - self.batch_dims)
         places = (*(one.reshape(*one.shape, *more) for one in batch), *np.moveaxis(wanted, -1, 0))
         return x.move(lambda a: a[places])

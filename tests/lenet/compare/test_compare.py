@@ -118,7 +118,8 @@ def numpy_port_logits(params, images):
 def test_json_has_the_documented_fields(params, digits):
     result = json.loads(json.dumps(compare([numpy_port()], params, digits[:20]).to_json()))
     assert set(result) >= {"digits", "certified", "ports"}
-    port = result["ports"][0]
+    (port,), own = result["ports"], numpy_port()
+    assert [port[name] for name in ("name", "version", "dtype")] == [own.name, own.version, own.dtype]
     assert set(port) >= {
         "name", "version", "dtype", "accuracy", "same_predictions", "verdict", "first_different", "layers",
     }  # fmt: skip
@@ -152,3 +153,9 @@ def test_equal_logits_are_not_enough_to_be_judged_together(params, digits):
     right, swapped = Tampered(lambda o: None), Tampered(lambda o: o.update(fc1=o["fc1"][::-1]))
     found = compare([right, swapped, right], params, digits[:6]).ports
     assert [report.first_different for report in found] == [None, "fc1", None]
+
+
+def test_of_equally_bad_values_the_first_is_the_worst():
+    report = judge.LayerReport(local_ratio=2.0, values=1, worst=(3, (0,), 1.0, 2.0))
+    report.merge(judge.LayerReport(local_ratio=2.0, values=1, worst=(7, (0,), 5.0, 6.0)))
+    assert report.worst == (3, (0,), 1.0, 2.0)

@@ -86,5 +86,7 @@ def test_integers_are_counted_too() -> None:
     x = normal(2, 3)
     (right,) = judge(read_onnx(proto), {"x": x, "s": np.array([2, 3])}).tensors
     (wrong,) = judge(read_onnx(proto), {"x": x, "s": np.array([2, 4])}).tensors
+    assert (right.verdict, right.equal, right.values) == ("equal", 2, 2)
+    assert (wrong.verdict, wrong.equal, wrong.values) == ("different", 1, 2)
     assert right.histogram == histogram(np.zeros(2))
     assert wrong.histogram == histogram(np.array([0, np.inf]))

@@ -1,7 +1,7 @@
 """For every verdict a planted candidate; stretches, numbers that are none, and what is refused."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,11 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, 
 from parity.errors import UserError
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
-from parity.judging.verdict import Report
+from parity.judging.verdict import BINS, Cause, Report, TensorReport, Worst
+from parity.judging.walk import nearest
 from parity.operators.affine import MatMul
+from parity.operators.elementwise import Identity
+from parity.operators.normalization import LayerNormalization
 from tests.parity.judging.chains import ONE, Array, chain, cut, run
 
 WIDE = chain(1, 2304)
@@ -67,6 +70,22 @@ def test_coarse(form: Format) -> None:
     assert not report.same
 
 
+def test_worst_value_of_a_coarse_tensor_is_none_that_is_right() -> None:
+    """A NaN that is due, and an infinity, are no errors."""
+    values = run(WIDE)
+    values["x"][0, 0], values["x"][1, 0] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        values = cut(WIDE, values, TF32)
+        expected = values["x"].astype(np.float64) @ WIDE.constants["w0"].astype(np.float64)
+        error = np.abs(values["y0"] - expected)[2:]
+    (one,) = judge(WIDE, values).tensors
+    assert one.verdict == "coarse"
+    assert one.worst is not None
+    row, column = one.worst.index
+    assert row >= 2
+    assert error[row - 2, column] > error.max() / 10  # the largest of some thousand values
+
+
 def test_different() -> None:
     values = run(ONE)
     values["y0"] = values["y0"].copy()
@@ -78,6 +97,24 @@ def test_different() -> None:
     assert one.worst.index == (3, 7)
     assert one.worst.found == float(values["y0"][3, 7])
     assert one.worst.expected == pytest.approx(one.worst.found / 1.001, rel=1e-5)
+
+
+def test_no_form_is_named_of_what_is_wrong_in_every_form() -> None:
+    norm = Node("norm", "LayerNormalization", LayerNormalization(), ("x", "s"), ("y",))
+    graph = Graph((norm,), {"x": Declared()}, ("y",), {"s": np.ones(8, np.float32)})
+    x = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+    (one,) = judge(graph, {"x": x, "y": 2 * x}).tensors
+    assert (one.verdict, one.note) == ("different", "")
+
+
+def test_text_is_equal_or_different() -> None:
+    text, copy = Declared("object"), Node("copy", "Identity", Identity(), ("x",), ("y",))
+    graph = Graph((copy,), {"x": text}, ("y",), declared={"y": text})
+    x = np.array(["a", "b"], object)
+    (same,) = judge(graph, {"x": x, "y": x.copy()}).tensors
+    (other,) = judge(graph, {"x": x, "y": x[::-1]}).tensors
+    assert (same.verdict, same.equal) == ("equal", 2)
+    assert (other.verdict, other.equal, other.ratio) == ("different", 0, np.inf)
 
 
 def test_undecided() -> None:
@@ -95,7 +132,7 @@ def test_undecided() -> None:
 
 def test_unjudged() -> None:
     """An unknown operator is named and counted; what follows is judged from what was recorded."""
-    unknown = Node("odd", "com.example.Odd", None, ("y0",), ("y1",), "com.example.Odd")
+    unknown = Node("odd", "com.example.Odd", None, ("y0",), ("y1",), "nobody knows Odd")
     last = Node("last", "MatMul", MatMul(), ("y1", "w0"), ("y2",))
     graph = Graph((*ONE.nodes, unknown, last), ONE.inputs, ("y2",), ONE.constants)
     values = run(ONE)
@@ -105,11 +142,18 @@ def test_unjudged() -> None:
     assert verdicts(report) == ["rounding", "unjudged", "rounding"]
     assert report.unjudged == {"com.example.Odd": 1}
     assert report.judged == 2
-    assert report.tensors[1].note == "com.example.Odd"
+    assert report.tensors[1].note == "nobody knows Odd"
     del values["y1"]
     report = judge(graph, values)
     assert verdicts(report) == ["rounding", "unjudged"]
-    assert "y1 is not known: com.example.Odd" in report.tensors[1].note
+    assert "y1 is not known: nobody knows Odd" in report.tensors[1].note
+
+
+def test_an_output_that_the_operator_does_not_have_is_named() -> None:
+    node = replace(ONE.nodes[0], outputs=("y0", "y1"))
+    values = run(ONE)
+    report = judge(replace(ONE, nodes=(node,)), {**values, "y1": values["y0"]})
+    assert {one.note for one in report.tensors} == {"output 1 of MatMul"}
 
 
 # --- stretches ---------------------------------------------------------------------------------
@@ -226,6 +270,15 @@ def test_wrong_shape_is_different() -> None:
     assert (one.verdict, one.note) == ("different", "shape [64, 16], expected [16, 64]")
 
 
+def test_a_declared_shape_counts_only_where_a_sample_is_judged() -> None:
+    """Of all values the operator itself tells the shape."""
+    graph, values = replace(ONE, declared={"y0": Declared("float32", (16, 63))}), run(ONE)
+    assert judge(graph, values).same
+    assert judge(graph, values, sample=1024).same
+    (one,) = judge(graph, values, sample=1023).tensors
+    assert (one.verdict, one.note) == ("different", "shape [16, 64], expected float32 [16, 63]")
+
+
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
@@ -245,6 +298,12 @@ def test_refused(name: str, array: Array, message: str) -> None:
     graph = replace(ONE, declared={"y0": Declared("float32")})
     with pytest.raises(UserError, match=message):
         judge(graph, {**run(ONE), name: array})
+
+
+def test_at_most_three_names_like_an_unknown_one_are_offered() -> None:
+    known = ["x", "conv1", "conv12", "conv123", "conv1234"]
+    assert nearest("conv", known) == "; the nearest: conv1, conv12, conv123"
+    assert nearest("bias", known) == ""
 
 
 def test_missing_input_is_refused() -> None:
@@ -312,3 +371,59 @@ def test_nan_infinity_and_overflow_are_judged_in_silence(form: Format) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert judge(ONE, {"x": x, "y0": y}).judged == 1
+
+
+# --- as text and as JSON -----------------------------------------------------------------------
+
+
+def test_json_holds_the_whole_report() -> None:
+    """What JSON does not have, NaN and infinity, is null; bins without values are left out."""
+    cause = Cause("y", "n", "name", "explanation", "remedy", "owner/repository#1", "apart")
+    counts = [0] * len(BINS)
+    counts[0], counts[-1] = 3, 2
+    wrong = TensorReport(
+        tensor="y",
+        node="n",
+        op="MatMul",
+        sources=("x",),
+        verdict="different",
+        ratio=2.0,
+        loop_ratio=3.0,
+        loop_limit=4.0,
+        values=5,
+        equal=6,
+        max_abs_error=7.0,
+        worst=Worst((0, 1), 0.5, np.nan),
+        histogram=tuple(counts),
+        blind_below=8.0,
+        strange=9,
+        note="note",
+        causes=(cause,),
+        clues=("clue",),
+    )
+    fields = {
+        **{"tensor": "y", "node": "n", "op": "MatMul", "from": ["x"], "verdict": "different", "ratio": 2.0},
+        **{"loop_ratio": 3.0, "loop_limit": 4.0, "values": 5, "equal": 6, "max_abs_error": 7.0},
+        "worst": {"index": [0, 1], "found": 0.5, "expected": None},
+        **{
+            "histogram": {"0": 3, "2^40": 2},
+            "blind_below": 8.0,
+            "strange": 9,
+            "proven": True,
+            "note": "note",
+        },
+        **{"causes": [asdict(cause)], "clues": ["clue"]},
+    }
+    assert wrong.to_json() == fields
+    blank = TensorReport("z", "m", "Odd", ratio=np.inf).to_json()
+    assert (blank["ratio"], blank["loop_ratio"], blank["worst"], blank["histogram"]) == (None, None, None, {})
+    report = Report((TensorReport("x", "o", "Odd"), wrong), {"Odd": 1}, ("y",), 100)
+    assert report.to_json() == {
+        **{"verdict": "different", "first": "y", "judged": 1, "unjudged": {"Odd": 1}, "sample": 100},
+        **{"tensors": [one.to_json() for one in report.tensors], "causes": [asdict(cause)]},
+    }
+    assert Report(()).to_json()["first"] is None
+
+
+def test_the_worst_value_is_told_in_one_line() -> None:
+    assert str(Worst((1, 20), 0.1, -2.0)) == "At [1, 20] it is 0.1, expected -2."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from parity import UserError, judge, read_onnx
 from parity.judging import judge as located
@@ -37,6 +37,23 @@ def test_external_data_are_mapped_and_let_go(tmp_path: Path) -> None:
         assert "weights.bin" in maps.read_text()
         del kept
         assert "weights.bin" not in maps.read_text()
+
+
+@pytest.mark.parametrize("said", [{}, {"offset": "0", "length": "6"}, {"offset": "", "length": ""}])
+def test_external_data_of_which_two_values_share_a_byte_are_read(tmp_path: Path, said: dict) -> None:
+    """From the first byte to the last, unless the model says otherwise."""
+    wanted = np.arange(-6, 6).reshape(3, 4)
+    tensor = helper.make_tensor("m", TensorProto.INT4, [3, 4], wanted.ravel().tolist())
+    (tmp_path / "weights.bin").write_bytes(numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data)
+    tensor.ClearField("int32_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": "weights.bin", **said}.items():
+        tensor.external_data.add(key=key, value=value)
+    proto = product({})
+    proto.graph.initializer.append(tensor)
+    found = read_onnx(saved(proto, tmp_path)).constants["m"]
+    assert found.dtype.name == "int4"
+    np.testing.assert_array_equal(found.astype(int), wanted)
 
 
 def test_a_large_weight_costs_no_memory_before_it_is_used(tmp_path: Path) -> None:
@@ -144,6 +161,22 @@ def test_damaged_weights_are_refused() -> None:
     kind = product()
     kind.graph.initializer[0].data_type = 77
     refused(kind, "element type that is not known: 77")
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(product().SerializeToString().replace(b"MatMul", b"Mat\xfful"))
+    refused(path, f"^{path}: a damaged ONNX file: it has names that are no text$")
+
+
+@pytest.mark.parametrize("indices", [[1, 12], [[0, 1], [3, 0]]], ids=["flat", "rows"])
+def test_a_sparse_weight_with_a_place_outside_of_its_shape_is_refused(indices: list) -> None:
+    values = numpy_helper.from_array(np.array([5, 6], np.float32), "m")
+    proto = product({})
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array(indices)), [3, 4])
+    proto.graph.sparse_initializer.append(sparse)
+    with pytest.raises(UserError, match=r"^m is a sparse tensor whose indices do not fit \[3, 4\]$"):
+        read_onnx(proto).constants["m"]
 
 
 @pytest.mark.slow

@@ -157,10 +157,25 @@ def test_an_if_with_a_constant_condition_is_its_branch(condition: bool) -> None:
     graph = read_onnx(proto)
     assert kinds(graph) == ["MatMul"] * 4
     assert len(set(graph.tensors)) == 4
-    assert "m" if condition else "n" in graph.nodes[0].inputs
+    assert ("m" if condition else "n") in graph.nodes[0].inputs
     report = judge(graph, computed(proto, {"x": normal(2, 3)}))
     assert report.same
     assert report.judged == 2
+
+
+def test_an_if_that_returns_nothing_and_has_no_name_is_its_branch() -> None:
+    proto = an_if(np.array(True))
+    proto.graph.node.append(proto.graph.node[0])
+    del proto.graph.node[-1].output[:]
+    graph = read_onnx(proto)
+    assert kinds(graph) == ["MatMul"] * 6
+    assert len(set(graph.tensors)) == 6
+
+
+def test_a_graph_without_a_name_is_called_a_model() -> None:
+    proto = product()
+    proto.graph.name = ""
+    assert read_onnx(proto).name == "model"
 
 
 def test_an_if_that_depends_on_an_input_is_named() -> None:

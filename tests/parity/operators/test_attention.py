@@ -94,3 +94,13 @@ def test_what_is_not_covered_is_said() -> None:
     lengths = Bounded(np.array([2.0]), np.ones(1))
     with pytest.raises(Unjudged, match="not recorded"):
         Attention().evaluate(Bounded(q), Bounded(q), Bounded(q), None, None, None, lengths)
+
+
+def test_a_nan_may_be_lost_only_behind_one_of_queries_keys_or_values() -> None:
+    """The mask may be infinite."""
+    one = Bounded(np.ones((1, 1, 2, 4), np.float32))
+    mask = Bounded(np.array([[0.0, -inf], [0.0, 0.0]], np.float32))
+    assert Attention().tells_nan(one, one, one, mask)
+    odd = Bounded(np.full((1, 1, 2, 4), np.nan, np.float32))
+    for place in range(3):
+        assert not Attention().tells_nan(*(odd if place == k else one for k in range(3)))

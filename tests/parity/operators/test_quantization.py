@@ -1,10 +1,12 @@
 """Quantized operators: exact sums, ties that may fall on either side, and nothing else."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded
 from parity.errors import Unjudged
+from parity.operators.element_types import NUMBERS
 from parity.operators.quantization import DynamicQuantizeLinear, MatMulInteger, QuantizeLinear, quantized
 from tests.parity.examples.example import Example
 from tests.parity.examples.quantization import EXAMPLES
@@ -44,6 +46,15 @@ def test_ties_go_to_even_and_may_go_elsewhere() -> None:
     np.testing.assert_array_equal(y.bound, [1, 1, 0, 0])
 
 
+def test_the_quotient_is_rounded_in_the_precision_that_is_asked() -> None:
+    """In float16 0.5001 is 0.5 and 1.0001 is 1, so that both quotients lie on a tie."""
+    x, scale = Bounded(np.array([0.5001, 0.5], np.float32)), Bounded(np.array([1, 1.0001], np.float32))
+    for precision, bound in ((0, [0, 0]), (NUMBERS[np.dtype(np.float16)], [1, 1])):
+        y = QuantizeLinear(axis=0, precision=precision).evaluate(x, scale)
+        assert isinstance(y, Bounded)
+        np.testing.assert_array_equal(y.bound, bound)
+
+
 def test_few_values_are_undecided() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(100_000).astype(np.float32)
@@ -57,6 +68,25 @@ def test_an_infinity_is_cut_off() -> None:
     assert isinstance(y, Bounded)
     np.testing.assert_array_equal(y.value, [127, -128])
     assert y.error is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowest", "highest"),
+    [
+        ("int2", -2, 1),
+        ("uint2", 0, 3),
+        ("int4", -8, 7),
+        ("uint4", 0, 15),
+        ("int8", -128, 127),
+        ("uint16", 0, 65535),
+    ],
+)
+def test_results_end_where_their_type_does(kind: str, lowest: int, highest: int) -> None:
+    to = np.dtype(getattr(ml_dtypes, kind, kind))
+    y = quantized(Bounded(np.array([-1e9, lowest, highest, 1e9])), None, to)
+    assert isinstance(y, Bounded)
+    assert y.value.dtype == to
+    np.testing.assert_array_equal(y.value.astype(int), [lowest, lowest, highest, highest])
 
 
 def test_sums_of_products_are_exact() -> None:

@@ -145,6 +145,13 @@ def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:
     assert few.bound[0] == 0
 
 
+@pytest.mark.parametrize("x", [np.arange(3), np.array([np.inf, np.nan, 2], np.float32)], ids=["int", "float"])
+def test_nearest_moves_what_cannot_be_interpolated(x: np.ndarray) -> None:
+    (y,) = outputs(Resize(), [x, None, np.array([2], np.float32)])
+    np.testing.assert_array_equal(y.value, np.repeat(x, 2))
+    assert not y.bound.any()
+
+
 def test_an_uncertain_place_costs_little_where_neighbours_are_alike() -> None:
     """Weights that are off by δ move the value by δ times the slope, not by δ times the values."""
     flat = np.full(2000, 1000, np.float32)

@@ -8,6 +8,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32
 from parity.errors import Unjudged
 from parity.operators import OPERATORS, Operator
 from parity.operators.cast import Cast, cast
+from parity.operators.element_types import FLOAT8E8M0, FLOATS_OF_8_BITS
 from parity.operators.select import Pad, ScatterElements
 from parity.operators.shape import Flatten, Reshape, Slice, Transpose
 from tests.parity.examples.example import Example
@@ -172,6 +173,32 @@ def test_cast_out_of_range_is_undefined() -> None:
     y = cast(Bounded(np.array([300.0, -1.0, np.nan, 255.0])), np.dtype(np.uint8))
     assert isinstance(y, Bounded)
     np.testing.assert_array_equal(np.isinf(y.bound), [True, True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("mode", "saturate", "powers"),
+    [
+        ("up", 1, [2, 2, 127]),
+        ("down", 1, [1, 1, 127]),
+        ("nearest", 1, [1, 2, 127]),
+        ("nearest", 0, [1, 2, None]),
+    ],
+)
+def test_cast_to_powers_of_two_rounds_as_is_asked(
+    mode: str, saturate: int, powers: list[float | None]
+) -> None:
+    x = Bounded(np.array([2.5, 3.5, 1.5 * 2.0**127], np.float32))
+    y = Cast(FLOAT8E8M0, saturate, mode).evaluate(x)
+    assert isinstance(y, Bounded)
+    wanted = [np.nan if power is None else 2.0**power for power in powers]
+    np.testing.assert_array_equal(y.value.astype(np.float64), wanted)
+
+
+@pytest.mark.parametrize(("saturate", "largest"), [(1, 448), (0, np.nan)])
+def test_cast_to_a_float_of_8_bits_saturates_if_asked(saturate: int, largest: float) -> None:
+    y = Cast(FLOATS_OF_8_BITS[0], saturate).evaluate(Bounded(np.array([0.3, -1e9], np.float32)))
+    assert isinstance(y, Bounded)
+    np.testing.assert_array_equal(y.value.astype(np.float64), [0.3125, -largest])
 
 
 def test_cast_to_text_is_unjudged() -> None:

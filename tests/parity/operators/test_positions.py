@@ -1,0 +1,59 @@
+"""Inputs that state positions (indices, shapes, axes): nothing is judged where they are not known exactly."""
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import Bounded
+from parity.errors import Unjudged
+from tests.parity.operators import checks
+from tests.parity.operators.test_every_operator import BY_TYPE
+
+END = " that was not recorded"
+AN_INDEX, A_SHAPE, AXES, COMPARED = "an index", "a shape", "axes", "a value to be compared"
+# Operator → what it calls those of its inputs.
+POSITIONS: dict[str, set[str]] = {
+    **{kind: {AN_INDEX} for kind in ("Gather", "GatherElements", "GatherND")},
+    **{kind: {AN_INDEX} for kind in ("Scatter", "ScatterElements", "ScatterND")},
+    **{kind: {A_SHAPE} for kind in ("CenterCropPad", "ConstantOfShape", "Expand", "Reshape")},
+    **{f"Reduce{name}": {AXES} for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min")},
+    **{f"Reduce{name}": {AXES} for name in ("Prod", "Sum", "SumSquare")},
+    **{kind: {AXES} for kind in ("Squeeze", "Unsqueeze")},
+    **{kind: {f"sequence_lens of {kind}"} for kind in ("GRU", "LSTM", "RNN")},
+    "AffineGrid": {"size of AffineGrid"},
+    "Attention": {"nonpad_kv_seqlen"},
+    "Compress": {"a mask"},
+    "CumSum": {"an axis"},
+    "Dropout": {"ratio", "training_mode"},
+    "Hardmax": {"Hardmax of a tensor"},
+    "NonZero": {"a value to be tested against zero"},
+    "OneHot": {AN_INDEX, "a depth"},
+    "Pad": {AXES, "the widths of a Pad"},
+    "Pow": {"an exponent"},
+    "Range": {"an end of a range"},
+    "Resize": {"roi of Resize", "scales of Resize", "sizes of Resize"},
+    "ReverseSequence": {"the length of a sequence"},
+    "RotaryEmbedding": {"position_ids of RotaryEmbedding"},
+    "Slice": {"a start", "an end", AXES, "a step"},
+    "Split": {"the lengths of a split"},
+    "Tile": {"the repeats of a Tile"},
+    "TopK": {"a number of values", COMPARED},
+    "Trilu": {"a diagonal"},
+    "Unique": {COMPARED},
+    "Upsample": {"scales of Resize"},
+}
+
+
+@pytest.mark.parametrize("kind", BY_TYPE)
+def test_position_that_was_not_recorded_is_named(kind: str) -> None:
+    refused = set()
+    for example in BY_TYPE[kind]:
+        arrays = checks.drawn(example, 0)
+        for place, array in enumerate(arrays):
+            if array is not None:
+                inputs = checks.bounded(arrays)
+                inputs[place] = Bounded(array, np.ones(array.shape))
+                try:
+                    example.operator.evaluate(*inputs)
+                except Unjudged as error:
+                    refused.add(str(error))
+    assert refused == {what + END for what in POSITIONS.get(kind, set())}

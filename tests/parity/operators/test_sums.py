@@ -1,0 +1,69 @@
+"""Sums of products at some points: those of the whole product there, however the rows are laid out."""
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import Array, Bounded, Number
+from parity.operators import Operator, sums
+from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
+
+RNG = np.random.default_rng(0)
+A, B, BIAS = (
+    Bounded(RNG.standard_normal(shape).astype(np.float32)) for shape in ((40, 7), (7, 50), (40, 50))
+)
+POINTS = {
+    "of one row": (np.array([39, 39, 39]), np.array([4, 49, 4])),
+    "that share rows and columns": np.divmod(RNG.permutation(2000)[:900], 50),
+    "of rows and columns of their own": (RNG.permutation(40), RNG.permutation(50)[:40]),
+}
+
+
+@pytest.mark.parametrize("biased", [False, True], ids=["without bias", "with bias"])
+@pytest.mark.parametrize("largest", [sums.LARGEST, 500, 1], ids=["at once", "in parts", "one by one"])
+@pytest.mark.parametrize("points", POINTS.values(), ids=POINTS)
+def test_sums_at_points_are_those_of_the_whole_product(
+    points: tuple[Array, Array], largest: int, biased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums, "LARGEST", largest)
+    row, column = points
+
+    def rows(keys: Array) -> Number:
+        return A.move(lambda a: a[keys])
+
+    def columns(keys: Array) -> Number:
+        return B.move(lambda b: b[:, keys])
+
+    def bias(at: Array, beside: Array) -> Number:
+        return BIAS.move(lambda c: c[at, beside])
+
+    found = sums.sums_at(row, column, rows, columns, bias if biased else None)
+    whole = A.dot(B, BIAS if biased else None).move(lambda y: y[row, column])
+    assert isinstance(found, Bounded)
+    assert isinstance(whole, Bounded)
+    np.testing.assert_allclose(found.value, whole.value, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(found.bound, whole.bound, rtol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 40, 4096])
+@pytest.mark.parametrize(
+    ("operator", "shape", "axis"),
+    [
+        (Conv(), (3, 20, 7, 9), 1),
+        (ConvTranspose(), (3, 20, 7), 1),
+        (Gemm(), (30, 50), 1),
+        (MatMul(), (2, 30, 50), 2),
+        (MatMul(), (50,), 0),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Operator) else None,
+)
+def test_few_points_share_their_places_on_one_axis(
+    operator: Operator, shape: tuple[int, ...], axis: int, count: int
+) -> None:
+    """Each of some columns with each of some rows, and none twice."""
+    points = operator.few_points(np.random.default_rng(1), shape, count)
+    flat = np.ravel_multi_index(points, shape)  # refuses points that lie outside
+    columns = np.unique(points[axis])
+    rows = np.unique(flat - points[axis] * (np.prod(shape[axis + 1 :], dtype=int)))
+    assert len(np.unique(flat)) == len(flat) == len(columns) * len(rows)
+    most = min(count, np.prod(shape))
+    assert most / 2 < len(flat) <= most

@@ -5,8 +5,9 @@ import pytest
 
 from parity.arithmetic import Bounded
 from parity.errors import Unjudged
+from parity.operators import OPERATORS
+from tests.parity.examples import EXAMPLES
 from tests.parity.operators import checks
-from tests.parity.operators.test_every_operator import BY_TYPE
 
 END = " that was not recorded"
 AN_INDEX, A_SHAPE, AXES, COMPARED = "an index", "a shape", "axes", "a value to be compared"
@@ -43,10 +44,10 @@ POSITIONS: dict[str, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BY_TYPE)
+@pytest.mark.parametrize("kind", OPERATORS)
 def test_position_that_was_not_recorded_is_named(kind: str) -> None:
     refused = set()
-    for example in BY_TYPE[kind]:
+    for example in (one for one in EXAMPLES if kind == one.operator.TYPE):
         arrays = checks.drawn(example, 0)
         for place, array in enumerate(arrays):
             if array is not None:

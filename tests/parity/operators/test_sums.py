@@ -1,5 +1,7 @@
 """Sums of products at some points: those of the whole product there, however the rows are laid out."""
 
+from math import prod
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,7 @@ def test_few_points_share_their_places_on_one_axis(
     points = operator.few_points(np.random.default_rng(1), shape, count)
     flat = np.ravel_multi_index(points, shape)  # refuses points that lie outside
     columns = np.unique(points[axis])
-    rows = np.unique(flat - points[axis] * (np.prod(shape[axis + 1 :], dtype=int)))
+    rows = np.unique(flat - points[axis] * prod(shape[axis + 1 :]))
     assert len(np.unique(flat)) == len(flat) == len(columns) * len(rows)
-    most = min(count, np.prod(shape))
+    most = min(count, prod(shape))
     assert most / 2 < len(flat) <= most

@@ -169,7 +169,7 @@ def test_blind_below_holds_behind_a_large_bias() -> None:
 
 
 def test_values_of_many_rows_show_an_epsilon_that_is_left_out() -> None:
-    """The 4,096 values that are compared lie in 2,000 rows: their errors are those of 2,000 means, not of 8."""
+    """The 4,096 values that are compared lie in 2,000 rows: these are 2,000 means, not 8."""
     rng = np.random.default_rng(0)
     operator = LayerNormalization(epsilon=1e-6)
     node = Node("n", "LayerNormalization", operator, ("x", "scale"), ("y",))

@@ -306,7 +306,7 @@ def independent(values: Array, sizes: Array | None = None) -> float:
 
 
 def _weights(sizes: Array) -> Array:
-    """The squares of sizes, of which the largest is 1. An infinite one counts like the largest that is finite."""
+    """The squares of sizes, of which the largest is 1. An infinite one counts like the largest other."""
     largest = float(sizes[np.isfinite(sizes)].max(initial=0))
     return np.minimum(sizes / largest, 1) ** 2 if largest else np.ones(sizes.shape)
 

@@ -131,6 +131,22 @@ def test_values_with_larger_errors_count_for_more() -> None:
     assert independent(np.repeat(values, 2), np.ones(2000)) == 1000
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_terms_that_cancel_side_by_side_do_not_make_a_right_product_coarse(library: str) -> None:
+    """Differences of neighbours in large values: one by one in their order, partial sums stay small.
+
+    Libraries add several sums at a time, in which neighbours do not meet before the end.
+    """
+    for n in (64, 180, 360):
+        rng = np.random.default_rng(n)
+        x = (rng.standard_normal((ROWS, n)) + 1000).astype(np.float32)
+        w = rng.standard_normal((n, COLUMNS)).astype(np.float32)
+        w[1::2] = -w[::2]
+        for y in (LIBRARIES[library](x, w), AnyOrder(x, plan=Plan(rng)).dot(AnyOrder(w)).value):
+            report = verdict(x, w, y)
+            assert report.verdict in ("equal", "rounding"), (n, report)
+
+
 def test_one_large_row_does_not_make_a_right_product_coarse() -> None:
     """The error of the tensor is then that of this row, which has few values: its scatter is large."""
     for seed in range(60):

@@ -43,8 +43,9 @@ class Question:
         """What plain loops return there: from the first term to the last, backwards, and in no order."""
         found = []
         for backwards, shuffled in ((False, False), (True, False), (False, True)):
-            order = {"backwards": backwards, "shuffled": shuffled}
-            inputs = [None if x is None else replace(x, **order) for x in self.looped]
+            inputs = [
+                None if x is None else replace(x, backwards=backwards, shuffled=shuffled) for x in self.looped
+            ]
             one = self._sampled(points, inputs)
             assert isinstance(one, Looped)
             found.append(one.value.astype(np.float64).ravel())

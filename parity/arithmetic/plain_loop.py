@@ -30,11 +30,14 @@ class Looped(Number):
         value: an array of any dtype; floats are rounded to the format when they are used.
         format: the format in which the loop computes.
         backwards: whether it adds from the last term to the first; a bias is the last.
+        shuffled: whether it adds in an order without any, the bias last: terms that cancel each other are
+            neighbours no more.
     """
 
     value: Array
     format: Format = FLOAT32
     backwards: bool = False
+    shuffled: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,8 +71,7 @@ class Looped(Number):
         a = np.ascontiguousarray(np.moveaxis(self._in_format(self.value), -1, 0))[..., None]
         b = np.moveaxis(self._in_format(other.value), -2, 0)[..., None, :]
         a, b = (x.reshape(len(x), *(1,) * (ndim + 1 - x.ndim), *x.shape[1:]) for x in (a, b))
-        if self.backwards:
-            a, b = a[::-1], b[::-1]
+        a, b = self._ordered(a), self._ordered(b)
         with np.errstate(over="ignore", invalid="ignore"):
             shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
             last = None if bias is None else self._in_format(bias.value)
@@ -104,7 +106,7 @@ class Looped(Number):
         kept = tuple(axis for axis in range(self.ndim) if axis not in axes)
         terms = self._computed().transpose(*axes, *kept)
         terms = terms.reshape(prod(terms.shape[: len(axes)]), *terms.shape[len(axes) :])
-        terms = terms[::-1] if self.backwards else terms
+        terms = self._ordered(terms)
         with np.errstate(over="ignore", invalid="ignore"):
             if len(terms) > max(terms[:1].size, 1):  # a long sum: NumPy adds up one after the other, too
                 total = operation.accumulate(terms)[-1]
@@ -152,6 +154,12 @@ class Looped(Number):
 
     def __abs__(self) -> "Looped":
         return self._made(np.abs(self.value))
+
+    def _ordered(self, terms: Array) -> Array:
+        """The terms of a sum, along the first axis, as this loop takes them."""
+        if self.shuffled:
+            return terms[np.random.default_rng(len(terms)).permutation(len(terms))]
+        return terms[::-1] if self.backwards else terms
 
     def _with(self, operation: np.ufunc, other: "Looped | float") -> "Looped":
         own = self.value.dtype if self.value.dtype.kind in "iu" else None

@@ -24,11 +24,15 @@ def distance(found: Array, right: Array, bound: Array, form: Format) -> Array:
         alike = (found == right) | (np.isnan(found) & np.isnan(right))
         beyond = np.abs(right) + bound > form.largest
         overflowed = np.isinf(found) & beyond & (np.sign(found) == np.sign(right))
-    open_ = ~np.isfinite(right) & np.isinf(
-        bound
-    )  # an infinity was put in: nothing is known of what comes of it
+    # An infinity was put in. It may come out as NaN, as behind a transform, but neither finite nor turned.
+    open_ = ~np.isfinite(right) & np.isinf(bound) & ~np.isfinite(found) & ~_turned(found, right)
     error = np.where(alike | overflowed | open_, 0.0, error)
     return np.where(np.isnan(error), np.inf, error)
+
+
+def _turned(found: Array, right: Array) -> Array:
+    """Where one is infinite and the other its opposite."""
+    return np.isinf(found) & (found == -right)
 
 
 def over(error: Array, bound: Array) -> Array:
@@ -136,4 +140,6 @@ def _may_overflow(question: Question, where: Points, seen: Array) -> Array:
     if question.carries_errors:
         return np.zeros(seen.shape, bool)
     exact = [None if x is None else replace(x, format=replace(x.format, digits=53)) for x in question.bounded]
-    return ~np.isfinite(seen) & np.isinf(replace(question, bounded=exact).at(where).bound)
+    expected = replace(question, bounded=exact).at(where)
+    right = expected.value.astype(np.float64)
+    return ~np.isfinite(seen) & np.isinf(expected.bound) & ~_turned(seen, right)

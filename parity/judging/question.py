@@ -40,10 +40,12 @@ class Question:
         return _as_bounded(self._sampled(points, self.bounded))
 
     def loops(self, points: Points) -> list[Array]:
-        """What plain loops return there, from the first term to the last and from the last to the first."""
+        """What plain loops return there: from the first term to the last, backwards, and in no order."""
         found = []
-        for backwards in (False, True):
-            inputs = [None if x is None else replace(x, backwards=backwards) for x in self.looped]
+        for backwards, shuffled in ((False, False), (True, False), (False, True)):
+            inputs = [
+                None if x is None else replace(x, backwards=backwards, shuffled=shuffled) for x in self.looped
+            ]
             one = self._sampled(points, inputs)
             assert isinstance(one, Looped)
             found.append(one.value.astype(np.float64).ravel())

@@ -89,7 +89,8 @@ def _by_form(
         return report
     few = _few_points(rng, question, seen.shape, found.size)
     right = question.at(few) if some else expected.move(lambda a: a[few].ravel())
-    return _by_plain_loop(report, question, seen[few].ravel(), right, form, few)
+    share = seen[few].size / seen.size
+    return _by_plain_loop(report, question, seen[few].ravel(), right, form, few, share)
 
 
 def _few_points(rng: np.random.Generator, question: Question, shape: tuple[int, ...], most: int) -> Points:
@@ -208,9 +209,19 @@ def histogram(ratio: Array) -> tuple[int, ...]:
 
 
 def _by_plain_loop(
-    report: TensorReport, question: Question, found: Array, expected: Bounded, form: Format, few: Points
+    report: TensorReport,
+    question: Question,
+    found: Array,
+    expected: Bounded,
+    form: Format,
+    few: Points,
+    share: float,
 ) -> TensorReport:
-    """The report with the second yardstick: the values found and expected at the points `few`."""
+    """The report with the second yardstick: the values found and expected at the points `few`.
+
+    Args:
+        share: which part of the tensor's values these are.
+    """
     seen, true, bound = found.astype(np.float64), expected.value.astype(np.float64), expected.bound
     grown = np.broadcast_to(np.abs(true - question.offset(few)), true.shape)
     with np.errstate(all="ignore"):
@@ -222,7 +233,8 @@ def _by_plain_loop(
         loops = question.loops(few)
         yardstick = _yardstick([loop[good] for loop in loops], true[good], form)
         loop_ratio = rms(seen[good] - true[good]) / yardstick
-        limit = margin(independent(form.round(true[good])), question.operator.shared(*question.bounded))
+        shared = max(1.0, share * question.operator.shared(*question.bounded))
+        limit = margin(independent(form.round(true[good]), bound[good]), shared)
         size = rms(grown[good])
         blind = min(blind, limit * yardstick / size) if size else blind
         # Where places may be chosen in two ways, as in Resize, a bound is the distance of any two values.
@@ -272,18 +284,34 @@ def _yardstick(loops: Sequence[Array], true: Array, form: Format) -> float:
     return max(*(rms(error) for error in errors), form.u * rms(true), form.smallest, form.flush)
 
 
-def independent(values: Array) -> float:
+def independent(values: Array, sizes: Array | None = None) -> float:
     """How many values with errors of their own have the same scatter as these.
 
     Equal values are most often sums of the same terms, as where a filter sees the same in many places: then
-    all their errors are one. The variance of a mean over classes of m equal values is that of (Σm)² / Σm²
-    values. A zero is a sum of zeros, and has no error.
+    all their errors are one. A zero is a sum of zeros, and has no error. Values with larger errors than the
+    others count for more: where one row is 1,000 times as large, the error of the tensor is that of this row.
+    The variance of a mean of squares over classes of m equal values of size s is that of (Σms²)² / Σ(ms²)²
+    values.
+
+    Args:
+        sizes: of the errors that they may have; None: all the same.
     """
-    _, counts = np.unique(values[values != 0], return_counts=True)
-    return float(counts.sum()) ** 2 / float((counts.astype(np.float64) ** 2).sum()) if counts.size else 1.0
+    shown = values != 0
+    if not shown.any():
+        return 1.0
+    weights = _weights(sizes[shown]) if sizes is not None else np.ones(int(shown.sum()))
+    _, kind = np.unique(values[shown], return_inverse=True)
+    classes = np.bincount(kind.ravel(), weights.ravel())
+    return max(1.0, float(classes.sum()) ** 2 / float((classes**2).sum()))
 
 
-def margin(values: float, shared: int = 1) -> float:
+def _weights(sizes: Array) -> Array:
+    """The squares of sizes, of which the largest is 1. An infinite one counts like the largest other."""
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0))
+    return np.minimum(sizes / largest, 1) ** 2 if largest else np.ones(sizes.shape)
+
+
+def margin(values: float, shared: float = 1) -> float:
     """The largest ratio to the plain loop that a right implementation has, over so many values.
 
     Args:

@@ -14,8 +14,9 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "rounding-or-bug.md"
 WIDTH = "100"  # columns of the terminal
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-# What depends on the processor: a number with a point, an exponent or a percent sign.
-MEASURED = re.compile(r"-?\d+(\.\d+)?e[-+]?\d+|-?\d+\.\d+|\d+%|∞")
+# What depends on the processor: a number with a point, an exponent or a percent sign, and a 1 at the end of a
+# column, which is such a number rounded.
+MEASURED = re.compile(r"-?\d+(\.\d+)?e[-+]?\d+|-?\d+\.\d+|\d+%|∞|(?<= {8})1\b")
 RIGHT_ROW = re.compile(r" (equal|rounding) +# +[#-] +#")  # of the table of `parity judge`
 
 

@@ -122,6 +122,42 @@ def test_values_of_one_reduction_count_as_one() -> None:
     assert margin(400, shared=4) == margin(100)
 
 
+def test_values_with_larger_errors_count_for_more() -> None:
+    values = np.arange(1.0, 1001)
+    assert independent(values, np.ones(1000)) == independent(values) == 1000
+    assert independent(values, np.where(values <= 4, 1e6, 1)) == pytest.approx(4)
+    assert independent(values, np.where(values <= 4, np.inf, 1)) == 1000
+    assert independent(values, np.zeros(1000)) == 1000
+    assert independent(np.repeat(values, 2), np.ones(2000)) == 1000
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_terms_that_cancel_side_by_side_do_not_make_a_right_product_coarse(library: str) -> None:
+    """Differences of neighbours in large values: one by one in their order, partial sums stay small.
+
+    Libraries add several sums at a time, in which neighbours do not meet before the end.
+    """
+    for n in (64, 180, 360):
+        rng = np.random.default_rng(n)
+        x = (rng.standard_normal((ROWS, n)) + 1000).astype(np.float32)
+        w = rng.standard_normal((n, COLUMNS)).astype(np.float32)
+        w[1::2] = -w[::2]
+        for y in (LIBRARIES[library](x, w), AnyOrder(x, plan=Plan(rng)).dot(AnyOrder(w)).value):
+            report = verdict(x, w, y)
+            assert report.verdict in ("equal", "rounding"), (n, report)
+
+
+def test_one_large_row_does_not_make_a_right_product_coarse() -> None:
+    """The error of the tensor is then that of this row, which has few values: its scatter is large."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((200, 60)).astype(np.float32)
+        x[seed] *= 1000
+        w = rng.standard_normal((60, 2)).astype(np.float32)
+        report = verdict(x, w, AnyOrder(x, plan=Plan(rng)).dot(AnyOrder(w)).value)
+        assert report.verdict in ("equal", "rounding"), (seed, report)
+
+
 @pytest.mark.parametrize("values", [4, 16, 64, 256, 1024])
 def test_right_implementations_scatter_by_some_over_the_root(values: int) -> None:
     """Two loops in different orders, each value with products of its own.

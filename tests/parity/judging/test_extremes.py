@@ -137,6 +137,26 @@ def test_one_huge_value_does_not_widen_the_bound_of_the_others() -> None:
     assert verdicts(PRODUCT, [x, w], [y])[0].verdict == "different"
 
 
+def test_an_infinity_that_was_put_in_excuses_no_finite_value() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((4, 8)).astype(np.float32), rng.standard_normal((8, 5)).astype(np.float32)
+    x[1, 2] = np.inf
+    y = x @ w
+    assert verdicts(PRODUCT, [x, w], [y])[0].verdict in ("equal", "rounding")
+    for wrong in (42, 0, -y[1], np.finfo(np.float32).max):
+        y[1] = wrong
+        assert verdicts(PRODUCT, [x, w], [y])[0].verdict == "different", wrong
+
+
+def test_an_infinity_that_was_put_in_may_become_nan() -> None:
+    """As behind Winograd's transforms, which add it to its opposite."""
+    x, w = np.ones((4, 8), np.float32), np.ones((8, 5), np.float32)
+    x[1, 2] = np.inf
+    y = x @ w
+    y[1] = np.nan
+    assert verdicts(PRODUCT, [x, w], [y])[0].verdict in ("equal", "rounding")
+
+
 def test_rounded_constants_of_a_shorter_format_are_no_overflow() -> None:
     x = np.array([[1000.25, 1001.5]], np.float16)
     mean = np.array([1000.3, 1001.1], np.float32)

@@ -14,6 +14,7 @@ from parity.graph import Declared, Graph, Node
 from parity.judging.verdict import TensorReport
 from parity.judging.walk import _Walk, judge
 from parity.operators.affine import Gemm, MatMul
+from parity.operators.normalization import LayerNormalization
 from tests.parity.judging.chains import ONE, Array, Arrays, chain, cut, run
 
 # --- samples -----------------------------------------------------------------------------------
@@ -165,6 +166,20 @@ def test_blind_below_holds_behind_a_large_bias() -> None:
 
 
 # --- reports -----------------------------------------------------------------------------------
+
+
+def test_values_of_many_rows_show_an_epsilon_that_is_left_out() -> None:
+    """The 4,096 values that are compared lie in 2,000 rows: these are 2,000 means, not 8."""
+    rng = np.random.default_rng(0)
+    operator = LayerNormalization(epsilon=1e-6)
+    node = Node("n", "LayerNormalization", operator, ("x", "scale"), ("y",))
+    graph = Graph((node,), {"x": Declared()}, ("y",), {"scale": np.ones(512, np.float32)})
+    x = rng.standard_normal((2000, 512)).astype(np.float32)
+    centred = x - x.mean(-1, keepdims=True)
+    variance = np.square(centred).mean(-1, keepdims=True)
+    for epsilon, right in ((1e-6, True), (0, False)):
+        y = centred / np.sqrt(variance + np.float32(epsilon))
+        assert judge(graph, {"x": x, "y": y}).same == right, epsilon
 
 
 def test_json_has_no_number_that_json_has_not() -> None:

@@ -11,7 +11,10 @@ from rich.text import Text
 from parity.command.terminal import shortened, shown
 from parity.judging.verdict import ORDER, Report, TensorReport
 
-FIGURES = 52  # columns for verdict and figures
+VERDICT = 10  # columns of the terminal for "different" or "undecided", or for "rounding*"
+FIGURES = {"error/\nworst case": 10, "error/\nloop": 6, "equal": 6, "blind\nbelow": 7}  # heading: columns
+GAP = 2  # columns between two
+NAME = 10  # the fewest columns for a name
 ROWS = 12  # rows of the table, without --all
 LATER = 5  # wrong tensors after the first whose causes are printed
 STYLES = {
@@ -36,7 +39,7 @@ def rendered(report: Report, console: Console, every: bool = False) -> Renderabl
     parts: list[RenderableType] = []
     if report.tensors:
         parts.append(table(report, console.width, every))
-    parts += [Text(line) for line in hints(report, every)]
+    parts += [Text(line) for line in hints(report, console.width, every)]
     parts += [Text(""), Text(headline(report), style=f"bold {STYLES[report.verdict]}")]
     parts += [_indented(line) for line in explained(report)]
     return Group(*parts)
@@ -81,14 +84,15 @@ def table(report: Report, width: int, every: bool = False) -> Table:
     """The worst tensors, or all."""
     rows = worst_first(report)
     rows = rows if every else rows[:ROWS]
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    ops = max([len(shown(one.op)) for one in rows] + [2])
-    op_width = min(ops, max(12, width // 6))
-    name_width = max(10, min(width - op_width - FIGURES, max([len(shown(one.tensor)) for one in rows] + [6])))
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    op_width = _op_width(rows, width)
+    titles = _fitting(op_width, width)
+    rest = width - _columns(0, op_width, VERDICT, *(FIGURES[title] for title in titles))
+    name_width = max(NAME, min(rest, max([len(shown(one.tensor)) for one in rows] + [6])))
     made.add_column("tensor", no_wrap=True, width=name_width)
     made.add_column("op", no_wrap=True, width=op_width)
     made.add_column("verdict", no_wrap=True, min_width=9)
-    for title in ("error/\nworst case", "error/\nloop", "equal", "blind\nbelow"):
+    for title in titles:
         made.add_column(title, justify="right", no_wrap=True)
     for one in rows:
         verdict = one.verdict + ("*" if _measured(one) else "")
@@ -96,9 +100,25 @@ def table(report: Report, width: int, every: bool = False) -> Table:
             shortened(shown(one.tensor), name_width),
             shortened(shown(one.op), op_width),
             Text(verdict, style=STYLES[one.verdict]),
-            *figures(one),
+            *figures(one)[: len(titles)],
         )
     return made
+
+
+def _op_width(rows: list[TensorReport], width: int) -> int:
+    return min(max([len(shown(one.op)) for one in rows] + [2]), max(12, width // 6))
+
+
+def _columns(*widths: int) -> int:
+    return sum(width + GAP for width in widths) - GAP
+
+
+def _fitting(op_width: int, width: int) -> list[str]:
+    """The headings of the figures for which there is room beside a short name: none is cut off."""
+    titles = list(FIGURES)
+    while titles and _columns(NAME, op_width, VERDICT, *(FIGURES[title] for title in titles)) > width:
+        titles.pop()
+    return titles
 
 
 def _measured(one: TensorReport) -> bool:
@@ -128,11 +148,15 @@ def short(x: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def hints(report: Report, every: bool) -> Iterator[str]:
-    """Lines about the tensors that the table does not show."""
+def hints(report: Report, width: int, every: bool) -> Iterator[str]:
+    """Lines about what the table does not show."""
     hidden = 0 if every else len(report.tensors) - ROWS
     if hidden > 0:
         yield f"and {hidden} more, none of them worse: --all shows them"
+    rows = worst_first(report)[: None if every else ROWS]
+    if missing := list(FIGURES)[len(_fitting(_op_width(rows, width), width)) :]:
+        names = ", ".join(title.replace("\n", " ").replace("/ ", "/") for title in missing)
+        yield f"no room in {width} columns for: {names}"
     if any(_measured(one) for one in report.tensors):
         yield "* measured against the plain loop, not proven: the worst case is wider than the values"
 

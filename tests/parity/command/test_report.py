@@ -54,6 +54,17 @@ def test_the_table_fits_its_terminal(width: int) -> None:
     assert "com.microsoft.DynamicQuantizeLSTM 2×" in " ".join(text.split())
 
 
+@pytest.mark.parametrize(("width", "left_out"), [(39, 4), (40, 3), (64, 1), (65, 0), (80, 0)])
+def test_figures_are_whole_or_left_out(width: int, left_out: int) -> None:
+    one = tensor("a", "different", 12345.0, 1.25, equal=999, blind_below=3.4e-7)
+    text = printed(Report((one,)), width).partition("1 tensor judged")[0]
+    whole = [figure in text for figure in ("1.2e4", "1.25", "99.9%", "3.4e-7")]
+    assert whole == sorted(whole, reverse=True)
+    assert whole.count(False) == left_out
+    assert (f"no room in {width} columns for: " in text) == bool(left_out)
+    assert "…" not in text
+
+
 def test_all_shows_all() -> None:
     text = printed(Report(tuple(tensor(f"t{k:02}", "rounding") for k in range(20))), every=True)
     assert all(f"t{k:02}" in text for k in range(20))

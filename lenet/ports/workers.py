@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -128,6 +129,7 @@ def _start(process: Any) -> None:
     """Start a process in which Ctrl-C does nothing, not even while Python is starting there."""
     if not hasattr(signal, "pthread_sigmask"):
         return process.start()
+    resource_tracker.ensure_running()  # else the first `start` does it, and lets SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the process
     try:
         process.start()

@@ -18,6 +18,8 @@ from lenet.ports.workers import Worker
 from parity.errors import UserError
 from tests.helpers import one_line
 
+HELD_BACK = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # while this module is imported
+
 
 class Held:
     """What a worker makes in these tests."""
@@ -51,6 +53,9 @@ class Held:
             os.write(2, b"a library greets")
             marker.touch()
             self.sleep()
+
+    def held_back(self) -> bool:
+        return HELD_BACK
 
     def pid(self) -> int:
         warnings.warn("not the user's to read", stacklevel=1)
@@ -124,6 +129,20 @@ def test_after_an_error_nobody_waits_for_what_is_still_working(monkeypatch):
     worker._pipe.send(("sleep", ()))
     worker.__exit__(KeyboardInterrupt)
     assert not alive(pid)
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_nothing_while_the_first_worker_is_starting():
+    """In a process of its own, in which `multiprocessing` starts nothing before."""
+    code = """
+from lenet.ports.workers import Worker
+from tests.lenet.ports.test_workers import Held
+if __name__ == "__main__":
+    with Worker("adder", Held, 0) as worker:
+        print(worker.call("held_back"))
+"""
+    first = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert first.stdout == "True\n"
 
 
 @pytest.mark.slow

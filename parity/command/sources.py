@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 RUNTIMES = ("onnxruntime", "onnxruntime-all", "reference", "openvino", "openvino-f32", "opencv")
+LARGEST = 2**31 - 1  # size of a dimension
 
 
 class Size(click.ParamType):
@@ -25,8 +26,8 @@ class Size(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, equals, size = str(value).rpartition("=")
-        if not (name and equals and size.isascii() and size.isdigit() and 0 < int(size) < 2**31):
-            self.fail(f"{value!r} is not NAME=N with a whole number N from 1 on.", param, ctx)
+        if not (name and equals and size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST):
+            self.fail(f"{value!r} is not NAME=N with a whole number N from 1 to {LARGEST}.", param, ctx)
         return name, int(size)
 
 

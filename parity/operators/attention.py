@@ -88,7 +88,7 @@ class Attention(Operator):
             raise Unjudged(f"qk_matmul_output_mode {self.qk_matmul_output_mode}")
         if self.qk_matmul_output_mode == 2:
             # Implementations add -inf there, or a very low finite number.
-            hidden = shown.like(np.full(shown.shape, -np.inf), np.full(shown.shape, np.inf))
+            hidden = shown.like(np.full(shown.shape, -FLOAT32.largest), np.full(shown.shape, np.inf))
             shown = choose(np.broadcast_to(~seen.allowed, shown.shape).astype(np.int64), shown, hidden)
         return y, k, v, shown
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Array, Bounded, Number
+from parity.arithmetic.floats import U64, gamma
 from parity.operators import Operator, sums
 from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
+from tests.parity.arithmetic.rational import COVER
 
 RNG = np.random.default_rng(0)
 A, B, BIAS = (
@@ -42,8 +44,12 @@ def test_sums_at_points_are_those_of_the_whole_product(
     whole = A.dot(B, BIAS if biased else None).move(lambda y: y[row, column])
     assert isinstance(found, Bounded)
     assert isinstance(whole, Bounded)
-    np.testing.assert_allclose(found.value, whole.value, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(found.bound, whole.bound, rtol=1e-9)
+    size = np.abs(A.value.astype(float)) @ np.abs(B.value) + (np.abs(BIAS.value) if biased else 0)
+    # Both are rounded in float64, perhaps in another order: each is off by at most γ_n of the magnitudes.
+    room = 2 * gamma(A.shape[1] + 1, U64) * size[row, column]
+    assert (np.abs(found.value - whole.value) <= room).all()
+    # Both bounds lie between their formula and the room that is stated for computing it.
+    np.testing.assert_allclose(found.bound, whole.bound, rtol=float(COVER))
 
 
 @pytest.mark.parametrize("count", [1, 40, 4096])

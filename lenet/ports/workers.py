@@ -129,7 +129,8 @@ def _start(process: Any) -> None:
     """Start a process in which Ctrl-C does nothing, not even while Python is starting there."""
     if not hasattr(signal, "pthread_sigmask"):
         return process.start()
-    resource_tracker.ensure_running()  # else the first `start` does it, and lets SIGINT through again
+    if isinstance(process, SPAWN.Process):
+        resource_tracker.ensure_running()  # else the first `start` does it, and lets SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the process
     try:
         process.start()

@@ -82,8 +82,7 @@ def _number(x: float) -> float:
 
 def table(report: Report, width: int, every: bool = False) -> Table:
     """The worst tensors, or all."""
-    rows = worst_first(report)
-    rows = rows if every else rows[:ROWS]
+    rows = _rows(report, every)
     made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     op_width = _op_width(rows, width)
     titles = _fitting(op_width, width)
@@ -103,6 +102,10 @@ def table(report: Report, width: int, every: bool = False) -> Table:
             *figures(one)[: len(titles)],
         )
     return made
+
+
+def _rows(report: Report, every: bool) -> list[TensorReport]:
+    return worst_first(report)[: None if every else ROWS]
 
 
 def _op_width(rows: list[TensorReport], width: int) -> int:
@@ -153,7 +156,7 @@ def hints(report: Report, width: int, every: bool) -> Iterator[str]:
     hidden = 0 if every else len(report.tensors) - ROWS
     if hidden > 0:
         yield f"and {hidden} more, none of them worse: --all shows them"
-    rows = worst_first(report)[: None if every else ROWS]
+    rows = _rows(report, every)
     if missing := list(FIGURES)[len(_fitting(_op_width(rows, width), width)) :]:
         names = ", ".join(title.replace("\n", " ").replace("/ ", "/") for title in missing)
         yield f"no room in {width} columns for: {names}"

@@ -1,6 +1,6 @@
 """Finds the mistakes of the catalogue that explain a wrong stretch of the forward pass.
 
-Candidates are first tried on two digits; those that fit are tried on all of them.
+Candidates are tried on one digit first, many as one batch; those that fit on two, then on all.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,11 +12,12 @@ from lenet.diagnose.mistakes import HANDED_OUT, forward
 from lenet.diagnose.mistakes.base import Kind, Mistake
 from lenet.diagnose.mistakes.second_look import Example, Shown, rarer, read_off
 from lenet.diagnose.mistakes.wrong_forward import STAGES, Changes
+from lenet.diagnose.search.batch import may_explain
 from lenet.diagnose.search.segment import Sample, Segment, fits
 from lenet.diagnose.search.yardstick import nearer
 from parity.arithmetic import Array, Bounded
 
-FEW = 2  # digits on which candidates are tried first
+FEW = 2  # digits on which candidates are tried before all
 PAIR_SECONDS = 8.0  # limit for the search of one diagnosis, in seconds of CPU time: load does not change it
 
 
@@ -51,7 +52,7 @@ def single_matches(segment: Segment) -> list[Match]:
 def _explaining(mistakes: Iterable[Mistake], segment: Segment) -> list[Match]:
     head = segment.head(FEW)
     found: list[tuple[int, Match]] = []
-    for mistake in within_segment(mistakes, segment) if segment.mendable else ():
+    for mistake in may_explain(within_segment(mistakes, segment), segment) if segment.mendable else ():
         inside = {name: change for name, change in mistake.changes.items() if name in segment.stages}
         if not mistake.whole_batch and not head.explains(inside):
             continue

@@ -59,8 +59,12 @@ class Segment:
                 return
             yield x
 
-    def expected(self, index: int, changes: Changes) -> Bounded | None:
-        """The output of sample `index` under `changes`; None if the shapes of that network do not fit."""
+    def expected(self, index: int, changes: Changes, end: int | None = None) -> Bounded | None:
+        """The output of sample `index` under `changes`; None if the shapes of that network do not fit.
+
+        Args:
+            end: the output of the stages before this one, which must hold all that is changed; None: of all.
+        """
         first = next((k for k, name in enumerate(self.stages) if name in changes), len(self.stages))
         states = self.right[index]
         if first >= len(states):
@@ -69,7 +73,7 @@ class Segment:
         try:
             with np.errstate(all="ignore"):
                 params = self.samples[index].params
-                return walk(self.stages[first:], states[first], params, self.dtype, combined)
+                return walk(self.stages[first:end], states[first], params, self.dtype, combined)
         except ValueError:
             return None
 

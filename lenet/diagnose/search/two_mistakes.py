@@ -5,19 +5,14 @@ mistake, run there as one batch. The search takes seconds, and it has a time lim
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
 
 from lenet.diagnose.mistakes.base import Mistake
-from lenet.diagnose.mistakes.wrong_forward import Changes, compose, walk
+from lenet.diagnose.mistakes.wrong_forward import compose
+from lenet.diagnose.search.batch import ROWS, Batch, not_idle
 from lenet.diagnose.search.explain import PAIR_SECONDS, Match, candidates, closest
-from lenet.diagnose.search.segment import Segment, fits, within
-from parity.arithmetic import Array, Bounded
-
-ROWS = 128  # networks that run as one batch
+from lenet.diagnose.search.segment import Segment, fits
+from parity.arithmetic import Bounded
 
 
 class Clock:
@@ -38,7 +33,7 @@ def pair_matches(segment: Segment, clock: Clock) -> list[Match]:
         return []
     head = segment.head(1)
     singles = [m for m in candidates(segment) if not (m.whole_batch or m.pending or m.tier)]
-    singles = [m for m in singles if not _idle(head, m)]
+    singles = not_idle(singles, head)
     found: list[Match] = []
     for search in (_in_two_stages, _in_many_stages, _in_one_stage):
         for pair in search(head, singles):
@@ -59,11 +54,6 @@ def pair_matches(segment: Segment, clock: Clock) -> list[Match]:
     return closest(found, segment)
 
 
-def _idle(head: Segment, mistake: Mistake) -> bool:
-    """Whether a mistake changes nothing here, or makes no valid network: it cannot be half of a pair."""
-    return not head.differs(mistake.changes)
-
-
 Pairs = Iterator[tuple[Mistake, Mistake] | None]
 
 
@@ -74,11 +64,8 @@ def _in_two_stages(head: Segment, singles: list[Mistake]) -> Pairs:
     sample, carried, waiting = head.samples[0], Batch({}), list[tuple[int, Batch]]()
     for k, stage in enumerate(head.stages[: len(head.right[0]) - 1]):
         waiting.append((k, carried))
-        carried = carried.through([stage], head, {})
-        start = Batch({None: ([None], head.right[0][k])})
-        for first in alone[stage]:
-            for _, y in start.through([stage], head, first.changes).groups.values():
-                carried = carried.joined(y, [first])
+        started = [([first], head.expected(0, first.changes, k + 1)) for first in alone[stage]]
+        carried = Batch.of([*carried.through([stage], head, {}).rows, *started])
         yield None
     for k, firsts in reversed(waiting):
         stage = head.stages[k]
@@ -91,12 +78,8 @@ def _in_two_stages(head: Segment, singles: list[Mistake]) -> Pairs:
 def _in_many_stages(head: Segment, singles: list[Mistake]) -> Pairs:
     """Pairs in which one mistake is made in every layer of its kind, as conversion scripts do."""
     many = [m for m in singles if len(m.stages) > 1 and not m.of_precision]
-    sample, images = head.samples[0], Batch({})
-    if "image" in head.stages:
-        start = Batch({None: ([None], head.right[0][0])})
-        for first in [m for m in singles if m.stages == ("image",)]:
-            for _, y in start.through(["image"], head, first.changes).groups.values():
-                images = images.joined(y, [first])
+    sample, of_image = head.samples[0], [m for m in singles if m.stages == ("image",)]
+    images = Batch.of(([m], head.expected(0, m.changes, 1)) for m in of_image)
     flat = [m for m in singles if m.stages == ("flatten",)]
     for a, one in enumerate(many):
         yield None
@@ -110,55 +93,15 @@ def _in_many_stages(head: Segment, singles: list[Mistake]) -> Pairs:
 
 def _in_one_stage(head: Segment, singles: list[Mistake]) -> Pairs:
     """Pairs of mistakes in the same layer, in either order."""
+    seen = head.samples[0].seen
     for k, stage in reversed(list(enumerate(head.stages[: len(head.right[0]) - 1]))):
         here = [m for m in singles if m.stages == (stage,) and not m.of_precision]
-        start, rows, count = Batch({None: ([None], head.right[0][k])}), Batch({}), 0
-        for one, two in [(a, b) for a in here for b in here if a.kind != b.kind]:
-            changes = compose(one.changes, two.changes)
-            for _, y in start.through([stage], head, changes).groups.values():
-                rows, count = rows.joined(y, [(one, two)]), count + 1
-            if count >= ROWS:
-                yield from rows.through(head.stages[k + 1 :], head, {}).fitting(
-                    head.samples[0].seen, head.dtype
-                )
-                rows, count = Batch({}), 0
-            yield None
-        yield from rows.through(head.stages[k + 1 :], head, {}).fitting(head.samples[0].seen, head.dtype)
+        pairs = [(a, b) for a in here for b in here if a.kind != b.kind]
+        for start in range(0, len(pairs), ROWS):
+            rows: list[tuple[list, Bounded | None]] = []
+            for pair in pairs[start : start + ROWS]:
+                rows.append(([pair], head.expected(0, compose(*(m.changes for m in pair)), k + 1)))
+                yield None
+            yield from Batch.of(rows).through(head.stages[k + 1 :], head, {}).fitting(seen, head.dtype)
     shared = [m for m in singles if len(m.stages) > 1 and not m.of_precision]
     yield from ((a, b) for a in shared for b in shared if a.stages == b.stages and a.kind != b.kind)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Intermediate values of many wrong networks at the same place, grouped by shape: for each group the
-    mistakes (`owners`) and their values, a row for each network."""
-
-    groups: Mapping[object, tuple[list, Bounded]]
-
-    def through(self, stages: Iterable[str], head: Segment, changes: Changes) -> "Batch":
-        """Run all rows through the stages; drop those whose shapes do not fit."""
-        result, names = Batch({}), list(stages)
-        for owners, x in self.groups.values():
-            try:
-                with np.errstate(all="ignore"):
-                    params = head.samples[0].params
-                    y = walk(names, x, params, head.dtype, compose(changes, head.base))
-            except ValueError:
-                continue
-            result = result.joined(y, owners)
-        return result
-
-    def joined(self, y: Bounded, owners: list) -> "Batch":
-        """This batch with more rows, added to the group of their shape. Rows without rounding error form
-        groups of their own, because later layers may keep them exact."""
-        key = y.value.shape[1:], bool(y.bound.any())
-        others, rows = self.groups.get(key, ([], Bounded(y.value[:0], y.bound[:0])))
-        value, error = (np.concatenate(two) for two in ((rows.value, y.value), (rows.bound, y.bound)))
-        return Batch({**self.groups, key: ([*others, *owners], Bounded(value, error))})
-
-    def fitting(self, seen: Array, dtype: str) -> Iterator[Any]:
-        """The owners of the rows that match the observed values."""
-        for owners, y in self.groups.values():
-            if y.value.shape[1:] == seen.shape[1:]:
-                good = np.asarray(within(seen, y, dtype).reshape(len(owners), -1).all(axis=1))
-                yield from (owner for owner, fine in zip(owners, good, strict=True) if fine)

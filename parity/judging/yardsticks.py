@@ -135,7 +135,7 @@ class Part(NamedTuple):
         ratio: the largest error over worst case.
         place: where that is.
         off: the largest error.
-        narrow: how many values are larger than their bound.
+        narrow: how many values are larger than their bound, or known to be zero.
         some: error over worst case of evenly spaced values, for the histogram.
     """
 
@@ -189,7 +189,8 @@ def _part(found: Array, expected: Bounded, start: int, form: Format, step: int) 
     error = distance(found.astype(np.float64), right, bound, form)
     ratio = np.where(same & (error == 0), 0.0, over(error, bound))
     place = int(ratio.argmax())
-    narrow = int(np.count_nonzero(over(bound, np.abs(right)) < 1))
+    nothing = (right == 0) & (bound <= 4 * form.tiny)  # zero, but for what a processor may flush to it
+    narrow = int(np.count_nonzero((over(bound, np.abs(right)) < 1) | nothing))
     largest, off = float(ratio[place]), float(error.max())
     return Part(int(np.count_nonzero(same)), largest, start + place, off, narrow, ratio[::step].copy())
 

@@ -9,6 +9,7 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
 from parity.judging.verdict import Report
+from parity.operators.activation import Tanh
 from parity.operators.affine import MatMul
 from parity.operators.elementwise import Identity
 from parity.operators.normalization import LayerNormalization
@@ -187,6 +188,16 @@ def test_the_end_of_a_deep_network_is_measured_not_proven() -> None:
     assert not one.proven
     (one,) = judge(graph, {"x": values["x"], "y11": cut(graph, values, TF32, 3)["y11"]}).tensors
     assert (one.verdict, one.proven) == ("coarse", False)
+
+
+def test_zeros_whose_bound_is_of_subnormal_numbers_are_proven() -> None:
+    """A tanh behind a ReLU: most values are zero, within what may be flushed to it."""
+    x = np.maximum(np.random.default_rng(0).standard_normal((64, 8)), 1).astype(np.float32) - 1
+    node = Node("tanh", "Tanh", Tanh(), ("x",), ("y",))
+    graph = Graph((node,), {"x": Declared()}, ("y",), {})
+    (one,) = judge(graph, {"x": x, "y": np.tanh(x)}).tensors
+    assert 2 * np.count_nonzero(x == 0) > x.size
+    assert one.proven
 
 
 @pytest.mark.parametrize("layer", [0, 2, 4])

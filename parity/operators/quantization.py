@@ -195,10 +195,14 @@ class QLinearMatMul(Operator):
         y_scale: Number,
         y_zero: Number,
     ) -> Number:
-        total = MatMulInteger().evaluate(a, b, a_zero, b_zero)
+        total = self.total(a, b, a_zero, b_zero)
         rows, columns = _lined_up(a_scale, total.ndim, -2), _lined_up(b_scale, total.ndim, -1)
         out, zero = _lined_up(y_scale, total.ndim, -2), _lined_up(y_zero, total.ndim, -2)
         return quantized(cast(total, ACCUMULATED) * (rows * columns / out), zero, type_of(y_zero))
+
+    def total(self, a: Number, b: Number, a_zero: Number, b_zero: Number) -> Number:
+        """The sums of products, in int32."""
+        return MatMulInteger().evaluate(a, b, a_zero, b_zero)
 
 
 @register
@@ -245,9 +249,13 @@ class QLinearConv(ConvInteger):
         y_zero: Number,
         bias: Number | None = None,
     ) -> Number:
-        total = self.convolution().evaluate(_shifted(x, x_zero), _shifted(w, w_zero, 0), bias)
+        total = self.total(x, w, x_zero, w_zero, bias)
         scale = x_scale * _lined_up(w_scale, x.ndim, 1) / y_scale
         return quantized(cast(total, ACCUMULATED) * scale, y_zero, type_of(y_zero))
+
+    def total(self, x: Number, w: Number, x_zero: Number, w_zero: Number, bias: Number | None) -> Number:
+        """The sums of products, with the bias, in int32."""
+        return self.convolution().evaluate(_shifted(x, x_zero), _shifted(w, w_zero, 0), bias)
 
     def sample(self, points: Points, *inputs: Any) -> Number:
         return self.evaluate(*inputs).move(lambda a: a[points])

@@ -1,5 +1,6 @@
 """Small ONNX models of operators that round, and what onnxruntime makes of them."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,16 @@ def computed(proto: ModelProto, inputs: Arrays) -> Arrays:
     from parity.record.onnx_runtimes import record
 
     return record(proto, inputs)
+
+
+@cache
+def adds_in_16_bits() -> bool:
+    """Whether onnxruntime adds two products of uint8 and int8 in 16 bits, as on processors without VNNI."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["rows"], to=TensorProto.UINT8),
+        helper.make_node("MatMulInteger", ["rows", "columns"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT),
+    ]
+    proto = model(nodes, {"x": [1, 64]}, ["y"], {"columns": np.full((64, 1), 127, np.int8)})
+    found = computed(proto, {"x": np.full((1, 64), 255, np.float32)})["y"]
+    return int(found.item()) != 64 * 255 * 127

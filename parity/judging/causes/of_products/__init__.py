@@ -8,6 +8,7 @@ from parity.judging.causes.of_products import (
     of_matrices,
     of_padding,
     of_permutations,
+    of_saturation,
     of_transposed,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "of_matrices",
     "of_padding",
     "of_permutations",
+    "of_saturation",
     "of_transposed",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from parity.graph import Graph
 from parity.judging.causes import judge
@@ -45,7 +45,7 @@ class Case:
     wrong: dict[str, Port]
 
     @property
-    def graph(self) -> Graph:
+    def proto(self) -> ModelProto:
         given = [
             numpy_helper.from_array(
                 np.asarray(one, None if isinstance(one, np.ndarray) else np.float32), name
@@ -54,7 +54,11 @@ class Case:
         ]
         ends = [helper.make_tensor_value_info(name, 1, None) for name in "xy"]
         graph = helper.make_graph(self.nodes, "decomposed", ends[:1], ends[1:], given)
-        return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+    @property
+    def graph(self) -> Graph:
+        return read_onnx(self.proto)
 
     def named(self, port: Port) -> list[str]:
         y = port(self.x).astype(np.float32)

@@ -1,11 +1,10 @@
 """Right implementations pass: all runtimes on every example, a small network, and PyTorch's own operators."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 
 import parity
 from parity.judging.probes import ProbeReport
@@ -16,7 +15,7 @@ from parity.record.onnx_runtimes import record
 from tests.parity.examples import EXAMPLES
 from tests.parity.examples.example import Example
 from tests.parity.judging.probes.one_example import with_weights
-from tests.parity.small import model, normal
+from tests.parity.small import adds_in_16_bits, model, normal
 
 KINDS = sorted({one.operator.TYPE for one in EXAMPLES if is_known(one.operator)})
 # (runtime, example): what it does otherwise, as its own answer to the probe says.
@@ -32,20 +31,6 @@ NONE = {
     ("openvino-f32", "Dropout"): "OpenVINO drops the mask, an output of the examples",
     ("openvino-f32", "GatherElements"): "OpenVINO refuses sizes of indices that differ from the data's",
 }
-
-
-@cache
-def saturates() -> bool:
-    """Whether onnxruntime adds pairs of products of uint8 and int8 in 16 bits, as on processors without VNNI:
-    there a probe with all their values must say that it is wrong."""
-    nodes = [
-        helper.make_node("Cast", ["x"], ["rows"], to=TensorProto.UINT8),
-        helper.make_node("MatMulInteger", ["rows", "columns"], ["sum"]),
-        helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT),
-    ]
-    proto = model(nodes, {"x": [1, 64]}, ["y"], {"columns": np.full((64, 1), 127, np.int8)})
-    found = record(proto, {"x": np.full((1, 64), 255, np.float32)})["y"]
-    return int(found.item()) != 64 * 255 * 127
 
 
 def signed(example: Example) -> bool:
@@ -67,7 +52,13 @@ def test_a_right_runtime_passes_on_every_example(kind: str, runtime: str) -> Non
         if (runtime, str(example)) in OTHERWISE:
             assert finding.verdict == "wrong"
             continue
-        if kind == "MatMulInteger" and runtime.startswith("onnxruntime") and signed(example) and saturates():
+        if (
+            kind == "MatMulInteger"
+            and runtime.startswith("onnxruntime")
+            and signed(example)
+            and adds_in_16_bits()
+        ):
+            # A probe with all of their values must say that it is wrong.
             assert finding.verdict == "wrong"
             continue
         assert finding.verdict in ("right", "not probed"), (str(example), finding)

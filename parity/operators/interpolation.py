@@ -8,7 +8,7 @@ The formulas here therefore use the weights at the exact place and add the slope
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 
@@ -195,16 +195,20 @@ def taps(
     if error is not None:
         off = error[:, None] / stretch
         size = np.abs(distance) / stretch
-        kink = (off > 0) & (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
+        apart = np.abs(size - np.rint(size))
+        kink = (off > 0) & (apart <= off) & (size <= kernel.reach + off)
+        # Beyond a kink, the slope is wrong by the whole jump; by half of it in both directions from one.
+        wrong = np.where(kink, np.where(apart == 0, 0.5, 1 - apart / np.where(kink, off, 1)), 0.0)
         extra = kernel.curvature / 2 * off**2 * (size <= kernel.reach + off)
         if kernel.jump and whole and stretch == 1:
-            turns = np.where(kink, np.where(np.rint(size) == 0, -kernel.jump, kernel.jump / 2), 0.0)
+            turns = wrong * np.where(np.rint(size) == 0, -kernel.jump, kernel.jump / 2)
         else:
-            extra = extra + kernel.jump * off * kink
+            extra = extra + kernel.jump * off * wrong
         if extra.any():
             weights = weights + x.like(np.zeros(extra.shape), extra, np.zeros(extra.shape))
     slopes = kernel.slope(distance / stretch) / stretch
-    count = 2 * reach + (stretch > 1)
+    # Of so many neighbours the weights are not zero; one more where the width of the kernel is rounded.
+    count = 2 * reach if stretch == 1 else floor(2 * kernel.reach * stretch) + 1
     if turns is not None and not turns.any():
         turns = None
     return Taps(index, weights, slopes, error, turns, count if products is None else products)

@@ -102,10 +102,11 @@ class Bounded(Number):
         same = (self.value == other.value) | ((self.value != self.value) & (other.value != other.value))
         if self.error is None and other.error is None and same.all():
             return self
+        x, y = self._flushed(), other._flushed()
         with np.errstate(invalid="ignore"):
-            apart = np.abs(wide(self.value) - wide(other.value)) + other.bound
-        apart = np.where(same, other.bound, np.where(np.isnan(apart), np.inf, apart))
-        return Bounded(self.value, np.maximum(self.bound, apart), self.format)
+            apart = np.abs(wide(x.value) - wide(y.value)) + y.bound
+        apart = np.where(same, y.bound, np.where(np.isnan(apart), np.inf, apart))
+        return Bounded(x.value, np.maximum(x.bound, apart), x.format)
 
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         if self._is_integer() and other._is_integer():

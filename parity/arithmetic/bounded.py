@@ -96,7 +96,8 @@ class Bounded(Number):
     def _off_by_rounding(self, value: Array) -> Array:
         """How far a constant may be off that is rounded to the format, or lost because it is so small."""
         form, size = self.format, np.abs(value)
-        return np.where(size < form.flush, size, form.u * np.maximum(size, form.tiny))
+        kept = (size == 0) | (size < form.flush)
+        return np.where(kept, size, form.u * np.maximum(size, form.tiny))
 
     def either(self, other: "Bounded") -> "Bounded":
         same = (self.value == other.value) | ((self.value != self.value) & (other.value != other.value))

@@ -151,10 +151,13 @@ def blends(
     tables = [slopes, turns] if any(any(row) for row in turns) else [slopes]
     tables = tables if any(offs) else []
     rounded = [constants(table, at) for table in tables]
-    return [
-        Blend(around, row, [(one[k], Stated(Fraction(0), places[k][1], at)) for one in rounded])
-        for k, (around, row) in enumerate(zip(near, weights, strict=True))
-    ]
+    found = []
+    for k, (around, row) in enumerate(zip(near, weights, strict=True)):
+        used = [n for n, w in enumerate(row) if w.value or w.error or any(one[k][n].value for one in rounded)]
+        off = Stated(Fraction(0), places[k][1], at)
+        moves = [([one[k][n] for n in used], off) for one in rounded]
+        found.append(Blend([around[n] for n in used], [row[n] for n in used], moves))
+    return found
 
 
 def _kink(distance: Fraction, off: Fraction) -> Fraction | None:

@@ -252,8 +252,8 @@ SMALL += [
     _resize((4,), [0.5], None, mode="linear", antialias=1),
     _resize((4,), None, [3], mode="linear", antialias=1, exclude_outside=1),
     _resize((4,), None, [3], mode="cubic", antialias=1),
-    _resize((1, 3, 4), None, [4, 7], mode="linear", axes=(-2, -1), keep_aspect_ratio_policy="not_larger"),
-    _resize((1, 3, 4), None, [4, 7], mode="linear", axes=(1, 2), keep_aspect_ratio_policy="not_smaller"),
+    _resize((1, 2, 3), None, [3, 5], mode="linear", axes=(-2, -1), keep_aspect_ratio_policy="not_larger"),
+    _resize((1, 2, 3), None, [3, 4], mode="linear", axes=(1, 2), keep_aspect_ratio_policy="not_smaller"),
     *(
         _resize((20,), [0.1], None, coordinate_transformation_mode="asymmetric", nearest_mode=mode)
         for mode in ("floor", "ceil")

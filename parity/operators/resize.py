@@ -280,7 +280,9 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
                 exact = 0.5 * (one.start + one.end) * (n - 1) + 0 * j
                 orders = [form(0.5) * (form(one.start) + form(one.end)) * form(n - 1) + 0 * j]
             # Five roundings of the steps, one of the first place; of a single place, its two.
-            parts = 5 * np.abs(j * span / (m - 1)) + abs(first) + np.abs(exact) if m > 1 else 2 * np.abs(exact)
+            parts = (
+                5 * np.abs(j * span / (m - 1)) + abs(first) + np.abs(exact) if m > 1 else 2 * np.abs(exact)
+            )
             error = u * parts
         else:
             raise Unjudged(f"coordinate_transformation_mode {transform}")

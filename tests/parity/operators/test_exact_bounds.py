@@ -24,7 +24,7 @@ from parity.operators.cast import Cast, CastLike
 from parity.operators.element_types import NUMBERS
 from tests.parity.examples import EXAMPLES, Example
 from tests.parity.operators import checks, exact
-from tests.parity.statements import SMALL, STATEMENTS, elementwise
+from tests.parity.statements import SMALL, STATEMENTS, elementwise, gradients
 
 uses = pytest.mark.parametrize("use", SMALL, ids=str)
 BY_TYPE: dict[str, list[Example]] = {}
@@ -72,7 +72,7 @@ def rounds(example: Example) -> bool:
 def test_every_operator_that_rounds_is_stated() -> None:
     """A new operator needs a statement in `tests.parity.statements`."""
     rounding = {example.operator.TYPE for example in (*EXAMPLES, *SMALL) if rounds(example)}
-    assert rounding <= set(STATEMENTS) <= set(OPERATORS)
+    assert rounding <= set(STATEMENTS) <= set(OPERATORS) | set(gradients.STATEMENTS)
     assert set(STATEMENTS) == set(BY_TYPE)
 
 
@@ -224,14 +224,18 @@ SELECT = named("Ceil Clip Floor GlobalMaxPool Max MaxPool Min Neg ReduceMax Redu
 WHOLE = {"QLinearConv", "QLinearMatMul", "QuantizeLinear"}
 INTEGERS = {*WHOLE, "DequantizeLinear"}  # inputs that are never small
 ONE_FUNCTION = {*elementwise.FUNCTIONS, "Mod", "Sigmoid", "Softplus", "Softsign", "Tanh"}  # and nothing else
-SUMS = named("Add CumSum Range ReduceL1 ReduceSum ScatterND Shrink Sub Sum")  # of numbers as they are
+# Of numbers as they are
+SUMS = named("Add CumSum Range ReduceL1 ReduceSum Shrink Sub Sum") | {
+    "gradient of Add",
+    "gradient of MaxPool",
+}
 CHOSEN = {"LeakyRelu", "PRelu", "Shrink"}
 # Whose inputs or results here are of the order of 1, beside which 10^-38 is nothing; or which flush nothing.
 LARGE = named(
     "Acos Acosh Asin Atanh Cast Cos Exp HardSigmoid Log LogSoftmax Mod Pow Reciprocal "
     "ReduceLogSum ReduceLogSumExp Shrink Sigmoid Softmax Softplus Sqrt Tan"
 )
-FLOORED = {"Celu", "Elu", "Selu", "GRU", "LSTM", "RNN", "Mish", "Sigmoid", "Softplus"}
+FLOORED = {"gradient of Sigmoid", "Celu", "Elu", "Selu", "GRU", "LSTM", "RNN", "Mish", "Sigmoid", "Softplus"}
 GELUS = {
     "Gelu",
     "Swish",
@@ -239,7 +243,7 @@ GELUS = {
 }
 NORMS = named("GlobalLpPool LpNormalization LpPool ReduceL2 ReduceLogSum ReduceLogSumExp Softmax LogSoftmax")
 NORMALIZING = {kind for kind in STATEMENTS if kind.endswith("Normalization")} | {"LRN"}
-OTHERS = {"Attention", "HardSigmoid", "HardSwish", "Pow", "Reciprocal"}
+OTHERS = {"gradient of Tanh", "Attention", "HardSigmoid", "HardSwish", "Pow", "Reciprocal"}
 # What is wrong → operators whose bound has no such term.
 LACKING: dict[str, set[str]] = {
     "doubled": set(),

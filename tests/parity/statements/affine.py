@@ -39,7 +39,8 @@ def conv_transpose(op: Any, x: Array, w: Array, b: Array | None = None) -> Array
     strides, dilations = pairs(op.strides, d, 1), pairs(op.dilations, d, 1)
     pads, extra = pairs(op.pads, 2 * d, 0), pairs(op.output_padding, d, 0)
     full = [
-        (x.shape[2 + k] - 1) * strides[k] + (w.shape[2 + k] - 1) * dilations[k] + 1 + extra[k] for k in range(d)
+        (x.shape[2 + k] - 1) * strides[k] + (w.shape[2 + k] - 1) * dilations[k] + 1 + extra[k]
+        for k in range(d)
     ]
     sizes = [full[k] - pads[k] - pads[k + d] for k in range(d)]
     if op.output_shape or op.auto_pad.startswith("SAME"):
@@ -112,7 +113,10 @@ def einsum(op: Any, a: Array, b: Array) -> Array:
             for more in product(*(range(sizes[label]) for label in summed))
         ]
         first, second = (
-            [x[tuple(min(place[one], n - 1) for one, n in zip(labels, x.shape, strict=True))] for place in places]
+            [
+                x[tuple(min(place[one], n - 1) for one, n in zip(labels, x.shape, strict=True))]
+                for place in places
+            ]
             for x, labels in ((a, left), (b, right))
         )
         y[index] = dot(first, second)
@@ -130,7 +134,8 @@ def _labels(equation: str, *ndims: int) -> tuple[str, str, str]:
     widths = [ndim - len(side.replace("...", "")) for side, ndim in zip(sides, ndims, strict=True)]
     dots = [str(k) for k in reversed(range(max(widths)))]
     left, right = (
-        side.replace("...", "".join(dots[len(dots) - width :])) for side, width in zip(sides, widths, strict=True)
+        side.replace("...", "".join(dots[len(dots) - width :]))
+        for side, width in zip(sides, widths, strict=True)
     )
     return left, right, out.replace("...", "".join(dots))
 

@@ -46,7 +46,7 @@ def pairs(values: Sequence[int], count: int, default: int) -> tuple[int, ...]:
 
 
 def padding(op: Any, sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """How wide it is before each axis, and then after each: as given, none, or so that ⌈n/stride⌉ windows fit.
+    """How wide it is before each axis, then after each: as given, none, or so that ⌈n/stride⌉ windows fit.
 
     Args:
         spans: how many places of each axis a window covers, with those between its values.

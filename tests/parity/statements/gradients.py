@@ -10,7 +10,7 @@ import numpy as np
 from parity.arithmetic import Array, Number
 from parity.operators import OPERATORS, Operator
 from tests.parity.arithmetic import stated as s
-from tests.parity.arithmetic.stated import Stated, known
+from tests.parity.arithmetic.stated import known
 from tests.parity.examples.example import Example
 from tests.parity.statements.arrays import Part, Statement, each, normal, over, padding, pairs, zero_like
 
@@ -19,7 +19,7 @@ Places = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Gradient(Operator):
-    """An operator's backward pass: of its inputs and the cotangent of its output, the cotangents of its inputs."""
+    """A backward pass: of all inputs and of the output's cotangent, the cotangents of the inputs."""
 
     of: Operator
 
@@ -31,10 +31,6 @@ class Gradient(Operator):
         *given, cotangent = inputs
         y = self.of.first(*given)
         return tuple(self.of.gradient(k, given, y, cotangent) for k in range(len(given)))
-
-
-def relu(op: Any, x: Array, d: Array) -> Array:
-    return each(lambda v, back: back if v.value > 0 else back.at.exactly(0), x, d)
 
 
 def sigmoid(op: Any, x: Array, d: Array) -> Array:
@@ -96,13 +92,15 @@ class Windows:
             yield tap, place if inside else None
 
     def sharing(self) -> int:
-        """So many windows may see one place: those whose distance is a multiple of a dilation and a stride."""
-        steps = [stride // gcd(stride, step) for stride, step in zip(self.strides, self.dilations, strict=True)]
+        """So many windows may see a place: their distance is a multiple of the dilation and of the stride."""
+        steps = [
+            stride // gcd(stride, step) for stride, step in zip(self.strides, self.dilations, strict=True)
+        ]
         return prod(-(-n // step) for n, step in zip(self.kernel, steps, strict=True))
 
 
 def conv(op: Any, x: Array, w: Array, *rest: Array) -> tuple[Array, ...]:
-    """Each product of x and w gives a term to both. Sums over all positions count those in the padding, too."""
+    """Each product of x and w gives a term to both. Sums over positions count those in the padding, too."""
     *b, d = rest
     windows = Windows.of(op, x.shape[2:], w.shape[2:])
     of_x, of_w = (each(lambda _: [], one) for one in (x, w))
@@ -158,7 +156,6 @@ def _summed(terms: Array, most: int, d: Array) -> Array:
 STATEMENTS: dict[str, Statement] = {
     f"gradient of {kind}": lambda op, *given, statement=statement: statement(op.of, *given)
     for kind, statement in {
-        "Relu": relu,
         "Sigmoid": sigmoid,
         "Tanh": tanh,
         "Add": add,
@@ -177,7 +174,7 @@ def _use(kind: str, *shapes: Part, **attributes: Any) -> Example:
 
 EIGHT = (8,)
 SMALL = [
-    *(_use(kind, EIGHT, EIGHT) for kind in ("Relu", "Sigmoid", "Tanh")),
+    *(_use(kind, EIGHT, EIGHT) for kind in ("Sigmoid", "Tanh")),
     _use("Add", (2, 3), (3,), (2, 3)),
     _use("Gemm", (2, 3), (3, 2), (2,), (2, 2)),
     _use("Gemm", (2, 3), (2, 3), (2, 1), (2, 2), transB=1),

@@ -8,14 +8,14 @@ import numpy as np
 from parity.arithmetic import Array
 from tests.parity.arithmetic import stated as s
 from tests.parity.arithmetic.stated import Stated
-from tests.parity.examples.example import Example, Make
+from tests.parity.examples.example import Make
 from tests.parity.statements.arrays import Statement, use
 from tests.parity.statements.interpolation import TRIANGLE, Blend, Place, U, blends, keys, unit
 
 
 def grid_sample(op: Any, x: Array, grid: Array) -> Array:
     """One axis after the other, at computed places; the first counts the roundings of all at once."""
-    images, channels, *sizes = x.shape
+    _, channels, *sizes = x.shape
     d, at = len(sizes), x.flat[0].at
     spots = list(np.ndindex(grid.shape[:-1]))
     places = [[_place(op, grid[(*one, d - 1 - k)], sizes[k]) for one in spots] for k in range(d)]
@@ -51,7 +51,9 @@ def _seen(op: Any, x: Array, index: tuple[int, ...]) -> Stated:
 
 def _mirrored(op: Any, place: Fraction, size: int) -> Fraction:
     """The place, reflected by the borders -1 and 1 of the grid until it lies between them."""
-    low, high = (Fraction(0), Fraction(size - 1)) if op.align_corners else (Fraction(-1, 2), size - Fraction(1, 2))
+    low, high = (
+        (Fraction(0), Fraction(size - 1)) if op.align_corners else (Fraction(-1, 2), size - Fraction(1, 2))
+    )
     while not low <= place <= high:
         place = 2 * (low if place < low else high) - place
     return place
@@ -88,22 +90,25 @@ def _picked(op: Any, x: Array, pairs: list[tuple[int, int]], doubt: bool) -> Sta
     one = _seen(op, x, tuple(pair[0] for pair in pairs))
     if not doubt:
         return one
-    corners = [tuple(pair[(k >> axis) & 1] for axis, pair in enumerate(pairs)) for k in range(2 ** len(pairs))]
+    corners = [
+        tuple(pair[(k >> axis) & 1] for axis, pair in enumerate(pairs)) for k in range(2 ** len(pairs))
+    ]
     return s.one_of([_seen(op, x, corner).flushed() for corner in corners], one)
 
 
 def affine_grid(op: Any, theta: Array, size: Array) -> Array:
-    """theta times (x, y, 1), where x and y are computed as (2j + 1)/n − 1."""
-    n, _, height, width = size.tolist()
+    """theta times (x, y, 1), where x and y are computed as (2j + 1)/n − 1, or as 2j/(n − 1) − 1."""
+    n, _, *out = size.tolist()
     at = theta.flat[0].at
-    y = np.empty((n, height, width, 2), object)
+    y = np.empty((n, *out, len(out)), object)
 
     def line(j: int, length: int) -> Stated:
-        value = Fraction(2 * j + 1, length) - 1
+        value = Fraction(2 * j, length - 1) - 1 if op.align_corners else Fraction(2 * j + 1, length) - 1
         return Stated(value, (unit(at) + U) * (3 * (value + 1) + abs(value) + 2), at)
 
-    for image, i, j, k in np.ndindex(y.shape):
-        y[image, i, j, k] = s.dot(list(theta[image, k]), [line(j, width), line(i, height), at.exactly(1)])
+    for image, *place, k in np.ndindex(y.shape):
+        lines = [line(j, length) for j, length in zip(place[::-1], out[::-1], strict=True)]
+        y[(image, *place, k)] = s.dot(list(theta[image, k]), [*lines, at.exactly(1)])
     return y
 
 
@@ -117,7 +122,8 @@ def _grid(shape: tuple[int, ...], *grid: tuple[float, ...]) -> Make:
         sizes = np.array(shape[2:])
         places = (2 * np.array(grid) + 1) / sizes - 1
         x = rng.standard_normal(shape)
-        return [one.astype(np.float32) for one in (x, places[None, None, :, ::-1])]
+        rows = places[:, ::-1].reshape(*(1,) * len(sizes), *places.shape)
+        return [one.astype(np.float32) for one in (x, rows)]
 
     return make
 
@@ -135,5 +141,7 @@ SMALL = [
     use("GridSample", make=OUTSIDE, data=(0,), mode="cubic", padding_mode="border"),
     use("GridSample", make=OUTSIDE, data=(0,), mode="cubic", padding_mode="reflection"),
     use("GridSample", make=_grid((1, 1, 3, 3), (0.5, 1.2)), data=(0,), mode="nearest"),
+    use("GridSample", make=_grid((1, 1, 2, 2, 2), (0.4, 0.7, 0.2), (0.3, 0.6, 1.3)), data=(0,)),
     use("AffineGrid", (1, 2, 3), np.array([1, 1, 2, 3])),
+    use("AffineGrid", (1, 3, 4), np.array([1, 1, 2, 2, 3]), align_corners=1),
 ]

@@ -1,4 +1,4 @@
-"""Weighted sums over the neighbours of a place, whose computed value is off: what resizing and sampling share."""
+"""Weighted sums over the neighbours of a place that is computed: what resizing and sampling share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -183,9 +183,7 @@ def _shared(weights: list[Stated], slopes: list[Fraction], inside: list[bool]) -
     own = [x if there else Fraction(0) for x, there in zip(slopes, inside, strict=True)]
     whole = s.total(some)
     weights[:] = [w / whole for w in some]
-    slopes[:] = [
-        (x - w.value * sum(own)) / whole.value for x, w in zip(own, weights, strict=True)
-    ]
+    slopes[:] = [(x - w.value * sum(own)) / whole.value for x, w in zip(own, weights, strict=True)]
 
 
 def along(x: Array, axis: int, each: list[Blend], count: int) -> Array:

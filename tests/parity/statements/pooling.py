@@ -13,7 +13,7 @@ from tests.parity.statements.arrays import Statement, over, padding, pairs, use,
 
 
 def _pooled(op: Any, x: Array, one: Callable[[list[Stated | None], int], Stated]) -> Array:
-    """One value for each window, of what it sees (None outside) and of how many places lie in the padding, too.
+    """One value for each window, of what it sees (None outside) and of its places, with those in the padding.
 
     With ceil_mode, a last window may reach beyond the padding, if it starts before it.
     """
@@ -95,7 +95,15 @@ SMALL = [
     use("AveragePool", (1, 1, 5), kernel_shape=(3,), strides=(2,)),
     use("AveragePool", (1, 1, 3, 3), kernel_shape=(2, 3), pads=(1, 1, 0, 1)),
     use("AveragePool", (1, 1, 3, 3), kernel_shape=(2, 3), pads=(1, 1, 0, 1), count_include_pad=1),
-    use("AveragePool", (1, 1, 6), kernel_shape=(3,), strides=(2,), pads=(1, 0), ceil_mode=1, count_include_pad=1),
+    use(
+        "AveragePool",
+        (1, 1, 6),
+        kernel_shape=(3,),
+        strides=(2,),
+        pads=(1, 0),
+        ceil_mode=1,
+        count_include_pad=1,
+    ),
     use("AveragePool", (1, 1, 5), kernel_shape=(2,), strides=(3,), dilations=(2,), auto_pad="SAME_LOWER"),
     use("LpPool", (1, 1, 5), kernel_shape=(3,), strides=(2,), auto_pad="SAME_UPPER", dilations=(2,)),
     use("MaxPool", (1, 1, 6), kernel_shape=(3,), strides=(2,), dilations=(2,), ceil_mode=1),

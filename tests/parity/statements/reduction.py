@@ -127,7 +127,10 @@ SMALL: list[Example] = [
     use("CumSum", (2, 6), np.array(1)),
     use("CumSum", (5,), np.array(0), exclusive=1, reverse=1),
     use("Range", make=_range, data=()),
-    *(use("ScatterElements", (5,), [0, 2, 2, 0, 0], (5,), reduction=how) for how in ("add", "mul", "max", "min")),
+    *(
+        use("ScatterElements", (5,), [0, 2, 2, 0, 0], (5,), reduction=how)
+        for how in ("add", "mul", "max", "min")
+    ),
     use("ScatterElements", (2, 3), [[2, 0], [1, 0]], (2, 2), axis=1),
     *(use("ScatterND", (3, 2), [[0], [2], [0]], (3, 2), reduction=how) for how in ("mul", "max", "min")),
     use("ScatterND", (3, 2), [[0, 1], [2, 0]], (2,)),

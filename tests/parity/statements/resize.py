@@ -11,7 +11,7 @@ import numpy as np
 from parity.arithmetic import Array
 from parity.arithmetic.floats import FLOAT32, FLOAT64
 from tests.parity.arithmetic import stated as s
-from tests.parity.arithmetic.stated import At, Stated
+from tests.parity.arithmetic.stated import At
 from tests.parity.examples.example import Example
 from tests.parity.statements.arrays import Statement, each, use
 from tests.parity.statements.interpolation import HALF, TRIANGLE, Place, U, along, blends, keys, unit
@@ -35,8 +35,8 @@ class Axis:
 
 # --- places ------------------------------------------------------------------------------------
 
-# Of an axis and of output j: the place, the roundings on the way to it, each as a multiple of the number that is
-# rounded, and the numbers on the way. Where the format has all of these, for all j, nothing rounds.
+# Of an axis and of output j: the place, all numbers that are rounded on the way to it, added up, and the
+# numbers on the way. Where the format has all of these, for all j, nothing rounds.
 Steps = tuple[Fraction, Fraction, list[Fraction]]
 
 
@@ -59,6 +59,10 @@ def asymmetric(axis: Axis, j: int) -> Steps:
     return _scaled(axis, j, Fraction(0), Fraction(0))
 
 
+def tf_half_pixel_for_nn(axis: Axis, j: int) -> Steps:
+    return _scaled(axis, j, HALF, Fraction(0))
+
+
 def half_pixel_symmetric(axis: Axis, j: int) -> Steps:
     """Moved by n/2 (1 − m/(n·s)): the quotient rounds four times, the difference and its product once each,
     and so does the sum with what half_pixel starts from."""
@@ -66,7 +70,11 @@ def half_pixel_symmetric(axis: Axis, j: int) -> Steps:
     offset = Fraction(axis.before, 2) * (1 - adjustment)
     place, roundings, numbers = _scaled(axis, j, HALF, offset - HALF)
     of_offset = 4 * Fraction(axis.before, 2) * adjustment + 2 * abs(offset) + abs(place + HALF)
-    return place, roundings + of_offset, [*numbers, axis.before * axis.scale, adjustment, offset, place + HALF]
+    return (
+        place,
+        roundings + of_offset,
+        [*numbers, axis.before * axis.scale, adjustment, offset, place + HALF],
+    )
 
 
 def align_corners(axis: Axis, j: int) -> Steps:
@@ -93,6 +101,7 @@ MODES: dict[str, Callable[[Axis, int], Steps]] = {
         half_pixel,
         pytorch_half_pixel,
         asymmetric,
+        tf_half_pixel_for_nn,
         half_pixel_symmetric,
         align_corners,
         tf_crop_and_resize,
@@ -199,16 +208,19 @@ def _filled(op: Any, y: Array, axes: list[Axis]) -> Array:
     for axis in axes:
         places = [tf_crop_and_resize(axis, j)[0] for j in range(axis.after)]
         beyond = np.array([not 0 <= one <= axis.before - 1 for one in places])
-        outside |= np.moveaxis(np.broadcast_to(beyond, np.moveaxis(y, axis.number, -1).shape), -1, axis.number)
+        outside |= np.moveaxis(
+            np.broadcast_to(beyond, np.moveaxis(y, axis.number, -1).shape), -1, axis.number
+        )
     return each(lambda one, out: fill if out else one, y, outside)
 
 
-def upsample(op: Any, x: Array, scales: Array) -> Array:
+def upsample(op: Any, x: Array, scales: Array | None = None) -> Array:
     """Output j lies at j / scale."""
-    changed = [axis for axis in range(x.ndim) if scales[axis].value != 1]
+    factors = [Fraction(one) for one in op.scales] if scales is None else [one.value for one in scales]
+    changed = [axis for axis in range(x.ndim) if factors[axis] != 1]
     d = len(changed)
     for k, number in enumerate(changed):
-        axis = Axis(number, x.shape[number], floor(x.shape[number] * scales[number].value), scales[number].value)
+        axis = Axis(number, x.shape[number], floor(x.shape[number] * factors[number]), factors[number])
         blend = blends(places_on("asymmetric", axis, x.flat[0].at), TRIANGLE, x.flat[0].at)
         x = along(x, number, blend, 2 if k or d == 1 else max(2**d - 1 + d, 2 * d))
     return x
@@ -259,5 +271,9 @@ SMALL += [
         for mode in ("floor", "ceil")
     ),
     _resize((3,), [2.5], None, nearest_mode="round_prefer_ceil"),
+    _mode("tf_half_pixel_for_nn", (3,), [4]),
+    _resize((2, 2, 2), None, [3, 2, 3], mode="linear"),
+    _resize((2, 2, 2), None, [3, 3, 3], mode="linear", coordinate_transformation_mode="align_corners"),
+    use("Upsample", (1, 1, 4), mode="linear", scales=(1.0, 1.0, 1.25)),
     use("Upsample", (1, 1, 2, 2), np.array([1, 1, 2, 2], np.float32), mode="linear"),
 ]

@@ -246,7 +246,6 @@ NORMALIZING = {kind for kind in STATEMENTS if kind.endswith("Normalization")} | 
 OTHERS = {"gradient of Tanh", "Attention", "HardSigmoid", "HardSwish", "Pow", "Reciprocal"}
 # What is wrong → operators whose bound has no such term.
 LACKING: dict[str, set[str]] = {
-    "doubled": set(),
     "a rounding fewer": SELECT | WHOLE | ONE_FUNCTION | {"Cast"},
     # The choice between two values takes the ends of an interval outwards: in float64, as much as this share.
     "no share of the reference": SELECT | WHOLE | CHOSEN | {"Cast"},
@@ -258,11 +257,24 @@ LACKING: dict[str, set[str]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", LACKING)
 def test_what_is_wrong_is_noticed(wrong: str) -> None:
     """In all operators but those whose bound has no such term."""
     blind = {kind for kind, some in BY_TYPE.items() if not any(noticed(use, wrong) for use in some)}
     assert blind == LACKING[wrong]
+
+
+# Uses in which nothing rounds.
+EXACT = named(
+    "Shrink() Mod(fmod=1) Cast(to=1) QuantizeLinear() QuantizeLinear(block_size=2) ScatterElements(axis=1) "
+    "ScatterND() Resize(coordinate_transformation_mode=asymmetric,nearest_mode=ceil) "
+    "Resize(nearest_mode=round_prefer_ceil)"
+)
+
+
+@pytest.mark.slow
+def test_doubled_bound_is_noticed_in_every_use() -> None:
+    assert {str(use) for use in SMALL if not noticed(use, "doubled")} == EXACT
 
 
 def test_cast_like_is_cast() -> None:

@@ -210,7 +210,7 @@ SMALL = [
     _use("GRU", linear_before_reset=1),
     _use("LSTM", peepholes=True, clip=0.5),
     _use("LSTM", input_forget=1),
-    *(_use(kind, clip=0.3) for kind in ("RNN", "GRU")),
+    *(_use(kind, clip=0.8) for kind in ("RNN", "GRU")),
     _use(
         "GRU", activations=("HardSigmoid", "LeakyRelu"), activation_alpha=(0.3, 0.4), activation_beta=(0.45,)
     ),

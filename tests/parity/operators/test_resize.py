@@ -134,7 +134,7 @@ def test_pytorch_grid_sample_is_within_the_bound(mode: str, padding: str, align:
 def test_offset_of_the_symmetric_mode_that_is_rounded_is_right(mode: str, n: int, m: int) -> None:
     """n/2 (1 − m/(n s)) is zero for s = m/n. In float32 n·s is not m here: onnxruntime moves every place."""
     assert np.float32(n) * (np.float32(m) / np.float32(n)) != m
-    node = {"mode": mode, "coordinate_transformation_mode": "half_pixel_symmetric"}
+    node: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": "half_pixel_symmetric"}
     arrays = [RNG(0).standard_normal((1, 1, 1, n)).astype(np.float32), None, None, np.array([1, 1, 1, m])]
     (y,) = in_onnxruntime(Example(Resize(**node), node, lambda rng: arrays, 19), arrays)
     check_within(y, outputs(Resize(**node), arrays)[0])

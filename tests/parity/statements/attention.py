@@ -46,7 +46,7 @@ def attention(
         scores = scores + mask
     seen = {}
     for index in np.ndindex(y.shape[:3]):
-        keys = k.shape[2] if lengths is None else lengths[index[0]]
+        keys = k.shape[2] if lengths is None else int(lengths[index[0]])
         place = index[2] + (before if lengths is None else keys - queries)
         seen[index] = [key for key in _seen(op, place, keys) if shown[index][key]]
     rows = {index: [scores[index][key] for key in keys] for index, keys in seen.items()}

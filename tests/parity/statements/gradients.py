@@ -10,7 +10,7 @@ import numpy as np
 from parity.arithmetic import Array, Number
 from parity.operators import OPERATORS, Operator
 from tests.parity.arithmetic import stated as s
-from tests.parity.arithmetic.stated import known
+from tests.parity.arithmetic.stated import Stated, known
 from tests.parity.examples.example import Example
 from tests.parity.statements.arrays import Part, Statement, each, normal, over, padding, pairs, zero_like
 
@@ -99,6 +99,10 @@ class Windows:
         return prod(-(-n // step) for n, step in zip(self.kernel, steps, strict=True))
 
 
+def _products(terms: list[tuple[Stated, Stated]], most: int | None = None) -> Stated:
+    return s.dot([one for one, _ in terms], [other for _, other in terms], products=most)
+
+
 def conv(op: Any, x: Array, w: Array, *rest: Array) -> tuple[Array, ...]:
     """Each product of x and w gives a term to both. Sums over positions count those in the padding, too."""
     *b, d = rest
@@ -117,8 +121,8 @@ def conv(op: Any, x: Array, w: Array, *rest: Array) -> tuple[Array, ...]:
                 of_w[weight].append((value, back))
     most = w.shape[0] // op.group * windows.sharing()
     return (
-        each(lambda terms: s.dot(*zip(*terms, strict=True), products=most) if terms else nothing, of_x),
-        each(lambda terms: s.dot(*zip(*terms, strict=True)), of_w),
+        each(lambda terms: _products(terms, most) if terms else nothing, of_x),
+        each(_products, of_w),
         *(over(s.total, d, [0, *range(2, d.ndim)]).ravel() for _ in b),
     )
 
@@ -129,7 +133,8 @@ def max_pool(op: Any, x: Array, d: Array) -> Array:
     terms = each(lambda _: [], x)
     for image, channel, *position in np.ndindex(d.shape):
         places = [(image, channel, *place) for _, place in windows.seen(tuple(position)) if place is not None]
-        terms[max(places, key=lambda one: x[one].value)].append(d[(image, channel, *position)])
+        first: Any = max(places, key=lambda one: x[one].value)
+        terms[first].append(d[(image, channel, *position)])
     return _summed(terms, windows.sharing(), d)
 
 

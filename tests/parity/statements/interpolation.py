@@ -122,42 +122,40 @@ def blends(
     reach = ceil(kernel.reach * stretch)
     near = [list(range(floor(where) - reach, floor(where) + reach + 2)) for where, _ in places]
     apart = [[where - one for one in row] for row, (where, _) in zip(near, places, strict=True)]
+    offs = [off / stretch for _, off in places]
     # The distances as float64 has them.
     measured = constants([[Fraction(float(one)) for one in row] for row in apart], at)
-    offs = [off / stretch for _, off in places]
-    weights, slopes, turns, extra = [], [], [], []
-    for row, exact, off in zip(measured, apart, offs, strict=True):
-        scaled = row if stretch == 1 else [one * float(1 / stretch) for one in row]
+    weights, slopes, turns = [], [], []
+    for distances, exact, off in zip(measured, apart, offs, strict=True):
+        scaled = distances if stretch == 1 else [one * float(1 / stretch) for one in distances]
         sizes = [one / stretch for one in exact]
-        weights.append([kernel.weight(one, off) for one in scaled])
         kinks = [_kink(one, off) if kernel.turn else None for one in sizes]
         bends = [one if kink is None else kink for one, kink in zip(sizes, kinks, strict=True)]
-        slopes.append([kernel.slope(one) / stretch for one in bends])
-        turns.append([Fraction(0) if one is None else _turn(one, kernel.turn) for one in kinks])
-        extra.append([_bend(one, off, kernel) for one in sizes])
-    if shares:
-        extra = [
-            [p + abs(q) * off for p, q in zip(one, other, strict=True)]
-            for one, other, off in zip(extra, turns, offs, strict=True)
+        turn = [Fraction(0) if one is None else _turn(one, kernel.turn) for one in kinks]
+        # What is left besides the slope: a turn, where each weight is used for itself, and the bend.
+        left = [
+            _bend(one, off, kernel) + shares * abs(way) * off for one, way in zip(sizes, turn, strict=True)
         ]
-        turns = [[Fraction(0)] * len(row) for row in turns]
-    weights = [
-        [replace(w, error=w.error + more) for w, more in zip(one, other, strict=True)]
-        for one, other in zip(weights, extra, strict=True)
-    ]
+        row = [kernel.weight(one, off) for one in scaled]
+        weights.append([replace(w, error=w.error + more) for w, more in zip(row, left, strict=True)])
+        slopes.append([kernel.slope(one) / stretch for one in bends])
+        turns.append([(1 - shares) * one for one in turn])
     if shares:
         for row, own, around in zip(weights, slopes, near, strict=True):
             _shared(row, own, [inside is None or one in inside for one in around])
     tables = [slopes, turns] if any(any(row) for row in turns) else [slopes]
-    tables = tables if any(offs) else []
-    rounded = [constants(table, at) for table in tables]
-    found = []
-    for k, (around, row) in enumerate(zip(near, weights, strict=True)):
-        used = [n for n, w in enumerate(row) if w.value or w.error or any(one[k][n].value for one in rounded)]
-        off = Stated(Fraction(0), places[k][1], at)
-        moves = [([one[k][n] for n in used], off) for one in rounded]
-        found.append(Blend([around[n] for n in used], [row[n] for n in used], moves))
-    return found
+    rounded = [constants(table, at) for table in tables if any(offs)]
+    errors = [Stated(Fraction(0), off, at) for _, off in places]
+    return [
+        _used(near[k], weights[k], [(table[k], error) for table in rounded]) for k, error in enumerate(errors)
+    ]
+
+
+def _used(near: list[int], weights: list[Stated], moves: list[tuple[list[Stated], Stated]]) -> Blend:
+    """Without the neighbours that have no weight, and get none if the place moves."""
+    used = [n for n, w in enumerate(weights) if w.value or w.error or any(row[n].value for row, _ in moves)]
+    some = [([row[n] for n in used], off) for row, off in moves]
+    return Blend([near[n] for n in used], [weights[n] for n in used], some)
 
 
 def _kink(distance: Fraction, off: Fraction) -> Fraction | None:

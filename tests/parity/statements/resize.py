@@ -30,7 +30,8 @@ class Axis:
 
     @property
     def changes(self) -> bool:
-        return (self.before, self.scale, self.start, self.end) != (self.after, 1, 0, 1)
+        whole = self.start == 0 and self.end == 1
+        return not (whole and self.before == self.after and self.scale == 1)
 
 
 # --- places ------------------------------------------------------------------------------------

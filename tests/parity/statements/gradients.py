@@ -127,13 +127,13 @@ def conv(op: Any, x: Array, w: Array, *rest: Array) -> tuple[Array, ...]:
     )
 
 
-def max_pool(op: Any, x: Array, d: Array) -> Array:
+def max_pool(op: Any, x: Any, d: Array) -> Array:
     """To the first of each window's largest values."""
     windows = Windows.of(op, x.shape[2:], op.kernel_shape)
     terms = each(lambda _: [], x)
     for image, channel, *position in np.ndindex(d.shape):
         places = [(image, channel, *place) for _, place in windows.seen(tuple(position)) if place is not None]
-        first: Any = max(places, key=lambda one: x[one].value)
+        first = max(places, key=lambda one: x[one].value)
         terms[first].append(d[(image, channel, *position)])
     return _summed(terms, windows.sharing(), d)
 

@@ -96,16 +96,18 @@ class Bounded(Number):
     def _off_by_rounding(self, value: Array) -> Array:
         """How far a constant may be off that is rounded to the format, or lost because it is so small."""
         form, size = self.format, np.abs(value)
-        return np.where(size < form.flush, size, form.u * np.maximum(size, form.tiny))
+        kept = (size == 0) | (size < form.flush)
+        return np.where(kept, size, form.u * np.maximum(size, form.tiny))
 
     def either(self, other: "Bounded") -> "Bounded":
         same = (self.value == other.value) | ((self.value != self.value) & (other.value != other.value))
         if self.error is None and other.error is None and same.all():
             return self
+        x, y = self._flushed(), other._flushed()
         with np.errstate(invalid="ignore"):
-            apart = np.abs(wide(self.value) - wide(other.value)) + other.bound
-        apart = np.where(same, other.bound, np.where(np.isnan(apart), np.inf, apart))
-        return Bounded(self.value, np.maximum(self.bound, apart), self.format)
+            apart = np.abs(wide(x.value) - wide(y.value)) + y.bound
+        apart = np.where(same, y.bound, np.where(np.isnan(apart), np.inf, apart))
+        return Bounded(x.value, np.maximum(x.bound, apart), x.format)
 
     def dot(self, other: "Bounded", bias: "Bounded | None" = None, products: int | None = None) -> "Bounded":
         if self._is_integer() and other._is_integer():

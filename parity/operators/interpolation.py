@@ -8,11 +8,12 @@ The formulas here therefore use the weights at the exact place and add the slope
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 
-from parity.arithmetic import Array, Integers, Looped, Number
+from parity.arithmetic import Array, Bounded, Integers, Looped, Number
+from parity.arithmetic.floats import cover
 from parity.arithmetic.number import Move
 
 BLOCK = 64  # output places that share one dense matrix of weights
@@ -164,8 +165,15 @@ class Taps:
         off = seen.like(np.zeros(error.shape), error)
         for slopes in (self.slopes, self.turns):
             if slopes is not None:
-                value = value + seen.dot(seen.like(laid_out(slopes)), products=self.products) * off
+                value = _wider(value, seen.dot(seen.like(laid_out(slopes)), products=self.products) * off)
         return value
+
+
+def _wider(x: Number, by: Number) -> Number:
+    """x with the error of another number as well. It is no sum, which would round."""
+    assert isinstance(x, Bounded)
+    assert isinstance(by, Bounded)
+    return Bounded(x.value, (x.bound + by.bound) * cover(1), x.format)
 
 
 def taps(
@@ -192,21 +200,24 @@ def taps(
     distance = place[:, None] - index
     scaled = x.like(distance) if stretch == 1 else x.like(distance) * (1 / stretch)
     weights = kernel.weight(scaled, None if error is None else error[:, None] / stretch)
+    at = distance / stretch
     if error is not None:
-        off = error[:, None] / stretch
-        size = np.abs(distance) / stretch
-        kink = (off > 0) & (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
+        off, size = error[:, None] / stretch, np.abs(at)
         extra = kernel.curvature / 2 * off**2 * (size <= kernel.reach + off)
-        if kernel.jump and whole and stretch == 1:
-            turns = np.where(kink, np.where(np.rint(size) == 0, -kernel.jump, kernel.jump / 2), 0.0)
-        else:
-            extra = extra + kernel.jump * off * kink
+        if kernel.jump:
+            kink = (off > 0) & (np.abs(size - np.rint(size)) <= off) & (size <= kernel.reach + off)
+            # The slopes on both sides of a kink are the mean of both, plus or minus half of the jump.
+            at = np.where(kink, np.copysign(np.rint(size), at), at)
+            turn = np.where(kink, np.where(np.rint(size) == 0, -kernel.jump / 2, kernel.jump / 4), 0.0)
+            if whole and stretch == 1:
+                turns = turn if kink.any() else None
+            else:
+                extra = extra + np.abs(turn) * off
         if extra.any():
-            weights = weights + x.like(np.zeros(extra.shape), extra, np.zeros(extra.shape))
-    slopes = kernel.slope(distance / stretch) / stretch
-    count = 2 * reach + (stretch > 1)
-    if turns is not None and not turns.any():
-        turns = None
+            weights = _wider(weights, x.like(np.zeros(extra.shape), extra))
+    slopes = kernel.slope(at) / stretch
+    # Of so many neighbours the weights are not zero; one more where the width of the kernel is rounded.
+    count = 2 * reach if stretch == 1 else floor(2 * kernel.reach * stretch) + 1
     return Taps(index, weights, slopes, error, turns, count if products is None else products)
 
 

@@ -279,7 +279,11 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
             else:
                 exact = 0.5 * (one.start + one.end) * (n - 1) + 0 * j
                 orders = [form(0.5) * (form(one.start) + form(one.end)) * form(n - 1) + 0 * j]
-            error = u * (6 * np.abs(j * span / max(m - 1, 1)) + 3 * abs(first) + 2 * np.abs(exact))
+            # Five roundings of the steps, one of the first place; of a single place, its two.
+            parts = (
+                5 * np.abs(j * span / (m - 1)) + abs(first) + np.abs(exact) if m > 1 else 2 * np.abs(exact)
+            )
+            error = u * parts
         else:
             raise Unjudged(f"coordinate_transformation_mode {transform}")
     ways = np.stack([np.asarray(order, np.float64) for order in (*orders, exact.astype(form))])
@@ -299,11 +303,7 @@ def _scaled(
     n, m, s = one.before, one.after, one.scale
     u = float(np.finfo(form).eps) / 2
     at = j if transform == "asymmetric" else j + 0.5
-    shift = -0.5 if transform in HALF else 0.0
-    about = 0.0
-    if transform == "half_pixel_symmetric":
-        about = n / 2 * (1 - m / (n * s))
-        shift += about
+    half = -0.5 if transform in HALF else 0.0
     stretched = one.sized and s == m / n
     base = at * n / m if stretched else at / s
     scale, places = form(s), at.astype(form)
@@ -311,14 +311,20 @@ def _scaled(
     if form(m / n) == scale:
         factors.append(form(n / m))
     raw = [places / scale, *(places * factor for factor in factors)]
-    fused = [(at * np.float64(factor) + shift).astype(form) for factor in factors]
-    orders = [
-        *(one_way + form(shift) for one_way in raw),
-        *(one_way.astype(np.float64) + shift for one_way in raw),
-    ]
-    exact = base + shift
-    error = u * (4 * np.abs(base) + np.abs(exact) + (3 * n if about else 0.0))
-    return exact, [*orders, *fused], error
+    offset, error, offsets = 0.0, 0.0 * j, [form(0)]
+    if transform == "half_pixel_symmetric":
+        # n/2 (1 − m/(n s)), which is zero where s is m/n, unless it is computed with a rounded s.
+        adjustment = 1.0 if stretched else m / (n * s)
+        offset = n / 2 * (1 - adjustment)
+        offsets = [form(offset), form(n / 2) * (form(1) - form(m) / (form(n) * scale))]
+        error = u * (2 * n * adjustment + 2 * abs(offset) + np.abs(base + offset))
+    exact = base + (offset + half)
+    orders = []
+    for moved in offsets:
+        orders += [(moved + one_way) + form(half) for one_way in raw]
+        orders += [one_way.astype(np.float64) + (float(moved) + half) for one_way in raw]
+        orders += [(at * np.float64(factor) + (float(moved) + half)).astype(form) for factor in factors]
+    return exact, orders, error + u * (4 * np.abs(base) + np.abs(exact))
 
 
 @register

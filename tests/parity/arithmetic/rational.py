@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -12,11 +13,13 @@ from parity.arithmetic.floats import Format
 COVER = Fraction(1, 10**9)  # how far a bound may be above its formula, for being computed in float64
 
 
+@cache
 def gamma(k: int, u: float) -> Fraction:
     """γ_k for a unit roundoff."""
     return k * Fraction(u) / (1 - k * Fraction(u))
 
 
+@cache
 def both(k: int, form: Format) -> Fraction:
     """γ_k of the candidate's format and of the reference's."""
     return gamma(k, form.u) + gamma(k, 2.0**-53)
@@ -46,8 +49,8 @@ def spread(
     """How far Σ a·b moves at most, by trying all corners of all intervals: each term has its worst one."""
     total = Fraction(0)
     for x, ex, y, ey in zip(a, ea, b, eb, strict=True):
-        corners = [(x + s * ex) * (y + t * ey) - x * y for s, t in product((-1, 0, 1), repeat=2)]
-        total += max(abs(corner) for corner in corners)
+        corners = product(*({v - off, v + off} for v, off in ((x, ex), (y, ey))))
+        total += max(abs(v * w - x * y) for v, w in corners) if ex or ey else 0
     return total
 
 

@@ -49,7 +49,7 @@ class At:
     def rounded(self, x: Fraction) -> "Stated":
         """A number that is rounded to the format, or lost because it is so small."""
         size, form = abs(x), self.form
-        off = size if size < form.flush else Fraction(form.u) * max(size, Fraction(form.tiny))
+        off = size if not size or size < form.flush else Fraction(form.u) * max(size, Fraction(form.tiny))
         return Stated(x, off, self)
 
     def exactly(self, x: Fraction | float) -> "Stated":

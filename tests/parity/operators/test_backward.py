@@ -113,6 +113,16 @@ def test_gradient_of_a_scaled_or_turned_product_is_unjudged() -> None:
             gemm.gradient(0, [a, a], a, a)
 
 
+def test_cotangent_of_a_relu_may_be_zero_where_a_sign_is_open() -> None:
+    """And only there: elsewhere it is copied."""
+    x = Bounded(np.array([0.1, -0.1, 1.0, -1.0]), np.array([0.2, 0.1, 0.9, 0.9]))
+    d = Bounded(np.array([3.0, -2.0, 5.0, 7.0]))
+    back = Relu().gradient(0, [x], Relu().evaluate(x), d)
+    assert isinstance(back, Bounded)
+    assert back.value.tolist() == [3, 0, 5, 0]
+    assert back.bound.tolist() == [3, 2, 0, 0]
+
+
 # --- exact integers -----------------------------------------------------------------------------
 
 IMAGE = (2, 3, 6, 8)

@@ -24,7 +24,7 @@ from parity.operators.cast import Cast, CastLike
 from parity.operators.element_types import NUMBERS
 from tests.parity.examples import EXAMPLES, Example
 from tests.parity.operators import checks, exact
-from tests.parity.statements import SMALL, STATEMENTS, elementwise
+from tests.parity.statements import SMALL, STATEMENTS, elementwise, gradients
 
 uses = pytest.mark.parametrize("use", SMALL, ids=str)
 BY_TYPE: dict[str, list[Example]] = {}
@@ -72,7 +72,7 @@ def rounds(example: Example) -> bool:
 def test_every_operator_that_rounds_is_stated() -> None:
     """A new operator needs a statement in `tests.parity.statements`."""
     rounding = {example.operator.TYPE for example in (*EXAMPLES, *SMALL) if rounds(example)}
-    assert rounding <= set(STATEMENTS) <= set(OPERATORS)
+    assert rounding <= set(STATEMENTS) <= set(OPERATORS) | set(gradients.STATEMENTS)
     assert set(STATEMENTS) == set(BY_TYPE)
 
 
@@ -224,14 +224,18 @@ SELECT = named("Ceil Clip Floor GlobalMaxPool Max MaxPool Min Neg ReduceMax Redu
 WHOLE = {"QLinearConv", "QLinearMatMul", "QuantizeLinear"}
 INTEGERS = {*WHOLE, "DequantizeLinear"}  # inputs that are never small
 ONE_FUNCTION = {*elementwise.FUNCTIONS, "Mod", "Sigmoid", "Softplus", "Softsign", "Tanh"}  # and nothing else
-SUMS = named("Add CumSum Range ReduceL1 ReduceSum ScatterND Shrink Sub Sum")  # of numbers as they are
+# Of numbers as they are
+SUMS = named("Add CumSum Range ReduceL1 ReduceSum Shrink Sub Sum") | {
+    "gradient of Add",
+    "gradient of MaxPool",
+}
 CHOSEN = {"LeakyRelu", "PRelu", "Shrink"}
 # Whose inputs or results here are of the order of 1, beside which 10^-38 is nothing; or which flush nothing.
 LARGE = named(
     "Acos Acosh Asin Atanh Cast Cos Exp HardSigmoid Log LogSoftmax Mod Pow Reciprocal "
     "ReduceLogSum ReduceLogSumExp Shrink Sigmoid Softmax Softplus Sqrt Tan"
 )
-FLOORED = {"Celu", "Elu", "Selu", "GRU", "LSTM", "RNN", "Mish", "Sigmoid", "Softplus"}
+FLOORED = {"gradient of Sigmoid", "Celu", "Elu", "Selu", "GRU", "LSTM", "RNN", "Mish", "Sigmoid", "Softplus"}
 GELUS = {
     "Gelu",
     "Swish",
@@ -239,10 +243,9 @@ GELUS = {
 }
 NORMS = named("GlobalLpPool LpNormalization LpPool ReduceL2 ReduceLogSum ReduceLogSumExp Softmax LogSoftmax")
 NORMALIZING = {kind for kind in STATEMENTS if kind.endswith("Normalization")} | {"LRN"}
-OTHERS = {"Attention", "HardSigmoid", "HardSwish", "Pow", "Reciprocal"}
+OTHERS = {"gradient of Tanh", "Attention", "HardSigmoid", "HardSwish", "Pow", "Reciprocal"}
 # What is wrong → operators whose bound has no such term.
 LACKING: dict[str, set[str]] = {
-    "doubled": set(),
     "a rounding fewer": SELECT | WHOLE | ONE_FUNCTION | {"Cast"},
     # The choice between two values takes the ends of an interval outwards: in float64, as much as this share.
     "no share of the reference": SELECT | WHOLE | CHOSEN | {"Cast"},
@@ -254,11 +257,24 @@ LACKING: dict[str, set[str]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", LACKING)
 def test_what_is_wrong_is_noticed(wrong: str) -> None:
     """In all operators but those whose bound has no such term."""
     blind = {kind for kind, some in BY_TYPE.items() if not any(noticed(use, wrong) for use in some)}
     assert blind == LACKING[wrong]
+
+
+# Uses in which nothing rounds.
+EXACT = named(
+    "Shrink() Mod(fmod=1) Cast(to=1) QuantizeLinear() QuantizeLinear(block_size=2) ScatterElements(axis=1) "
+    "ScatterND() Resize(coordinate_transformation_mode=asymmetric,nearest_mode=ceil) "
+    "Resize(nearest_mode=round_prefer_ceil)"
+)
+
+
+@pytest.mark.slow
+def test_doubled_bound_is_noticed_in_every_use() -> None:
+    assert {str(use) for use in SMALL if not noticed(use, "doubled")} == EXACT
 
 
 def test_cast_like_is_cast() -> None:

@@ -14,7 +14,7 @@ from parity.operators.grid_sample import GridSample
 from parity.operators.resize import Resize, Upsample
 from tests.parity.examples.example import Example
 from tests.parity.examples.resize import EXAMPLES
-from tests.parity.operators.one_node import check_within, in_reference, outputs
+from tests.parity.operators.one_node import check_within, in_onnxruntime, in_reference, outputs
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 RNG = np.random.default_rng
@@ -127,6 +127,17 @@ def test_pytorch_grid_sample_is_within_the_bound(mode: str, padding: str, align:
     y = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), mode, padding, align)
     operator = GridSample.read({"mode": mode, "padding_mode": padding, "align_corners": int(align)}, 16, 2)
     check_within(y.numpy(), outputs(operator, [x, grid])[0])
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize(("n", "m"), [(37, 103), (2599, 5616)])
+def test_offset_of_the_symmetric_mode_that_is_rounded_is_right(mode: str, n: int, m: int) -> None:
+    """n/2 (1 − m/(n s)) is zero for s = m/n. In float32 n·s is not m here: onnxruntime moves every place."""
+    assert np.float32(n) * (np.float32(m) / np.float32(n)) != m
+    node: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": "half_pixel_symmetric"}
+    arrays = [RNG(0).standard_normal((1, 1, 1, n)).astype(np.float32), None, None, np.array([1, 1, 1, m])]
+    (y,) = in_onnxruntime(Example(Resize(**node), node, lambda rng: arrays, 19), arrays)
+    check_within(y, outputs(Resize(**node), arrays)[0])
 
 
 def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:

@@ -10,7 +10,8 @@ from pkgutil import iter_modules
 from tests.parity.examples.example import Example
 from tests.parity.statements.arrays import Statement
 
-FAMILIES = sorted(module.name for module in iter_modules(__path__) if module.name != "arrays")
+HELPERS = ("arrays", "interpolation")
+FAMILIES = sorted(module.name for module in iter_modules(__path__) if module.name not in HELPERS)
 STATEMENTS: dict[str, Statement] = {}
 SMALL: list[Example] = []
 for _family in FAMILIES:

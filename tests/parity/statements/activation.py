@@ -101,9 +101,12 @@ def relu(op: Any, x: Stated) -> Stated:
     return s.maximum(x, 0.0)
 
 
-def clip(op: Any, x: Stated) -> Stated:
+def clip(op: Any, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     limits = [None if one is None else Fraction(single(one)) for one in (op.min, op.max)]
-    return _clipped(x, *limits)
+    given = [
+        limit if one is None else one.item().value for one, limit in zip((low, high), limits, strict=True)
+    ]
+    return each(lambda v: _clipped(v, *given), x)
 
 
 def prelu(op: Any, x: Array, slope: Array) -> Array:
@@ -119,7 +122,7 @@ STATEMENTS: dict[str, Statement] = {
     "Relu": _of(relu),
     "LeakyRelu": _of(leaky_relu),
     "PRelu": prelu,
-    "Clip": _of(clip),
+    "Clip": clip,
     "Elu": _of(elu),
     "Selu": _of(selu),
     "Celu": _of(celu),
@@ -153,12 +156,17 @@ SMALL = [
     _use("LeakyRelu", alpha=1e-5),  # a subnormal number of float16
     use("PRelu", EIGHT, (1,)),
     _use("Clip", min=-1.0, max=2.5),
+    _use("Clip", max=0.75),
+    use("Clip", EIGHT, np.array(-0.5, np.float32), data=(0,)),
+    use("Clip", EIGHT, None, np.array(0.25, np.float32), data=(0,)),
     _use("Elu"),
     _use("Elu", alpha=0.3),
     _use("Selu"),
     _use("Celu"),
     _use("Celu", alpha=1.7),
+    _use("Selu", alpha=2.0, gamma=3.0),
     _use("HardSigmoid"),
+    _use("HardSigmoid", alpha=1 / 6, beta=0.25),
     _use("HardSwish"),
     _use("Sigmoid"),
     _use("Tanh"),
@@ -172,6 +180,8 @@ SMALL = [
     _use("Shrink", bias=0.3, lambd=1.5),
     use("com.microsoft.BiasGelu", EIGHT, EIGHT),
     use("com.microsoft.FastGelu", EIGHT, EIGHT),
+    use("com.microsoft.FastGelu", EIGHT),
+    _use("Shrink"),
     _use("com.microsoft.Gelu"),
     _use("com.microsoft.QuickGelu"),
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.arithmetic import Array
 from tests.parity.arithmetic.stated import Stated, dot, total
-from tests.parity.statements.arrays import Statement, each, pairs, use, zero_like
+from tests.parity.statements.arrays import Statement, each, padding, pairs, use, zero_like
 
 Terms = dict[tuple[int, ...], tuple[list[Stated], list[Stated]]]
 
@@ -17,11 +17,9 @@ def conv(op: Any, x: Array, w: Array, b: Any = None) -> Array:
     """Each sum has as many products as the kernel has weights, those with the padding among them."""
     d = x.ndim - 2
     strides, dilations = pairs(op.strides, d, 1), pairs(op.dilations, d, 1)
-    pads = pairs(op.pads, 2 * d, 0)
-    sizes = [
-        (x.shape[2 + k] + pads[k] + pads[k + d] - (w.shape[2 + k] - 1) * dilations[k] - 1) // strides[k] + 1
-        for k in range(d)
-    ]
+    spans = [(w.shape[2 + k] - 1) * dilations[k] + 1 for k in range(d)]
+    pads = padding(op, x.shape[2:], spans, strides)
+    sizes = [(x.shape[2 + k] + pads[k] + pads[k + d] - spans[k]) // strides[k] + 1 for k in range(d)]
     y = np.empty((x.shape[0], w.shape[0], *sizes), object)
     for image, unit, *place in np.ndindex(y.shape):
         first = unit // (w.shape[0] // op.group) * w.shape[1]
@@ -39,11 +37,16 @@ def conv_transpose(op: Any, x: Array, w: Array, b: Array | None = None) -> Array
     """Each input value is spread over the output; no sum has more products than the fullest place."""
     d, inside, outside = x.ndim - 2, x.shape[1] // op.group, w.shape[1]
     strides, dilations = pairs(op.strides, d, 1), pairs(op.dilations, d, 1)
-    pads = pairs(op.pads, 2 * d, 0)
-    sizes = [
-        (x.shape[2 + k] - 1) * strides[k] + (w.shape[2 + k] - 1) * dilations[k] + 1 - pads[k] - pads[k + d]
+    pads, extra = pairs(op.pads, 2 * d, 0), pairs(op.output_padding, d, 0)
+    full = [
+        (x.shape[2 + k] - 1) * strides[k] + (w.shape[2 + k] - 1) * dilations[k] + 1 + extra[k]
         for k in range(d)
     ]
+    sizes = [full[k] - pads[k] - pads[k + d] for k in range(d)]
+    if op.output_shape or op.auto_pad.startswith("SAME"):
+        sizes = list(op.output_shape or (x.shape[2 + k] * strides[k] for k in range(d)))
+        cut = [full[k] - sizes[k] for k in range(d)]
+        pads = tuple(one // 2 if op.auto_pad == "SAME_UPPER" else one - one // 2 for one in cut)
     y = np.empty((x.shape[0], outside * op.group, *sizes), object)
     terms: Terms = {index: ([], []) for index in np.ndindex(y.shape)}
     for image, channel, *place in np.ndindex(x.shape):
@@ -95,11 +98,12 @@ def gemm(op: Any, a: Array, b: Array, c: Any = None) -> Array:
 
 def einsum(op: Any, a: Array, b: Array) -> Array:
     """What one operand alone sums over is summed first; then a sum of products."""
-    inputs, out = op.equation.split("->")
-    left, right = inputs.split(",")
+    left, right, out = _labels(op.equation.replace(" ", ""), a.ndim, b.ndim)
     a, left = _alone(a, left, right + out)
     b, right = _alone(b, right, left + out)
-    sizes = dict(zip(left + right, a.shape + b.shape, strict=True))
+    sizes: dict[str, int] = {}
+    for label, size in zip(left + right, a.shape + b.shape, strict=True):
+        sizes[label] = max(size, sizes.get(label, 1))
     summed = [label for label in left if label in right and label not in out]
     y = np.empty([sizes[label] for label in out], object)
     for index in np.ndindex(y.shape):
@@ -109,11 +113,31 @@ def einsum(op: Any, a: Array, b: Array) -> Array:
             for more in product(*(range(sizes[label]) for label in summed))
         ]
         first, second = (
-            [x[tuple(place[label] for label in labels)] for place in places]
+            [
+                x[tuple(min(place[one], n - 1) for one, n in zip(labels, x.shape, strict=True))]
+                for place in places
+            ]
             for x, labels in ((a, left), (b, right))
         )
         y[index] = dot(first, second)
     return y
+
+
+def _labels(equation: str, *ndims: int) -> tuple[str, str, str]:
+    """Of both operands and of the result. The axes of an ellipsis are labelled by digits, from the last on;
+    a result that is not given has them, and then the letters that occur once, by the alphabet."""
+    inputs, arrow, out = equation.partition("->")
+    if not arrow:
+        letters = [one for one in sorted(inputs) if one.isalpha() and inputs.count(one) == 1]
+        out = "..." * ("..." in inputs) + "".join(letters)
+    sides = inputs.split(",")
+    widths = [ndim - len(side.replace("...", "")) for side, ndim in zip(sides, ndims, strict=True)]
+    dots = [str(k) for k in reversed(range(max(widths)))]
+    left, right = (
+        side.replace("...", "".join(dots[len(dots) - width :]))
+        for side, width in zip(sides, widths, strict=True)
+    )
+    return left, right, out.replace("...", "".join(dots))
 
 
 def _alone(x: Array, labels: str, others: str) -> tuple[Array, str]:
@@ -139,7 +163,13 @@ SMALL = [
     use("Conv", (1, 2, 3, 3), (2, 2, 2, 2), (2,)),
     use("Conv", (1, 2, 4), (2, 1, 3), group=2, pads=(1, 1), strides=(2,)),
     use("Conv", (1, 1, 4, 3), (1, 1, 2, 2), (1,), dilations=(2, 1)),
+    use("Conv", (1, 1, 5), (1, 1, 3), auto_pad="SAME_UPPER", strides=(2,), dilations=(2,)),
+    use("Conv", (1, 1, 4), (1, 1, 2), auto_pad="SAME_LOWER"),
+    use("Conv", (1, 1, 5), (1, 1, 2), auto_pad="VALID", strides=(3,)),
     use("ConvTranspose", (1, 2, 2, 2), (2, 1, 2, 2), (1,)),
+    use("ConvTranspose", (1, 1, 3), (1, 1, 3), strides=(2,), output_padding=(1,)),
+    use("ConvTranspose", (1, 1, 3), (1, 1, 3), strides=(2,), output_shape=(6,)),
+    use("ConvTranspose", (1, 1, 3), (1, 1, 4), strides=(2,), auto_pad="SAME_UPPER"),
     use("ConvTranspose", (1, 2, 3), (2, 2, 3), (4,), group=2, strides=(2,), pads=(1, 0)),
     use("ConvTranspose", (1, 1, 3), (1, 2, 3), strides=(2,), dilations=(2,)),
     use("MatMul", (2, 5), (5, 2)),
@@ -151,4 +181,7 @@ SMALL = [
     use("Einsum", (2, 3), (3, 2), equation="ij,jk->ik"),
     use("Einsum", (2, 2, 3), (2, 2), equation="bij,bk->bik"),
     use("Einsum", (2, 3, 2), (2, 2), equation="bij,bj->b"),
+    use("Einsum", (2, 1, 2, 3), (2, 3, 2), equation="...ij,...jk"),
+    use("Einsum", (2, 3), (2, 3, 2), equation="i...,b...i->...b"),
+    use("Einsum", (3,), (2,), equation="i,j"),
 ]

@@ -45,6 +45,25 @@ def pairs(values: Sequence[int], count: int, default: int) -> tuple[int, ...]:
     return tuple(values) or (default,) * count
 
 
+def padding(op: Any, sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """How wide it is before each axis, then after each: as given, none, or so that ⌈n/stride⌉ windows fit.
+
+    Args:
+        spans: how many places of each axis a window covers, with those between its values.
+    """
+    d = len(sizes)
+    if op.auto_pad == "NOTSET":
+        return list(pairs(op.pads, 2 * d, 0))
+    if op.auto_pad == "VALID":
+        return [0] * (2 * d)
+    totals = [
+        max((-(-n // stride) - 1) * stride + span - n, 0)
+        for n, span, stride in zip(sizes, spans, strides, strict=True)
+    ]
+    less, more = [one // 2 for one in totals], [one - one // 2 for one in totals]
+    return less + more if op.auto_pad == "SAME_UPPER" else more + less
+
+
 def zero_like(x: Array) -> Stated:
     """A zero of the padding."""
     at: At = x.flat[0].at

@@ -11,11 +11,24 @@ from tests.parity.examples.example import Example, Make
 from tests.parity.statements.arrays import Statement, each, use
 
 
-def attention(op: Any, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
+def attention(
+    op: Any,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    past_k: Array | None = None,
+    past_v: Array | None = None,
+    lengths: Array | None = None,
+) -> tuple[Array, ...]:
     """Queries and keys are both multiplied by √scale, which is off by one rounding even if it is exact."""
     flat = q.ndim == 3
     if flat:
         q, k, v = _heads(q, op.q_num_heads), _heads(k, op.kv_num_heads), _heads(v, op.kv_num_heads)
+    before = 0
+    if past_k is not None and past_v is not None:
+        before = past_k.shape[2]
+        k, v = np.concatenate([past_k, k], 2), np.concatenate([past_v, v], 2)
     batch, heads, queries, depth = q.shape
     factor, group = float(op.scale or 1 / np.sqrt(depth)) ** 0.5, heads // k.shape[1]
     raw = np.empty((batch, heads, queries, k.shape[2]), object)
@@ -26,9 +39,16 @@ def attention(op: Any, q: Array, k: Array, v: Array, mask: Array | None = None) 
     scores = raw
     if op.softcap:
         scores = each(lambda x: known("tanh")(x * (1 / op.softcap)) * op.softcap, raw)
-    if mask is not None:
+    capped, shown = scores, np.ones(raw.shape, bool)
+    if mask is not None and mask.dtype == bool:
+        shown = np.broadcast_to(mask, raw.shape)
+    elif mask is not None:
         scores = scores + mask
-    seen = {index: _seen(op, index[2], k.shape[2]) for index in np.ndindex(y.shape[:3])}
+    seen = {}
+    for index in np.ndindex(y.shape[:3]):
+        keys = k.shape[2] if lengths is None else int(lengths[index[0]])
+        place = index[2] + (before if lengths is None else keys - queries)
+        seen[index] = [key for key in _seen(op, place, keys) if shown[index][key]]
     rows = {index: [scores[index][key] for key in keys] for index, keys in seen.items()}
     # The largest scores are numbers of the format, or one of them is rounded, and then perhaps all are.
     whole = all(row[0].at.holds(_largest(row)) for row in rows.values())
@@ -41,7 +61,7 @@ def attention(op: Any, q: Array, k: Array, v: Array, mask: Array | None = None) 
         y[image, head, query, column] = s.dot(list(shares[image, head, query]), values)
     if flat:
         y = y.transpose(0, 2, 1, 3).reshape(batch, queries, -1)
-    return y, k, v, {0: raw, 1: scores, 3: shares}[op.qk_matmul_output_mode]
+    return y, k, v, {0: raw, 1: capped, 2: scores, 3: shares}[op.qk_matmul_output_mode]
 
 
 def _heads(x: Array, heads: int) -> Array:
@@ -77,8 +97,12 @@ def _shares(scores: list[Stated], hidden: list[Stated], whole: bool) -> list[Sta
     return [one / total for one in powers]
 
 
-def rotary(op: Any, x: Array, cos: Array, sin: Array) -> Array:
-    """(B, H, S, D), or (B, S, H·D): both halves of each row, or its pairs, turned by an angle."""
+def rotary(op: Any, x: Array, cos: Array, sin: Array, places: Array | None = None) -> Array:
+    """(B, H, S, D), or (B, S, H·D): both halves of each row, or its pairs, turned by an angle.
+
+    With places, the angles are those of a table.
+    """
+    cos, sin = (cos, sin) if places is None else (cos[places], sin[places])
     given = x.shape
     if x.ndim == 3:
         x = _heads(x, op.num_heads)
@@ -96,11 +120,13 @@ def rotary(op: Any, x: Array, cos: Array, sin: Array) -> Array:
 STATEMENTS: dict[str, Statement] = {"Attention": attention, "RotaryEmbedding": rotary}
 
 
-def _rotary(*shape: int) -> Make:
+def _rotary(*shape: int, places: list[list[int]] | None = None) -> Make:
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
         angles = rng.uniform(-3, 3, (1, 2, 2))
         x = rng.standard_normal(shape)
-        return [one.astype(np.float32) for one in (x, np.cos(angles), np.sin(angles))]
+        angles = angles if places is None else rng.uniform(-3, 3, (4, 2))
+        given = [one.astype(np.float32) for one in (x, np.cos(angles), np.sin(angles))]
+        return [*given, None if places is None else np.array(places)]
 
     return make
 
@@ -112,7 +138,12 @@ SMALL: list[Example] = [
     use("Attention", (1, 1, 2, 2), (1, 1, 3, 2), (1, 1, 3, 1), softcap=4.0, qk_matmul_output_mode=1),
     use("Attention", (1, 1, 3, 2), (1, 1, 3, 2), (1, 1, 3, 1), left_window_size=1, right_window_size=0),
     use("Attention", (1, 1, 2, 2), (1, 1, 3, 2), (1, 1, 3, 1), (2, 3), right_window_size=1),
+    use("Attention", (1, 1, 2, 2), (1, 1, 1, 2), (1, 1, 1, 1), None, (1, 1, 2, 2), (1, 1, 2, 1), is_causal=1),
+    use("Attention", (1, 1, 2, 2), (1, 1, 3, 2), (1, 1, 3, 1), (2, 3), softcap=2.0, qk_matmul_output_mode=2),
+    use("Attention", (1, 1, 2, 2), (1, 1, 3, 2), (1, 1, 3, 1), np.array([[True, False, True]])),
+    use("Attention", (2, 1, 1, 2), (2, 1, 3, 2), (2, 1, 3, 1), None, None, None, [2, 3], is_causal=1),
     use("RotaryEmbedding", make=_rotary(1, 2, 2, 4), data=(0,)),
+    use("RotaryEmbedding", make=_rotary(1, 1, 2, 4, places=[[3, 1]]), data=(0,)),
     use("RotaryEmbedding", make=_rotary(1, 2, 8), data=(0,), num_heads=2, interleaved=1),
     use("RotaryEmbedding", make=_rotary(1, 1, 2, 6), data=(0,), rotary_embedding_dim=4),
 ]

@@ -34,6 +34,8 @@ def mod(op: Any, a: Array, b: Array) -> Array:
     """a − b·⌊a/b⌋ as one rounded sum; fmod is exact."""
 
     def remainder(x: Stated, y: Stated) -> Stated:
+        if op.fmod:
+            return x.within([], x.value - y.value * int(x.value / y.value))
         return x.function(lambda v: v - y.value * floor(v / y.value), 0.5)
 
     return each(remainder, a, b)
@@ -168,6 +170,7 @@ SMALL = [
     _limited("Div", 0.5, 3, 2),
     use("Div", EIGHT, make=lambda rng: [_between(-3, 3)(rng)[0], _between(0.5, 3)(rng)[0]], data=(0,)),
     _limited("Mod", 0.5, 3, 2),
+    _limited("Mod", 0.5, 3, 2, fmod=1),
     *(_power(one) for one in (2, 0.5, -0.5, -2, 13, 1.7)),
     *(use(kind, EIGHT) for kind in ("Neg", "Sign", "Floor", "Ceil")),
     use("Where", make=_choice, data=(1, 2)),

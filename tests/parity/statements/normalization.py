@@ -139,7 +139,10 @@ def batch(op: Any, x: Array, scale: Array, bias: Array, mean: Array, spread: Arr
         inverse = s.inverse_root()(squared + attribute(squared, op.epsilon))
         return standardized(v, center, inverse * a, b, op.form.shifted)
 
-    return each(one, x, *(_by_channel(each_one, x) for each_one in (scale, bias, mean, spread)))
+    parameters = (scale, bias, mean, spread)
+    if not op.spatial:  # until version 8 of the standard: one for each value of an image
+        return each(one, x, *(np.broadcast_to(part, x.shape) for part in parameters))
+    return each(one, x, *(_by_channel(part, x) for part in parameters))
 
 
 def _trained(op: Any, x: Array, scale: Array, bias: Array, mean: Array, spread: Array) -> tuple[Array, ...]:
@@ -252,7 +255,7 @@ STATEMENTS: dict[str, Statement] = {
 
 
 def _batch(shape: tuple[int, ...], **attributes: Any) -> Example:
-    channels = (shape[1],)
+    channels = shape[1:2] if attributes.get("spatial", 1) else shape[1:]
 
     def make(rng: np.random.Generator) -> list[np.ndarray | None]:
         return [
@@ -266,17 +269,21 @@ def _batch(shape: tuple[int, ...], **attributes: Any) -> Example:
 SMALL = [
     _batch((2, 2, 2)),
     _batch((2, 2), epsilon=0.25),
+    _batch((2, 2, 2), spatial=0),
     _batch((2, 2, 3), training_mode=1),
     _batch((4, 1), training_mode=1, momentum=0.75, epsilon=0.5),
     use("InstanceNormalization", (1, 2, 2, 2), (2,), (2,)),
     use("GroupNormalization", (1, 4, 2), (4,), (4,), num_groups=2, epsilon=0.25),
     use("LayerNormalization", (2, 4), (4,), (4,)),
     use("LayerNormalization", (1, 2, 3), (3,), axis=1, epsilon=0.25),
+    use("LayerNormalization", (2, 2), (2, 2), (2, 2), axis=0),
+    use("LayerNormalization", (2, 3), (3,)),
     use("RMSNormalization", (2, 4), (4,)),
     use("RMSNormalization", (1, 2, 3), (3,), axis=1, epsilon=0.25),
     use("LpNormalization", (2, 5)),
     use("LpNormalization", (2, 3), axis=0, p=1),
     use("MeanVarianceNormalization", (2, 2, 2, 1)),
+    use("MeanVarianceNormalization", (1, 2, 2, 2), axes=(-2, -1)),
     use("LRN", (1, 5, 2), size=3),
     use("LRN", (1, 4, 1), size=4, alpha=0.3, beta=0.6, bias=2.1),
 ]

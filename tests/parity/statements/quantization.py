@@ -49,22 +49,35 @@ def cast(op: Any, x: Array) -> Array:
     return each(lambda v: v.within([], Fraction(int(v.value))), x)
 
 
+def spread(op: Any, one: Array, x: Array) -> Array:
+    """A scale or zero point for each value: the same for all, for an index of an axis, or for a block."""
+    axis = op.axis % x.ndim
+    if one.size == 1:
+        return np.broadcast_to(one.reshape(()), x.shape)
+    if op.block_size:
+        return np.repeat(one, op.block_size, axis).take(range(x.shape[axis]), axis)
+    return np.broadcast_to(one.reshape(-1, *(1,) * (x.ndim - 1 - axis)), x.shape)
+
+
 def quantize(op: Any, x: Array, scale: Array, zero: Array | None = None) -> Array:
-    one = scale.item()
-    offset = None if zero is None else _whole(zero, one.at)
-    return each(lambda v: to_whole(v / one, np.uint8 if zero is None else zero.dtype, offset), x)
+    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+    offsets = np.zeros(x.shape, int) if zero is None else spread(op, zero, x)
+    return each(
+        lambda v, one, offset: to_whole(v / one, dtype, _whole(offset, one.at)),
+        x,
+        spread(op, scale, x),
+        offsets,
+    )
 
 
-def dequantize(op: Any, x: Array, scale: Array, zero: Array) -> Array:
+def dequantize(op: Any, x: Array, scale: Array, zero: Array | None = None) -> Array:
     """The difference is exact, and so is its conversion to float32: it is short."""
-    one = scale.item()
-    form = one.at.form
 
-    def of(v: int) -> Stated:
-        steps = Stated(Fraction(int(v) - int(zero)), Fraction(0), At(FLOAT32, one.at.ends), recorded=True)
-        return to_float(steps * Stated(one.value, one.error, steps.at, recorded=True), form)
+    def of(v: int, one: Stated, offset: int) -> Stated:
+        steps = Stated(Fraction(int(v) - int(offset)), Fraction(0), At(FLOAT32, one.at.ends), recorded=True)
+        return to_float(steps * Stated(one.value, one.error, steps.at, recorded=True), one.at.form)
 
-    return each(of, x)
+    return each(of, x, spread(op, scale, x), np.zeros(x.shape, int) if zero is None else spread(op, zero, x))
 
 
 def dynamic(op: Any, x: Array) -> tuple[Array, ...]:
@@ -92,12 +105,23 @@ def q_matmul(
 
 
 def q_conv(
-    op: Any, x: Array, sx: Array, zx: Array, w: Array, sw: Array, zw: Array, sy: Array, zy: Array
+    op: Any,
+    x: Array,
+    sx: Array,
+    zx: Array,
+    w: Array,
+    sw: Array,
+    zw: Array,
+    sy: Array,
+    zy: Array,
+    b: Array | None = None,
 ) -> Array:
-    """Over one axis, without padding."""
+    """Over one axis. The padding stands for zeros; a bias is one more integer of the sum."""
     wide, weights = x.astype(int) - int(zx), w.astype(int) - int(zw)
-    places = range(x.shape[2] - w.shape[2] + 1)
+    wide = np.pad(wide, ((0, 0), (0, 0), tuple(op.pads or (0, 0))))
+    places = range(0, wide.shape[2] - w.shape[2] + 1, *op.strides)
     total = np.stack([np.einsum("ncp,ocp->no", wide[:, :, k : k + w.shape[2]], weights) for k in places], -1)
+    total = total if b is None else total + b[:, None]
     return each(lambda n: _requantized(n, sx.item() * sw.item() / sy.item(), zy), total)
 
 
@@ -144,6 +168,32 @@ def _q_conv(rng: np.random.Generator) -> list[np.ndarray | None]:
     return [first.astype(np.uint8), _f(0.5), _b(5), second.astype(np.uint8), *rest]
 
 
+def _q_conv_with_bias(rng: np.random.Generator) -> list[np.ndarray | None]:
+    return [*_q_conv(rng), np.array([40, -25], np.int32)]
+
+
+def _by_axis(rng: np.random.Generator) -> list[np.ndarray | None]:
+    """A scale and a zero point for each of two columns."""
+    scales, zeros = np.array([0.25, 0.5], np.float32), np.array([5, 90], np.uint8)
+    return [(rng.integers(-40, 600, (4, 2)) * 0.125).astype(np.float32), scales, zeros]
+
+
+def _by_block(rng: np.random.Generator) -> list[np.ndarray | None]:
+    """A scale for each two of three columns."""
+    return [
+        (rng.integers(1, 600, (2, 3)) * 0.125).astype(np.float32),
+        np.array([[0.25, 1], [0.5, 2]], np.float32),
+    ]
+
+
+def _dequantized_by_axis(rng: np.random.Generator) -> list[np.ndarray | None]:
+    return [*_bytes(2, 4)(rng), np.array([0.03, 0.7], np.float32), _b(7) * np.ones(2, np.uint8)]
+
+
+def _dequantized_by_block(rng: np.random.Generator) -> list[np.ndarray | None]:
+    return [*_bytes(2, 3)(rng), np.array([[0.03, 0.7], [0.4, 1.1]], np.float32)]
+
+
 SMALL: list[Example] = [
     *(use("Cast", (8,), to=to) for to in (element_types.NUMBERS[one.dtype] for one in (FLOAT16, FLOAT32))),
     use("QuantizeLinear", make=_ties, data=()),
@@ -151,4 +201,9 @@ SMALL: list[Example] = [
     use("DynamicQuantizeLinear", (8,)),
     use("QLinearMatMul", make=_q_matmul, data=()),
     use("QLinearConv", make=_q_conv, data=()),
+    use("QLinearConv", make=_q_conv_with_bias, data=(), pads=(1, 0), strides=(2,)),
+    use("QuantizeLinear", make=_by_axis, data=()),
+    use("QuantizeLinear", make=_by_block, data=(), block_size=2),
+    use("DequantizeLinear", make=_dequantized_by_axis, data=(), axis=0),
+    use("DequantizeLinear", make=_dequantized_by_block, data=(), axis=-1, block_size=2),
 ]

@@ -210,6 +210,13 @@ SMALL = [
     _use("GRU", linear_before_reset=1),
     _use("LSTM", peepholes=True, clip=0.5),
     _use("LSTM", input_forget=1),
+    *(_use(kind, clip=0.8) for kind in ("RNN", "GRU")),
+    _use(
+        "GRU", activations=("HardSigmoid", "LeakyRelu"), activation_alpha=(0.3, 0.4), activation_beta=(0.45,)
+    ),
+    _use(
+        "LSTM", activations=("HardSigmoid", "Tanh", "Relu"), activation_alpha=(0.3,), activation_beta=(0.45,)
+    ),
     *(_curve(name) for name in ("Relu", "Sigmoid", "Softsign", "Softplus")),
     _curve("LeakyRelu", 0.125),
     _curve("Elu", 0.75),

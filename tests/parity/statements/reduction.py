@@ -16,8 +16,9 @@ from tests.parity.statements.pooling import norm
 
 def _reduced(f: Callable[[list[Stated]], Stated]) -> Statement:
     def of(op: Any, x: Array, axes: Array | None = None) -> Array:
-        named = range(x.ndim) if axes is None else axes.tolist()
-        y = over(f, x, named)
+        given = op.axes if axes is None else axes.tolist()
+        named = given or ([] if op.noop_with_empty_axes else list(range(x.ndim)))
+        y = over(f, x, named) if len(named) else each(lambda v: f([v]), x)
         return y if op.keepdims else y.squeeze(tuple(axis % x.ndim for axis in named))
 
     return of
@@ -65,21 +66,25 @@ def scatter(op: Any, x: Array, indices: Array, updates: Array) -> Array:
 
 
 def scatter_nd(op: Any, x: Array, indices: Array, updates: Array) -> Array:
+    """An index names a value, or a slice of them."""
     terms = each(lambda v: [v], x)
     for index in np.ndindex(indices.shape[:-1]):
-        chosen = terms[tuple(indices[index])]
-        for one, update in zip(np.atleast_1d(chosen), np.atleast_1d(updates[index]), strict=True):
-            _append(one, update)
+        for rest in np.ndindex(updates.shape[indices.ndim - 1 :]):
+            terms[(*indices[index], *rest)].append(updates[(*index, *rest)])
     return _scattered(op, terms)
 
 
-def _append(terms: Any, update: Stated) -> None:
-    (terms if isinstance(terms, list) else terms.item()).append(update)
-
-
 def _scattered(op: Any, terms: Array) -> Array:
-    f = {"add": s.total, "mul": s.multiplied}[op.reduction]
-    return each(lambda some: f(some) if len(some) > 1 else some[0].flushed(), terms)
+    """Without a reduction, a copy of the last update."""
+    if op.reduction == "none":
+        return each(lambda some: some[-1], terms)
+    reductions: dict[str, Callable[[list[Stated]], Stated]] = {
+        "add": s.total,
+        "mul": s.multiplied,
+        "max": s.largest,
+        "min": lambda some: -s.largest([-x for x in some]),
+    }
+    return each(lambda some: reductions[op.reduction](some) if len(some) > 1 else some[0].flushed(), terms)
 
 
 STATEMENTS: dict[str, Statement] = {
@@ -113,12 +118,21 @@ ANY = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "Reduc
 SMALL: list[Example] = [
     *(use(kind, (2, 5), [1]) for kind in (*ANY, "ReduceSumSquare", "ReduceLogSumExp")),
     *(use(kind, (2, 2, 2), [0, -1], keepdims=0) for kind in ANY),
+    *(use(kind, (2, 3), axes=(1,)) for kind in (*ANY, "ReduceLogSumExp")),
+    *(use(kind, (4,), noop_with_empty_axes=1) for kind in (*ANY, "ReduceSumSquare", "ReduceLogSumExp")),
+    use("ReduceLogSumExp", (2, 3), [0], keepdims=0),
     use("ReduceSum", (8,)),
     use("ReduceSum", (3, 1), [1]),
     use("ReduceLogSum", make=_positive, data=()),
     use("CumSum", (2, 6), np.array(1)),
     use("CumSum", (5,), np.array(0), exclusive=1, reverse=1),
     use("Range", make=_range, data=()),
-    *(use("ScatterElements", (5,), [0, 2, 2, 0, 0], (5,), reduction=how) for how in ("add", "mul")),
+    *(
+        use("ScatterElements", (5,), [0, 2, 2, 0, 0], (5,), reduction=how)
+        for how in ("add", "mul", "max", "min")
+    ),
+    use("ScatterElements", (2, 3), [[2, 0], [1, 0]], (2, 2), axis=1),
+    *(use("ScatterND", (3, 2), [[0], [2], [0]], (3, 2), reduction=how) for how in ("mul", "max", "min")),
+    use("ScatterND", (3, 2), [[0, 1], [2, 0]], (2,)),
     use("ScatterND", (3, 2), [[0], [2], [0]], (3, 2), reduction="add"),
 ]

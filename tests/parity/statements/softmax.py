@@ -32,11 +32,20 @@ def _logarithms(row: list[Stated]) -> list[Stated]:
     return [x - size for x in shifted]
 
 
-STATEMENTS: dict[str, Statement] = {
-    "Softmax": lambda op, x: _rows(x, op.axis, shares),
-    "LogSoftmax": lambda op, x: _rows(x, op.axis, _logarithms),
-}
+def _of_rows(f: Any) -> Statement:
+    """Along an axis; before version 13 of the standard, over all axes from there on."""
+
+    def of(op: Any, x: Array) -> Array:
+        if not op.to_the_end:
+            return _rows(x, op.axis, f)
+        return _rows(x.reshape(*x.shape[: op.axis % x.ndim], -1), -1, f).reshape(x.shape)
+
+    return of
+
+
+STATEMENTS: dict[str, Statement] = {"Softmax": _of_rows(shares), "LogSoftmax": _of_rows(_logarithms)}
 SMALL = [
     *(use(kind, (2, 5)) for kind in STATEMENTS),
     *(use(kind, (3, 2), axis=0) for kind in STATEMENTS),
+    *(use(kind, (2, 2, 3), axis=1, to_the_end=True) for kind in STATEMENTS),
 ]

@@ -69,9 +69,12 @@ def _prepared(path: Path, content: Content) -> Iterator[None]:
 def _target(path: Path) -> Path:
     """What symbolic links lead to."""
     try:
-        return path.resolve()
-    except RuntimeError as error:  # Python before 3.13
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+        target = path.resolve()
+    except RuntimeError:  # Python before 3.13; later ones return a link of the circle
+        target = path
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
 
 
 def _can_be_replaced(old: os.stat_result) -> bool:

@@ -371,7 +371,7 @@ def types() -> Iterator[tuple[str, Train, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "train", "dtype"), types())
+@pytest.mark.parametrize(("name", "train", "dtype"), list(types()))
 def test_every_mistake_of_a_training_run_is_named(name, train, dtype):
     assert names(returned(train, dtype)) == [[name]]
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from parity.arithmetic.products import integer_product
 
 BLOCK = 2**16  # products that are held at once
 
+Order = Literal["forwards", "backwards", "shuffled"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+
 
 @dataclass(frozen=True, eq=False)
 class Looped(Number):
@@ -29,15 +33,13 @@ class Looped(Number):
     Attributes:
         value: an array of any dtype; floats are rounded to the format when they are used.
         format: the format in which the loop computes.
-        backwards: whether it adds from the last term to the first; a bias is the last.
-        shuffled: whether it adds in an order without any, the bias last: terms that cancel each other are
-            neighbours no more.
+        order: in which it adds. A bias is the last term, and backwards the first. Shuffled, terms that cancel
+            each other are neighbours no more.
     """
 
     value: Array
     format: Format = FLOAT32
-    backwards: bool = False
-    shuffled: bool = False
+    order: Order = "forwards"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,7 +77,7 @@ class Looped(Number):
         with np.errstate(over="ignore", invalid="ignore"):
             shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
             last = None if bias is None else self._in_format(bias.value)
-            if self.backwards and last is not None:  # as libraries do that start from the bias
+            if self.order == "backwards" and last is not None:  # as libraries do that start from the bias
                 start = np.broadcast_to(last, shape).astype(a.dtype)
                 return self._made(_add_products(start, a, b))
             start = a[0] * b[0] if len(a) else np.zeros(shape, a.dtype)
@@ -157,9 +159,9 @@ class Looped(Number):
 
     def _ordered(self, terms: Array) -> Array:
         """The terms of a sum, along the first axis, as this loop takes them."""
-        if self.shuffled:
+        if self.order == "shuffled":
             return terms[np.random.default_rng(len(terms)).permutation(len(terms))]
-        return terms[::-1] if self.backwards else terms
+        return terms[::-1] if self.order == "backwards" else terms
 
     def _with(self, operation: np.ufunc, other: "Looped | float") -> "Looped":
         own = self.value.dtype if self.value.dtype.kind in "iu" else None

@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.arithmetic import Array, Bounded, Looped, Number
 from parity.arithmetic.floats import Format
+from parity.arithmetic.plain_loop import ORDERS
 from parity.errors import Unjudged
 from parity.operators import Operator
 from parity.operators.operator import Points
@@ -42,10 +43,8 @@ class Question:
     def loops(self, points: Points) -> list[Array]:
         """What plain loops return there: from the first term to the last, backwards, and in no order."""
         found = []
-        for backwards, shuffled in ((False, False), (True, False), (False, True)):
-            inputs = [
-                None if x is None else replace(x, backwards=backwards, shuffled=shuffled) for x in self.looped
-            ]
+        for order in ORDERS:
+            inputs = [None if x is None else replace(x, order=order) for x in self.looped]
             one = self._sampled(points, inputs)
             assert isinstance(one, Looped)
             found.append(one.value.astype(np.float64).ravel())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from parity.arithmetic import Function, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, gamma
 from parity.arithmetic.number import Number, largest
-from parity.arithmetic.plain_loop import watched
+from parity.arithmetic.plain_loop import Order, watched
 
 formats = pytest.mark.parametrize("form", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda form: form.name)
 seeds = st.integers(0, 2**32 - 1)
@@ -138,30 +138,29 @@ def test_largest_over_few_values_and_many(shape: tuple[int, ...], axes: tuple[in
 
 
 @formats
-@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
 @given(seed=seeds)
-def test_sums_and_products_go_one_way(form: Format, backwards: bool, seed: int) -> None:
+def test_sums_and_products_go_one_way(form: Format, order: Order, seed: int) -> None:
     """Over several axes, the last one fastest; a bias is the last term."""
-    rng = np.random.default_rng(seed)
+    rng, step = np.random.default_rng(seed), -1 if order == "backwards" else 1
     value = form.round(1 + rng.random((3, 2, 4)))
-    x = Looped(value, form, backwards)
-    order = list(np.ndindex(3, 4))[:: -1 if backwards else 1]
+    x = Looped(value, form, order)
+    places = list(np.ndindex(3, 4))[::step]
     for k in range(2):
-        terms = [value[i, k, j] for i, j in order]
+        terms = [value[i, k, j] for i, j in places]
         assert x.sum((0, 2)).value[0, k, 0] == reduce(add, terms)
         assert x.prod((0, 2)).value[0, k, 0] == reduce(mul, terms)
     a, b, bias = (form.round(rng.standard_normal(shape)) for shape in ((2, 5), (5, 3), (2, 1)))
-    rows = Looped(a, form, backwards)
+    rows = Looped(a, form, order)
     found = rows.dot(Looped(b, form), Looped(bias, form))
-    assert (found.backwards, found.format) == (backwards, form)
+    assert (found.order, found.format) == (order, form)
     for i, j in np.ndindex(2, 3):
         products = [a[i, k] * b[k, j] for k in range(5)]
-        terms = [bias[i, 0], *products[::-1]] if backwards else [*products, bias[i, 0]]
+        terms = [bias[i, 0], *products[::-1]] if step < 0 else [*products, bias[i, 0]]
         assert found.value[i, j] == reduce(add, terms)
-    row, column = Looped(bias[:, 0], form).reshape(1, 2), Looped(b, form, backwards).transpose(1, 0)
+    row, column = Looped(bias[:, 0], form).reshape(1, 2), Looped(b, form, order).transpose(1, 0)
     across = column.dot(Looped(a, form).transpose(1, 0), row).value
     assert across.tolist() == found.value.T.tolist()
-    step = -1 if backwards else 1
     assert rows.dot(Looped(b, form)).value[1, 2] == loop_dot(list(a[1, ::step]), list(b[::step, 2]))
 
 

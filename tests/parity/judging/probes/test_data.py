@@ -7,6 +7,7 @@ import pytest
 
 from parity.arithmetic import Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, Format
+from parity.arithmetic.plain_loop import ORDERS
 from parity.judging.probes import integer_data, single_products
 from parity.judging.probes.integer_data import PRODUCTS, SUMS, WHOLE
 from parity.judging.probes.operand import POOL, NoProbe, Operand, Probe, pooled
@@ -39,8 +40,8 @@ def test_no_sum_of_the_integers_rounds_in_any_format(form: Format) -> None:
             continue
         applied += 1
         (right,) = outputs(example.operator, probe.inputs)
-        for backwards in (False, True):
-            loops = [None if a is None else Looped(a, form, backwards) for a in probe.inputs]
+        for order in ORDERS:
+            loops = [None if a is None else Looped(a, form, order) for a in probe.inputs]
             found = example.operator.evaluate(*loops)
             assert isinstance(found, Looped)
             assert np.array_equal(found.value.astype(np.float64), right.value), str(example)

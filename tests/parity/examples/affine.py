@@ -50,6 +50,7 @@ EXAMPLES = [
     _transposed((1, 2, 4, 4), (2, 3, 3, 3), strides=(2, 2), output_padding=(1, 1), dilations=(2, 1)),
     _transposed((1, 2, 5), (2, 3, 4), (3,), strides=(2,), output_shape=(10,)),
     _transposed((1, 2, 3, 3), (2, 2, 3, 3), auto_pad="SAME_UPPER", strides=(2, 2)),
+    _transposed((1, 2, 3), (2, 2, 3), auto_pad="VALID", strides=(2,)),
     _gemm((4, 7), (7, 5), (5,)),
     _gemm((4, 7), (7, 5)),
     _gemm((7, 4), (5, 7), (4, 1), transA=1, transB=1),

@@ -86,7 +86,9 @@ def attempt(group: str, copy: Path, changes: list[tuple[str, str]], limit: float
     options += ["-o", "tmp_path_retention_policy=none"]
     options += [f"--changes={listed}", f"--limit={limit}", f"--children={children}", *GROUPS[group]["tests"]]
     run = [sys.executable, "-m", "pytest", *options]
-    if subprocess.run(run, cwd=copy / "mutants", env=ENVIRONMENT, check=False).returncode:
+    inside = copy / "mutants"
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(inside)}  # for processes that tests start
+    if subprocess.run(run, cwd=inside, env=environment, check=False).returncode:
         sys.exit(f"{group}: not all was tried")
 
 
@@ -135,7 +137,7 @@ def main(
             attempt(group, copy, missed, limit, processes)
         finally:
             found = verdicts(copy, only, sample)
-            Console().print(table(group, found))
+            Console(width=120).print(table(group, found))
             for (name, _), verdict in found.items():
                 if verdict in MISSED:
                     print(f"{name}: {MISSED[verdict]}")

@@ -60,6 +60,7 @@ EXAMPLES = [
     Example(MatMul(), {}, normal((2, 1, 3, 6), (4, 6, 5))),
     Example(MatMul(), {}, normal((9,), (9, 4))),
     Example(MatMul(), {}, normal((2, 5, 9), (9,))),
+    Example(MatMul(), {}, normal((9,), (2, 9, 4))),
     Example(MatMul(), {}, normal((9,), (9,))),
     Example(MatMul(), {}, normal((3, 200), (200, 3))),
     _einsum("ij,jk->ik", (3, 6), (6, 4)),

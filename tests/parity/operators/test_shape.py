@@ -9,8 +9,8 @@ from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32
 from parity.errors import Unjudged
 from parity.operators import OPERATORS, Operator
-from parity.operators.cast import Cast, cast, type_of
-from parity.operators.element_types import FLOAT8E8M0, FLOATS_OF_8_BITS
+from parity.operators.cast import Cast, CastLike, cast, type_of
+from parity.operators.element_types import ELEMENT_TYPES, FLOAT8E8M0, FLOATS_OF_8_BITS
 from parity.operators.select import Pad, ScatterElements
 from parity.operators.shape import DepthToSpace, Flatten, Reshape, Shape, Slice, SpaceToDepth, Transpose
 from tests.parity.examples.example import Example
@@ -251,3 +251,15 @@ def test_type_of_what_is_computed_is_that_of_the_candidate() -> None:
     assert type_of(Bounded(np.arange(2), x, FLOAT16)) == np.int64
     unit: Any = OPERATORS["EyeLike"]().evaluate(Bounded(np.ones((2, 3), np.float16)))
     assert unit.value.dtype == np.float16
+
+
+def test_a_sample_of_a_cast_like_another_saturates_or_not_as_the_whole() -> None:
+    x, like = (
+        Bounded(np.array([1e6, 2.0], np.float32)),
+        Bounded(np.zeros(1, ELEMENT_TYPES[FLOATS_OF_8_BITS[0]])),
+    )
+    for saturate in (0, 1):
+        operator = CastLike(saturate=saturate)
+        whole: Any = operator.evaluate(x, like)
+        some: Any = operator.sample((np.array([1, 0]),), x, like)
+        np.testing.assert_array_equal(some.value.astype(float), whole.value[[1, 0]].astype(float))

@@ -10,7 +10,7 @@ import pytest
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FLOAT16, FLOAT32, FLOAT64
 from parity.judging.beyond_the_bound import Excuse, distance, over
-from parity.judging.verdict import TensorReport
+from parity.judging.verdict import TensorReport, Worst
 from parity.judging.walk import given
 from parity.judging.yardsticks import (
     _by_plain_loop,
@@ -42,6 +42,7 @@ def by_loop(found: Array, true: Array, bound: Array, loop: Array, shared: float 
 def test_an_integer_may_be_off_as_far_as_its_bound(off: int, verdict: str) -> None:
     report = _of_integers(BLANK, np.array([5, 7 + off]), Bounded(np.array([5, 7]), np.array([0.0, 1.0])), ())
     assert (report.verdict, report.ratio, report.max_abs_error) == (verdict, off, off)
+    assert report.worst == Worst((1,), 7 + off, 7)
 
 
 def test_a_wrong_shape_counts_the_values_that_were_recorded() -> None:
@@ -50,9 +51,9 @@ def test_a_wrong_shape_counts_the_values_that_were_recorded() -> None:
 
 
 def test_only_values_whose_bound_is_larger_than_all_of_them_could_be_anything() -> None:
-    """The loop is wrong at the first two; the bound of the second is as small as the values."""
+    """Twice as large as the largest; the loop is wrong at the first two."""
     true, wrong = np.ones(16), np.array([10.0, 10.0] + [0.0] * 14)
-    bound = np.array([100, 1.5] + [1e-6] * 14)
+    bound = np.array([2.1, 1.9] + [1e-6] * 14)
     report = by_loop(true, true, bound, true + wrong)
     assert (report.verdict, report.strange) == ("undecided", 1)
     assert report.note.startswith("1 of 16 values could be anything")
@@ -94,6 +95,7 @@ def test_the_worst_value_may_lie_in_any_part(monkeypatch: pytest.MonkeyPatch) ->
     found[6] = 3
     report = _by_worst_case(BLANK, found, Bounded(np.ones(12), np.full(12, 0.5)), (), FLOAT32, True)
     assert (report.verdict, report.ratio, report.equal) == ("different", 4, 11)
+    assert report.max_abs_error == 2
     assert report.worst is not None
     assert report.worst.index == (6,)
 

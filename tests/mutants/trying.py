@@ -146,19 +146,21 @@ def noted_apart(tests: list[pytest.Item]) -> Notes:
     """The same, by a process of its own: what it caches would hide the changes."""
     answer = Path("noted.json")
     _, status = os.waitpid(forked(functools.partial(note, tests, answer)), 0)
+    found = json.loads(answer.read_text())
     if status:
-        raise pytest.UsageError(f"{tests[0].path} fails without any change")
-    return json.loads(answer.read_text())
+        raise pytest.UsageError(f"{found} fails without any change")
+    return found
 
 
 def note(tests: list[pytest.Item], answer: Path) -> int:
-    """Write what each of these tests reaches, unless one fails."""
+    """Write what each of these tests reaches, or which one fails."""
     os.environ["MUTANT_UNDER_TEST"] = "stats"
     answer, notes = answer.absolute(), {}
     for test, following in zip(tests, [*tests[1:], None], strict=True):
         state()._stats.clear()
         start = time.monotonic()
         if fails(test, following):
+            answer.write_text(json.dumps(test.nodeid))
             return NOTICED
         notes[test.nodeid] = (time.monotonic() - start, sorted(state()._stats))
     answer.write_text(json.dumps(notes))

@@ -42,8 +42,8 @@ class Held:
     def die(self, number: int) -> None:
         os.kill(os.getpid(), number)
 
-    def leave(self) -> None:
-        os._exit(7)
+    def leave(self, code: int) -> None:
+        os._exit(code)
 
     def sleep(self) -> None:
         time.sleep(3600)
@@ -74,7 +74,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.slow
 def test_the_object_lives_over_there_from_call_to_call():
     with Worker("adder", Held, 3) as worker:
-        assert [worker.call("add", 4), worker.call("add", 5)] == [7, 12]
+        assert [worker.call("add", 4), worker.call("add", 5, seconds=60)] == [7, 12]
         pid = worker.call("pid")
         assert pid != os.getpid()
         assert alive(pid)
@@ -101,7 +101,11 @@ def test_a_fault_over_there_shows_its_traceback_here():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "args", "how"),
-    [("die", (signal.SIGSEGV,), "by signal SIGSEGV"), ("leave", (), "with exit code 7")],
+    [
+        ("die", (signal.SIGSEGV,), "by signal SIGSEGV"),
+        ("leave", (7,), "with exit code 7"),
+        ("leave", (0,), "with exit code 0"),
+    ],
 )
 def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
     with Worker("adder", Held, 0) as worker:

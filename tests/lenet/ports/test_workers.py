@@ -14,7 +14,7 @@ import pytest
 from lenet.ports import Unsupported
 from lenet.ports.quiet import hidden, stderr_held
 from lenet.ports.threads import THREADS, share_cores
-from lenet.ports.workers import Worker
+from lenet.ports.workers import Died, Failed, Worker
 from parity.errors import UserError
 from tests.helpers import one_line
 
@@ -92,8 +92,9 @@ def test_what_it_refuses_is_refused_here_and_in_one_line():
 
 @pytest.mark.slow
 def test_a_fault_over_there_shows_its_traceback_here():
-    with Worker("adder", Held, 0) as worker, pytest.raises(RuntimeError) as failure:
+    with Worker("adder", Held, 0) as worker, pytest.raises(Failed) as failure:
         worker.call("fail")
+    assert failure.value.said == "ZeroDivisionError: division by zero"
     assert "in the process of adder:\nTraceback" in str(failure.value)
     assert "ZeroDivisionError" in str(failure.value)
 
@@ -110,9 +111,10 @@ def test_a_fault_over_there_shows_its_traceback_here():
 def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
     with Worker("adder", Held, 0) as worker:
         for again in ((method, *args), ("add", 1)):
-            with pytest.raises(UserError) as refusal:
+            with pytest.raises(Died) as refusal:
                 worker.call(*again)
             assert one_line(refusal) == f"the process of adder ended {how}; try it alone"
+            assert refusal.value.how == how
 
 
 @pytest.mark.slow

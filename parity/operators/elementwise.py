@@ -6,7 +6,7 @@ differ, its error is the difference.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar
 
@@ -35,10 +35,6 @@ def _kind(x: Number) -> str:
     """NumPy's letter for what kind of values an array holds: "f" for floats of any format."""
     dtype = x.value.dtype  # type: ignore[attr-defined]
     return "f" if format_of(np.empty(0, dtype)) else dtype.kind
-
-
-def _integers(*arrays: Number) -> bool:
-    return all(_kind(x) in "biu" for x in arrays)
 
 
 # --- functions of one value --------------------------------------------------------------------
@@ -186,7 +182,7 @@ class Div(Elementwise):
     TYPE: ClassVar[str] = "Div"
 
     def evaluate(self, a: Number, b: Number) -> Number:
-        if _integers(a, b):
+        if _kind(a) in "biu":
             return a.apply(Function("a / b, towards zero", _truncated, exact=True), b)
         return a / b
 
@@ -205,7 +201,7 @@ class Mod(Elementwise):
 
     def evaluate(self, a: Number, b: Number) -> Number:
         remainder = np.fmod if self.fmod else np.mod
-        exact = bool(self.fmod) or _integers(a, b)
+        exact = bool(self.fmod) or _kind(a) in "biu"
         return a.apply(Function("remainder", remainder, exact=exact, source="one sum"), b)
 
 
@@ -235,7 +231,7 @@ class Pow(Elementwise):
         n = np.abs(exponents.astype(np.float64))
         products = np.where(np.isfinite(n) & (n == np.floor(n)), n / 2, 0.0)
         ulps = np.maximum(known.POW.ulps, products)
-        return a.apply(Function("pow", known.power, ulps, monotone=True, source=known.POW.source), b)
+        return a.apply(replace(known.POW, ulps=ulps), b)
 
     def _of_integers(self, a: Number, b: Number) -> Number:
         exponents = plain_values(b, "an exponent")

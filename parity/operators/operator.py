@@ -175,8 +175,7 @@ def at(x: Number, shape: Sequence[int], points: Points) -> Number:
     """(M,): x, broadcast to `shape`, at points of that shape."""
     own = points[len(shape) - x.ndim :]
     index = tuple(0 * axis if size == 1 else axis for axis, size in zip(own, x.shape, strict=True))
-    count = len(points[0]) if points else 1
-    return x.move(lambda a: a[index] if index else np.broadcast_to(a, (count,)))
+    return x.move(lambda a: a[index] if index else np.broadcast_to(a, points[0].shape))
 
 
 def rows(x: Number, axes: Sequence[int], places: Sequence[Array]) -> Number:

@@ -116,7 +116,7 @@ class _Scatter(Operator):
             terms = picked(np.concatenate([touched[mine][None] + 1, own]), x, updates)
             positions[touched[mine]] = np.arange(mine.sum()) + x.size + 1 + sum(one.size for one in reduced)
             reduced.append(self._reduce(terms).reshape(-1))
-        return picked(positions.reshape(x.shape), x, *reduced) if reduced else x
+        return picked(positions.reshape(x.shape), x, *reduced)
 
     def _reduce(self, terms: Number) -> Number:
         reductions: dict[str, Callable[[tuple[int, ...]], Number]] = {

@@ -208,8 +208,7 @@ class Split(Operator):
         lengths = axes_of(split, self.split, "the lengths of a split")
         size = x.shape[self.axis]
         if not lengths:
-            piece = -(-size // self.num_outputs)
-            lengths = tuple(min(piece, size - k * piece) for k in range(self.num_outputs))
+            lengths = (-(-size // self.num_outputs),) * self.num_outputs
         ends = np.cumsum(lengths)
         before = (slice(None),) * (self.axis % x.ndim)
         return tuple(_at(x, (*before, slice(end - n, end))) for n, end in zip(lengths, ends, strict=True))

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -18,7 +20,7 @@ import pooch
 import pytest
 
 from lenet.network import digits
-from lenet.network.digits.download import download
+from lenet.network.digits.download import _Progress, download
 from parity.errors import UserError
 from tests.helpers import one_line
 from tests.lenet.network.idx_files import idx
@@ -223,3 +225,22 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_fetched(serv
         download(tmp_path / "file" / "folder", (server.mirror("good"),))
     one_line(refusal)
     assert server.asked == []
+
+
+def test_mirrors_that_fail_are_listed(nobody, tmp_path):
+    with pytest.raises(UserError) as refusal:
+        download(tmp_path, (nobody, nobody))
+    first, second = one_line(refusal).partition(" gave it: ")[2].partition("; ")[0].split(", ")
+    assert first == second
+
+
+def test_the_bar_of_a_download_has_its_name_and_counts_bytes(monkeypatch):
+    made = []
+    monkeypatch.setattr("tqdm.tqdm", lambda **given: made.append(given) or io.StringIO())
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True))
+    progress = _Progress("train-images")
+    progress.total = 7
+    with suppress(AttributeError):  # the bar that stands in cannot be moved
+        progress.update(3)
+    bar = {"desc": "train-images", "total": 7, "unit": "B", "unit_scale": True, "ncols": 79, "disable": False}
+    assert made == [bar]

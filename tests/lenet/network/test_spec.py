@@ -27,3 +27,8 @@ def test_parameters_have_the_shared_names_and_shapes():
     assert architecture.PARAM_SHAPES["fc1.weight"] == (120, 400)
     assert architecture.PARAM_SHAPES["logits.bias"] == (10,)
     assert len(architecture.PARAM_SHAPES) == 10
+
+
+def test_the_graph_returns_the_last_layer():
+    graph = architecture.LENET.graph(dict.fromkeys(architecture.PARAM_SHAPES))
+    assert (graph.name, list(graph.outputs)) == ("the network", ["logits"])

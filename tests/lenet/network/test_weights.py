@@ -200,3 +200,9 @@ def test_a_flipped_bit_in_the_weights_of_this_package_is_refused(name, tmp_path,
     with pytest.raises(UserError, match="was changed; it is part of the package") as refusal:
         weights.read(tmp_path / name)
     one_line(refusal)
+
+
+def test_the_header_of_a_file_holds_no_spaces_but_at_its_end():
+    written = weights.serialized({"a": np.zeros(2, np.float32)}, {"by": "hand"})
+    header = written[8 : 8 + int.from_bytes(written[:8], "little")]
+    assert b" " not in header.rstrip()

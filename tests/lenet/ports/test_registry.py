@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from _pytest.outcomes import Failed, Skipped
 from lenet import ports
 from lenet.network.digits import Digits
 from lenet.network.recipe import Batch, Recipe
-from lenet.ports import FRAMEWORKS, Framework
+from lenet.ports import FRAMEWORKS, Framework, registry
 from lenet.ports.registry import Broken
 from parity.errors import MissingFramework, UserError, install_line, pip
 from tests.conftest import beyond
@@ -236,3 +237,16 @@ def test_tensorflow_without_its_first_version_is_one_line(monkeypatch):
     ) as refusal:
         ports.open_port("tf1")
     one_line(refusal)
+
+
+def test_ports_that_only_look_forward_are_named_where_they_are_asked_for():
+    assert set(ports.names()) < set(ports.names(forward_only=True))
+
+
+def test_each_part_of_a_mode_needs_its_packages(monkeypatch):
+    line = replace(FRAMEWORKS["torch"], package="p", needs={"a": ("of_a", "too"), "c": ("of_c",)})
+    monkeypatch.setattr(registry, "framework", lambda name: line)
+    assert registry.needed("torch:a/b/c") == ["p", "of_a", "too", "of_c"]
+    assert registry.needed("torch") == ["p"]
+    with pytest.raises(MissingFramework, match=r"^port 'torch:a/c' needs p, of_a, too, of_c: "):
+        registry.require("torch:a/c")

@@ -14,7 +14,7 @@ import pytest
 from lenet.ports import Unsupported
 from lenet.ports.quiet import hidden, stderr_held
 from lenet.ports.threads import THREADS, share_cores
-from lenet.ports.workers import Worker
+from lenet.ports.workers import Died, Failed, Worker
 from parity.errors import UserError
 from tests.helpers import one_line
 
@@ -42,8 +42,8 @@ class Held:
     def die(self, number: int) -> None:
         os.kill(os.getpid(), number)
 
-    def leave(self) -> None:
-        os._exit(7)
+    def leave(self, code: int) -> None:
+        os._exit(code)
 
     def sleep(self) -> None:
         time.sleep(3600)
@@ -74,7 +74,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.slow
 def test_the_object_lives_over_there_from_call_to_call():
     with Worker("adder", Held, 3) as worker:
-        assert [worker.call("add", 4), worker.call("add", 5)] == [7, 12]
+        assert [worker.call("add", 4), worker.call("add", 5, seconds=60)] == [7, 12]
         pid = worker.call("pid")
         assert pid != os.getpid()
         assert alive(pid)
@@ -92,8 +92,9 @@ def test_what_it_refuses_is_refused_here_and_in_one_line():
 
 @pytest.mark.slow
 def test_a_fault_over_there_shows_its_traceback_here():
-    with Worker("adder", Held, 0) as worker, pytest.raises(RuntimeError) as failure:
+    with Worker("adder", Held, 0) as worker, pytest.raises(Failed) as failure:
         worker.call("fail")
+    assert failure.value.said == "ZeroDivisionError: division by zero"
     assert "in the process of adder:\nTraceback" in str(failure.value)
     assert "ZeroDivisionError" in str(failure.value)
 
@@ -101,14 +102,19 @@ def test_a_fault_over_there_shows_its_traceback_here():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "args", "how"),
-    [("die", (signal.SIGSEGV,), "by signal SIGSEGV"), ("leave", (), "with exit code 7")],
+    [
+        ("die", (signal.SIGSEGV,), "by signal SIGSEGV"),
+        ("leave", (7,), "with exit code 7"),
+        ("leave", (0,), "with exit code 0"),
+    ],
 )
 def test_a_death_is_told_in_one_line_once_and_again(method, args, how):
     with Worker("adder", Held, 0) as worker:
         for again in ((method, *args), ("add", 1)):
-            with pytest.raises(UserError) as refusal:
+            with pytest.raises(Died) as refusal:
                 worker.call(*again)
             assert one_line(refusal) == f"the process of adder ended {how}; try it alone"
+            assert refusal.value.how == how
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ EXAMPLES = [
     _use("Flatten", (2, 3, 4, 5)),
     _use("Flatten", (2, 3, 4), axis=-1),
     _use("Flatten", (2, 3), axis=0),
+    _use("Flatten", (2, 3, 2), axis=-1),
     _use("Transpose", (2, 3, 4)),
     _use("Transpose", (2, 3, 4), perm=(1, 2, 0)),
     _use("Squeeze", (1, 3, 1, 2), [-2]),

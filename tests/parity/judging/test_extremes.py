@@ -93,6 +93,7 @@ def test_overflow_on_the_way_is_coarse_and_named() -> None:
     infinite = judged_norm(x, np.full((2, 1), np.inf, np.float16))
     assert infinite.verdict == "coarse"
     assert "2 values are wrong behind an overflow in float16" in infinite.note
+    assert np.isnan(infinite.loop_ratio)  # the loop overflows, too
     assert judged_norm(x, np.full((2, 1), 600, np.float16)).verdict == "equal"
 
 

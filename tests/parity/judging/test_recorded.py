@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from parity.arithmetic import Bounded
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from parity.errors import UserError
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
+from parity.judging.question import sampled
 from parity.judging.walk import nearest
 from parity.operators.affine import MatMul
-from tests.parity.judging.chains import ONE, Array, run
+from parity.operators.elementwise import Identity
+from tests.parity.judging.chains import ONE, Array, chain, run
 
 
 def test_wrong_shape_is_different() -> None:
@@ -123,3 +126,50 @@ def test_nan_infinity_and_overflow_are_judged_in_silence(form: Format) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert judge(ONE, {"x": x, "y0": y}).judged == 1
+
+
+def test_a_weight_may_be_recorded_if_it_is_the_same() -> None:
+    values = {**run(ONE), **ONE.constants}
+    assert judge(ONE, values).verdict == "rounding"
+    values["w0"] = values["w0"] + 1
+    with pytest.raises(UserError, match=r"w0 is a weight of .*, but was recorded with other values"):
+        judge(ONE, values)
+
+
+def test_inputs_alone_are_nothing_to_judge() -> None:
+    with pytest.raises(UserError, match="nothing to judge"):
+        judge(ONE, {"x": run(ONE)["x"]})
+
+
+def test_inputs_recorded_finer_than_the_output_are_judged_in_the_format_of_the_output() -> None:
+    values = run(ONE)
+    values["x"] = values["x"].astype(np.float64)
+    assert judge(ONE, values).verdict == "rounding"
+
+
+def test_behind_a_wrong_shape_nothing_is_judged() -> None:
+    graph = chain(2, 64)
+    values = run(graph)
+    values["y0"] = values["y0"][:, :-1]
+    first, second = judge(graph, values).tensors
+    assert (first.verdict, first.misshapen) == ("different", True)
+    assert (second.verdict, second.note) == ("unjudged", "y0 was recorded in another shape")
+
+
+def test_few_wrong_values_of_a_sample_are_counted_within_the_sample() -> None:
+    declared, copy = Declared("float32"), Node("copy", "Identity", Identity(), ("x",), ("y",))
+    graph = Graph((copy,), {"x": declared}, ("y",), declared={"y": declared})
+    x = np.ones(40_000, np.float32)
+    y = np.where(np.arange(40_000) % 400, x, 2)
+    (one,) = judge(graph, {"x": x, "y": y}, sample=20_000).tensors
+    assert one.verdict == "different"
+    assert sum(one.histogram) == one.values == 20_000
+
+
+def test_a_sample_is_put_together_of_all_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parity.judging.question.GATHERED", 3)
+    x = np.random.default_rng(0).standard_normal(11).astype(np.float32)
+    points = (np.array([9, 2, 2, 0, 10, 5, 1]),)
+    found = sampled(Identity(), points, [Bounded(x)])
+    assert isinstance(found, Bounded)
+    np.testing.assert_array_equal(found.value, x[points])

@@ -8,7 +8,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from parity import judge, read_onnx
 from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
-from tests.parity.small import computed, convolutions, model, normal
+from tests.parity.small import computed, convolutions, loop, model, normal
 
 
 def floats(values: list) -> np.ndarray:
@@ -170,6 +170,36 @@ def test_an_if_that_returns_nothing_and_has_no_name_is_its_branch() -> None:
     graph = read_onnx(proto)
     assert kinds(graph) == ["MatMul"] * 6
     assert len(set(graph.tensors)) == 6
+
+
+def test_a_branch_may_return_what_was_there_before_and_hold_a_graph_of_its_own() -> None:
+    inner = [helper.make_node("MatMul", ["x", "m"], ["inner"]), loop("rounds", "start", "looped")]
+    returned = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "inner", "looped")
+    ]
+    branch = helper.make_graph(inner, "branch", [], returned)
+    node = helper.make_node(
+        "If", ["c"], ["before", "inside", "behind"], then_branch=branch, else_branch=branch
+    )
+    weights = {"c": np.array(True), "m": normal(3, 4), "rounds": np.array(2), "start": floats([1])[0]}
+    proto = model([node], {"x": [2, 3]}, ["before", "inside", "behind"], weights)
+    graph = read_onnx(proto)
+    assert kinds(graph) == ["MatMul", "Loop", "Identity"]
+    assert [node.outputs for node in graph.nodes] == [("inside",), ("behind",), ("before",)]
+    x = normal(2, 3)  # onnxruntime refuses an x that is returned as it is
+    report = judge(graph, {"x": x, "before": x, "inside": x @ normal(3, 4), "behind": weights["start"]})
+    assert [one.verdict for one in report.tensors] == ["rounding", "unjudged", "equal"]
+
+
+def test_a_sparse_constant_keeps_its_type() -> None:
+    dense = np.array([[0, 2, 0], [0, 0, 3]], np.float32)
+    places = numpy_helper.from_array(np.flatnonzero(dense), "places")
+    proto = model([helper.make_node("Add", ["x", "s"], ["y"])], {"x": [2, 3]}, ["y"])
+    held = numpy_helper.from_array(dense[dense != 0], "s")
+    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(held, places, dense.shape))
+    constant = read_onnx(proto).constants["s"]
+    assert constant.dtype == np.float32
+    np.testing.assert_array_equal(constant, dense)
 
 
 def test_a_graph_without_a_name_is_called_a_model() -> None:

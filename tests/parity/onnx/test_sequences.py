@@ -19,7 +19,7 @@ def parts(*places: int, sizes: np.ndarray | None = None, **attributes: Any) -> M
         inputs.append("sizes")
     nodes = [helper.make_node("SplitToSequence", inputs, ["s"], "split", **attributes)]
     for place in places:
-        nodes.append(helper.make_node("SequenceAt", ["s", f"p{place}"], [f"part{place}"]))
+        nodes.append(helper.make_node("SequenceAt", ["s", f"p{place}"], [f"part{place}"], f"at{place}"))
         nodes.append(helper.make_node("Add", [f"part{place}"] * 2, [f"y{place}"]))
     made = model(nodes, {"x": [2, 7, 3]}, [f"y{place}" for place in places])
     made.graph.initializer.extend(constants)
@@ -57,9 +57,13 @@ def test_parts_that_are_not_known_are_named(sizes: np.ndarray, place: int) -> No
 def test_a_sequence_that_something_else_reads_stays() -> None:
     proto = parts(1, axis=1)
     proto.graph.node.append(helper.make_node("SequenceLength", ["s"], ["n"]))
-    assert [node.type for node in read_onnx(proto).nodes] == [
-        "SplitToSequence",
-        "Slice",
-        "Add",
-        "SequenceLength",
-    ]
+    nodes = read_onnx(proto).nodes
+    assert [node.type for node in nodes] == ["SplitToSequence", "Slice", "Add", "SequenceLength"]
+    assert nodes[1].name == "at1"
+
+
+@pytest.mark.parametrize("place", [np.array([0, 1]), np.array(1.0)], ids=["two", "a float"])
+def test_a_place_that_is_not_one_integer_stays(place: np.ndarray) -> None:
+    proto = parts(1, axis=1)
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(place, "p1"))
+    assert [node.type for node in read_onnx(proto).nodes] == ["SplitToSequence", "SequenceAt", "Add"]

@@ -97,6 +97,18 @@ def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
     assert share(in_reference(example, arrays, 1)[0], outputs(example.operator, arrays)[0]) <= 1
 
 
+@pytest.mark.parametrize("kind", ["Elu", "Selu", "Celu"])
+@pytest.mark.parametrize("x", [-0.25, -0.05, 0.05, 0.25])
+def test_error_where_the_sign_is_not_known_is_that_of_the_worst_argument(kind: str, x: float) -> None:
+    operator, error = _singles(OPERATORS[kind]()), 0.3
+    y: Any = operator.evaluate(Bounded(np.array([x]), np.array([error])))
+    value, *others = (
+        DEFINITIONS[kind](operator, float(at)) for at in (x, *np.linspace(x - error, x + error))
+    )
+    worst = max(abs(other - value) for other in others)
+    assert worst <= y.bound <= 1.4 * worst
+
+
 @pytest.mark.parametrize(
     ("kind", "node", "name", "arguments"),
     [

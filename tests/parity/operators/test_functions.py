@@ -211,6 +211,12 @@ def test_many_products_need_more_than_one_power() -> None:
     assert 0.25 < share(found, many) <= 1
 
 
+def test_error_of_a_base_reaches_as_far_as_its_power() -> None:
+    y = OPERATORS["Pow"]().evaluate(Bounded(np.array([2.0]), np.array([0.5])), Bounded(np.array([3.0])))
+    assert isinstance(y, Bounded)
+    assert 2.5**3 - 2**3 <= y.bound <= 1.001 * (2.5**3 - 2**3)
+
+
 # --- the float64 values themselves -----------------------------------------------------------
 
 

@@ -344,3 +344,12 @@ def test_a_bound_of_either_way_holds_for_both() -> None:
         assert isinstance(found, Bounded)
         assert found.value - found.bound <= 0.5
         assert found.value + found.bound >= 1.5
+
+
+def test_a_root_mean_square_without_a_scale_is_scaled_by_one() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    operator = OPERATORS["RMSNormalization"]()
+    (plain_one,), (scaled,) = (
+        one_node.outputs(operator, [x, *rest]) for rest in ((), (np.ones(5, np.float32),))
+    )
+    np.testing.assert_array_equal(plain_one.value, scaled.value)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from parity.arithmetic import Bounded, integers
-from parity.arithmetic.floats import FLOAT64
+from parity.arithmetic.floats import FLOAT32, FLOAT64
 from parity.errors import Unjudged
 from parity.operators.pooling import AveragePool, LpPool, MaxPool, _Pool
 from tests.parity.examples.example import Example
@@ -205,6 +205,7 @@ def test_indices_are_off_as_far_as_a_rival_lies() -> None:
     error = np.array([[[[2, 0, 0.5, 0, 0, 1]]]])
     _, indices = one_node.bounded(pool.evaluate(Bounded(x, error)))
     np.testing.assert_array_equal(indices.value, [[[[2, 5]]]])
+    assert indices.format is FLOAT32
     np.testing.assert_array_equal(indices.bound, [[[[2, 0]]]])  # 1 + 2 may be above 3 − 0.5; 2 never is
 
 
@@ -222,6 +223,8 @@ def test_integers_are_exact() -> None:
         np.testing.assert_array_equal(y.to_float(), right.value)
     indices: Any = MaxPool(kernel_shape=(2, 2), indices=True).evaluate(integers(x))[1]  # type: ignore[index]
     assert indices.units.dtype == np.int64
+    _, places = one_node.outputs(MaxPool(kernel_shape=(2, 2), indices=True), [x.astype(np.float32)], FLOAT64)
+    np.testing.assert_array_equal(indices.to_float(), places.value)
     with pytest.raises(Unjudged, match="division by 6"):
         AveragePool(kernel_shape=(2, 3)).evaluate(integers(x))
 

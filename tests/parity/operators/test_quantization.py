@@ -7,7 +7,13 @@ import pytest
 from parity.arithmetic import Bounded
 from parity.errors import Unjudged
 from parity.operators.element_types import NUMBERS
-from parity.operators.quantization import DynamicQuantizeLinear, MatMulInteger, QuantizeLinear, quantized
+from parity.operators.quantization import (
+    DynamicQuantizeLinear,
+    MatMulInteger,
+    QLinearMatMul,
+    QuantizeLinear,
+    quantized,
+)
 from tests.parity.examples.example import Example
 from tests.parity.examples.quantization import EXAMPLES
 from tests.parity.operators import one_node
@@ -104,3 +110,15 @@ def test_what_is_not_covered() -> None:
         DynamicQuantizeLinear().evaluate(Bounded(np.zeros(3, np.float32)))
     with pytest.raises(Unjudged, match="quantization to float8"):
         QuantizeLinear(output_dtype=17).evaluate(Bounded(np.ones(3)), Bounded(np.array(1.0)))
+
+
+def test_scales_of_rows_and_columns_lie_along_them_in_batches_too() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 9, shape).astype(np.uint8) for shape in ((2, 3, 7), (7, 4)))
+    rows, columns, out = np.array([1, 2, 0.5]), np.array([1, 0.25, 3, 2]), np.array([1, 4, 0.5])
+    zero = np.array(0, np.uint8)
+    parts = (a, rows, zero, b, columns, zero, out, zero)
+    y = QLinearMatMul().evaluate(*(Bounded(part) for part in parts))
+    assert isinstance(y, Bounded)
+    right = (a.astype(int) @ b) * (rows[:, None] * columns / out[:, None])
+    assert (np.abs(y.value - right.clip(0, 255)) <= 0.5 + y.bound).all()

@@ -50,6 +50,16 @@ def test_values_are_those_of_the_reference_evaluator(example: Example) -> None:
     check_within(found, outputs(example.operator, arrays)[0])
 
 
+def test_a_crop_counts_on_an_axis_that_keeps_its_length() -> None:
+    """onnxruntime leaves such an axis as it is, so that this is none of the examples."""
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
+    x, crop = RNG(0).standard_normal((5, 8)).astype(np.float32), np.array([0.25, 0, 0.75, 1], np.float32)
+    arrays = [x, crop, np.array([1, 2], np.float32)]
+    example = Example(Resize(**attributes), attributes, lambda rng: [], opset=19)  # type: ignore[arg-type]
+    (found,) = in_reference(example, arrays)
+    check_within(found, outputs(example.operator, arrays)[0])
+
+
 def _linear(x: list[float], place: float) -> float:
     below = floor(place)
     a, b = (x[min(max(k, 0), len(x) - 1)] for k in (below, below + 1))

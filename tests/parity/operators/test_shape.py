@@ -1,5 +1,7 @@
 """Operators that move, select and create values: the same bits as ONNX's reference and as onnxruntime."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,10 @@ from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32
 from parity.errors import Unjudged
 from parity.operators import OPERATORS, Operator
-from parity.operators.cast import Cast, cast
-from parity.operators.element_types import FLOAT8E8M0, FLOATS_OF_8_BITS
+from parity.operators.cast import Cast, CastLike, cast, type_of
+from parity.operators.element_types import ELEMENT_TYPES, FLOAT8E8M0, FLOATS_OF_8_BITS
 from parity.operators.select import Pad, ScatterElements
-from parity.operators.shape import Flatten, Reshape, Slice, Transpose
+from parity.operators.shape import DepthToSpace, Flatten, Reshape, Shape, Slice, SpaceToDepth, Transpose
 from tests.parity.examples.example import Example
 from tests.parity.examples.shape import EXAMPLES
 from tests.parity.operators import one_node
@@ -214,3 +216,50 @@ def test_shape_arithmetic_stays_exact() -> None:
         assert product.value.dtype == np.int64
         assert product.value.item() == 3 * (2**24 + 1)
         assert kind(big).sum((0,)).value.item() == 2**24 + 4
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_space_to_depth_undoes_depth_to_space(mode: str) -> None:
+    x = Bounded(np.arange(48.0).reshape(1, 12, 2, 2))
+    spread: Any = DepthToSpace(blocksize=2, mode=mode).evaluate(x)
+    back: Any = SpaceToDepth(blocksize=2, mode=mode).evaluate(spread)
+    np.testing.assert_array_equal(back.value, x.value)
+
+
+def test_shape_of_a_scalar_is_made_of_integers() -> None:
+    shape: Any = Shape().evaluate(Bounded(np.array(1.0)))
+    assert shape.value.dtype == np.int64
+
+
+def test_integers_of_four_bits_become_bytes_without_their_high_bits() -> None:
+    few = np.array([-1, 7], "int4")
+    y: Any = cast(Bounded(few), np.dtype(np.uint8))
+    np.testing.assert_array_equal(y.value, [255, 7])
+    assert y.error is None
+
+
+@pytest.mark.parametrize(("x", "off", "error"), [(65515, 10, np.inf), (65540, 10, 0), (-65515, 10, np.inf)])
+def test_overflow_of_a_cast_is_known_where_both_ends_overflow(x: float, off: float, error: float) -> None:
+    y: Any = cast(Bounded(np.array([x], np.float32), np.array([off])), np.dtype(np.float16))
+    assert y.bound == error
+
+
+def test_type_of_what_is_computed_is_that_of_the_candidate() -> None:
+    x = np.ones(2)
+    assert type_of(Bounded(x, x, FLOAT16)) == np.float16
+    assert type_of(Bounded(x, None, FLOAT16)) == np.float64
+    assert type_of(Bounded(np.arange(2), x, FLOAT16)) == np.int64
+    unit: Any = OPERATORS["EyeLike"]().evaluate(Bounded(np.ones((2, 3), np.float16)))
+    assert unit.value.dtype == np.float16
+
+
+def test_a_sample_of_a_cast_like_another_saturates_or_not_as_the_whole() -> None:
+    x, like = (
+        Bounded(np.array([1e6, 2.0], np.float32)),
+        Bounded(np.zeros(1, ELEMENT_TYPES[FLOATS_OF_8_BITS[0]])),
+    )
+    for saturate in (0, 1):
+        operator = CastLike(saturate=saturate)
+        whole: Any = operator.evaluate(x, like)
+        some: Any = operator.sample((np.array([1, 0]),), x, like)
+        np.testing.assert_array_equal(some.value.astype(float), whole.value[[1, 0]].astype(float))

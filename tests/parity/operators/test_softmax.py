@@ -131,6 +131,8 @@ def test_errors_of_the_argument_are_carried() -> None:
         assert np.median(expected.bound / np.abs(expected.value)) < 0.5
     with pytest.raises(Unjudged, match="Hardmax of a tensor that was not recorded"):
         OPERATORS["Hardmax"]().evaluate(Bounded(x, error))
+    with pytest.raises(Unjudged, match=r"^Hardmax of NaNs$"):
+        OPERATORS["Hardmax"]().evaluate(Bounded(np.array([1, np.nan])))
 
 
 def test_errors_of_a_row_are_not_independent() -> None:

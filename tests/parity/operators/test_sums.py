@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Array, Bounded, Number
-from parity.arithmetic.floats import U64, gamma
+from parity.arithmetic.floats import FLOAT64, U64, gamma
 from parity.operators import Operator, sums
 from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
 from tests.parity.arithmetic.rational import COVER
+from tests.parity.examples import affine
+from tests.parity.examples.example import Example
+from tests.parity.operators import one_node
 
 RNG = np.random.default_rng(0)
 A, B, BIAS = (
@@ -75,3 +78,19 @@ def test_few_points_share_their_places_on_one_axis(
     assert len(np.unique(flat)) == len(flat) == len(columns) * len(rows)
     most = min(count, prod(shape))
     assert most / 2 < len(flat) <= most
+
+
+@pytest.mark.parametrize(
+    "example", [one for one in affine.EXAMPLES if isinstance(one.operator, Conv)], ids=str
+)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_bands_of_a_convolution_are_the_whole(
+    example: Example, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = one_node.drawn(example)
+    (whole,), (exact,) = (one_node.outputs(example.operator, arrays, *form) for form in ((), (FLOAT64,)))
+    patches = whole.size // (arrays[1].shape[0] * whole.shape[2]) * prod(arrays[1].shape[1:])  # type: ignore[union-attr]
+    monkeypatch.setattr("parity.operators.affine.LARGEST", rows * patches)
+    (banded,) = one_node.outputs(example.operator, arrays)
+    assert (np.abs(banded.value - whole.value) <= exact.bound).all()
+    np.testing.assert_allclose(banded.bound, whole.bound, rtol=1e-9)

@@ -160,3 +160,10 @@ def test_progress_is_told_of_every_node() -> None:
     seen: list[str] = []
     parity.probe(parity.read_onnx(convolutions(2)), in_onnxruntime, progress=seen.append)
     assert seen == ["first", "second", "product"]
+
+
+def test_a_node_by_itself_keeps_its_opset_and_its_shapes() -> None:
+    proto = model([make("Add", ["x", "x"], ["y"])], {"x": [2, 3]}, ["y"], opset=11)
+    one = one_node_model(proto.graph.node[0], {"": 11}, [normal(2, 3)] * 2, [False, True], [True])
+    assert [(each.domain, each.version) for each in one.opset_import] == [("", 11)]
+    assert [dim.dim_value for dim in one.graph.input[0].type.tensor_type.shape.dim] == [2, 3]

@@ -1,0 +1,167 @@
+"""A plug-in of pytest that tries changes: it collects the tests once, and forks a process for each change.
+
+A child chooses its change by the variable that mutmut's code reads, and runs the tests that reach the changed
+function, fastest first, until one fails. Verdicts are kept where `mutmut browse` and `mutmut show` find them.
+What is computed while tests are collected is computed without any change.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import resource
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+import hypothesis
+import pytest
+from _pytest.runner import runtestprotocol
+from mutmut.configuration import config
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.state import state
+from mutmut.utils.file_utils import change_cwd
+from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+# What mutmut calls these exit codes is in brackets.
+SURVIVED, NOTICED, UNREACHED, UNFINISHED, HANGS = 0, 1, 33, 35, 36  # (35: "suspicious", 36: "timeout")
+NOTES = Path("reached.json")
+MEMORY = 8 * 2**30  # a change may ask for any shape
+
+Notes = dict[str, tuple[float, list[str]]]  # of each test: its seconds, the functions that it reaches
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How `python -m tests.mutants` tells what to try."""
+    parser.addoption(
+        "--changes", type=Path, help="names of changes and their files, one a line, in this order"
+    )
+    parser.addoption("--limit", type=float, help="seconds for the tests of one change")
+    parser.addoption("--children", type=int, help="how many changes to try at a time")
+
+
+def pytest_configure() -> None:
+    """What fails need not be shrunk, and is not to fail because another process has the core."""
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile(
+        "mutants", phases=phases, suppress_health_check=list(hypothesis.HealthCheck)
+    )
+    hypothesis.settings.load_profile("mutants")
+    config()  # mutmut's, read while the folder is the right one
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Try each change, instead of running each test."""
+    if session.testsfailed:  # while they were collected
+        raise session.Interrupted("tests cannot be collected")
+    options = session.config.option
+    notes = noted(session.items)
+    tests = {item.nodeid: item for item in session.items}
+    reaching: dict[str, list[pytest.Item]] = defaultdict(list)
+    for name in sorted(notes, key=lambda name: notes[name][0]):
+        for function in notes[name][1]:
+            reaching[function].append(tests[name])
+    changes = [line.split() for line in options.changes.read_text().splitlines()]
+    running: dict[int, tuple[str, str, float]] = {}
+    for number, (name, path) in enumerate(changes, 1):
+        print(f"\r{number} of {len(changes)}", end="", flush=True)
+        while len(running) >= options.children:
+            wait_for_one(running)
+        chosen = reaching[mangled_name_from_mutant_name(name)]
+        attempt = functools.partial(verdict, name, chosen, notes, options.limit)
+        running[forked(attempt)] = (name, path, time.monotonic())
+    while running:
+        wait_for_one(running)
+    return True
+
+
+def forked(work: Callable[[], int]) -> int:
+    """The process that does this work; what it returns is its exit code. Nothing that it does stays here."""
+    if process := os.fork():
+        return process
+    code = NOTICED
+    try:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        code = work()
+    finally:
+        os._exit(code)
+
+
+def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -> int:
+    """Whether one of these tests notices the change."""
+    os.environ["MUTANT_UNDER_TEST"] = change
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, wherever it is
+    start = time.monotonic()
+    for test, following in zip(tests, [*tests[1:], None], strict=True):
+        if time.monotonic() - start > limit:
+            return UNFINISHED
+        signal.setitimer(signal.ITIMER_REAL, 20 + 20 * notes[test.nodeid][0])
+        if fails(test, following):
+            return NOTICED
+    return SURVIVED if tests else UNREACHED
+
+
+def fails(test: pytest.Item, following: pytest.Item | None) -> bool:
+    """Whether the test fails, now that it runs."""
+    return any(report.failed for report in runtestprotocol(test, log=False, nextitem=following))
+
+
+def wait_for_one(running: dict[int, tuple[str, str, float]]) -> None:
+    """Keep the verdict of the next child that ends."""
+    process, status = os.wait()
+    name, path, start = running.pop(process)
+    code = os.waitstatus_to_exitcode(status)
+    with change_cwd(".."):
+        data = SourceFileMutationData(path=path)
+        data.load()
+        data.exit_code_by_key[name] = HANGS if code == -signal.SIGALRM else code
+        data.durations_by_key[name] = time.monotonic() - start
+        data.save()
+
+
+def noted(tests: Iterable[pytest.Item]) -> Notes:
+    """What each test reaches, and how long it takes, without any change; kept until its file changes, or the
+    code that it may reach."""
+    kept: dict[str, Notes] = json.loads(NOTES.read_text()) if NOTES.exists() else {}
+    code = b"".join(
+        path.read_bytes() for top in ("parity", "lenet") for path in sorted(Path(top).rglob("*.py"))
+    )
+    current: dict[str, Notes] = {}
+    for path, of_file in groupby(tests, key=lambda test: test.path):
+        some = list(of_file)
+        names = "\n".join(test.nodeid for test in some)
+        key = hashlib.sha256(code + path.read_bytes() + names.encode()).hexdigest()
+        current[key] = kept.get(key) or noted_apart(some)
+    NOTES.write_text(json.dumps(current))
+    return {name: note for notes in current.values() for name, note in notes.items()}
+
+
+def noted_apart(tests: list[pytest.Item]) -> Notes:
+    """The same, by a process of its own: what it caches would hide the changes."""
+    answer = Path("noted.json")
+    _, status = os.waitpid(forked(functools.partial(note, tests, answer)), 0)
+    found = json.loads(answer.read_text())
+    if status:
+        raise pytest.UsageError(f"{found} fails without any change")
+    return found
+
+
+def note(tests: list[pytest.Item], answer: Path) -> int:
+    """Write what each of these tests reaches, or which one fails."""
+    os.environ["MUTANT_UNDER_TEST"] = "stats"
+    answer, notes = answer.absolute(), {}
+    for test, following in zip(tests, [*tests[1:], None], strict=True):
+        state()._stats.clear()
+        start = time.monotonic()
+        if fails(test, following):
+            answer.write_text(json.dumps(test.nodeid))
+            return NOTICED
+        notes[test.nodeid] = (time.monotonic() - start, sorted(state()._stats))
+    answer.write_text(json.dumps(notes))
+    return SURVIVED

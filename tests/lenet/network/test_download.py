@@ -236,7 +236,12 @@ def test_mirrors_that_fail_are_listed(nobody, tmp_path):
 
 def test_the_bar_of_a_download_has_its_name_and_counts_bytes(monkeypatch):
     made = []
-    monkeypatch.setattr("tqdm.tqdm", lambda **given: made.append(given) or io.StringIO())
+
+    def bar_with(**given):
+        made.append(given)
+        return io.StringIO()
+
+    monkeypatch.setattr("tqdm.tqdm", bar_with)
     monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True))
     progress = _Progress("train-images")
     progress.total = 7

@@ -1,5 +1,7 @@
 """The table against the numbers of the design."""
 
+import numpy as np
+
 from lenet.network import architecture
 
 
@@ -30,5 +32,6 @@ def test_parameters_have_the_shared_names_and_shapes():
 
 
 def test_the_graph_returns_the_last_layer():
-    graph = architecture.LENET.graph(dict.fromkeys(architecture.PARAM_SHAPES))
+    params = {name: np.zeros(shape) for name, shape in architecture.PARAM_SHAPES.items()}
+    graph = architecture.LENET.graph(params)
     assert (graph.name, list(graph.outputs)) == ("the network", ["logits"])

@@ -29,6 +29,7 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 # What mutmut calls these exit codes is in brackets.
 SURVIVED, NOTICED, UNREACHED, UNFINISHED, HANGS = 0, 1, 33, 35, 36  # (35: "suspicious", 36: "timeout")
 NOTES = Path("reached.json")
+FAILED = Path("failed.txt").absolute()  # the test that failed last
 MEMORY = 8 * 2**30  # a change may ask for any shape
 
 Notes = dict[str, tuple[float, list[str]]]  # of each test: its seconds, the functions that it reaches
@@ -64,6 +65,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     for name in sorted(notes, key=lambda name: notes[name][0]):
         for function in notes[name][1]:
             reaching[function].append(tests[name])
+    every = sorted(session.items, key=lambda test: notes[test.nodeid][0])
+    if waited_for(forked(functools.partial(verdict, "", every, notes, options.limit))) == NOTICED:
+        raise pytest.UsageError(f"{FAILED.read_text()} fails without any change, in another order")
     changes = [line.split() for line in options.changes.read_text().splitlines()]
     running: dict[int, tuple[str, str, float]] = {}
     for number, (name, path) in enumerate(changes, 1):
@@ -87,15 +91,20 @@ def forked(work: Callable[[], int]) -> int:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         code = work()
     finally:
         os._exit(code)
 
 
+def waited_for(process: int) -> int:
+    """The exit code of a process, when it ends."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
 def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -> int:
     """Whether one of these tests notices the change."""
     os.environ["MUTANT_UNDER_TEST"] = change
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, wherever it is
     start = time.monotonic()
     for test, following in zip(tests, [*tests[1:], None], strict=True):
@@ -103,6 +112,7 @@ def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -
             return UNFINISHED
         signal.setitimer(signal.ITIMER_REAL, 20 + 20 * notes[test.nodeid][0])
         if fails(test, following):
+            FAILED.write_text(test.nodeid)
             return NOTICED
     return SURVIVED if tests else UNREACHED
 
@@ -145,9 +155,9 @@ def noted(tests: Iterable[pytest.Item]) -> Notes:
 def noted_apart(tests: list[pytest.Item]) -> Notes:
     """The same, by a process of its own: what it caches would hide the changes."""
     answer = Path("noted.json")
-    _, status = os.waitpid(forked(functools.partial(note, tests, answer)), 0)
+    code = waited_for(forked(functools.partial(note, tests, answer)))
     found = json.loads(answer.read_text())
-    if status:
+    if code:
         raise pytest.UsageError(f"{found} fails without any change")
     return found
 

@@ -8,6 +8,7 @@ What is computed while tests are collected is computed without any change.
 import functools
 import hashlib
 import json
+import math
 import os
 import resource
 import signal
@@ -59,15 +60,15 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     if session.testsfailed:  # while they were collected
         raise session.Interrupted("tests cannot be collected")
     options = session.config.option
+    before = NOTES.read_text() if NOTES.exists() else ""
     notes = noted(session.items)
+    if NOTES.read_text() != before:
+        check_without_change(sorted(session.items, key=lambda test: notes[test.nodeid][0]), notes)
     tests = {item.nodeid: item for item in session.items}
     reaching: dict[str, list[pytest.Item]] = defaultdict(list)
     for name in sorted(notes, key=lambda name: notes[name][0]):
         for function in notes[name][1]:
             reaching[function].append(tests[name])
-    every = sorted(session.items, key=lambda test: notes[test.nodeid][0])
-    if waited_for(forked(functools.partial(verdict, "", every, notes, options.limit))) == NOTICED:
-        raise pytest.UsageError(f"{FAILED.read_text()} fails without any change, in another order")
     changes = [line.split() for line in options.changes.read_text().splitlines()]
     running: dict[int, tuple[str, str, float]] = {}
     for number, (name, path) in enumerate(changes, 1):
@@ -133,6 +134,16 @@ def wait_for_one(running: dict[int, tuple[str, str, float]]) -> None:
         data.exit_code_by_key[name] = HANGS if code == -signal.SIGALRM else code
         data.durations_by_key[name] = time.monotonic() - start
         data.save()
+
+
+def check_without_change(tests: list[pytest.Item], notes: Notes) -> None:
+    """Refuse a test that fails without any change, in this order, behind the others in one process.
+
+    It would seem to notice every change.
+    """
+    if waited_for(forked(functools.partial(verdict, "", tests, notes, math.inf))) != SURVIVED:
+        NOTES.unlink()
+        raise pytest.UsageError(f"{FAILED.read_text()} fails without any change, in another order")
 
 
 def noted(tests: Iterable[pytest.Item]) -> Notes:

@@ -8,6 +8,7 @@ What is computed while tests are collected is computed without any change.
 import functools
 import hashlib
 import json
+import math
 import os
 import resource
 import signal
@@ -29,6 +30,7 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 # What mutmut calls these exit codes is in brackets.
 SURVIVED, NOTICED, UNREACHED, UNFINISHED, HANGS = 0, 1, 33, 35, 36  # (35: "suspicious", 36: "timeout")
 NOTES = Path("reached.json")
+FAILED = Path("failed.txt").absolute()  # the test that failed last
 MEMORY = 8 * 2**30  # a change may ask for any shape
 
 Notes = dict[str, tuple[float, list[str]]]  # of each test: its seconds, the functions that it reaches
@@ -58,7 +60,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     if session.testsfailed:  # while they were collected
         raise session.Interrupted("tests cannot be collected")
     options = session.config.option
+    before = NOTES.read_text() if NOTES.exists() else ""
     notes = noted(session.items)
+    if NOTES.read_text() != before:
+        check_without_change(sorted(session.items, key=lambda test: notes[test.nodeid][0]), notes)
     tests = {item.nodeid: item for item in session.items}
     reaching: dict[str, list[pytest.Item]] = defaultdict(list)
     for name in sorted(notes, key=lambda name: notes[name][0]):
@@ -87,15 +92,20 @@ def forked(work: Callable[[], int]) -> int:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         code = work()
     finally:
         os._exit(code)
 
 
+def waited_for(process: int) -> int:
+    """The exit code of a process, when it ends."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
 def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -> int:
     """Whether one of these tests notices the change."""
     os.environ["MUTANT_UNDER_TEST"] = change
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, wherever it is
     start = time.monotonic()
     for test, following in zip(tests, [*tests[1:], None], strict=True):
@@ -103,6 +113,7 @@ def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -
             return UNFINISHED
         signal.setitimer(signal.ITIMER_REAL, 20 + 20 * notes[test.nodeid][0])
         if fails(test, following):
+            FAILED.write_text(test.nodeid)
             return NOTICED
     return SURVIVED if tests else UNREACHED
 
@@ -125,6 +136,16 @@ def wait_for_one(running: dict[int, tuple[str, str, float]]) -> None:
         data.save()
 
 
+def check_without_change(tests: list[pytest.Item], notes: Notes) -> None:
+    """Refuse a test that fails without any change, in this order, behind the others in one process.
+
+    It would seem to notice every change.
+    """
+    if waited_for(forked(functools.partial(verdict, "", tests, notes, math.inf))) != SURVIVED:
+        NOTES.unlink()
+        raise pytest.UsageError(f"{FAILED.read_text()} fails without any change, in another order")
+
+
 def noted(tests: Iterable[pytest.Item]) -> Notes:
     """What each test reaches, and how long it takes, without any change; kept until its file changes, or the
     code that it may reach."""
@@ -145,9 +166,9 @@ def noted(tests: Iterable[pytest.Item]) -> Notes:
 def noted_apart(tests: list[pytest.Item]) -> Notes:
     """The same, by a process of its own: what it caches would hide the changes."""
     answer = Path("noted.json")
-    _, status = os.waitpid(forked(functools.partial(note, tests, answer)), 0)
+    code = waited_for(forked(functools.partial(note, tests, answer)))
     found = json.loads(answer.read_text())
-    if status:
+    if code:
         raise pytest.UsageError(f"{found} fails without any change")
     return found
 

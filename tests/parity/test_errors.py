@@ -2,7 +2,7 @@
 
 import pytest
 
-from parity.errors import MissingFramework, UserError, described
+from parity.errors import MissingFramework, UserError, described, install_line, not_installed
 
 
 @pytest.mark.parametrize("kind", [UserError, MissingFramework])
@@ -19,3 +19,9 @@ def test_an_exception_that_cannot_be_told_is_named() -> None:
     assert described(Mute()) == "Mute"
     assert described(ValueError()) == "ValueError"
     assert described(ValueError("a\n  b")) == "ValueError: a b"
+
+
+def test_a_part_of_a_module_that_is_not_installed_is_told_as_the_module() -> None:
+    said = not_installed(ModuleNotFoundError(name="torch.nn"))
+    assert said == f"torch is not installed: {install_line('torch')}"
+    assert not_installed(ModuleNotFoundError(name="nobody.knows")) is None

@@ -30,7 +30,7 @@ def test_a_page_that_would_overwrite_what_is_read_is_refused(path: Path, tmp_pat
     for html in (path, tmp_path / "link.html", tmp_path / "in.npz"):
         result = parity(path, "--inputs", tmp_path / "in.npz", "--html", html)
         assert result.exit_code == 2
-        assert "would overwrite what is judged" in result.stderr
+        assert f"{html.name} would overwrite what is judged" in result.stderr
     assert path.read_bytes() == before
 
 

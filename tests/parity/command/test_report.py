@@ -62,6 +62,9 @@ def test_figures_are_whole_or_left_out(width: int, left_out: int) -> None:
     assert whole == sorted(whole, reverse=True)
     assert whole.count(False) == left_out
     assert (f"no room in {width} columns for: " in text) == bool(left_out)
+    if left_out == 4:
+        names = "error/worst case, error/loop, equal, blind below"
+        assert f"no room in {width} columns for: {names}" in " ".join(text.split())
     assert "…" not in text
 
 
@@ -132,3 +135,9 @@ def test_causes_that_quote_a_name_from_the_file_are_safe() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert text.count("\\x1b]0;title\\x07b2 in place of b") == 3
+
+
+def test_outputs_that_are_not_judged_are_named() -> None:
+    tensors = (tensor("y", "equal"), tensor("z", "unjudged"))
+    text = printed(Report(tensors, outputs=("y", "z", "absent")), 140)
+    assert "Of the outputs, z, absent not judged." in text

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from parity import UserError, judge, read_onnx
 from parity.judging import judge as located
+from parity.onnx.constants import _bytes
 from tests.parity.onnx.read_models import a_function, an_if, product, refused
 from tests.parity.small import convolutions, model, normal, saved
 
@@ -26,6 +27,20 @@ def external(folder: Path, **entries: object) -> Path:
     for key, value in said.items():
         tensor.external_data.add(key=key, value=str(value))
     return saved(proto, folder)
+
+
+def test_external_data_that_are_removed_before_they_are_read_are_named(tmp_path: Path) -> None:
+    graph = read_onnx(external(tmp_path))
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="cannot be read any more"):
+        graph.constants["m"]
+
+
+@pytest.mark.parametrize(("kind", "length"), [("INT2", 2), ("UINT4", 3), ("INT8", 5)])
+def test_values_that_share_bytes_take_fewer(kind: str, length: int) -> None:
+    tensor = TensorProto(dims=[5], data_type=TensorProto.DataType.Value(kind))
+    assert _bytes(tensor, np.dtype(np.int8)) == length
 
 
 def test_external_data_are_mapped_and_let_go(tmp_path: Path) -> None:
@@ -137,12 +152,12 @@ def test_a_file_above_2_gb_is_refused_unread(tmp_path: Path) -> None:
 def test_graphs_that_make_no_sense_are_refused() -> None:
     twice = product()
     twice.graph.node.append(twice.graph.node[0])
-    refused(twice, "'y' is made twice")
+    refused(twice, "^small: the tensor 'y' is made twice$")
     missing = product({})
-    refused(missing, "needs 'm', which nothing makes")
+    refused(missing, "^small: MatMul '' needs 'm', which nothing makes$")
     circle = convolutions()
     circle.graph.node[0].input[0] = "y"
-    refused(circle, "in a circle")
+    refused(circle, "^small: .* in a circle")
     output = product()
     output.graph.output[0].name = "other"
     refused(output, "nothing makes the output 'other'")

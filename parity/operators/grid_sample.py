@@ -157,6 +157,10 @@ class AffineGrid(Operator):
 
     align_corners: int = 0
 
+    def shared(self, theta: Number, size: Number) -> int:
+        """Places along one axis are the same for all places along the others."""
+        return max(1, *plain_values(size, "size of AffineGrid").tolist()[2:])
+
     def evaluate(self, theta: Number, size: Number) -> Number:
         n, _, *out = plain_values(size, "size of AffineGrid").tolist()
         u = FLOAT64.u if getattr(theta, "format", None) is FLOAT64 else FLOAT32.u

@@ -324,6 +324,8 @@ def _scaled(
         orders += [(moved + one_way) + form(half) for one_way in raw]
         orders += [one_way.astype(np.float64) + (float(moved) + half) for one_way in raw]
         orders += [(at * np.float64(factor) + (float(moved) + half)).astype(form) for factor in factors]
+    if transform == "half_pixel_symmetric":  # onnxruntime moves places that all of these find exactly
+        orders += [np.nextafter(exact.astype(form), form(end)) for end in (-np.inf, np.inf)]
     return exact, orders, error + u * (4 * np.abs(base) + np.abs(exact))
 
 

@@ -1,12 +1,17 @@
 """How a test runs `parity`, and reads how it refused."""
 
+import sys
+
 from click.testing import CliRunner, Result
 
 from parity.command.main import cli
 
 
 def parity(*arguments: object, code: int = 0) -> Result:
+    # A file that it runs becomes the main module, which processes that this one spawns later would run.
+    main = sys.modules["__main__"]
     result = CliRunner().invoke(cli, [str(one) for one in arguments])
+    sys.modules["__main__"] = main
     assert result.exit_code == code, (result.output, result.exception)
     return result
 

@@ -68,10 +68,7 @@ def _prepared(path: Path, content: Content) -> Iterator[None]:
 
 def _target(path: Path) -> Path:
     """What symbolic links lead to."""
-    try:
-        target = path.resolve()
-    except RuntimeError:  # Python before 3.13; later ones return a link of the circle
-        target = path
+    target = Path(os.path.realpath(path))  # of a circle one of its links, whatever the version of Python
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return target

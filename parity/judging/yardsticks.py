@@ -189,7 +189,7 @@ def _part(found: Array, expected: Bounded, start: int, form: Format, step: int) 
     error = distance(found.astype(np.float64), right, bound, form)
     ratio = np.where(same & (error == 0), 0.0, over(error, bound))
     place = int(ratio.argmax())
-    nothing = (right == 0) & (bound <= 4 * form.tiny)  # zero, but for what a processor may flush to it
+    nothing = (right == 0) & (bound < 3 * form.flush)  # its argument may be flushed, and itself
     narrow = int(np.count_nonzero((over(bound, np.abs(right)) < 1) | nothing))
     largest, off = float(ratio[place]), float(error.max())
     return Part(int(np.count_nonzero(same)), largest, start + place, off, narrow, ratio[::step].copy())

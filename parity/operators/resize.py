@@ -276,14 +276,12 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
                 step = f_wide * form(n - 1) / form(m - 1)
                 steps = [j.astype(form) * f_wide * form(n - 1) / form(m - 1), j.astype(form) * step]
                 orders = [f_first + one_step for one_step in steps]
+                # Five roundings of the steps, one of the first place, and one of the sum of both.
+                error = u * (5 * np.abs(j * span / (m - 1)) + abs(first) + np.abs(exact))
             else:
                 exact = 0.5 * (one.start + one.end) * (n - 1) + 0 * j
                 orders = [form(0.5) * (form(one.start) + form(one.end)) * form(n - 1) + 0 * j]
-            # Five roundings of the steps, one of the first place; of a single place, its two.
-            parts = (
-                5 * np.abs(j * span / (m - 1)) + abs(first) + np.abs(exact) if m > 1 else 2 * np.abs(exact)
-            )
-            error = u * parts
+                error = 2 * u * np.abs(exact)  # a sum and a product
         else:
             raise Unjudged(f"coordinate_transformation_mode {transform}")
     ways = np.stack([np.asarray(order, np.float64) for order in (*orders, exact.astype(form))])
@@ -324,8 +322,8 @@ def _scaled(
         orders += [(moved + one_way) + form(half) for one_way in raw]
         orders += [one_way.astype(np.float64) + (float(moved) + half) for one_way in raw]
         orders += [(at * np.float64(factor) + (float(moved) + half)).astype(form) for factor in factors]
-    if transform == "half_pixel_symmetric":  # onnxruntime moves places that all of these find exactly
-        orders += [np.nextafter(exact.astype(form), form(end)) for end in (-np.inf, np.inf)]
+        if transform == "half_pixel_symmetric":  # as onnxruntime divides: in float64, by the rounded scale
+            orders.append((at / np.float64(scale) + (float(moved) + half)).astype(form))
     return exact, orders, error + u * (4 * np.abs(base) + np.abs(exact))
 
 

@@ -71,9 +71,8 @@ class Batch:
                 yield from owners
                 continue
             value, bound = (np.broadcast_to(a, y.value.shape) for a in (right.value, right.bound))
-            yield from _chosen(
-                owners, excluded(y, Bounded(value, bound)).reshape(len(owners), -1).any(axis=1)
-            )
+            apart = excluded(y, Bounded(value, bound)).reshape(len(owners), -1)
+            yield from _chosen(owners, apart.any(axis=1))
 
 
 def _chosen(owners: list, which: Any) -> Iterator[Any]:
@@ -84,29 +83,27 @@ def _stacked(values: list[Bounded]) -> Bounded:
     return Bounded(np.concatenate([y.value for y in values]), np.concatenate([y.bound for y in values]))
 
 
-def ends(mistakes: Sequence[Mistake], head: Segment) -> Iterator[Batch]:
-    """What the network with each of these mistakes returns of the first sample's one digit; an owner is an
-    index. Each network runs alone up to the last stage that it changes, and from there with many others.
+def ends(mistakes: Iterable[Mistake], head: Segment) -> Iterator[Batch]:
+    """What the network with each of these mistakes, its owner, returns of the first sample's one digit. Each
+    network runs alone up to the last stage that it changes, and from there with many others.
 
     A batch knows less of its values than a network alone, so that its bounds may be wider, never narrower.
     """
-    same_end: dict[int, list[int]] = {}
-    for index, mistake in enumerate(mistakes):
-        last = max(k for k, name in enumerate(head.stages) if name in mistake.changes)
-        same_end.setdefault(last + 1, []).append(index)
-    for end, indices in same_end.items():
-        for start in range(0, len(indices), ROWS):
-            some = indices[start : start + ROWS]
-            alone = Batch.of(([index], head.expected(0, mistakes[index].changes, end)) for index in some)
-            yield alone.through(head.stages[end:], head, {})
+    same_end: dict[int, list[Mistake]] = {}
+    for one in mistakes:
+        last = max(k for k, name in enumerate(head.stages) if name in one.changes)
+        same_end.setdefault(last + 1, []).append(one)
+    for end, some in same_end.items():
+        for start in range(0, len(some), ROWS):
+            rows = (([one], head.expected(0, one.changes, end)) for one in some[start : start + ROWS])
+            yield Batch.of(rows).through(head.stages[end:], head, {})
 
 
 def may_explain(mistakes: Iterable[Mistake], segment: Segment) -> list[Mistake]:
     """Those that fit the first digit of the tightest sample, and those that mix digits, untried."""
     given, head = list(mistakes), segment.head(1)
-    seen, alike = head.samples[0].seen, [one for one in given if not one.whole_batch]
-    fit = {index for batch in ends(alike, head) for index in batch.fitting(seen, segment.dtype)}
-    good = {id(alike[index]) for index in fit}
+    alike, seen = (one for one in given if not one.whole_batch), head.samples[0].seen
+    good = {id(one) for batch in ends(alike, head) for one in batch.fitting(seen, segment.dtype)}
     return [one for one in given if one.whole_batch or id(one) in good]
 
 
@@ -115,5 +112,5 @@ def not_idle(mistakes: Sequence[Mistake], head: Segment) -> list[Mistake]:
     if len(head.right[0]) <= len(head.stages):
         return list(mistakes)  # the right network cannot even take these shapes
     right = head.right[0][-1]
-    sure = {index for batch in ends(mistakes, head) for index in batch.differing(right)}
-    return [one for index, one in enumerate(mistakes) if index in sure or head.differs(one.changes)]
+    sure = {id(one) for batch in ends(mistakes, head) for one in batch.differing(right)}
+    return [one for one in mistakes if id(one) in sure or head.differs(one.changes)]

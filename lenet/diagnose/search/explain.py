@@ -1,6 +1,6 @@
 """Finds the mistakes of the catalogue that explain a wrong stretch of the forward pass.
 
-Candidates are tried on one digit first, many as one batch; those that fit on two, then on all.
+Candidates are tried on one digit first, many as one batch; those that fit, on all.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,6 @@ from lenet.diagnose.search.segment import Sample, Segment, fits
 from lenet.diagnose.search.yardstick import nearer
 from parity.arithmetic import Array, Bounded
 
-FEW = 2  # digits on which candidates are tried before all
 PAIR_SECONDS = 8.0  # limit for the search of one diagnosis, in seconds of CPU time: load does not change it
 
 
@@ -50,12 +49,9 @@ def single_matches(segment: Segment) -> list[Match]:
 
 
 def _explaining(mistakes: Iterable[Mistake], segment: Segment) -> list[Match]:
-    head = segment.head(FEW)
     found: list[tuple[int, Match]] = []
     for mistake in may_explain(within_segment(mistakes, segment), segment) if segment.mendable else ():
         inside = {name: change for name, change in mistake.changes.items() if name in segment.stages}
-        if not mistake.whole_batch and not head.explains(inside):
-            continue
         if segment.explains(inside) and (segment.proves(inside) or nearer(segment, inside)):
             pending = {name: c for name, c in mistake.changes.items() if name not in inside}
             starts = tuple(sample.seen for sample in segment.samples)

@@ -184,12 +184,3 @@ def test_both_passes_in_exact_integers(
 def test_mean_of_three_is_no_integer() -> None:
     with pytest.raises(Unjudged, match="division by 3"):
         AveragePool(kernel_shape=(3, 1)).evaluate(integers(np.ones((1, 1, 3, 3))))
-
-
-def test_where_the_sign_is_not_known_the_cotangent_of_relu_or_nothing_comes_back() -> None:
-    x = Bounded(np.array([1.0, -1.0, 0.1, -0.1]), np.full(4, 0.5))
-    ones = Bounded(np.ones(4))
-    back = Relu().gradient(0, [x], x, ones)
-    assert isinstance(back, Bounded)
-    np.testing.assert_array_equal(back.value, [1, 0, 1, 0])
-    np.testing.assert_array_equal(back.bound, [0, 0, 1, 1])

@@ -1,7 +1,6 @@
 """Products of 8-bit integers that are added two by two in 16 bits, where large sums are cut off."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from math import prod
 
 import numpy as np
@@ -21,14 +20,13 @@ def in_pairs(operator: MatMulInteger | QLinearMatMul | QLinearConv, seen: Seen) 
     assert second is not None
     if (type_of(first(seen.inputs)).name, type_of(second).name) != ("uint8", "int8"):
         return
-    same = {field.name: getattr(operator, field.name) for field in fields(operator)}
     yield Mistake(
         "pairs of products added in 16 bits, which saturate",
         "Of uint8 and int8, two products at a time are added in 16 bits and cut off to −32768..32767: the "
         "instruction VPMADDUBSW of processors with AVX2 or AVX-512 and without VNNI.",
         "Keep the weights to 7 bits (reduce_range=True in onnxruntime and PyTorch), or set onnxruntime's "
         "session.x64quantprecision to 1, or use a processor with VNNI.",
-        next(kind for kind in _IN_PAIRS if kind.TYPE == operator.TYPE)(**same),
+        _IN_PAIRS[operator.TYPE](**vars(operator)),
         "microsoft/onnxruntime#6004",
     )
 
@@ -58,11 +56,7 @@ class _QLinearConv(QLinearConv):
         return _less(right, lost.swapaxes(-1, -2).reshape(right.shape))
 
 
-_IN_PAIRS: tuple[type[_MatMulInteger | _QLinearMatMul | _QLinearConv], ...] = (
-    _MatMulInteger,
-    _QLinearMatMul,
-    _QLinearConv,
-)
+_IN_PAIRS = {kind.TYPE: kind for kind in (_MatMulInteger, _QLinearMatMul, _QLinearConv)}
 
 
 def _known(x: Number) -> Array:

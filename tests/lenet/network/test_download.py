@@ -234,7 +234,7 @@ def test_mirrors_that_fail_are_listed(nobody, tmp_path):
 
 
 def test_the_bar_of_a_download_has_its_name_and_counts_bytes(monkeypatch):
-    made, sizes = [], []
+    made, sizes = [], list[int]()
 
     def bar_with(**given):
         made.append(given)

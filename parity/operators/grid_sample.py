@@ -159,7 +159,7 @@ class AffineGrid(Operator):
 
     def shared(self, theta: Number, size: Number) -> int:
         """Places along one axis are the same for all places along the others."""
-        return max(1, *plain_values(size, "size of AffineGrid").tolist()[2:])
+        return max(plain_values(size, "size of AffineGrid").tolist()[2:])
 
     def evaluate(self, theta: Number, size: Number) -> Number:
         n, _, *out = plain_values(size, "size of AffineGrid").tolist()

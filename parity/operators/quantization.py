@@ -149,10 +149,10 @@ def _shifted(x: Number, zero: Number | None, axis: int | None = None) -> Number:
     wide = cast(x, INT32)
     if zero is None:
         return wide
-    return wide - cast(_lined_up(zero, x.ndim, axis), INT32)
+    return wide - cast(lined_up(zero, x.ndim, axis), INT32)
 
 
-def _lined_up(one: Number, ndim: int, axis: int | None) -> Number:
+def lined_up(one: Number, ndim: int, axis: int | None) -> Number:
     """A vector reshaped to lie along an axis. A single value broadcasts; other arrays have all axes."""
     if one.size == 1:
         return one.reshape(*(1,) * ndim)
@@ -196,8 +196,8 @@ class QLinearMatMul(Operator):
         y_zero: Number,
     ) -> Number:
         total = self.total(a, b, a_zero, b_zero)
-        rows, columns = _lined_up(a_scale, total.ndim, -2), _lined_up(b_scale, total.ndim, -1)
-        out, zero = _lined_up(y_scale, total.ndim, -2), _lined_up(y_zero, total.ndim, -2)
+        rows, columns = lined_up(a_scale, total.ndim, -2), lined_up(b_scale, total.ndim, -1)
+        out, zero = lined_up(y_scale, total.ndim, -2), lined_up(y_zero, total.ndim, -2)
         return quantized(cast(total, ACCUMULATED) * (rows * columns / out), zero, type_of(y_zero))
 
     def total(self, a: Number, b: Number, a_zero: Number, b_zero: Number) -> Number:
@@ -250,7 +250,7 @@ class QLinearConv(ConvInteger):
         bias: Number | None = None,
     ) -> Number:
         total = self.total(x, w, x_zero, w_zero, bias)
-        scale = x_scale * _lined_up(w_scale, x.ndim, 1) / y_scale
+        scale = x_scale * lined_up(w_scale, x.ndim, 1) / y_scale
         return quantized(cast(total, ACCUMULATED) * scale, y_zero, type_of(y_zero))
 
     def total(self, x: Number, w: Number, x_zero: Number, w_zero: Number, bias: Number | None) -> Number:

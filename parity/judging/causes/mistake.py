@@ -36,6 +36,8 @@ class Mistake:
         wider: whether it explains what others explain more precisely: it is named only if none of them does.
         less_accurate: whether it is the same function, in which more rounds than the operator's worst case
             allows: then the tensor is coarse, not different.
+        exact: whether it is one of integers, which round nothing: beside it, none is named that comes less
+            near to the values.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Mistake:
     alike: str = ""
     wider: bool = False
     less_accurate: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ ALTOGETHER = 60.0  # for all tensors of a report, the first wrong one first
 EQUALS = 2.0  # for others that explain the same values, once one has been found
 LATE = "not every {} tried in {} s: record tensors in between"
 LESS = "the same function, in which more rounds than this operator's worst case allows"
+NEARER = 2.0  # beyond so many times the distance of an exact mistake, another one is not named
 MORE = 4  # the time for a mistake over that of one evaluation: plain loops are slower
 
 
@@ -77,6 +78,7 @@ def _explained(
         return replace(report, clues=(f"its cause was not searched: {ALTOGETHER:g} s were spent on others",))
     except (Unjudged, *MISFITS):
         return report
+    made = _nearest(wrong, made)
     if not made and not wrong.points and not report.misshapen and format_of(found) is not None:
         lines += clues(found, wrong.right, form)
     report = replace(report, causes=_causes(wrong, made, graph, end), clues=tuple(lines))
@@ -128,6 +130,18 @@ def _searched(wrong: Wrong, graph: Graph, clock: Clock) -> tuple[list[Made], lis
             found.append(one)
     late = clock.is_out() and not found
     return found, [LATE.format("two mistakes were", f"{SECONDS:g}")] if late else []
+
+
+def _nearest(wrong: Wrong, made: list[Made]) -> list[Made]:
+    """Without those that come less near to the values than a mistake that is exact.
+
+    Behind many roundings to integers, a bound is wide, and much explains the values by it.
+    """
+    exact = [wrong.off(one.operator) for one in made if one.mistakes[0].exact]
+    if not exact:
+        return made
+    near = NEARER * min(exact)
+    return [one for one in made if one.mistakes[0].exact or wrong.off(one.operator) <= near]
 
 
 def _may_be(look: Look, made: Made) -> bool:

@@ -12,6 +12,7 @@ from parity.judging.causes.mistake import Mistake, Seen, mistakes
 from parity.judging.causes.of_places.of_dropout import dropout
 from parity.judging.causes.of_places.of_layout import layouts
 from parity.judging.causes.of_places.of_pieces import pieces
+from parity.judging.causes.of_products.of_saturation import saturated
 from parity.judging.causes.of_rounding.of_constants import folded
 from parity.judging.causes.of_rounding.of_half_precision import whole_stretch
 from parity.judging.causes.of_rounding.of_quantization import unquantized
@@ -108,7 +109,8 @@ def one_mistake(wrong: Wrong, graph: Graph) -> Iterator[Made]:
             continue
         seen = Seen(inputs, wrong.found if last else None, node, stretch.nodes, values, graph)
         known.append(_at(stretch, place, seen, made))
-    yield from (_at_several(stretch, min(one), one) for one in stored(graph, stretch.nodes))
+    for one in (*saturated(stretch.nodes, stretch.names, graph), *stored(graph, stretch.nodes)):
+        yield _at_several(stretch, min(one), one)
     together: dict[str, int] = {}  # by name, at how many nodes at once the mistake was tried
     for some in zip_longest(*known):
         yield from (one for one in some if one is not None)

@@ -12,6 +12,8 @@ from parity.judging.causes.search.rewiring.branches import sources
 from parity.operators import Operator
 from parity.operators.operator import Points
 
+READER = "DequantizeLinear"  # of integers, with which a runtime may compute instead
+
 
 @dataclass(frozen=True)
 class Stretch(Operator):
@@ -71,7 +73,10 @@ class Stretch(Operator):
 
 
 def between(graph: Graph, recorded: set[str], tensor: str) -> Stretch:
-    """The nodes that compute a tensor from recorded ones; these, and others that may be taken for them."""
+    """The nodes that compute a tensor from recorded ones; these, and others that may be taken for them.
+
+    Those are in other branches, or integers of which an input is read back.
+    """
     maker = {name: node for node in graph.nodes for name in node.outputs if name}
     needed: set[int] = set()
     names: dict[str, None] = {}
@@ -92,5 +97,7 @@ def between(graph: Graph, recorded: set[str], tensor: str) -> Stretch:
     elsewhere = (name for node in nodes for _, name, _ in sources(graph, node))
     before = takewhile(lambda node: node is not nodes[-1], graph.nodes)
     there = recorded & {*graph.inputs, *(name for node in before for name in node.outputs)}
-    names |= {name: None for name in elsewhere if name in there}
+    readers = (node for node in graph.nodes if node.type == READER and node.outputs[0] in names)
+    read = [name for node in readers for name in node.inputs]
+    names |= {name: None for name in (*elsewhere, *read) if name in there or name in graph.constants}
     return Stretch(nodes, tuple(names), tensor)

@@ -80,6 +80,13 @@ class Wrong:
         except (Unjudged, *MISFITS):
             return False
 
+    def off(self, operator: Operator) -> float:
+        """The root mean square of what an operator that explains the values leaves of them."""
+        wrong = replace(self.question, operator=operator)
+        expected = (wrong.at(self.points) if self.points else wrong.whole()).value.astype(np.float64)
+        error = self.seen.astype(np.float64) - expected
+        return float(np.sqrt(np.mean(error[np.isfinite(error)] ** 2)))
+
     def _proves(self, verdict: TensorReport, expected: Bounded, read_off: bool, strict: bool) -> bool:
         """Whether it is no accident that the values fit: a bound that is wider than they are says nothing."""
         if self.report.misshapen:

@@ -17,9 +17,10 @@ from tests.parity.examples.example import Example
 from tests.parity.judging.causes.naming import evaluated, is_named
 from tests.parity.operators.one_node import drawn, fed, model, outputs
 
-SMALL = "weights of 7 bits, whose sums do not saturate: test_quantization.py has larger ones"
+SMALL = "weights of 7 bits, whose sums do not saturate: test_saturation.py has larger ones"
 NOTHING = {
     **dict.fromkeys(("MatMulInteger", "QLinearConv", "QLinearMatMul"), SMALL),
+    "ConvInteger": "both in uint8",
     "SpaceToDepth": "one channel, which has no order",
 }
 KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & catalogue().keys())

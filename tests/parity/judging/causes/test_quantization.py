@@ -1,12 +1,9 @@
 """Mistakes of quantization, made by plain NumPy code."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 from tests.parity.judging.causes.case import Array, Case, N, Port
-from tests.parity.small import adds_in_16_bits, computed
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((6, 64)).astype(np.float32) * 3
@@ -78,105 +75,11 @@ PER_CHANNEL = Case(
         "scales along axis 1 for 0": lambda x: (x - np.array([3, 9, 4, 7, 1, 5])) * SCALES,
     },
 )
-SATURATED = "pairs of products added in 16 bits, which saturate"
-B = RNG.integers(-128, 128, (7, 5)).astype(np.int8)
-W = RNG.integers(-128, 128, (4, 3, 3, 3)).astype(np.int8)
-BIAS = RNG.integers(-5000, 5000, 4).astype(np.int32)
-IN, OUT = 9, 128  # zero points
-
-
-def pairs_in_16_bits(a: Array, b: Array) -> int:
-    """VPMADDUBSW, and the sum of what it returns."""
-    products = [int(one) * int(two) for one, two in zip(a, b, strict=True)]
-    return sum(max(-32768, min(32767, sum(products[k : k + 2]))) for k in range(0, len(products), 2))
-
-
-def exact(a: Array, b: Array) -> int:
-    return int(a.astype(int) @ b.astype(int))
-
-
-def product(dot: Callable[[Array, Array], int], a: Array) -> Array:
-    """(A − 9) · B, with the zero point subtracted behind the products."""
-    a = a.astype(np.uint8)
-    return np.array([[dot(row, column) - IN * exact(np.ones(7), column) for column in B.T] for row in a])
-
-
-def convolution(dot: Callable[[Array, Array], int], x: Array) -> Array:
-    """Two groups, padded and with a stride of 2; the channels of a window lie side by side."""
-    padded = np.pad(x.astype(np.uint8), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=IN)
-    y = np.zeros((2, 4, 3, 3), int)
-    for n, o, i, j in np.ndindex(y.shape):
-        seen = padded[n, o // 2 * 3 : o // 2 * 3 + 3, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
-        a, b = (one.transpose(1, 2, 0).ravel() for one in (seen, W[o]))
-        y[n, o, i, j] = dot(a, b) - IN * exact(np.ones(27), b) + BIAS[o]
-    return y
-
-
-def in_bytes(total: Array) -> Array:
-    return np.clip(np.rint(total * 2.0**-9) + OUT, 0, 255)
-
-
-SCALES_AND_ZEROS: dict[str, Array | float] = {
-    "one": 1.0,
-    "in": np.array(IN, np.uint8),
-    "zero": np.array(0, np.int8),
-    "s": 512.0,
-    "out": np.array(OUT, np.uint8),
-}
-LAST = N("Cast", ["i"], ["y"], to=1)
-TO_BYTES = N("Cast", ["x"], ["q"], to=2)
-MATMUL_INTEGER = Case(
-    [
-        TO_BYTES,
-        N("MatMulInteger", ["q", "b", "in"], ["i"]),
-        N("Cast", ["i"], ["f"], to=1),
-        N("Mul", ["f", "s"], ["y"]),
-    ],
-    {"b": B, "in": np.array(IN, np.uint8), "s": 0.013},
-    RNG.integers(0, 256, (6, 7)).astype(np.float32),
-    lambda x: product(exact, x).astype(np.float32) * np.float32(0.013),
-    {SATURATED: lambda x: product(pairs_in_16_bits, x).astype(np.float32) * np.float32(0.013)},
-)
-QLINEAR_MATMUL = Case(
-    [TO_BYTES, N("QLinearMatMul", ["q", "one", "in", "b", "one", "zero", "s", "out"], ["i"]), LAST],
-    {"b": B, **SCALES_AND_ZEROS},
-    RNG.integers(0, 256, (6, 7)).astype(np.float32),
-    lambda x: in_bytes(product(exact, x)),
-    {SATURATED: lambda x: in_bytes(product(pairs_in_16_bits, x))},
-)
-QLINEAR_CONV = Case(
-    [
-        TO_BYTES,
-        N(
-            "QLinearConv",
-            ["q", "one", "in", "w", "one", "zero", "s", "out", "bias"],
-            ["i"],
-            pads=[1, 1, 1, 1],
-            strides=[2, 2],
-            group=2,
-        ),
-        LAST,
-    ],
-    {"w": W, "bias": BIAS, **SCALES_AND_ZEROS},
-    RNG.integers(0, 256, (2, 6, 5, 5)).astype(np.float32),
-    lambda x: in_bytes(convolution(exact, x)),
-    {SATURATED: lambda x: in_bytes(convolution(pairs_in_16_bits, x))},
-)
 CASES = {
     "there and back": THERE_AND_BACK,
     "signed": SIGNED,
     "per channel": PER_CHANNEL,
-    "MatMulInteger": MATMUL_INTEGER,
-    "QLinearMatMul": QLINEAR_MATMUL,
-    "QLinearConv": QLINEAR_CONV,
 }
-
-
-@pytest.mark.parametrize("name", ["MatMulInteger", "QLinearMatMul", "QLinearConv"])
-def test_onnxruntime_adds_in_16_bits_on_some_processors(name: str) -> None:
-    case = CASES[name]
-    y = computed(case.proto, {"x": case.x})["y"]
-    assert case.named(lambda x: y) == (["different", SATURATED] if adds_in_16_bits() else ["equal"])
 
 
 @pytest.mark.parametrize("name", CASES)

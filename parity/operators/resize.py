@@ -119,6 +119,10 @@ class Resize(Operator):
         return prod(one.how.index.shape[1] for one in self._plan(x, rest))
 
     def evaluate(self, x: Number, *rest: Number | None) -> Number:
+        lengths = {one.axis: one.after for one in self._sizes(x, rest)}
+        if 0 in lengths.values():
+            shape = [lengths.get(axis, size) for axis, size in enumerate(x.shape)]
+            return x.move(lambda a: np.zeros(shape, a.dtype))
         plan = self._plan(x, rest)
         y = x
         for one in plan:
@@ -154,8 +158,14 @@ class Resize(Operator):
         return kinds[0].either(kinds[1])
 
     def _plan(self, x: Number, rest: Sequence[Number | None]) -> list[_Along]:
-        """How to resize each axis that changes."""
+        """How to resize each axis that changes.
+
+        Raises:
+            Unjudged: this is not known, or the result has no values.
+        """
         sizes = [one for one in self._sizes(x, rest) if self._changes(one)]
+        if not all(one.after for one in sizes):
+            raise Unjudged(f"{self.TYPE} to a tensor without values")
         if self.mode != "nearest" and sizes and format_of(own(x)) is None:
             raise Unjudged(f"Resize of integers in mode {self.mode}")
         if self.mode != "nearest" and sizes and not np.isfinite(own(x)).all():
@@ -198,7 +208,9 @@ class Resize(Operator):
                 )
             ]
         lengths = [int(size) for size in given["sizes"]]
-        factors = [m / x.shape[axis] for axis, m in zip(axes, lengths, strict=True)]
+        if any(m and not x.shape[axis] for axis, m in zip(axes, lengths, strict=True)):
+            raise Unjudged(f"{self.TYPE} of a tensor without values")
+        factors = [m / (x.shape[axis] or 1) for axis, m in zip(axes, lengths, strict=True)]
         if self.keep_aspect_ratio_policy == "stretch":
             pairs = list(zip(lengths, factors, strict=True))
         elif self.keep_aspect_ratio_policy in ("not_larger", "not_smaller"):

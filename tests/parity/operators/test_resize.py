@@ -6,15 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 
 from parity.arithmetic import Bounded
 from parity.arithmetic.integers import integers
 from parity.errors import Unjudged
+from parity.judging import judge
+from parity.onnx import read_onnx
 from parity.operators.grid_sample import AffineGrid, GridSample
 from parity.operators.resize import Resize, Upsample
 from tests.parity.examples.example import Example
 from tests.parity.examples.resize import EXAMPLES
 from tests.parity.operators.one_node import check_within, in_onnxruntime, in_reference, outputs
+from tests.parity.small import model
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 RNG = np.random.default_rng
@@ -207,6 +211,25 @@ def test_exact_where_no_weight_rounds() -> None:
     np.testing.assert_array_equal(exact.to_float(), right)  # type: ignore[attr-defined]
     with pytest.raises(Unjudged, match="round"):
         operator.evaluate(integers(x), None, integers(np.array([1, 1, 3, 3])))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize(("n", "m"), [(4, 0), (0, 0)])
+def test_a_result_may_have_no_values(mode: str, n: int, m: int) -> None:
+    nodes = [helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode=mode, axes=[1])]
+    graph = read_onnx(model(nodes, {"x": [2, n]}, ["y"], {"sizes": np.array([m])}, opset=19))
+    values = {"x": np.ones((2, n), np.float32), "y": np.zeros((2, m), np.float32)}
+    (one,) = judge(graph, values).tensors
+    assert (one.verdict, one.values) == ("equal", 0)
+    (one,) = judge(graph, values | {"y": np.zeros((2, 3), np.float32)}).tensors
+    assert (one.verdict, one.note) == ("different", "shape [2, 3], expected [2, 0]")
+    (one,) = judge(graph, values | {"y": np.zeros((2, 3), np.float32)}, sample=2).tensors
+    assert (one.verdict, one.note) == ("unjudged", "Resize to a tensor without values")
+
+
+def test_a_size_of_a_tensor_without_values_is_not_covered() -> None:
+    with pytest.raises(Unjudged, match="Resize of a tensor without values"):
+        outputs(Resize(), [np.ones((2, 0), np.float32), None, None, np.array([2, 3])])
 
 
 def test_what_is_not_covered_is_said() -> None:

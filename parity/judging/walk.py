@@ -58,8 +58,9 @@ def judge(
         progress: called with the name of each judged tensor.
 
     Raises:
-        UserError: an unknown name, a missing input, a wrong dtype, or an input with a wrong shape.
+        UserError: no graph, an unknown name, a missing input, a wrong dtype, or an input with a wrong shape.
     """
+    check_graph(graph)
     check_names(graph, values)
     walk = _Walk(graph, values, sample)
     if not walk.recorded:
@@ -71,6 +72,17 @@ def judge(
                 reports.append(report)
                 progress(report.tensor)
     return Report(tuple(reports), dict(walk.unjudged), graph.outputs, sample)
+
+
+def check_graph(graph: object) -> None:
+    """Refuse what is no graph: a model as ONNX loads it, or the path of one.
+
+    Raises:
+        UserError: what to do.
+    """
+    if not isinstance(graph, Graph):
+        kind = type(graph).__name__
+        raise UserError(f"the reference is of type {kind}, not a graph: read it with parity.read_onnx")
 
 
 def check_names(graph: Graph, values: Mapping[str, Array]) -> None:

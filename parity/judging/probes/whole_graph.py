@@ -12,7 +12,7 @@ from parity.judging.probes.finding import Finding, ProbeReport
 from parity.judging.probes.integer_data import SELECTING
 from parity.judging.probes.operand import Operand
 from parity.judging.probes.tensor_shapes import Shapes
-from parity.judging.walk import MISFITS
+from parity.judging.walk import MISFITS, check_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -32,8 +32,9 @@ def probe(graph: Graph, run: RunModel, *, progress: Callable[[str], None] = lamb
         progress: called with the name of each node.
 
     Raises:
-        UserError: an input of the graph has a dimension without a size.
+        UserError: no graph, or one with an input that has a dimension without a size.
     """
+    check_graph(graph)
     shapes, used = Shapes(graph), {*graph.outputs}.union(*(node.inputs for node in graph.nodes))
     findings: dict[Any, Finding] = {}
     for node in graph.nodes:

@@ -2,10 +2,13 @@
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import ModelProto
 
+import parity
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from parity.errors import UserError
@@ -53,6 +56,17 @@ def test_refused(name: str, array: Array, message: str) -> None:
     graph = replace(ONE, declared={"y0": Declared("float32")})
     with pytest.raises(UserError, match=message):
         judge(graph, {**run(ONE), name: array})
+
+
+@pytest.mark.parametrize("reference", [ModelProto(), "model.onnx"], ids=["model", "path"])
+def test_what_is_no_graph_is_refused(reference: Any) -> None:
+    message = (
+        f"the reference is of type {type(reference).__name__}, not a graph: read it with parity.read_onnx"
+    )
+    with pytest.raises(UserError, match=f"^{message}$"):
+        parity.judge(reference, {})
+    with pytest.raises(UserError, match=f"^{message}$"):
+        parity.probe(reference, lambda model, inputs: {})
 
 
 def test_at_most_three_names_like_an_unknown_one_are_offered() -> None:

@@ -301,9 +301,10 @@ def cut_off(a: Array, b: Array) -> Array:
     lost = np.zeros((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]))
     for k in range(0, a.shape[-1], 2):
         some, two = a[..., k : k + 2], b[..., k : k + 2, :]
-        if 255 * np.abs(two).sum(axis=-2).max(initial=0) > BITS_16.max:
-            pairs = some @ two
-            lost += pairs - pairs.clip(BITS_16.min, BITS_16.max)
+        large = (255 * np.abs(two).sum(axis=-2) > BITS_16.max).reshape(-1, b.shape[-1]).any(axis=0)
+        if large.any():  # of normal weights, few columns
+            pairs = some @ two[..., large]
+            lost[..., large] += pairs - pairs.clip(BITS_16.min, BITS_16.max)
     return lost
 
 

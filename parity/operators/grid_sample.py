@@ -1,24 +1,52 @@
-"""Sampling at computed places: GridSample, and AffineGrid, which computes the places."""
+"""Sampling at computed places: GridSample, and AffineGrid, which computes the places.
+
+Of 16-bit numbers, some implementations compute places in float32, others (PyTorch) in these 16 bits, and are
+then off by parts of a pixel: two forms of the operator.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from parity.arithmetic import Array, Bounded, Number
-from parity.arithmetic.floats import FLOAT32, FLOAT64, U64
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, U64, Format
 from parity.errors import Unjudged
 from parity.operators.interpolation import LINEAR, Places, cubic, gathered, own, taps
 from parity.operators.operator import Operator, Points, plain_values, register
 
 # Names of the modes before version 20 of the standard.
 MODES = {"bilinear": "linear", "bicubic": "cubic"}
+FAR = 0.5  # pixels: a place that may be further off may lie between any neighbours
+
+
+@dataclass(frozen=True)
+class _Placed(Operator):
+    """An operator that computes places.
+
+    Attributes:
+        in_float32: whether it computes them in float32 where its values have 16 bits.
+    """
+
+    in_float32: bool = field(default=False, kw_only=True)
+
+    def forms(self) -> tuple[Operator, ...]:
+        return replace(self, in_float32=True), replace(self, in_float32=False)
+
+    @property
+    def form_name(self) -> str:
+        return "places in float32" if self.in_float32 else "places in the format of the values"
+
+    def format_for(self, x: Number) -> Format:
+        """The format in which places are computed."""
+        own = getattr(x, "format", FLOAT32)
+        return own if own is FLOAT64 or (own in (FLOAT16, BFLOAT16) and not self.in_float32) else FLOAT32
 
 
 @register
 @dataclass(frozen=True)
-class GridSample(Operator):
+class GridSample(_Placed):
     """x (N, C, ...), sampled at the places of a grid (N, out..., d): from -1 to 1, the last axis of x first.
 
     Outside x the values are zero, those of the border, or a mirror image. In mode cubic this applies to
@@ -70,8 +98,14 @@ class GridSample(Operator):
             for k in range(d)
         ]
         lead = (image.reshape(-1, *(1,) * (d + 1)), channels.reshape(*channels.shape, *(1,) * d))
-        if self.mode == "nearest":
-            return self._nearest(x, lead, places)
+        near = [replace(one, error=one.error.clip(max=FAR)) for one in places]
+        y = self._nearest(x, lead, near) if self.mode == "nearest" else self._between(x, lead, near)
+        far = np.any([one.error >= FAR for one in places], axis=0)
+        return _anything(y, far) if isinstance(y, Bounded) and far.any() else y
+
+    def _between(self, x: Number, lead: tuple[Array, Array], places: list[Places]) -> Number:
+        """(M, C): the value between the neighbours, one axis after the other."""
+        d = len(places)
         kernel = LINEAR if self.mode == "linear" else cubic(-0.75)
         along = [taps(x, one, kernel) for one in places]
         at_once = 2**d - 1 + d if self.mode == "linear" else 4 * d
@@ -87,7 +121,7 @@ class GridSample(Operator):
         """The nearest neighbour; or another one, if the uncertain place may be closer to it."""
         pairs = []
         for one in places:
-            index = np.rint(one.of(x))
+            index = np.rint(one.value)
             low, high = np.rint(one.value - one.error), np.rint(one.value + one.error)
             pairs.append(np.stack([index, np.where(high > index, high, low)], 1).astype(np.int64))
         y = self._seen(x, lead, pairs)
@@ -111,16 +145,18 @@ class GridSample(Operator):
 
     def _places(self, g: Number, size: int) -> Places:
         """(M,) places on an axis of this size, for coordinates from -1 to 1."""
-        form = np.float64 if getattr(g, "format", None) is FLOAT64 else np.float32
-        u = float(np.finfo(form).eps) / 2
+        form = self.format_for(g)
+        u, one = form.u, form.dtype.type
         at = own(g).astype(np.float64)
-        few = at.astype(form)
         half = (size - 1) / 2 if self.align_corners else size / 2
         middle = (size - 1) / 2
         exact = at * half + middle
-        plain = np.multiply(few + 1, half, dtype=form) - np.asarray(half - middle, form)
+        plain = (form.round(at) + one(1)) * one(half) - one(half - middle)
         # Either g·h + m or (g + 1)·h − (h − m), and then the distance to a neighbour: each operation rounds.
-        error = u * (np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact) + 1)
+        # h and m do not: where they are too long for the format, the error is FAR without them. 4u stands for
+        # products of these roundings.
+        error = np.abs(at) * half + 2 * np.abs(at + 1) * half + 2 * np.abs(exact) + 1
+        error = u * (1 + 4 * u) * error
         error = error + U64 * (np.abs(at) * half + 2 * np.abs(exact) + 1)  # `exact` is rounded too
         if isinstance(g, Bounded) and g.error is not None:
             error = error + g.error * half
@@ -148,9 +184,14 @@ class GridSample(Operator):
         return np.where(turns % 2 == 0, low + rest, high - rest)
 
 
+def _anything(y: Bounded, rows: Array) -> Bounded:
+    """(M, C): the same with nothing known of these rows."""
+    return Bounded(y.value, np.where(rows[:, None], np.inf, y.bound), y.format)
+
+
 @register
 @dataclass(frozen=True)
-class AffineGrid(Operator):
+class AffineGrid(_Placed):
     """A grid for GridSample: theta (N, d, d + 1) times places (..., 1) of an output of size (N, C, ...)."""
 
     TYPE: ClassVar[str] = "AffineGrid"
@@ -163,26 +204,36 @@ class AffineGrid(Operator):
 
     def evaluate(self, theta: Number, size: Number) -> Number:
         n, _, *out = plain_values(size, "size of AffineGrid").tolist()
-        u = FLOAT64.u if getattr(theta, "format", None) is FLOAT64 else FLOAT32.u
-        axes, errors = [], []
-        for length in reversed(out):
-            step = np.arange(length, dtype=np.float64)
-            if self.align_corners:
-                line = 2 * step / (length - 1) - 1 if length > 1 else 0 * step
-            else:
-                line = (2 * step + 1) / length - 1
-            axes.append(line)
-            errors.append((u + U64) * (3 * np.abs(line + 1) + np.abs(line) + 2))
-        order = range(len(out) - 1, -1, -1)  # the last axis comes first in a grid
-        places = [
-            np.broadcast_to(_along(line, k, len(out)), out) for line, k in zip(axes, order, strict=True)
-        ]
-        off = [np.broadcast_to(_along(e, k, len(out)), out) for e, k in zip(errors, order, strict=True)]
-        base = np.stack([*places, np.ones(out)]).reshape(len(out) + 1, -1)
-        error = np.stack([*off, np.zeros(out)]).reshape(len(out) + 1, -1)
-        grid = theta.dot(theta.like(base, error))
+        lines = [self._line(length, self.format_for(theta)) for length in reversed(out)]
+        base, off, plain = (
+            _rows([getattr(one, name) for one in lines], out) for name in ("value", "error", "plain")
+        )
+        grid = theta.dot(theta.like(_with(base, 1), _with(off, 0), _with(plain, 1)))
         return grid.move(lambda a: a.swapaxes(1, 2).reshape(n, *out, len(out)))
 
+    def _line(self, length: int, form: Format) -> Places:
+        """(length,): the coordinates along one axis, (2j + 1)/n − 1, or 2j/(n − 1) − 1."""
+        step, one = np.arange(length, dtype=np.float64), form.dtype.type
+        few = form.round(step)
+        if not self.align_corners:
+            line, plain = (2 * step + 1 - length) / length, (one(2) * few + one(1)) / one(length) - one(1)
+        elif length > 1:
+            line, plain = (2 * step + 1 - length) / (length - 1), few * (one(2) / one(length - 1)) - one(1)
+        else:
+            line, plain = step, few  # the middle
+        terms = 3 + (length > 2**form.digits)  # then j is rounded, too
+        error = (form.u * (1 + 4 * form.u) + U64) * (terms * np.abs(line + 1) + np.abs(line) + 2)
+        return Places(line, error, plain)
 
-def _along(line: Array, axis: int, ndim: int) -> Array:
-    return line.reshape(tuple(-1 if k == axis else 1 for k in range(ndim)))
+
+def _rows(lines: list[Array], out: list[int]) -> Array:
+    """(d, places): the coordinates of each place, from those along each axis. The last comes first."""
+    shapes = [[-1 if k == axis else 1 for k in range(len(out))] for axis in range(len(out) - 1, -1, -1)]
+    return np.stack(
+        [np.broadcast_to(one.reshape(s), out).ravel() for one, s in zip(lines, shapes, strict=True)]
+    )
+
+
+def _with(rows: Array, last: int) -> Array:
+    """The same rows and one more, of one number."""
+    return np.concatenate([rows, np.full_like(rows[:1], last)])

@@ -9,15 +9,17 @@ import torch
 from onnx import helper
 
 from parity.arithmetic import Bounded
+from parity.arithmetic.floats import BFLOAT16, FLOAT16
 from parity.arithmetic.integers import integers
 from parity.errors import Unjudged
 from parity.judging import judge
+from parity.judging.verdict import TensorReport
 from parity.onnx import read_onnx
 from parity.operators.grid_sample import AffineGrid, GridSample
 from parity.operators.resize import Resize, Upsample
 from tests.parity.examples.example import Example
 from tests.parity.examples.resize import EXAMPLES
-from tests.parity.operators.one_node import check_within, in_onnxruntime, in_reference, outputs
+from tests.parity.operators.one_node import check_within, in_onnxruntime, in_reference, outputs, verdicts
 from tests.parity.small import model
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=str)
@@ -141,6 +143,40 @@ def test_pytorch_grid_sample_is_within_the_bound(mode: str, padding: str, align:
     y = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), mode, padding, align)
     operator = GridSample.read({"mode": mode, "padding_mode": padding, "align_corners": int(align)}, 16, 2)
     check_within(y.numpy(), outputs(operator, [x, grid])[0])
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_places_that_pytorch_computes_in_float16_are_a_form_of_their_own(mode: str) -> None:
+    rng = RNG(2)
+    arrays = [rng.standard_normal((2, 3, 31, 40)), rng.uniform(-1, 1, (2, 25, 26, 2))]
+    x, grid = (a.astype(np.float16) for a in arrays)
+    example = Example(GridSample(), {"mode": mode}, lambda rng: [x, grid], 16)
+
+    def judged(align: bool) -> TensorReport:
+        given = torch.from_numpy(x), torch.from_numpy(grid)
+        y = torch.nn.functional.grid_sample(*given, mode, align_corners=align).numpy()
+        return verdicts(example, [x, grid], [y])[0]
+
+    right = judged(align=False)
+    assert (right.verdict, right.note) == ("rounding", "places in the format of the values")
+    assert judged(align=True).verdict == "different"
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_affine_grid_of_pytorch_in_float16_is_within_the_bound(align: bool) -> None:
+    theta = RNG(3).standard_normal((2, 2, 3)).astype(np.float16)
+    y = torch.nn.functional.affine_grid(torch.from_numpy(theta), [2, 1, 31, 40], align)
+    arrays = [theta, np.array([2, 1, 31, 40])]
+    check_within(y.numpy(), outputs(AffineGrid(align_corners=int(align)), arrays, FLOAT16)[0])
+
+
+def test_where_a_place_may_be_half_a_pixel_off_nothing_is_known() -> None:
+    """In bfloat16 on 300 pixels: any neighbours may be those that count."""
+    arrays = [np.ones((1, 1, 300, 300), np.float32), np.array([[[[0.3, 0.2]]]], np.float32)]
+    for mode in ("linear", "nearest", "cubic"):
+        assert np.isinf(outputs(GridSample(mode=mode), arrays, BFLOAT16)[0].bound).all()
+        few = outputs(GridSample(mode=mode, in_float32=True), arrays, BFLOAT16)[0]
+        assert np.isfinite(few.bound).all()
 
 
 @pytest.mark.parametrize("mode", ["linear", "nearest"])

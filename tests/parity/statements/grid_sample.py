@@ -7,10 +7,10 @@ import numpy as np
 
 from parity.arithmetic import Array
 from tests.parity.arithmetic import stated as s
-from tests.parity.arithmetic.stated import Stated
+from tests.parity.arithmetic.stated import UNBOUNDED, At, Stated
 from tests.parity.examples.example import Make
 from tests.parity.statements.arrays import Statement, use
-from tests.parity.statements.interpolation import TRIANGLE, Blend, Place, U, blends, keys, unit
+from tests.parity.statements.interpolation import HALF, TRIANGLE, Blend, Place, U, blends, keys, unit
 
 
 def grid_sample(op: Any, x: Array, grid: Array) -> Array:
@@ -19,6 +19,8 @@ def grid_sample(op: Any, x: Array, grid: Array) -> Array:
     d, at = len(sizes), x.flat[0].at
     spots = list(np.ndindex(grid.shape[:-1]))
     places = [[_place(op, grid[(*one, d - 1 - k)], sizes[k]) for one in spots] for k in range(d)]
+    far = [n for n in range(len(spots)) if any(axis[n][1] >= HALF for axis in places)]
+    places = [[(place, min(off, HALF)) for place, off in axis] for axis in places]
     y = np.empty((len(spots), channels), object)
     if op.mode == "nearest":
         pick = [[_nearest(one) for one in axis] for axis in places]
@@ -31,6 +33,8 @@ def grid_sample(op: Any, x: Array, grid: Array) -> Array:
         counts = [2**d - 1 + d if op.mode == "linear" else 4 * d, *[2 * kernel.reach] * (d - 1)]
         for n, channel in np.ndindex(y.shape):
             y[n, channel] = _sampled(op, x[spots[n][0], channel], [axis[n] for axis in axes], counts)
+    for n in far:  # they may lie between any neighbours
+        y[n] = [Stated(one.value, UNBOUNDED, at) for one in y[n]]
     return np.moveaxis(y.reshape(*grid.shape[:-1], channels), -1, 1)
 
 
@@ -66,8 +70,9 @@ def _place(op: Any, g: Stated, size: int) -> Place:
     moved there; all places beyond the border are one.
     """
     half, middle = Fraction(size - 1 if op.align_corners else size, 2), Fraction(size - 1, 2)
-    exact, u = g.value * half + middle, unit(g.at)
-    off = u * (abs(g.value) * half + 2 * abs(g.value + 1) * half + 2 * abs(exact) + 1)
+    exact, u = g.value * half + middle, _unit(op, g.at)
+    off = abs(g.value) * half + 2 * abs(g.value + 1) * half + 2 * abs(exact) + 1
+    off *= u * (1 + 4 * u)
     off += U * (abs(g.value) * half + 2 * abs(exact) + 1)
     if op.mode != "linear" or op.padding_mode == "zeros":
         return exact, off
@@ -76,6 +81,11 @@ def _place(op: Any, g: Stated, size: int) -> Place:
         exact = _mirrored(op, exact, size)
     inside = min(max(exact, Fraction(0)), Fraction(size - 1))
     return inside, max(off - abs(exact - inside), Fraction(0))
+
+
+def _unit(op: Any, at: At) -> Fraction:
+    """Of the format of places: that of the values, or float32 in a form for values of 16 bits."""
+    return unit(at) if op.in_float32 else Fraction(at.form.u)
 
 
 def _nearest(place: Place) -> tuple[int, int]:
@@ -104,7 +114,9 @@ def affine_grid(op: Any, theta: Array, size: Array) -> Array:
 
     def line(j: int, length: int) -> Stated:
         value = Fraction(2 * j, length - 1) - 1 if op.align_corners else Fraction(2 * j + 1, length) - 1
-        return Stated(value, (unit(at) + U) * (3 * (value + 1) + abs(value) + 2), at)
+        u = _unit(op, at)
+        terms = 4 if length * u > 1 else 3  # j is rounded, too
+        return Stated(value, (u * (1 + 4 * u) + U) * (terms * (value + 1) + abs(value) + 2), at)
 
     for image, *place, k in np.ndindex(y.shape):
         lines = [line(j, length) for j, length in zip(place[::-1], out[::-1], strict=True)]
@@ -142,6 +154,8 @@ SMALL = [
     use("GridSample", make=OUTSIDE, data=(0,), mode="cubic", padding_mode="reflection"),
     use("GridSample", make=_grid((1, 1, 3, 3), (0.5, 1.2)), data=(0,), mode="nearest"),
     use("GridSample", make=_grid((1, 1, 2, 2, 2), (0.4, 0.7, 0.2), (0.3, 0.6, 1.3)), data=(0,)),
+    use("GridSample", make=_grid((1, 1, 1, 50), (0.1, 0.3), (-0.2, 37.7)), data=(0,)),
     use("AffineGrid", (1, 2, 3), np.array([1, 1, 2, 3])),
+    use("AffineGrid", (1, 2, 3), np.array([1, 1, 1, 300])),
     use("AffineGrid", (1, 3, 4), np.array([1, 1, 2, 2, 3]), align_corners=1),
 ]

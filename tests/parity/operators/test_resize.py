@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import helper
 
-from parity.arithmetic import Bounded
+from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16
 from parity.arithmetic.integers import integers
 from parity.errors import Unjudged
@@ -160,6 +160,18 @@ def test_places_that_pytorch_computes_in_float16_are_a_form_of_their_own(mode: s
     right = judged(align=False)
     assert (right.verdict, right.note) == ("rounding", "places in the format of the values")
     assert judged(align=True).verdict == "different"
+
+
+def test_plain_loop_takes_the_other_neighbour_wherever_rounding_decides() -> None:
+    """Its own place may have been moved already, and must not move back: PyTorch was then called coarse."""
+    rng = RNG(4)
+    x = np.arange(1200, dtype=np.float16).reshape(1, 1, 30, 40)
+    grid = rng.uniform(-1, 1, (1, 60, 60, 2)).astype(np.float16)
+    (right,) = outputs(GridSample(mode="nearest"), [x, grid], FLOAT16)
+    loop = GridSample(mode="nearest").evaluate(Looped(x, FLOAT16), Looped(grid, FLOAT16))
+    assert isinstance(loop, Looped)
+    assert 0 < (right.bound > 0).mean() < 0.5
+    np.testing.assert_array_equal(loop.value != right.value, right.bound > 0)
 
 
 @pytest.mark.parametrize("align", [False, True])

@@ -58,8 +58,8 @@ OpenPort = Callable[..., Port]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest --all-digits`: no port is given fewer for its slowness. `make quick` is `pytest --quick`."""
-    parser.addoption("--all-digits", action="store_true", help="give slow ports all 10,000 digits as well")
+    """`pytest --all-digits`: every port is given all 10,000. `make quick` is `pytest --quick`."""
+    parser.addoption("--all-digits", action="store_true", help="give every port all 10,000 digits")
     parser.addoption("--quick", action="store_true", help="the first case of each test that is not slow")
 
 

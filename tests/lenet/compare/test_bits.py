@@ -1,11 +1,13 @@
 """Equal bits are counted, lost ones are lost, and weights that are not exact are refused."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from lenet.compare import compare
 from lenet.compare import layer_by_layer as judge
-from lenet.compare.exact_bits import equal_bits, right
+from lenet.compare.exact_bits import equal_bits, right, sha256
 from lenet.network import weights
 from lenet.reference.exact import EXACT as EXACT_FILE
 from parity.arithmetic.integers import product
@@ -69,6 +71,12 @@ def test_another_dtype_or_shape_has_no_right_bits_and_the_sign_of_a_zero_is_no_b
     assert equal_bits(want, np.array([[-0.0, 1.0]], np.float32)) == 2
     assert equal_bits(want, want.astype(np.float64)) == 0
     assert equal_bits(want, want[0]) == 0
+
+
+def test_the_checksum_of_logits_leaves_out_the_sign_of_a_zero():
+    logits = np.array([[0.0, 1.5]], np.float32)
+    assert sha256(logits) == sha256(logits * [-1, 1]) == hashlib.sha256(bytes(6) + b"\xc0\x3f").hexdigest()
+    assert sha256(np.nextafter(logits, np.float32(2))) != sha256(logits)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lenet.compare.finer_grids import forced_rounding, levels, refine
 from lenet.network.architecture import LAYERS
+from lenet.ports.calling import PortFailed
 from lenet.reference import exact
 from lenet.show import tables
 from parity.arithmetic import integers
@@ -58,6 +59,16 @@ def test_a_port_that_differs_where_nothing_can_round_is_another_function(open_po
     printed = io.StringIO()
     Console(file=printed, width=200).print(tables.finer([level], ["numpy"]))
     assert "numpy is another function: at +0" in printed.getvalue()
+
+
+def test_a_port_of_a_wrong_form_stops_the_levels(open_port, monkeypatch):
+    port = open_port("numpy")
+    right = port.activations
+    monkeypatch.setattr(port, "activations", lambda x: {**right(x), "fc1": right(x)["fc1"][:, :1]})
+    with pytest.raises(
+        PortFailed, match=r"^port 'numpy' fc1 is float32 \(50, 1\), expected float32 \(50, 120\)$"
+    ):
+        next(levels([port], ternary_params(0), IMAGES, [0]))
 
 
 def test_levels_far_beyond_round_and_differ(found):

@@ -218,6 +218,15 @@ def test_an_if_that_depends_on_an_input_is_named() -> None:
     assert report.verdict == "undecided"
 
 
+def test_what_a_branch_reads_is_made_before_the_if() -> None:
+    proto = an_if(None)
+    assert proto.graph.initializer[0].name == "m"
+    del proto.graph.initializer[0]
+    refused(proto, "^small: If '' needs 'm', which nothing makes$")
+    proto.graph.node.append(helper.make_node("Identity", ["x"], ["m"]))
+    assert kinds(read_onnx(proto)) == ["Identity", "If", "If"]
+
+
 def test_an_attribute_that_refers_to_none_is_unjudged() -> None:
     proto = convolutions()
     proto.graph.node[0].attribute.append(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 from parity import judge, read_onnx
 from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
@@ -247,3 +247,11 @@ def test_meanings_outside_of_the_opsets_known_are_unjudged() -> None:
     old = model([gemm], {"x": [2, 3]}, ["y"], {"m": normal(3, 4), "b": normal(4)}, opset=6)
     assert read_onnx(old).nodes[0].problem == "Gemm of opset 6: known from 7 on"
     refused(product(opset=999), "opset 999")
+    assert kinds(read_onnx(product(opset=defs.onnx_opset_version()))) == ["MatMul"]
+
+
+def test_a_graph_that_names_no_version_of_the_standard_keeps_to_its_first() -> None:
+    nodes = [helper.make_node(kind, ["x", "m"], [kind]) for kind in ("MatMul", "Mul")]
+    proto = model(nodes, {"x": [2, 3]}, ["Mul"], {"m": normal(3, 4)}, domains={"own": 9})
+    del proto.opset_import[0]
+    assert [node.problem for node in read_onnx(proto).nodes] == ["", "Mul of opset 1: known from 7 on"]

@@ -14,6 +14,7 @@ from lenet.reference import exact
 from lenet.show import tables
 from parity.arithmetic import integers
 from tests.lenet.reference.grids import nearest, pixels16, ternary_params
+from tests.planted.ports import Planted, affine, numpy_port
 
 IMAGES = pixels16(50, 0)
 
@@ -33,7 +34,8 @@ def test_the_weights_of_a_level_are_on_its_grid_and_no_coarser_one():
             else:
                 assert integers(refined[name]).exponent == integers(w).exponent - bits
                 assert np.array_equal(refined[name] == 0, w == 0)
-                assert np.abs(refined[name] - w).max() == 2.0 ** integers(refined[name]).exponent
+                step = 2.0 ** integers(refined[name]).exponent
+                assert set(np.unique(refined[name] - w)) - {0} == {-step, step}
 
 
 @pytest.mark.slow
@@ -59,6 +61,22 @@ def test_a_port_that_differs_where_nothing_can_round_is_another_function(open_po
     printed = io.StringIO()
     Console(file=printed, width=200).print(tables.finer([level], ["numpy"]))
     assert "numpy is another function: at +0" in printed.getvalue()
+
+
+def test_the_logits_that_differ_between_ports_are_counted():
+    def nudged(layer, x, w, b):
+        y = affine(layer, x, w, b)
+        y[[3, 5, 5], [4, 6, 7]] += 1
+        return y
+
+    other = Planted("logits", nudged)
+    other.name = "other"
+    (level,) = levels([numpy_port(), other], ternary_params(0), IMAGES, [0])
+    assert (level.bits, level.logits, level.unequal) == (0, 500, 3)
+    found = level.apart["other"]
+    assert found is not None
+    assert (found.name, found.where, found.got - found.expected, found.values) == ("logits", (3, 4), 1, 3)
+    assert level.wrong == {"other": found}
 
 
 def test_a_port_of_a_wrong_form_stops_the_levels(open_port, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lenet.compare.layer_by_layer import Comparison, LayerReport, PortReport, _report
+from lenet.reference.distance import ratio
 from parity.arithmetic import Bounded
 
 
@@ -91,3 +92,9 @@ def test_a_value_beyond_its_bound_is_the_worst_and_a_nan_is_infinitely_far():
     assert (report.local_ratio, report.end_to_end_ratio) == (np.inf, np.inf)
     assert report.worst is not None
     assert report.worst[:2] == (0, (1,))
+
+
+def test_an_error_is_divided_by_its_bound_without_a_warning():
+    expected = Bounded(np.array([1.0, 1, 1, 3]), np.array([0.0, 0, 1, 2]))
+    with np.errstate(all="raise"):
+        assert ratio(np.array([1, 2, np.nan, 4]), expected).tolist() == [0, np.inf, np.inf, 0.5]

@@ -107,6 +107,13 @@ def test_bounds_prove_something_if_most_are_smaller_than_their_values() -> None:
         assert _by_worst_case(BLANK, np.ones(4), expected, (), FLOAT32, True).proven is proven
 
 
+@pytest.mark.parametrize(("flushed", "proven"), [(2, True), (3, False)])
+def test_a_zero_is_known_within_what_two_flushes_leave(flushed: int, proven: bool) -> None:
+    """Its argument may be flushed, and itself."""
+    expected, zeros = Bounded(np.zeros(4), np.full(4, flushed * FLOAT32.flush)), np.zeros(4, np.float32)
+    assert _by_worst_case(BLANK, zeros, expected, (), FLOAT32, True).proven is proven
+
+
 def test_a_finite_value_is_excused_by_a_loop_that_it_is_eight_times_nearer_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

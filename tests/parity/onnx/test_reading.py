@@ -7,6 +7,7 @@ import pytest
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 from parity import judge, read_onnx
+from parity.onnx.constants import named_dtype
 from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
 from tests.parity.small import computed, convolutions, loop, model, normal
 
@@ -91,6 +92,11 @@ def test_sparse_weights_are_written_out(flat: bool) -> None:
     np.testing.assert_array_equal(read_onnx(proto).constants["m"], wanted)
 
 
+@pytest.mark.parametrize("name", ["object", "str", "StringDType128"])
+def test_texts_are_objects_whatever_numpy_calls_them(name: str) -> None:
+    assert named_dtype(name) == np.dtype(object)
+
+
 def test_weights_listed_among_the_inputs_are_no_inputs() -> None:
     proto = product()
     proto.ir_version = 3
@@ -113,6 +119,15 @@ def test_functions_are_written_out() -> None:
     graph = read_onnx(proto)
     assert kinds(graph) == ["MatMul"]
     assert judge(graph, computed(proto, {"x": normal(2, 3)})).same
+
+
+def test_a_function_of_another_opset_is_not_written_out() -> None:
+    call = helper.make_node("Old", ["x", "m"], ["y"], domain="own")
+    old = a_function("Old", "MatMul")
+    old.opset_import[0].version = 11
+    proto = model([call], {"x": [2, 3]}, ["y"], {"m": normal(3, 4)}, functions=[old], domains={"own": 1})
+    (node,) = read_onnx(proto).nodes
+    assert node.problem == "own.Old, a function of the model that could not be written out"
 
 
 def test_functions_that_call_themselves_are_refused() -> None:
@@ -144,6 +159,8 @@ def test_an_operator_of_another_domain_is_not_the_standards() -> None:
     assert kinds(graph) == ["evil.MatMul"]
     assert graph.nodes[0].operator is None
     assert graph.nodes[0].problem == "evil.MatMul"
+    constant = helper.make_node("Constant", [], ["y"], domain="evil", value_int=7)
+    assert kinds(read_onnx(model([constant], {}, ["y"], domains={"evil": 1}))) == ["evil.Constant"]
 
 
 def test_the_standards_domain_has_two_names() -> None:

@@ -192,6 +192,8 @@ def test_a_constant_may_have_2_to_the_40_bytes_and_no_more() -> None:
         for dims in ((2**19, 2**18 + 1), (-1,)):
             with pytest.raises(UserError, match=r"^m has an impossible shape: "):
                 Constants({"m": make(*dims)}, None)
+    with pytest.raises(UserError, match=r"^m has an impossible shape: \[-1\]$"):
+        Constants({"m": SparseTensorProto(values=weight(0), indices=weight(-1), dims=[1])}, None)
 
 
 def test_a_weight_without_values_takes_no_bytes_of_its_file(tmp_path: Path) -> None:

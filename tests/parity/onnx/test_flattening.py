@@ -49,6 +49,39 @@ def test_a_list_of_graphs_is_a_graph_within_the_graph() -> None:
     assert graph.nodes[1].problem == "MatMul, which runs a graph within the graph"
 
 
+def test_what_the_inliner_refuses_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(proto: ModelProto) -> ModelProto:
+        raise RuntimeError("no reason")
+
+    monkeypatch.setattr("onnx.inliner.inline_local_functions", refuses)
+    proto = calling([a_function("F", "MatMul")])
+    refused(proto, "^small: its functions cannot be written out: no reason$")
+
+
+def test_a_tensor_of_a_branch_that_is_called_as_an_input_gets_another_name() -> None:
+    nodes = [helper.make_node("Abs", ["m"], ["x"]), helper.make_node("Abs", ["x"], ["out"])]
+    out = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+    branch = helper.make_graph(nodes, "branch", [], out)
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    proto = model([node], {"x": [2, 3]}, ["y"], {"c": np.array(True), "m": normal(3, 4)})
+    assert [node.outputs for node in read_onnx(proto).nodes] == [("y/x",), ("y",)]
+
+
+def test_a_weight_of_a_branch_decides_an_if_within_it() -> None:
+    inner = helper.make_node("If", ["d"], ["in"], then_branch=chosen("Abs"), else_branch=chosen("Neg"))
+    out = [helper.make_tensor_value_info("in", TensorProto.FLOAT, None)]
+    branch = helper.make_graph([inner], "branch", [], out, [numpy_helper.from_array(np.array(False), "d")])
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=chosen("Exp"))
+    proto = model([node], {"x": [2, 3]}, ["y"], {"c": np.array(True), "d": np.array(True)})
+    assert kinds(read_onnx(proto)) == ["Neg"]
+
+
+def chosen(kind: str) -> GraphProto:
+    """A branch of one node, which reads x."""
+    out = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+    return helper.make_graph([helper.make_node(kind, ["x"], ["out"])], kind, [], out)
+
+
 def a_branch() -> GraphProto:
     """A branch that makes `inner`, `other` and `value`, and a loop that reads one of them.
 

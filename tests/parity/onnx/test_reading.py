@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
-from parity import judge, read_onnx
+from parity import UserError, judge, read_onnx
+from parity.graph import Declared
 from parity.onnx.constants import named_dtype
 from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
 from tests.parity.small import computed, convolutions, loop, model, normal
@@ -45,6 +46,33 @@ def test_a_size_of_minus_one_is_not_known() -> None:
     assert read_onnx(proto).inputs["x"].shape == ("x:0", 3)
 
 
+def test_a_size_of_zero_is_known() -> None:
+    proto = product()
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 0
+    assert read_onnx(proto).inputs["x"].shape == (0, 3)
+
+
+def test_a_size_that_no_input_has_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^small has no symbolic dimension 'rows': it has batch$"):
+        read_onnx(convolutions(), sizes={"rows": 5})
+    with pytest.raises(UserError, match=r"^small has no symbolic dimension 'rows': it has none$"):
+        read_onnx(product(), sizes={"rows": 5})
+
+
+def test_an_input_without_a_type_hides_no_shape_of_the_others() -> None:
+    proto = product()
+    proto.graph.input.append(helper.make_empty_tensor_value_info("untyped"))
+    graph = read_onnx(proto)
+    assert graph.inputs["untyped"] == Declared()
+    assert graph.declared["y"].shape == (2, 4)
+
+
+def test_an_input_of_an_unknown_type_is_refused() -> None:
+    proto = product()
+    proto.graph.input[0].type.tensor_type.elem_type = 77
+    refused(proto, "^x has an element type that is not known: 77$")
+
+
 def test_shapes_that_a_file_states_wrongly_are_not_trusted() -> None:
     proto = product()
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [9, 9]))
@@ -77,7 +105,12 @@ def test_constant_nodes_of_another_type_are_refused(name: str, kind: int) -> Non
     node = helper.make_node("Constant", [], ["c"], name="constant")
     node.attribute.add(name=name, type=kind, s=b"x")
     proto = model([node, helper.make_node("Identity", ["c"], ["y"])], {}, ["y"])
-    refused(proto, f"a Constant whose {name} has another type")
+    refused(proto, f"^small: a Constant whose {name} has another type$")
+
+
+def test_a_constant_node_without_a_value_is_named_by_its_output() -> None:
+    proto = model([helper.make_node("Constant", [], ["c"])], {}, ["c"])
+    refused(proto, "^small: the Constant 'c' has no single value$")
 
 
 @pytest.mark.parametrize("flat", [True, False])

@@ -32,6 +32,7 @@ def parts(*places: int, sizes: np.ndarray | None = None, **attributes: Any) -> M
         (np.array(3), (0, 1, 2), {"axis": 1}),  # the last part is shorter
         (np.array([2, 5]), (0, 1, -1), {"axis": -2}),
         (np.array([3, 1, 3], np.int32), (-3, 1), {"axis": 1}),
+        (np.array([0, 7]), (0, 1), {"axis": 1}),
         (None, (0, 3, -1), {"axis": 1}),
         (None, (0, 1), {"keepdims": 0}),
         (None, (-1, 2), {"axis": 2, "keepdims": 0}),

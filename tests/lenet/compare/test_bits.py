@@ -7,7 +7,7 @@ import pytest
 
 from lenet.compare import compare
 from lenet.compare import layer_by_layer as judge
-from lenet.compare.exact_bits import equal_bits, right, sha256
+from lenet.compare.exact_bits import Right, equal_bits, right, sha256
 from lenet.network import weights
 from lenet.reference.exact import EXACT as EXACT_FILE
 from parity.arithmetic.integers import product
@@ -64,6 +64,16 @@ def test_logits_of_a_wrong_form_have_no_right_bits(counted):
             return super()._logits(images)[:, :1]
 
     assert counted(Wrong("", affine)) == 0
+
+
+def test_a_port_that_fails_has_no_right_bits(digits, params):
+    class Failing(Planted):
+        def _logits(self, images):
+            raise ArithmeticError("no logits")
+
+    answer = Right(EXACT, digits.images[:3], np.zeros((3, 10), np.float32))
+    report = compare([Failing("", affine)], params, digits[:3], right=answer).ports[0]
+    assert (report.bits_equal, report.problem) == (0, "raises ArithmeticError: no logits")
 
 
 def test_another_dtype_or_shape_has_no_right_bits_and_the_sign_of_a_zero_is_no_bit():

@@ -166,6 +166,15 @@ def test_equal_logits_are_not_enough_to_be_judged_together(params, digits):
     right, swapped = Tampered(lambda o: None), Tampered(lambda o: o.update(fc1=o["fc1"][::-1]))
     found = compare([right, swapped, right], params, digits[:6]).ports
     assert [report.first_different for report in found] == [None, "fc1", None]
+    assert [report.digits for report in found] == [6, 6, 6]
+
+
+def test_float32_is_not_enough_for_a_port_in_float64(params, digits):
+    def short(layer, x, w, b):
+        return affine(layer, x, w, b).astype(np.float32).astype(np.float64)
+
+    found = compare([numpy_port("float64"), Planted("fc1", short, "float64")], params, digits[:5]).ports
+    assert [(one.verdict, one.first_different) for one in found] == [("rounding", None), ("different", "fc1")]
 
 
 def test_a_formula_is_looked_for_where_a_relu_lies_outside_its_bound(params, digits):
@@ -174,5 +183,5 @@ def test_a_formula_is_looked_for_where_a_relu_lies_outside_its_bound(params, dig
     outputs = port.activations(images), port.logits(images)
     for ratio, found in ((1.0, None), (1.1, dict.fromkeys(BIASED, NAME))):
         plain = {name: judge.LayerReport(local_ratio=ratio) for name in ACTIVATION_SHAPES}
-        layers = judge.less_accurate(params, images, *outputs, plain)
+        layers = judge.less_accurate(params, images, *outputs, plain, 0)
         assert (layers and {name: one.formula for name, one in layers.items() if one.formula}) == found

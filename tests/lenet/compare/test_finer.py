@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lenet.compare.finer_grids import forced_rounding, levels, refine
-from lenet.network.architecture import LAYERS
+from lenet.compare.finer_grids import Forced, forced_rounding, levels, refine
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
 from lenet.ports.calling import PortFailed
 from lenet.reference import exact
 from lenet.show import tables
@@ -77,6 +77,25 @@ def test_the_logits_that_differ_between_ports_are_counted():
     assert found is not None
     assert (found.name, found.where, found.got - found.expected, found.values) == ("logits", (3, 4), 1, 3)
     assert level.wrong == {"other": found}
+
+
+def test_weights_with_five_more_bits_are_not_exact_and_no_port_is_wrong():
+    params = ternary_params(0)
+    (level,) = levels([numpy_port()], params, IMAGES, [5])
+    assert not level.certificate.holds
+    assert level.wrong == {}
+    assert level.forced == forced_rounding(refine(params, 5), IMAGES)
+
+
+def test_a_large_value_with_few_bits_is_not_rounded():
+    """2^23 needs one bit, and 2^23 + 1/2 one more than float32 has."""
+    params = {name: np.zeros(shape, np.float32) for name, shape in PARAM_SHAPES.items()}
+    params["conv1.weight"][0, 0, 2, 2:4] = 2.0**23, 0.5  # of a pixel, and of the one on its right
+    images = np.zeros((1, 1, 28, 28), np.float32)
+    images[0, 0, 0, [5, 20, 21]] = 1
+    assert forced_rounding(params, images) == Forced("conv1", (0, 0, 0, 20))
+    images[0, 0, 0, 21] = 0
+    assert forced_rounding(params, images) is None
 
 
 def test_a_port_of_a_wrong_form_stops_the_levels(open_port, monkeypatch):

@@ -94,6 +94,12 @@ def test_a_value_beyond_its_bound_is_the_worst_and_a_nan_is_infinitely_far():
     assert report.worst[:2] == (0, (1,))
 
 
+def test_where_nothing_may_round_and_nothing_does_there_is_no_error():
+    right, nothing = np.ones((2, 3)), np.zeros((2, 3))
+    report = _report(right, right, Bounded(right, nothing), Bounded(right, nothing), 0)
+    assert (report.local_ratio, report.end_to_end_ratio, report.different) == (0, 0, False)
+
+
 def test_an_error_is_divided_by_its_bound_without_a_warning():
     expected = Bounded(np.array([1.0, 1, 1, 3]), np.array([0.0, 0, 1, 2]))
     with np.errstate(all="raise"):

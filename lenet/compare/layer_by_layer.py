@@ -344,7 +344,7 @@ def less_accurate(
     activations: Arrays,
     logits: np.ndarray,
     plain: Mapping[str, LayerReport],
-    start: int,
+    start: int = 0,
 ) -> dict[str, LayerReport] | None:
     """The report on each layer if some ReLUs are computed by a formula that rounds, and all else is right.
 
@@ -377,7 +377,7 @@ def judge_layers(
     logits: np.ndarray,
     expected: dict[str, Bounded],
     rounded: Arrays,
-    start: int,
+    start: int = 0,
     network: Network = LENET,
 ) -> dict[str, LayerReport]:
     """The report on each layer that a port returned for some digits.

@@ -103,7 +103,7 @@ def test_nothing_to_compare_is_refused(params, digits):
 
 
 def test_progress_and_the_certified_digits_are_counted_chunk_by_chunk(params, digits):
-    some, seen = digits[: judge.CHUNK + 3], []
+    some, seen = digits[: judge.CHUNK + 3], list[int]()
     result = compare([numpy_port()], params, some, progress=seen.append)
     assert seen == [judge.CHUNK, 3]
     assert result.certified == certified(reference(params, some.images)["logits"]).sum()
@@ -181,7 +181,11 @@ def test_a_formula_is_looked_for_where_a_relu_lies_outside_its_bound(params, dig
     port, images = HalfSums(), digits.images[:5]
     port.load(params)
     outputs = port.activations(images), port.logits(images)
-    for ratio, found in ((1.0, None), (1.1, dict.fromkeys(BIASED, NAME))):
+    for ratio, outside in ((1.0, False), (1.1, True)):
         plain = {name: judge.LayerReport(local_ratio=ratio) for name in ACTIVATION_SHAPES}
-        layers = judge.less_accurate(params, images, *outputs, plain, 0)
-        assert (layers and {name: one.formula for name, one in layers.items() if one.formula}) == found
+        layers = judge.less_accurate(params, images, *outputs, plain)
+        assert (layers is not None) == outside
+    assert layers is not None
+    assert {name: one.formula for name, one in layers.items() if one.formula} == dict.fromkeys(BIASED, NAME)
+    digit, index, found, _ = layers["relu1"].worst or (5, (), 0.0, 0.0)
+    assert outputs[0]["relu1"][digit, *index] == found

@@ -1,5 +1,7 @@
 """What is said of layers, ports and a comparison: of two parts together, and as JSON."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,8 +21,10 @@ def a_layer(ratio: float, digit: int, **changed) -> LayerReport:
     return LayerReport(**values | changed, worst=(digit, (0,), 1.0, 2.0))
 
 
-def a_port(**changed) -> PortReport:
-    values = {"digits": 10, "correct": 8, "same_predictions": 9, "layers": {"fc1": a_layer(2.0, 3)}} | changed
+def a_port(**changed: Any) -> PortReport:
+    values: dict[str, Any] = {"digits": 10, "correct": 8, "same_predictions": 9}
+    values["layers"] = {"fc1": a_layer(2.0, 3)}
+    values |= changed
     return PortReport("p", "1.0", "float32", **values)
 
 

@@ -100,7 +100,7 @@ def a_branch() -> GraphProto:
 def test_a_loop_in_a_branch_reads_the_tensors_of_this_branch_and_its_own() -> None:
     branch = a_branch()
     ifs = [helper.make_node("If", ["c"], [y], then_branch=branch, else_branch=branch) for y in ("y", "z")]
-    weights = {"c": np.array(True), "rounds": np.array(2), "start": np.float32(1)}
+    weights = {"c": np.array(True), "rounds": np.array(2), "start": np.array(1, np.float32)}
     nodes = read_onnx(model(ifs, {"x": [2, 3]}, ["y", "z"], weights)).nodes
     assert [node.type for node in nodes] == ["Abs", "Abs", "Abs", "Loop"] * 2
     for first, looped, made in ((nodes[0], nodes[3], "inner"), (nodes[4], nodes[7], "z/inner")):

@@ -4,13 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from tests.parity.onnx.read_models import refused
 from tests.parity.small import saved
 
 
-def value(name: str, dimension: str = "N") -> object:
+def value(name: str, dimension: str = "N") -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [dimension])
 
 

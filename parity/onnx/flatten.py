@@ -153,22 +153,10 @@ def without_ifs(
             flat.append(node)
             continue
         inner, weights = _branch(node, branch, taken)
-        known = {one.name: one for one in weights if isinstance(one, TensorProto)}
-        deeper, more = without_ifs(inner, condition if not known else _with(known, condition), taken)
+        deeper, more = without_ifs(inner, condition, taken)
         flat += deeper
         constants += [*weights, *more]
     return flat, constants
-
-
-def _with(
-    known: dict[str, TensorProto], condition: Callable[[str], bool | None]
-) -> Callable[[str], bool | None]:
-    from parity.onnx.constants import constant
-
-    def value(name: str) -> bool | None:
-        return bool(constant(name, known[name]).all()) if name in known else condition(name)
-
-    return value
 
 
 def _branch(node: NodeProto, branch: GraphProto, taken: set[str]) -> tuple[list[NodeProto], list]:

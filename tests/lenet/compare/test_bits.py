@@ -1,11 +1,13 @@
 """Equal bits are counted, lost ones are lost, and weights that are not exact are refused."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from lenet.compare import compare
 from lenet.compare import layer_by_layer as judge
-from lenet.compare.exact_bits import equal_bits, right
+from lenet.compare.exact_bits import Right, equal_bits, right, sha256
 from lenet.network import weights
 from lenet.reference.exact import EXACT as EXACT_FILE
 from parity.arithmetic.integers import product
@@ -64,11 +66,27 @@ def test_logits_of_a_wrong_form_have_no_right_bits(counted):
     assert counted(Wrong("", affine)) == 0
 
 
+def test_a_port_that_fails_has_no_right_bits(digits, params):
+    class Failing(Planted):
+        def _logits(self, images):
+            raise ArithmeticError("no logits")
+
+    answer = Right(EXACT, digits.images[:3], np.zeros((3, 10), np.float32))
+    report = compare([Failing("", affine)], params, digits[:3], right=answer).ports[0]
+    assert (report.bits_equal, report.problem) == (0, "raises ArithmeticError: no logits")
+
+
 def test_another_dtype_or_shape_has_no_right_bits_and_the_sign_of_a_zero_is_no_bit():
     want = np.array([[0.0, 1.0]], np.float32)
     assert equal_bits(want, np.array([[-0.0, 1.0]], np.float32)) == 2
     assert equal_bits(want, want.astype(np.float64)) == 0
     assert equal_bits(want, want[0]) == 0
+
+
+def test_the_checksum_of_logits_leaves_out_the_sign_of_a_zero():
+    logits = np.array([[0.0, 1.5]], np.float32)
+    assert sha256(logits) == sha256(logits * [-1, 1]) == hashlib.sha256(bytes(6) + b"\xc0\x3f").hexdigest()
+    assert sha256(np.nextafter(logits, np.float32(2))) != sha256(logits)
 
 
 @pytest.mark.slow

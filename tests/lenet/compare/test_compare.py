@@ -9,8 +9,12 @@ import pytest
 from lenet.compare import compare, outputs_problem
 from lenet.compare import layer_by_layer as judge
 from lenet.network.architecture import ACTIVATION_SHAPES
+from lenet.reference.forward import certified, reference
+from lenet.reference.half_sums import BIASED
 from lenet.testing import explained
 from parity.errors import UserError
+from parity.judging.causes.of_rounding.of_half_sums import NAME
+from tests.planted.half_sums import HalfSums
 from tests.planted.ports import MISTAKES, Planted, affine, numpy_port
 
 
@@ -98,6 +102,13 @@ def test_nothing_to_compare_is_refused(params, digits):
         compare([numpy_port()], params, digits[:0])
 
 
+def test_progress_and_the_certified_digits_are_counted_chunk_by_chunk(params, digits):
+    some, seen = digits[: judge.CHUNK + 3], list[int]()
+    result = compare([numpy_port()], params, some, progress=seen.append)
+    assert seen == [judge.CHUNK, 3]
+    assert result.certified == certified(reference(params, some.images)["logits"]).sum()
+
+
 @pytest.mark.slow
 def test_counts_add_up_over_chunks(params, digits):
     count = judge.RUN + 2 * judge.CHUNK + 3
@@ -155,9 +166,26 @@ def test_equal_logits_are_not_enough_to_be_judged_together(params, digits):
     right, swapped = Tampered(lambda o: None), Tampered(lambda o: o.update(fc1=o["fc1"][::-1]))
     found = compare([right, swapped, right], params, digits[:6]).ports
     assert [report.first_different for report in found] == [None, "fc1", None]
+    assert [report.digits for report in found] == [6, 6, 6]
 
 
-def test_of_equally_bad_values_the_first_is_the_worst():
-    report = judge.LayerReport(local_ratio=2.0, values=1, worst=(3, (0,), 1.0, 2.0))
-    report.merge(judge.LayerReport(local_ratio=2.0, values=1, worst=(7, (0,), 5.0, 6.0)))
-    assert report.worst == (3, (0,), 1.0, 2.0)
+def test_float32_is_not_enough_for_a_port_in_float64(params, digits):
+    def short(layer, x, w, b):
+        return affine(layer, x, w, b).astype(np.float32).astype(np.float64)
+
+    found = compare([numpy_port("float64"), Planted("fc1", short, "float64")], params, digits[:5]).ports
+    assert [(one.verdict, one.first_different) for one in found] == [("rounding", None), ("different", "fc1")]
+
+
+def test_a_formula_is_looked_for_where_a_relu_lies_outside_its_bound(params, digits):
+    port, images = HalfSums(), digits.images[:5]
+    port.load(params)
+    outputs = port.activations(images), port.logits(images)
+    for ratio, outside in ((1.0, False), (1.1, True)):
+        plain = {name: judge.LayerReport(local_ratio=ratio) for name in ACTIVATION_SHAPES}
+        layers = judge.less_accurate(params, images, *outputs, plain)
+        assert (layers is not None) == outside
+    assert layers is not None
+    assert {name: one.formula for name, one in layers.items() if one.formula} == dict.fromkeys(BIASED, NAME)
+    digit, index, found, _ = layers["relu1"].worst or (5, (), 0.0, 0.0)
+    assert outputs[0]["relu1"][digit, *index] == found

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lenet.compare.finer_grids import forced_rounding, levels, refine
-from lenet.network.architecture import LAYERS
+from lenet.compare.finer_grids import Forced, forced_rounding, levels, refine
+from lenet.network.architecture import LAYERS, PARAM_SHAPES
+from lenet.ports.calling import PortFailed
 from lenet.reference import exact
 from lenet.show import tables
 from parity.arithmetic import integers
 from tests.lenet.reference.grids import nearest, pixels16, ternary_params
+from tests.planted.ports import Planted, affine, numpy_port
 
 IMAGES = pixels16(50, 0)
 
@@ -32,7 +34,8 @@ def test_the_weights_of_a_level_are_on_its_grid_and_no_coarser_one():
             else:
                 assert integers(refined[name]).exponent == integers(w).exponent - bits
                 assert np.array_equal(refined[name] == 0, w == 0)
-                assert np.abs(refined[name] - w).max() == 2.0 ** integers(refined[name]).exponent
+                step = 2.0 ** integers(refined[name]).exponent
+                assert set(np.unique(refined[name] - w)) - {0} == {-step, step}
 
 
 @pytest.mark.slow
@@ -58,6 +61,51 @@ def test_a_port_that_differs_where_nothing_can_round_is_another_function(open_po
     printed = io.StringIO()
     Console(file=printed, width=200).print(tables.finer([level], ["numpy"]))
     assert "numpy is another function: at +0" in printed.getvalue()
+
+
+def test_the_logits_that_differ_between_ports_are_counted():
+    def nudged(layer, x, w, b):
+        y = affine(layer, x, w, b)
+        y[[3, 5, 5], [4, 6, 7]] += 1
+        return y
+
+    other = Planted("logits", nudged)
+    other.name = "other"
+    (level,) = levels([numpy_port(), other], ternary_params(0), IMAGES, [0])
+    assert (level.bits, level.logits, level.unequal) == (0, 500, 3)
+    found = level.apart["other"]
+    assert found is not None
+    assert (found.name, found.where, found.got - found.expected, found.values) == ("logits", (3, 4), 1, 3)
+    assert level.wrong == {"other": found}
+
+
+def test_weights_with_five_more_bits_are_not_exact_and_no_port_is_wrong():
+    params = ternary_params(0)
+    (level,) = levels([numpy_port()], params, IMAGES, [5])
+    assert not level.certificate.holds
+    assert level.wrong == {}
+    assert level.forced == forced_rounding(refine(params, 5), IMAGES)
+
+
+def test_a_large_value_with_few_bits_is_not_rounded():
+    """2^23 needs one bit, and 2^23 + 1/2 one more than float32 has."""
+    params = {name: np.zeros(shape, np.float32) for name, shape in PARAM_SHAPES.items()}
+    params["conv1.weight"][0, 0, 2, 2:4] = 2.0**23, 0.5  # of a pixel, and of the one on its right
+    images = np.zeros((1, 1, 28, 28), np.float32)
+    images[0, 0, 0, [5, 20, 21]] = 1
+    assert forced_rounding(params, images) == Forced("conv1", (0, 0, 0, 20))
+    images[0, 0, 0, 21] = 0
+    assert forced_rounding(params, images) is None
+
+
+def test_a_port_of_a_wrong_form_stops_the_levels(open_port, monkeypatch):
+    port = open_port("numpy")
+    right = port.activations
+    monkeypatch.setattr(port, "activations", lambda x: {**right(x), "fc1": right(x)["fc1"][:, :1]})
+    with pytest.raises(
+        PortFailed, match=r"^port 'numpy' fc1 is float32 \(50, 1\), expected float32 \(50, 120\)$"
+    ):
+        next(levels([port], ternary_params(0), IMAGES, [0]))
 
 
 def test_levels_far_beyond_round_and_differ(found):

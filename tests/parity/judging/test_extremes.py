@@ -13,7 +13,7 @@ from parity.arithmetic import Array
 from parity.judging.verdict import TensorReport
 from parity.operators.affine import MatMul
 from parity.operators.elementwise import Sub
-from parity.operators.reduction import ReduceL2
+from parity.operators.reduction import ReduceL2, ReduceMax
 from tests.parity.examples import EXAMPLES
 from tests.parity.examples.example import Example
 from tests.parity.operators import checks
@@ -52,6 +52,7 @@ OTHERWISE = {
     ("Attention", "1e19", "y3"): "scales the scores when they have overflowed",
 }
 NORM = Example(ReduceL2(), {}, lambda rng: [None], opset=18)
+MAXIMUM = Example(ReduceMax(), {}, lambda rng: [None], opset=18)
 PRODUCT = Example(MatMul(), {}, lambda rng: [None])
 DIFFERENCE = Example(Sub(), {}, lambda rng: [None])
 FIRST = {example.operator.TYPE: example for example in reversed(EXAMPLES) if not checks.no_kernel(example)}
@@ -102,6 +103,16 @@ def test_overflow_in_one_row_excuses_no_other() -> None:
     assert judged_norm(x, np.array([[np.inf], [6]], np.float16)).verdict == "coarse"
     assert judged_norm(x, np.array([[np.inf], [7]], np.float16)).verdict == "different"
     assert judged_norm(x.astype(np.float32), np.array([[np.inf], [6]], np.float32)).verdict == "different"
+
+
+def test_beside_an_excused_value_nothing_is_compared_with_the_loop() -> None:
+    """The other values are right, but an overflow, or a NaN that is lost, is not told by their errors."""
+    coarse = judged_norm(np.array([[300] * 4, [3] * 4], np.float16), np.array([[np.inf], [6]], np.float16))
+    x = np.array([[1, np.nan], [2, 3]], np.float32)
+    (lost,) = verdicts(MAXIMUM, [x, np.array([-1])], [np.array([[1], [3]], np.float32)])
+    assert (coarse.verdict, lost.verdict) == ("coarse", "undecided")
+    assert np.isnan([coarse.loop_ratio, lost.loop_ratio]).all()
+    assert lost.note == "1 value is NaN by the formula, which implementations lose"
 
 
 def test_finite_values_are_not_excused_by_an_overflow() -> None:

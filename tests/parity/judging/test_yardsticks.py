@@ -1,5 +1,6 @@
 """The two yardsticks by themselves, with values, bounds and loops that are made up."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import FLOAT16, FLOAT32, FLOAT64
-from parity.judging.beyond_the_bound import Excuse, distance, over
+from parity.judging.beyond_the_bound import Excuse, _loops_fail, distance, over
 from parity.judging.verdict import TensorReport, Worst
 from parity.judging.walk import given
 from parity.judging.yardsticks import (
@@ -104,6 +105,25 @@ def test_bounds_prove_something_if_most_are_smaller_than_their_values() -> None:
     for bounds, proven in (([2, 2, 0.1, 0.1], False), ([2, 0.1, 0.1, 0.1], True)):
         expected = Bounded(np.ones(4), np.array(bounds))
         assert _by_worst_case(BLANK, np.ones(4), expected, (), FLOAT32, True).proven is proven
+
+
+@pytest.mark.parametrize(("flushed", "proven"), [(2, True), (3, False)])
+def test_a_zero_is_known_within_what_two_flushes_leave(flushed: int, proven: bool) -> None:
+    """Its argument may be flushed, and itself."""
+    expected, zeros = Bounded(np.zeros(4), np.full(4, flushed * FLOAT32.flush)), np.zeros(4, np.float32)
+    assert _by_worst_case(BLANK, zeros, expected, (), FLOAT32, True).proven is proven
+
+
+def test_a_finite_value_is_excused_by_a_loop_that_it_is_eight_times_nearer_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nearer than to zero, which is right. The last loop is right, too, and excuses nothing."""
+    monkeypatch.setattr("parity.judging.beyond_the_bound.watched", lambda: nullcontext([True]))
+    seen, loop = np.array([8, 9, np.inf, np.inf]), np.array([7.0, 7, 7, 1])
+    question: Any = SimpleNamespace(
+        at=lambda points: Bounded(np.zeros(4), np.ones(4)), loops=lambda points: [loop]
+    )
+    assert _loops_fail(question, (), seen, FLOAT32).tolist() == [True, False, True, False]
 
 
 def test_an_excuse_is_said_behind_what_was_said_before() -> None:

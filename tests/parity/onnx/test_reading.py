@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
-from parity import judge, read_onnx
+from parity import UserError, judge, read_onnx
+from parity.graph import Declared
+from parity.onnx.constants import named_dtype
 from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
 from tests.parity.small import computed, convolutions, loop, model, normal
 
@@ -44,6 +46,33 @@ def test_a_size_of_minus_one_is_not_known() -> None:
     assert read_onnx(proto).inputs["x"].shape == ("x:0", 3)
 
 
+def test_a_size_of_zero_is_known() -> None:
+    proto = product()
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 0
+    assert read_onnx(proto).inputs["x"].shape == (0, 3)
+
+
+def test_a_size_that_no_input_has_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^small has no symbolic dimension 'rows': it has batch$"):
+        read_onnx(convolutions(), sizes={"rows": 5})
+    with pytest.raises(UserError, match=r"^small has no symbolic dimension 'rows': it has none$"):
+        read_onnx(product(), sizes={"rows": 5})
+
+
+def test_an_input_without_a_type_hides_no_shape_of_the_others() -> None:
+    proto = product()
+    proto.graph.input.append(helper.make_empty_tensor_value_info("untyped"))
+    graph = read_onnx(proto)
+    assert graph.inputs["untyped"] == Declared()
+    assert graph.declared["y"].shape == (2, 4)
+
+
+def test_an_input_of_an_unknown_type_is_refused() -> None:
+    proto = product()
+    proto.graph.input[0].type.tensor_type.elem_type = 77
+    refused(proto, "^x has an element type that is not known: 77$")
+
+
 def test_shapes_that_a_file_states_wrongly_are_not_trusted() -> None:
     proto = product()
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [9, 9]))
@@ -76,7 +105,12 @@ def test_constant_nodes_of_another_type_are_refused(name: str, kind: int) -> Non
     node = helper.make_node("Constant", [], ["c"], name="constant")
     node.attribute.add(name=name, type=kind, s=b"x")
     proto = model([node, helper.make_node("Identity", ["c"], ["y"])], {}, ["y"])
-    refused(proto, f"a Constant whose {name} has another type")
+    refused(proto, f"^small: a Constant whose {name} has another type$")
+
+
+def test_a_constant_node_without_a_value_is_named_by_its_output() -> None:
+    proto = model([helper.make_node("Constant", [], ["c"])], {}, ["c"])
+    refused(proto, "^small: the Constant 'c' has no single value$")
 
 
 @pytest.mark.parametrize("flat", [True, False])
@@ -89,6 +123,11 @@ def test_sparse_weights_are_written_out(flat: bool) -> None:
     wanted = np.zeros((3, 4), np.float32)
     wanted[0, 1], wanted[2, 3] = 5, 6
     np.testing.assert_array_equal(read_onnx(proto).constants["m"], wanted)
+
+
+@pytest.mark.parametrize("name", ["object", "str", "StringDType128"])
+def test_texts_are_objects_whatever_numpy_calls_them(name: str) -> None:
+    assert named_dtype(name) == np.dtype(object)
 
 
 def test_weights_listed_among_the_inputs_are_no_inputs() -> None:
@@ -113,6 +152,15 @@ def test_functions_are_written_out() -> None:
     graph = read_onnx(proto)
     assert kinds(graph) == ["MatMul"]
     assert judge(graph, computed(proto, {"x": normal(2, 3)})).same
+
+
+def test_a_function_of_another_opset_is_not_written_out() -> None:
+    call = helper.make_node("Old", ["x", "m"], ["y"], domain="own")
+    old = a_function("Old", "MatMul")
+    old.opset_import[0].version = 11
+    proto = model([call], {"x": [2, 3]}, ["y"], {"m": normal(3, 4)}, functions=[old], domains={"own": 1})
+    (node,) = read_onnx(proto).nodes
+    assert node.problem == "own.Old, a function of the model that could not be written out"
 
 
 def test_functions_that_call_themselves_are_refused() -> None:
@@ -144,6 +192,8 @@ def test_an_operator_of_another_domain_is_not_the_standards() -> None:
     assert kinds(graph) == ["evil.MatMul"]
     assert graph.nodes[0].operator is None
     assert graph.nodes[0].problem == "evil.MatMul"
+    constant = helper.make_node("Constant", [], ["y"], domain="evil", value_int=7)
+    assert kinds(read_onnx(model([constant], {}, ["y"], domains={"evil": 1}))) == ["evil.Constant"]
 
 
 def test_the_standards_domain_has_two_names() -> None:
@@ -218,6 +268,15 @@ def test_an_if_that_depends_on_an_input_is_named() -> None:
     assert report.verdict == "undecided"
 
 
+def test_what_a_branch_reads_is_made_before_the_if() -> None:
+    proto = an_if(None)
+    assert proto.graph.initializer[0].name == "m"
+    del proto.graph.initializer[0]
+    refused(proto, "^small: If '' needs 'm', which nothing makes$")
+    proto.graph.node.append(helper.make_node("Identity", ["x"], ["m"]))
+    assert kinds(read_onnx(proto)) == ["Identity", "If", "If"]
+
+
 def test_an_attribute_that_refers_to_none_is_unjudged() -> None:
     proto = convolutions()
     proto.graph.node[0].attribute.append(
@@ -238,3 +297,11 @@ def test_meanings_outside_of_the_opsets_known_are_unjudged() -> None:
     old = model([gemm], {"x": [2, 3]}, ["y"], {"m": normal(3, 4), "b": normal(4)}, opset=6)
     assert read_onnx(old).nodes[0].problem == "Gemm of opset 6: known from 7 on"
     refused(product(opset=999), "opset 999")
+    assert kinds(read_onnx(product(opset=defs.onnx_opset_version()))) == ["MatMul"]
+
+
+def test_a_graph_that_names_no_version_of_the_standard_keeps_to_its_first() -> None:
+    nodes = [helper.make_node(kind, ["x", "m"], [kind]) for kind in ("MatMul", "Mul")]
+    proto = model(nodes, {"x": [2, 3]}, ["Mul"], {"m": normal(3, 4)}, domains={"own": 9})
+    del proto.opset_import[0]
+    assert [node.problem for node in read_onnx(proto).nodes] == ["", "Mul of opset 1: known from 7 on"]

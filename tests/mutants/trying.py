@@ -105,6 +105,8 @@ def waited_for(process: int) -> int:
 
 def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -> int:
     """Whether one of these tests notices the change."""
+    if not tests:
+        return UNREACHED
     os.environ["MUTANT_UNDER_TEST"] = change
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, wherever it is
     start = time.monotonic()
@@ -115,7 +117,7 @@ def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -
         if fails(test, following):
             FAILED.write_text(test.nodeid)
             return NOTICED
-    return SURVIVED if tests else UNREACHED
+    return SURVIVED
 
 
 def fails(test: pytest.Item, following: pytest.Item | None) -> bool:

@@ -135,7 +135,8 @@ IMAGE = normal(2, 3, 8, 8)
 @pytest.mark.slow
 def test_a_pytorch_module_is_a_reference_and_a_candidate(module: Any) -> None:
     port = copy.deepcopy(module)
-    assert len(assert_same(module, port, IMAGE).tensors) == 3
+    report = assert_same(module, port, IMAGE, sample=1000)
+    assert (len(report.tensors), report.sample) == (3, 1000)
     port.bn.eps = 1e-3
     said = failed(module, port, {"input": IMAGE})
     assert said.startswith("The candidate does not compute the reference.")

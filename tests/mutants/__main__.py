@@ -87,6 +87,7 @@ def attempt(group: str, copy: Path, changes: list[tuple[str, str]], limit: float
     options += [f"--changes={listed}", f"--limit={limit}", f"--children={children}", *GROUPS[group]["tests"]]
     run = [sys.executable, "-m", "pytest", *options]
     inside = copy / "mutants"
+    shutil.copy2(ROOT / "tests" / "mutants" / "started.py", inside / "sitecustomize.py")
     environment = {**ENVIRONMENT, "PYTHONPATH": str(inside)}  # for processes that tests start
     if subprocess.run(run, cwd=inside, env=environment, check=False).returncode:
         sys.exit(f"{group}: not all was tried")

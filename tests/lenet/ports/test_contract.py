@@ -121,6 +121,15 @@ def test_malloc_is_told_to_keep_what_is_freed(monkeypatch):
     assert told == [(TRIM_THRESHOLD, 2**31 - 1), (MMAP_THRESHOLD, LARGEST)]
 
 
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_another_c_library_is_left_alone(error, monkeypatch):
+    def load(name: None) -> None:
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    keep_freed()
+
+
 @pytest.mark.parametrize(("options", "hidden"), [([], True), (["default"], False)])
 def test_warnings_are_hidden_unless_they_are_asked_for(options, hidden, monkeypatch):
     monkeypatch.setattr(sys, "warnoptions", options)

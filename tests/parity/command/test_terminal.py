@@ -1,6 +1,7 @@
 """The terminal: how errors end a command, streams that are closed, and the progress bar."""
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -121,6 +122,12 @@ def test_an_error_is_red_unless_nobody_wants_colours(variable: str, monkeypatch:
     monkeypatch.setenv("NO_COLOR", variable)
     result = ended(raising(UserError("x")), color=True)
     assert result.stderr == ("error: x\n" if variable else "\x1b[31merror: x\x1b[0m\n")
+
+
+def test_an_error_may_be_shown_in_a_file() -> None:
+    file = io.StringIO()
+    Failure("x").show(file)
+    assert file.getvalue() == "error: x\n"
 
 
 def test_a_standard_error_that_is_closed_is_no_further_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,8 @@ def test_a_graph_is_evaluated_node_by_node() -> None:
     graph = Graph(nodes, {"x": Declared()}, ("y",))
     assert graph.tensors == ["a", "b", "y"]
     given: Any = {"x": 3, "w": 10}
-    found = [(node.name, outputs) for node, outputs in graph.evaluate(given)]
+    found: Any = [(node.name, outputs) for node, outputs in graph.evaluate(given)]
     assert found == [("first", (13,)), ("parts", (16, 10)), ("end", (29,))]
     assert given == {"x": 3, "w": 10}
-    assert apply(nodes[1], [cast("Any", 5), None, cast("Any", 1)]) == (6, 4)
+    both: Any = apply(nodes[1], [cast("Any", 5), None, cast("Any", 1)])
+    assert both == (6, 4)

@@ -90,7 +90,7 @@ def test_what_cannot_be_run_is_refused(candidate: Any) -> None:
 
 
 def test_arrays_get_the_inputs_that_they_lack() -> None:
-    found = recorded({"y": 1, "x": 2}, {"w": 3, "x": 4})
+    found: Any = recorded({"y": 1, "x": 2}, {"w": 3, "x": 4})
     assert list(found.items()) == [("w", 3), ("y", 1), ("x", 2)]
 
 
@@ -130,7 +130,8 @@ def test_a_module_is_recorded_by_the_graph_or_by_names(
 ) -> None:
     monkeypatch.setattr(parity.record, "record_torch", lambda *told: told, raising=False)
     module = Own()
-    candidate, inputs, by = recorded(module, {"x": 1}, names, model, outputs)  # type: ignore[misc]
+    told: Any = recorded(module, {"x": 1}, names, model, outputs)
+    candidate, inputs, by = told
     assert (candidate, inputs) == (module, {"x": 1})
     assert (by is model and isinstance(by, ModelProto)) if given == "the model" else by == given
 
@@ -150,7 +151,8 @@ def test_a_keras_model_is_recorded_by_names_and_outputs(
 ) -> None:
     monkeypatch.setattr(parity.record, "record_keras", lambda *told: told, raising=False)
     model = Kerasish()
-    assert recorded(model, {"x": 1}, names, convolutions(), outputs) == (model, {"x": 1}, given)
+    told: Any = recorded(model, {"x": 1}, names, convolutions(), outputs)
+    assert told == (model, {"x": 1}, given)
 
 
 def test_what_a_function_returns_has_the_names_of_the_outputs() -> None:

@@ -92,7 +92,8 @@ def test_onnxruntime_is_opened_as_it_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     monkeypatch.setattr(onnxruntime, "InferenceSession", Opened)
     level = onnxruntime.GraphOptimizationLevel
-    found: Any = in_onnxruntime(b"bytes", tmp_path, threads=3)({"x": 1})
+    given: Any = {"x": 1}
+    found: Any = in_onnxruntime(b"bytes", tmp_path, threads=3)(given)
     assert list(found) == ["y", "n"]  # what comes as an array
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
     plain, name = found["y"]
@@ -102,7 +103,7 @@ def test_onnxruntime_is_opened_as_it_is_told(tmp_path: Path, monkeypatch: pytest
     folder = "session.model_external_initializers_file_folder_path"
     assert plain.options.get_session_config_entry(folder) == str(tmp_path)
     file = str(tmp_path / "seen.onnx")
-    found = in_onnxruntime("path", tmp_path, optimise=True, save=file)({"x": 1})
+    found = in_onnxruntime("path", tmp_path, optimise=True, save=file)(given)
     saving, _ = found["y"]
     assert saving.options.graph_optimization_level == level.ORT_ENABLE_ALL
     assert saving.options.intra_op_num_threads == 0
@@ -113,7 +114,8 @@ def test_onnxruntime_is_opened_as_it_is_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(RuntimeError):  # it finds the folder by the path
         saving.options.get_session_config_entry(folder)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    limited, _ = in_onnxruntime(b"bytes", threads=3)({"x": 1})["y"]  # type: ignore[dict-item]
+    found = in_onnxruntime(b"bytes", threads=3)(given)
+    limited, _ = found["y"]
     assert limited.options.intra_op_num_threads == 2
 
 

@@ -152,7 +152,7 @@ def order(axes: str, rank: int, name: str) -> tuple[int, ...]:
 
 
 def backward(axes: str) -> str:
-    """From the graph's order to the framework's: "NCHW->NHWC" for "NHWC->NCHW"."""
+    """From the graph's order to the framework's: "NCHW->NHWC" for "NHWC->NCHW", and "" for ""."""
     return "->".join(reversed(axes.split("->")))
 
 

@@ -49,7 +49,7 @@ def copied(group: str) -> Path:
     for name in filter(None, listed.stdout.split("\0")):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy / name)
-    top = {name.split("/")[0] for name in listed.stdout.split("\0") if "/" in name}
+    top = {name.split("/")[0] for name in listed.stdout.split("\0") if name}
     settings = {"only_mutate": GROUPS[group]["mutate"], "also_copy": sorted(top - {"lenet", "parity"})}
     added = "".join(f"\n{key} = {json.dumps(value)}" for key, value in settings.items())
     whole = (copy / "pyproject.toml").read_text()
@@ -87,6 +87,7 @@ def attempt(group: str, copy: Path, changes: list[tuple[str, str]], limit: float
     options += [f"--changes={listed}", f"--limit={limit}", f"--children={children}", *GROUPS[group]["tests"]]
     run = [sys.executable, "-m", "pytest", *options]
     inside = copy / "mutants"
+    shutil.copy2(ROOT / "tests" / "mutants" / "started.py", inside / "sitecustomize.py")
     environment = {**ENVIRONMENT, "PYTHONPATH": str(inside)}  # for processes that tests start
     if subprocess.run(run, cwd=inside, env=environment, check=False).returncode:
         sys.exit(f"{group}: not all was tried")

@@ -14,7 +14,7 @@ import resource
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -34,6 +34,7 @@ FAILED = Path("failed.txt").absolute()  # the test that failed last
 MEMORY = 8 * 2**30  # a change may ask for any shape
 
 Notes = dict[str, tuple[float, list[str]]]  # of each test: its seconds, the functions that it reaches
+MADE: dict[object, set[str]] = {}  # of each fixture that several tests share: the functions that it reaches
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +54,19 @@ def pytest_configure() -> None:
     )
     hypothesis.settings.load_profile("mutants")
     config()  # mutmut's, read while the folder is the right one
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
+    """Note what a fixture reaches: made once, it is there for all tests that use it."""
+    before = set(state()._stats)
+    state()._stats.clear()
+    try:
+        return (yield)
+    finally:
+        if fixturedef.scope != "function":
+            MADE[fixturedef] = set(state()._stats)
+        state()._stats.update(before)
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
@@ -105,6 +119,8 @@ def waited_for(process: int) -> int:
 
 def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -> int:
     """Whether one of these tests notices the change."""
+    if not tests:
+        return UNREACHED
     os.environ["MUTANT_UNDER_TEST"] = change
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, wherever it is
     start = time.monotonic()
@@ -115,7 +131,7 @@ def verdict(change: str, tests: list[pytest.Item], notes: Notes, limit: float) -
         if fails(test, following):
             FAILED.write_text(test.nodeid)
             return NOTICED
-    return SURVIVED if tests else UNREACHED
+    return SURVIVED
 
 
 def fails(test: pytest.Item, following: pytest.Item | None) -> bool:
@@ -147,10 +163,10 @@ def check_without_change(tests: list[pytest.Item], notes: Notes) -> None:
 
 
 def noted(tests: Iterable[pytest.Item]) -> Notes:
-    """What each test reaches, and how long it takes, without any change; kept until its file changes, or the
-    code that it may reach."""
+    """What each test reaches, and how long it takes, without any change; kept until its file changes, the
+    code that it may reach, or this file."""
     kept: dict[str, Notes] = json.loads(NOTES.read_text()) if NOTES.exists() else {}
-    code = b"".join(
+    code = Path(__file__).read_bytes() + b"".join(
         path.read_bytes() for top in ("parity", "lenet") for path in sorted(Path(top).rglob("*.py"))
     )
     current: dict[str, Notes] = {}
@@ -175,14 +191,19 @@ def noted_apart(tests: list[pytest.Item]) -> Notes:
 
 def note(tests: list[pytest.Item], answer: Path) -> int:
     """Write what each of these tests reaches, or which one fails."""
-    os.environ["MUTANT_UNDER_TEST"] = "stats"
+    told = Path("told.txt").absolute()
+    os.environ |= {"MUTANT_UNDER_TEST": "stats", "MUTANTS_TOLD": str(told)}
     answer, notes = answer.absolute(), {}
     for test, following in zip(tests, [*tests[1:], None], strict=True):
         state()._stats.clear()
+        told.write_text("")
         start = time.monotonic()
         if fails(test, following):
             answer.write_text(json.dumps(test.nodeid))
             return NOTICED
-        notes[test.nodeid] = (time.monotonic() - start, sorted(state()._stats))
+        reached = state()._stats | set(told.read_text().split())  # here, and in processes that it started
+        shared = test._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+        reached |= {name for several in shared for one in several for name in MADE.get(one, ())}
+        notes[test.nodeid] = (time.monotonic() - start, sorted(reached))
     answer.write_text(json.dumps(notes))
     return SURVIVED

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from parity import Report, UserError, read_onnx
+from parity import Report, UserError, judge, read_onnx
 from parity.testing import assert_same
 from tests.parity.record.frameworks import framework
 from tests.parity.small import computed, convolutions, normal, saved
@@ -133,9 +133,19 @@ IMAGE = normal(2, 3, 8, 8)
 
 
 @pytest.mark.slow
-def test_a_pytorch_module_is_a_reference_and_a_candidate(module: Any) -> None:
-    port = copy.deepcopy(module)
-    assert len(assert_same(module, port, IMAGE).tensors) == 3
+def test_a_pytorch_module_is_a_reference_and_a_candidate(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, samples = copy.deepcopy(module), []
+
+    def judged(*given: Any, sample: int) -> Any:
+        samples.append(sample)
+        return judge(*given, sample=sample)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("parity.testing.judge", judged)
+        assert len(assert_same(module, port, IMAGE, sample=1000).tensors) == 3
+    assert samples == [1000, 1000]  # of the module itself too
     port.bn.eps = 1e-3
     said = failed(module, port, {"input": IMAGE})
     assert said.startswith("The candidate does not compute the reference.")

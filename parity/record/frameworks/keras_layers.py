@@ -39,7 +39,7 @@ def record_keras(model: "keras.Model", inputs: Any, names: Names | Path | None =
         MissingFramework: Keras is not installed.
         UserError: the model is not made of layers, it has no such layer, or nothing declares its axes.
     """
-    with importing("Keras", "keras", "tensorflow"):
+    with importing("Keras", "keras"):
         import keras
     whole = functional(model)
     if whole is None:
@@ -56,7 +56,7 @@ def record_keras(model: "keras.Model", inputs: Any, names: Names | Path | None =
     _check_known(wanted or {}, layers)
     layouts = Layouts(whole)
     feeds = _feeds(whole, inputs, wanted or {}, layouts)
-    given = [turned(array, backward(axes) if axes else "", name) for name, axes, array in feeds]
+    given = [turned(array, backward(axes), name) for name, axes, array in feeds]
     watched = set(layers) if wanted is None else {split(own)[0] for own in wanted}
     with _watching({path: layers[path] for path in watched if path in layers}) as seen:
         returned = model(keras.tree.pack_sequence_as(whole.input, given))
@@ -113,7 +113,7 @@ def _feeds(model: Any, inputs: Any, wanted: Entries, layouts: Layouts) -> list[t
                 f"say which it is, names={{{tensor.name!r}: name in the graph}}"
             )
         array, axes = np.asarray(inputs[name]), axes or layouts.axes(tensor) or ""
-        shape = turned(array, backward(axes) if axes else "", name).shape
+        shape = turned(array, backward(axes), name).shape
         if not fits_shape(shape, tuple(tensor.shape)):
             raise UserError(
                 f"{name} has shape {list(array.shape)}, but the input {tensor.name!r} of the model is "

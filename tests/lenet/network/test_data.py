@@ -96,6 +96,7 @@ def test_read_idx_reads_what_the_format_says(idx_file):
     [
         pytest.param(gzip.compress(b""), r"not an IDX file of unsigned bytes \(magic \)", id="nothing"),
         pytest.param(gzip.compress(b"\x00\x00\x08"), "not an IDX file .*magic 000008", id="half a magic"),
+        pytest.param(gzip.compress(SMALL[:4]), r"truncated or padded \(4 bytes", id="the magic alone"),
         pytest.param(gzip.compress(b"\x89PNG" + SMALL), "not an IDX file .*magic 89504e47", id="a PNG"),
         pytest.param(
             gzip.compress(idx(np.ones((2, 2), np.uint8), code=13)), "magic 00000d02", id="of floats"

@@ -130,6 +130,28 @@ def test_several_digits_are_counted_along_a_line(beside, below, shapes, read):
     assert read(page).shapes == shapes
 
 
+@pytest.mark.parametrize(("gap", "second", "parts"), [(1, 25, 1), (2, 25, 2), (2, 4, 1)])
+def test_parts_have_a_wide_gap_between_them_and_much_of_the_ink(gap, second, parts):
+    """Of 50 columns a gap must have more than 1: 0.02 of them."""
+    ink = np.ones(50)
+    ink[25 - gap : 25] = 0
+    ink[25 + second :] = 0
+    assert pictures._parts(ink) == parts
+
+
+def test_a_part_has_its_share_of_the_ink_exactly():
+    assert pictures._parts(np.array([17.0, 0, 0, 3.0])) == 2
+    assert pictures._parts(np.array([18.0, 0, 0, 3.0])) == 1
+
+
+def test_as_many_pixels_as_are_allowed_are_read(read, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 200 * 300)
+    assert read(seven()).shapes == 1
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 200 * 300 - 1)
+    with pytest.raises(UserError, match="more than 59,999 pixels"):
+        read(seven())
+
+
 def test_hardly_any_single_digit_has_several_shapes(read, digits):
     images = (digits.images[:500, 0] * 255).round().astype(np.uint8)
     assert sum(pictures._shapes(pictures._crop(image.astype(float))) > 1 for image in images) <= 2

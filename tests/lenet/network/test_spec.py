@@ -31,6 +31,17 @@ def test_parameters_have_the_shared_names_and_shapes():
     assert len(architecture.PARAM_SHAPES) == 10
 
 
+def test_a_row_of_the_table_has_its_parameters_and_its_operator():
+    row = architecture.conv("c", 2, 3, kernel=5, padding=1)
+    assert row.param_shapes() == {"c.weight": (3, 2, 5, 5), "c.bias": (3,)}
+    assert (row.padding, row.kernel, row.terms) == (1, 5, 50)
+    assert row.out_shape((2, 6, 7)) == (3, 4, 5)
+    assert architecture.conv("c", 2, 3, kernel=5).out_shape((2, 6, 7)) == (3, 2, 3)
+    row = architecture.dense("d", 4, 3)
+    assert row.param_shapes() == {"d.weight": (3, 4), "d.bias": (3,)}
+    assert row.out_shape((4,)) == (3,)
+
+
 def test_the_graph_returns_the_last_layer():
     params = {name: np.zeros(shape) for name, shape in architecture.PARAM_SHAPES.items()}
     graph = architecture.LENET.graph(params)

@@ -243,6 +243,10 @@ def test_ports_that_only_look_forward_are_named_where_they_are_asked_for():
     assert set(ports.names()) < set(ports.names(forward_only=True))
 
 
+def test_a_port_without_a_mode_may_need_further_packages():
+    assert registry.needed("litert") == ["ai_edge_litert", "tensorflow"]
+
+
 def test_each_part_of_a_mode_needs_its_packages(monkeypatch):
     line = replace(FRAMEWORKS["torch"], package="p", needs={"a": ("of_a", "too"), "c": ("of_c",)})
     monkeypatch.setattr(registry, "framework", lambda name: line)

@@ -221,6 +221,18 @@ def test_no_flipped_bit_is_accepted(stopped, few, tmp_path):
         assert one_line(refusal).startswith(f"{checkpoint}: ")
 
 
+def test_weights_that_no_port_returns_are_refused_whatever_the_checksum(stopped, few, tmp_path):
+    checkpoint = tmp_path / "checkpoint"
+    header = json.loads(stopped[8 : 8 + int.from_bytes(stopped[:8], "little")])
+    metadata = {name: header["__metadata__"][name] for name in ("run", "step")}
+    arrays = load(with_nan(stopped))
+    metadata["sha256"] = training._checksum(arrays, metadata)
+    checkpoint.write_bytes(weights.serialized(arrays, metadata))
+    with pytest.raises(UserError, match=r"fc1\.bias holds a NaN") as refusal:
+        train(numpy_port(), few, RECIPE, checkpoint)
+    assert one_line(refusal).startswith(f"{checkpoint}: ")
+
+
 @pytest.mark.parametrize("step", ["", "-6", "6.0", "x", "7", "600", None])
 def test_a_step_that_is_no_end_of_an_epoch_is_refused(step, stopped, few, tmp_path):
     """With a right checksum: as another version may write it."""

@@ -78,6 +78,7 @@ def test_the_object_lives_over_there_from_call_to_call():
         pid = worker.call("pid")
         assert pid != os.getpid()
         assert alive(pid)
+        assert worker.call("held_back")  # Ctrl-C, while Python was starting there
     assert not alive(pid)
 
 

@@ -53,6 +53,7 @@ def test_a_histogram_divides_at_the_limit() -> None:
     found = histogram(counted({-3: 5, 0: 7, 1: 1, 4: 2}))
     assert found is not None
     assert (found.none, found.inside, found.outside, found.counted) == (0, 12, 3, 15)
+    assert (found.limit, found.start, found.powers, found.width) == (65.22, 21.74, (-5, 4), 11.5)
     limit = found.limit / 100 * found.width
     within, beyond = columns(found.within), columns(found.beyond)
     assert (len(within), len(beyond)) == (2, 2)

@@ -1,5 +1,6 @@
 """`parity probe`: what it prints, its exit codes, and what it refuses."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from onnx import helper
+from rich.console import Console
 
 from parity.arithmetic import Array
 from parity.arithmetic.floats import BFLOAT16
 from parity.command.main import RUNTIMES, cli
+from parity.command.probe import digits, explained, rendered
+from parity.judging.probes.finding import Finding, ProbeReport
+from parity.judging.verdict import Cause, Worst
 from tests.parity.small import convolutions, model, saved
 
 
@@ -113,3 +118,80 @@ def test_what_is_refused(
 
 def test_a_missing_file_is_refused() -> None:
     assert probe("nowhere.onnx", code=2).stderr.startswith("error: ")
+
+
+# --- whole texts -------------------------------------------------------------------------------
+
+FOUND = ProbeReport(
+    (
+        Finding(
+            ("first", "second"), "Conv", (), "right", "coarse", 8.7, Worst((1,), 0.5, 0.25),
+            clues=("wrong in the first row",), note="it said so",
+        ),
+        Finding(
+            ("third",), "com.microsoft.FusedMatMulOfALongName", semantics="wrong", worst=Worst((0,), 2, 1),
+            causes=(Cause("third", "third", "another axis", "It is common.", "Turn it."),),
+        ),
+        Finding(("fourth",), "Relu", semantics="right", precision="right", digits=float("inf")),
+        Finding(("n1", "n2"), "Softmax", note="no probe"),
+        Finding(("n3",), "Foo", note="it needs 5 axes"),
+    )
+)  # fmt: skip
+
+
+def printed(report: ProbeReport, width: int, every: bool = False) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+    console.print(rendered(report, "reference", width, every))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return [line.rstrip() for line in text.splitlines()]  # rich pads columns
+
+
+def test_the_whole_output() -> None:
+    assert (
+        "\n".join(printed(FOUND, 80)[:-3])
+        == """\
+reference, one node at a time
+
+node      op                  semantics  precision  digits
+third     com.mi…OfALongName  wrong      -
+first +1  Conv                right      coarse          8
+fourth    Relu                right      right
+
+Not the same function.
+4 nodes probed, of 3 kinds (operator, attributes, shapes).
+third (com.microsoft.FusedMatMulOfALongName) computes another function.
+  At [0] it is 2, expected 1.
+  Cause: another axis.
+    It is common.
+    Turn it.
+first (Conv) is coarse.
+  At [1] it is 0.5, expected 0.25.
+  It said so.
+  Cause: unknown.
+  It is wrong in the first row.
+Not probed: Softmax 2×, Foo 1×.
+  n3 (Foo): it needs 5 axes"""
+    )
+
+
+def test_names_have_the_room_that_is_left() -> None:
+    long = Finding(("a/long/name/of/a/node", "b"), "Conv", semantics="right")
+    for width, name in ((80, "a/long/name/of/a/node +1"), (70, "a/lon…of/a/node +1"), (60, "a/…node +1")):
+        assert printed(ProbeReport((long,)), width)[3].partition("  ")[0] == name
+
+
+def test_of_many_wrong_operators_five_are_explained_and_of_many_reasons_three() -> None:
+    wrong = [Finding((f"w{k}",), "Conv", semantics="wrong", worst=Worst((0,), 2, 1)) for k in range(7)]
+    notes = [Finding((f"n{k}",), "Foo", note=f"reason {k // 2}") for k in range(10)]
+    told = list(explained(ProbeReport((*wrong, *notes))))
+    assert told[1::3][:5] == [f"w{k} (Conv) computes another function." for k in range(5)]
+    assert told[16] == "and 2 more: the JSON has them"
+    assert told[17] == "Not probed: Foo 10×."
+    assert told[18:21] == [f"  n{2 * k + 1} (Foo): reason {k}" for k in range(3)]
+    assert len(told) == 22
+    assert "more: the JSON" not in " ".join(explained(ProbeReport(tuple(wrong[:5]))))
+
+
+@pytest.mark.parametrize(("found", "text"), [(8.7, "8"), (-1.5, "0"), (float("inf"), ""), (float("nan"), "")])
+def test_digits_are_whole(found: float, text: str) -> None:
+    assert digits(Finding(("n",), "Conv", digits=found)) == text

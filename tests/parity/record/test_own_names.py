@@ -8,8 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import parity.record
 from parity import UserError
 from parity.record import read_npz, renamed, write_npz
+from parity.record.own_names import backward, own_name, split, turned
 from tests.parity.small import normal
 
 VALUES = {"a": normal(2, 5, 4, 3), "b": normal(3), "x": normal(2)}
@@ -71,6 +73,51 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     for name, array in values.items():
         assert found[name].dtype == np.asarray(array).dtype
         np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize(
+    ("told", "own", "parts"),
+    [
+        (("a.b",), "a.b", ("a.b", 0)),
+        (("a.b", 2), "a.b@2", ("a.b", 2)),
+        (("a", 0, 0, 1), "a", ("a", 0)),
+        (("a", 0, 1, 2), "a:1", ("a", 0)),
+        (("a", 3, 0, 2), "a@3:0", ("a", 3)),
+    ],
+)
+def test_own_names_are_taken_apart_as_they_are_put_together(told: Any, own: str, parts: Any) -> None:
+    assert own_name(*told) == own
+    assert split(own) == parts
+
+
+@pytest.mark.parametrize("path", ["scope:conv", "user@host", "a@b:c", "0", "conv0"])
+def test_other_names_keep_their_signs(path: str) -> None:
+    assert split(path) == (path, 0)
+
+
+def test_a_renamed_mapping_tells_what_it_holds() -> None:
+    found = renamed(VALUES, {"b": "y"}, keep=["x", "y", "b"])
+    assert ("y" in found, "b" in found, "x" in found, len(found)) == (True, False, True, 2)
+    with pytest.raises(KeyError):
+        found["b"]
+
+
+def test_axes_go_there_and_back() -> None:
+    assert backward("NHWC->NCHW") == "NCHW->NHWC"
+    assert backward("") == ""
+    np.testing.assert_array_equal(
+        turned(VALUES["a"], " NHWC -> NCHW ", "a"), VALUES["a"].transpose(0, 3, 1, 2)
+    )
+    assert turned(VALUES["a"], "", "a").shape == VALUES["a"].shape
+
+
+def test_names_of_the_package_are_imported_when_they_are_used() -> None:
+    assert set(parity.record.__all__) <= set(dir(parity.record))
+    for name in ("record_onnx", "renamed", "module_names"):
+        assert callable(getattr(parity.record, name))
+    assert parity.record.__getattr__("renamed") is renamed
+    with pytest.raises(AttributeError, match=r"^module 'parity\.record' has no attribute 'nothing'$"):
+        parity.record.__getattr__("nothing")
 
 
 def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from parity import UserError, judge, read_onnx
 from parity.errors import MissingFramework
 from parity.record import read_npz, write_npz
-from parity.record.onnx_runtimes import RUNTIMES, record
+from parity.record.onnx_runtimes import RUNTIMES, _alike, record, visible
 from parity.record.random_inputs import check_inputs, random_inputs
 from tests.conftest import unavailable
 from tests.parity.small import convolutions, loop, model, normal, saved
@@ -212,14 +212,39 @@ def test_what_is_fused_is_not_seen_and_the_rest_means_the_same() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"]),
         helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("Conv", ["r", "v"], ["y"]),
+        helper.make_node("Softmax", ["r"], ["y"]),
     ]
-    proto = model(nodes, {"x": [1, 3, 9, 9]}, ["y"], {"w": normal(8, 3, 3, 3), "v": normal(8, 8, 3, 3)})
+    proto = model(nodes, {"x": [1, 3, 9, 9]}, ["y"], {"w": normal(8, 3, 3, 3)})
     inputs = {"x": normal(1, 3, 9, 9)}
     plain, fused = record(proto, inputs), record(proto, inputs, "onnxruntime-all")
-    assert "c" not in fused  # within the convolution
+    assert set(fused) == {"x", "r", "y"}  # c is within the convolution
     for name, array in fused.items():
         np.testing.assert_allclose(array, plain[name], rtol=1e-4, atol=1e-4)
+
+
+def test_constants_are_not_seen_and_no_tensor_twice() -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["k"], value_float=1.0),
+        helper.make_node("Constant", [], ["l"], value_float=1.0, domain="ai.onnx"),
+        helper.make_node("Constant", ["x"], ["own"], domain="mine"),
+        helper.make_node("Split", ["own"], ["a", "", "b"]),
+        helper.make_node("Add", ["a", "k"], ["y"]),
+    ]
+    assert visible(model(nodes, {"x": [2]}, ["y"])) == ["own", "a", "b", "y"]
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        (np.array([1, np.nan], np.float32), True),
+        (np.array([1, 2], np.float32), False),
+        (np.array([1, np.nan]), False),
+        (np.array([[1, np.nan]], np.float32), False),
+        (np.array([1], np.float32), False),
+    ],
+)
+def test_two_runs_are_alike_in_type_shape_and_bits(other: np.ndarray, alike: bool) -> None:
+    assert _alike(np.array([1, np.nan], np.float32), other) is alike
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-all", "reference"])

@@ -90,6 +90,17 @@ def test_names_and_axes_may_be_given() -> None:
     np.testing.assert_array_equal(found["y"], (x + 1) * 2)
 
 
+def test_several_tensors_of_an_argument_or_a_result_have_their_places() -> None:
+    def function(pair: Any, k: Any) -> Any:
+        return {"z": (pair[0] + k, pair[1]), "a": pair[0]}
+
+    found = record_jax(function, {"pair": (X, X + 1), "k": np.float32(3)})
+    assert list(found) == ["pair:0", "pair:1", "k", "a", "z:0", "z:1"]
+    for name, array in {"pair:0": X, "pair:1": X + 1, "a": X, "z:0": X + 3, "z:1": X + 1}.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert list(record_jax(lambda x: {1: x, 2: x}, X)) == ["x", "return:0", "return:1"]
+
+
 def test_formats_are_kept() -> None:
     found = record_jax(lambda x: x.astype(jnp.bfloat16), normal(3).astype(np.float16))
     assert found["x"].dtype == np.float16

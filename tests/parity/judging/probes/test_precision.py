@@ -38,6 +38,7 @@ def test_operands_in_a_shorter_format_are_found_and_named(n: int, name: str) -> 
     found = parity.probe_operator(MatMul(), [(16, n), (n, 64)], with_operands_in(SHORT[name]))
     assert (found.semantics, found.precision) == ("right", "coarse")
     assert [one.name for one in found.causes] == [f"operands rounded to {name}"]
+    assert found.worst is not None
     assert (
         DIGITS[name] - 0.5 < found.digits < DIGITS[name] + 1
     )  # of rounding to p digits, most are below 2^-p

@@ -169,12 +169,16 @@ def test_equal_logits_are_not_enough_to_be_judged_together(params, digits):
     assert [report.digits for report in found] == [6, 6, 6]
 
 
-def test_float32_is_not_enough_for_a_port_in_float64(params, digits):
+@pytest.mark.parametrize("culprit", ["conv1", "fc1"])
+def test_float32_is_not_enough_for_a_port_in_float64(culprit, params, digits):
     def short(layer, x, w, b):
         return affine(layer, x, w, b).astype(np.float32).astype(np.float64)
 
-    found = compare([numpy_port("float64"), Planted("fc1", short, "float64")], params, digits[:5]).ports
-    assert [(one.verdict, one.first_different) for one in found] == [("rounding", None), ("different", "fc1")]
+    found = compare([numpy_port("float64"), Planted(culprit, short, "float64")], params, digits[:5]).ports
+    assert [(one.verdict, one.first_different) for one in found] == [
+        ("rounding", None),
+        ("different", culprit),
+    ]
 
 
 def test_a_formula_is_looked_for_where_a_relu_lies_outside_its_bound(params, digits):

@@ -11,7 +11,7 @@ from parity.judging.beyond_the_bound import distance, over
 from parity.judging.causes.mistake import MISFITS
 from parity.judging.question import Question
 from parity.judging.verdict import TensorReport
-from parity.judging.yardsticks import judge_tensor
+from parity.judging.yardsticks import judge_tensor, rms
 from parity.operators import Operator
 from parity.operators.operator import Points, random_points
 
@@ -85,7 +85,7 @@ class Wrong:
         wrong = replace(self.question, operator=operator)
         expected = (wrong.at(self.points) if self.points else wrong.whole()).value.astype(np.float64)
         error = self.seen.astype(np.float64) - expected
-        return float(np.sqrt(np.mean(error[np.isfinite(error)] ** 2)))
+        return rms(error[np.isfinite(error)])
 
     def _proves(self, verdict: TensorReport, expected: Bounded, read_off: bool, strict: bool) -> bool:
         """Whether it is no accident that the values fit: a bound that is wider than they are says nothing."""

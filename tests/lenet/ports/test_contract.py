@@ -1,11 +1,7 @@
-"""What lies between a port's public methods and its adapter, and what runs in the process of a port."""
+"""What lies between a port's public methods and its adapter, and what its process is set up with."""
 
 import ctypes
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +11,7 @@ import pytest
 
 from lenet import ports
 from lenet.network.recipe import Batch, Recipe
-from lenet.ports import FRAMEWORKS, Framework, Unsupported, open_port, workers
+from lenet.ports import FRAMEWORKS, Framework, Unsupported, open_port
 from lenet.ports.contract import ForwardPort
 from lenet.ports.memory import LARGEST, MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed
 from lenet.ports.quiet import hide_warnings
@@ -138,83 +134,3 @@ def test_warnings_are_hidden_unless_they_are_asked_for(options, hidden, monkeypa
         hide_warnings()
         warnings.warn("shown", stacklevel=1)
     assert len(seen) == (0 if hidden else 1)
-
-
-class Pipe:
-    """Asks for these calls one after the other, and keeps the answers."""
-
-    def __init__(self, *calls: tuple[str, tuple[Any, ...]]) -> None:
-        self.calls, self.answers = iter(calls), list[tuple[str, Any]]()
-
-    def recv(self) -> tuple[str, tuple[Any, ...]]:
-        for call in self.calls:
-            return call
-        raise EOFError
-
-    def send(self, answer: tuple[str, Any]) -> None:
-        self.answers.append(answer)
-
-
-class Sum:
-    def __init__(self, start: int) -> None:
-        if start < 0:
-            raise UserError("below zero")
-        self.total = start
-
-    def add(self, number: int) -> int:
-        self.total += number
-        return self.total
-
-    def refuse(self) -> None:
-        raise UserError("not this")
-
-
-@pytest.fixture
-def started(monkeypatch) -> list[Any]:
-    """What a process of a port does at its start, instead of which it is noted here."""
-    done: list[Any] = []
-    monkeypatch.setattr(signal, "signal", lambda number, action: done.append((number, action)))
-    monkeypatch.setattr(workers, "end_with_parent", lambda: done.append("ends with its parent"))
-    monkeypatch.setattr(workers, "hide_warnings", lambda: done.append("hides warnings"))
-
-    class Thread:
-        def __init__(self, target: Any, daemon: bool) -> None:
-            self.target = (target, daemon)
-
-        def start(self) -> None:
-            done.append(self.target)
-
-    monkeypatch.setattr(threading, "Thread", Thread)
-    return done
-
-
-def served(make: Any, args: tuple[Any, ...], *calls: tuple[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
-    pipe: Any = Pipe(*calls)
-    workers._serve(pipe, make, args)
-    return pipe.answers
-
-
-def test_a_process_answers_until_nobody_asks(started):
-    answers = served(Sum, (3,), ("add", (4,)), ("refuse", ()), ("add", (5,)), ("add", ("x",)))
-    assert answers[:3] == [("answered", 7), ("refused", "not this"), ("answered", 12)]
-    kind, (said, trace) = answers[3]
-    assert kind == "failed"
-    assert said.startswith("TypeError: unsupported operand")
-    assert trace.startswith("Traceback")
-    assert len(answers) == 4
-    assert set(started[:2]) == {(signal.SIGINT, signal.SIG_IGN), "ends with its parent"}
-    assert started[2:] == [(workers._end_with_parent, True), "hides warnings"]
-
-
-@pytest.mark.usefixtures("started")
-def test_a_process_whose_object_cannot_be_made_says_why_once():
-    assert served(Sum, (-1,), ("add", (4,))) == [("refused", "below zero")]
-
-
-def test_a_process_waits_for_its_parent_and_ends_with_a_failure(monkeypatch):
-    done: list[Any] = []
-    parent = SimpleNamespace(join=lambda: done.append("waited"))
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
-    monkeypatch.setattr(os, "_exit", done.append)
-    workers._end_with_parent()
-    assert done == ["waited", 1]

@@ -1,17 +1,21 @@
 """A worker answers, refuses, dies: what becomes of it is always known here, and none is left behind."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from lenet.ports import Unsupported
+from lenet.ports import Unsupported, workers
 from lenet.ports.quiet import hidden, stderr_held
 from lenet.ports.threads import THREADS, share_cores
 from lenet.ports.workers import Died, Failed, Worker
@@ -218,3 +222,72 @@ def test_a_package_that_is_loaded_is_not_hidden():
     with hidden("pytest"):
         assert sys.modules["pytest"] is pytest
     assert sys.modules["pytest"] is pytest
+
+
+# --- what runs in the process ------------------------------------------------------------------
+
+
+class Pipe:
+    """Asks for these calls one after the other, and keeps the answers."""
+
+    def __init__(self, *calls: tuple[str, tuple[Any, ...]]) -> None:
+        self.calls, self.answers = iter(calls), list[tuple[str, Any]]()
+
+    def recv(self) -> tuple[str, tuple[Any, ...]]:
+        for call in self.calls:
+            return call
+        raise EOFError
+
+    def send(self, answer: tuple[str, Any]) -> None:
+        self.answers.append(answer)
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[Any]:
+    """What a process of a port does at its start, instead of which it is noted here."""
+    done: list[Any] = []
+    monkeypatch.setattr(signal, "signal", lambda number, action: done.append((number, action)))
+    monkeypatch.setattr(workers, "end_with_parent", lambda: done.append("ends with its parent"))
+    monkeypatch.setattr(workers, "hide_warnings", lambda: done.append("hides warnings"))
+
+    class Thread:
+        def __init__(self, target: Any, daemon: bool) -> None:
+            self.target = (target, daemon)
+
+        def start(self) -> None:
+            done.append(self.target)
+
+    monkeypatch.setattr(threading, "Thread", Thread)
+    return done
+
+
+def served(make: Any, args: tuple[Any, ...], *calls: tuple[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
+    pipe: Any = Pipe(*calls)
+    workers._serve(pipe, make, args)
+    return pipe.answers
+
+
+def test_a_process_answers_until_nobody_asks(started):
+    answers = served(Held, (3,), ("add", (4,)), ("refuse", ()), ("add", (5,)), ("add", ("x",)))
+    assert answers[:3] == [("answered", 7), ("refused", "not this"), ("answered", 12)]
+    kind, (said, trace) = answers[3]
+    assert kind == "failed"
+    assert said.startswith("TypeError: unsupported operand")
+    assert trace.startswith("Traceback")
+    assert len(answers) == 4
+    assert set(started[:2]) == {(signal.SIGINT, signal.SIG_IGN), "ends with its parent"}
+    assert started[2:] == [(workers._end_with_parent, True), "hides warnings"]
+
+
+@pytest.mark.usefixtures("started")
+def test_a_process_whose_object_cannot_be_made_says_why_once():
+    assert served(Held, (-1,), ("add", (4,))) == [("refused", "cannot start below zero")]
+
+
+def test_a_process_waits_for_its_parent_and_ends_with_a_failure(monkeypatch):
+    done: list[Any] = []
+    parent = SimpleNamespace(join=lambda: done.append("waited"))
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    monkeypatch.setattr(os, "_exit", done.append)
+    workers._end_with_parent()
+    assert done == ["waited", 1]

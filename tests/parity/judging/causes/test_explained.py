@@ -8,15 +8,38 @@ from parity.arithmetic import Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
 from parity.graph import Graph
 from parity.judging.causes import judge
+from parity.judging.causes.mistake import Changed, Mistake
 from parity.judging.causes.of_rounding.of_winograd import Winograd
+from parity.judging.causes.search.explaining import _nearest
+from parity.judging.causes.search.hypotheses import Made
 from parity.judging.causes.search.rewiring.parameters import others
 from parity.judging.causes.search.stretch import between
+from parity.judging.causes.search.wrong import Wrong
+from parity.judging.question import Question
+from parity.judging.verdict import TensorReport
+from parity.operators.activation import Relu
 from parity.operators.affine import Conv
 from tests.parity.judging.causes.searched import GRAPH, causes_of, computed, conv, graph_of_x, only
 from tests.parity.judging.causes.small_graphs import drawn
 from tests.parity.judging.chains import ONE, Array, run
 
 # --- several that explain the same values --------------------------------------------------------
+
+
+def test_beside_an_exact_mistake_only_those_that_come_as_near_are_named() -> None:
+    x = np.arange(8, dtype=np.float32)
+    question = Question(Relu(), 0, [Bounded(x)], [Looped(x)])
+    seen = np.where(x == 7, np.float32("inf"), x + 4)  # what is not finite counts for nothing
+    wrong = Wrong(TensorReport("y", "n", "Relu"), question, seen, None, (), seen, Bounded(x))
+
+    def off_by(distance: float, exact: bool) -> Made:
+        operator = Changed(Relu(), after=lambda y, inputs: y + (4 - distance))
+        return Made((), (Mistake(f"{distance}", "", "", operator, exact=exact),), operator)
+
+    every = [off_by(3, exact=False), off_by(2, exact=False), off_by(1, exact=True)]
+    assert [wrong.off(one.operator) for one in every] == [3, 2, 1]
+    assert _nearest(wrong, every) == every[1:]
+    assert _nearest(wrong, every[:2]) == every[:2]
 
 
 def test_what_explains_the_same_values_is_told_apart_by_an_input() -> None:

@@ -189,16 +189,22 @@ def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
     assert "SystemExit: 0" in result.stdout
 
 
-def with_a_theano_that(
+def failing(arguments: str) -> str:
+    """The port that fails: Caffe's, which is soon imported, or Theano's, which trains, too."""
+    return "caffe" if "caffe" in arguments else "theano"
+
+
+def with_a_port_that(
     method: str, raised: str, folder: Path, arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """`lenet ARGUMENTS` with a port, Theano's (soon imported), whose method does what `raised` says."""
+    """`lenet ARGUMENTS` with a port, the `failing` one, whose method does what `raised` says."""
+    module = f"lenet_{failing(arguments)}.port"
     code = f"""
 import os, sys
-import lenet_theano.port
+import {module}
 class Odd(BaseException): pass
 def fail(self, *arguments): {raised}
-lenet_theano.port.Port.{method} = fail
+{module}.Port.{method} = fail
 from lenet.network import digits
 digits.training_set = lambda folder: digits.test_set()
 from lenet.__main__ import main
@@ -209,8 +215,8 @@ main()
 
 
 ASKED = {
-    "compare numpy theano --digits 10": "_forward",
-    "exact numpy theano --digits 2": "_outputs",
+    "compare numpy caffe --digits 10": "_forward",
+    "exact numpy caffe --digits 2": "_outputs",
     "train numpy theano --compare 2": "_step",
     "report numpy theano --digits 4 --strip 1 --steps 2": "_step",
 }
@@ -219,15 +225,15 @@ ASKED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", ASKED)
 def test_every_command_goes_on_without_a_port_that_ends_the_process_at_work(arguments, tmp_path):
-    result = with_a_theano_that(ASKED[arguments], "os._exit(0)", tmp_path, arguments)
+    result = with_a_port_that(ASKED[arguments], "os._exit(0)", tmp_path, arguments)
     assert result.returncode == 1
     said = " ".join((result.stdout + result.stderr).split())
-    assert "port 'theano' ended the process with exit code 0" in said
+    assert f"port '{failing(arguments)}' ended the process with exit code 0" in said
     assert ("numpy" in result.stdout) or (tmp_path / "report.html").exists()
 
 
 ALONE = {
-    "exact numpy theano --digits 2": "_outputs",
+    "exact numpy caffe --digits 2": "_outputs",
     "train numpy theano --compare 2": "_step",
     "train theano --digits 64 --epochs 1": "_step",
     "train theano --epochs 1 --digits 64": "_velocity",
@@ -237,7 +243,7 @@ ALONE = {
 
 @pytest.mark.slow
 def test_a_port_that_ends_its_own_training_is_named_in_one_line(tmp_path):
-    result = with_a_theano_that("_step", "os._exit(0)", tmp_path, "train theano --digits 64 --epochs 1")
+    result = with_a_port_that("_step", "os._exit(0)", tmp_path, "train theano --digits 64 --epochs 1")
     said = "error: port 'theano' ended the process with exit code 0; nothing was kept\n"
     assert (result.returncode, result.stderr) == (1, said)
 
@@ -246,17 +252,17 @@ def test_a_port_that_ends_its_own_training_is_named_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("method", "arguments", "said"),
     [
-        ("_outputs", "exact numpy theano --digits 2", "raises KeyError: 'logits'"),
+        ("_outputs", "exact numpy caffe --digits 2", "raises KeyError: 'logits'"),
         ("_params", "train numpy theano --compare 2", "returns parameters of shapes {}"),
         (
             "_forward",
-            "predict --digit 3 --port theano",
+            "predict --digit 3 --port caffe",
             "object has no attribute 'shape'",
         ),
     ],
 )
 def test_a_port_that_returns_something_else_is_named_in_one_line(method, arguments, said, tmp_path):
-    result = with_a_theano_that(method, "return {}", tmp_path, arguments)
+    result = with_a_port_that(method, "return {}", tmp_path, arguments)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.endswith(said)
@@ -264,8 +270,8 @@ def test_a_port_that_returns_something_else_is_named_in_one_line(method, argumen
 
 @pytest.mark.slow
 def test_what_a_port_raises_is_shown_escaped(tmp_path):
-    result = with_a_theano_that(
-        "_outputs", r"raise ValueError('\x1b[2J')", tmp_path, "compare theano --digits 2"
+    result = with_a_port_that(
+        "_outputs", r"raise ValueError('\x1b[2J')", tmp_path, "compare caffe --digits 2"
     )
     assert "\x1b" not in result.stdout
     assert r"raises ValueError: \x1b[2J" in result.stdout
@@ -276,9 +282,9 @@ def test_what_a_port_raises_is_shown_escaped(tmp_path):
 @pytest.mark.parametrize("kind", ["ValueError", "Odd"])
 def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
     raised = f"raise {kind}('no such\\nkernel')"
-    result = with_a_theano_that(ALONE[arguments], raised, tmp_path, arguments)
+    result = with_a_port_that(ALONE[arguments], raised, tmp_path, arguments)
     assert result.returncode == 1
-    assert result.stderr == f"error: port 'theano' raises {kind}: no such kernel\n"
+    assert result.stderr == f"error: port '{failing(arguments)}' raises {kind}: no such kernel\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -286,17 +292,17 @@ def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        ("os._exit(0)", "port 'theano' ended the process with exit code 0"),
-        ("os.abort()", "port 'theano' ended the process by signal SIGABRT"),
+        ("os._exit(0)", "port 'caffe' ended the process with exit code 0"),
+        ("os.abort()", "port 'caffe' ended the process by signal SIGABRT"),
         ("raise SystemExit(0)", "raises SystemExit: 0"),
         ("raise ValueError('no such kernel')", "raises ValueError: no such kernel"),
     ],
 )
 def test_predict_answers_without_a_port_that_fails_while_it_computes(raised, said, tmp_path):
-    result = with_a_theano_that("_forward", raised, tmp_path, "predict --digit 3 --port numpy --port theano")
+    result = with_a_port_that("_forward", raised, tmp_path, "predict --digit 3 --port numpy --port caffe")
     assert result.returncode == 1
     assert "by numpy" in result.stdout
-    assert result.stderr.splitlines()[-1] == f"left out: theano: {said}"
+    assert result.stderr.splitlines()[-1] == f"left out: caffe: {said}"
 
 
 def test_a_death_that_no_port_is_noted_for_is_no_success():

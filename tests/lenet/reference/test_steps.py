@@ -157,21 +157,21 @@ def test_the_right_rule_written_again_stays_within(trail):
 
 # --- whole runs ---------------------------------------------------------------------------------
 
-LONG = Recipe(seed=1, epochs=20, batch_size=16, learning_rate=0.02, weight_decay=5e-4, schedule="drop")
-STEPS = 220
+LONG = Recipe(seed=1, epochs=10, batch_size=16, learning_rate=0.02, weight_decay=5e-4, schedule="drop")
+STEPS = 110
 # What the update's own roundings may move a weight by, in one step: the noise of the model run.
 NOISE = gamma(ROUNDINGS, U64)
 
 
 @pytest.fixture(scope="module")
 def long_run(digits):
-    """Digits for 220 steps, where these end, and how far runs drift that are shaken by NOISE after each.
+    """Digits for 110 steps, where these end, and how far runs drift that are shaken by NOISE after each.
 
     The shaken runs are the argument for the limit below: they suffer at every step, in every weight,
     ten roundings of one size, and grow them by the very Jacobians that grow a port's. Three draws, the
     worst taken, and a factor of 4 for the directions that three draws have not tried.
     """
-    some = digits[:178]  # 20 epochs of 11 full batches and a short one of 2
+    some = digits[:178]  # 10 epochs of 11 full batches and a short one of 2
     port = open_port("numpy", "float64")
     end = ended(port, port.train(batches(some, LONG, 0, STEPS), LONG))
     spread = []
@@ -195,7 +195,7 @@ QUICKEST = [n for n in ports.names() if n not in SLOWER and "float64" in ports.f
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUICKEST)
-def test_220_steps_end_in_the_same_weights(name, open_port, long_run):
+def test_110_steps_end_in_the_same_weights(name, open_port, long_run):
     """In float64, to within the shaken runs' spread, which is some thousands of u."""
     some, end, limit = long_run
     port = open_port(name, "float64")

@@ -24,7 +24,6 @@ from parity.command.keeper import descendants
 from parity.errors import UserError, described
 
 SPAWN = multiprocessing.get_context("spawn")
-LAST_SECONDS = 10  # time for an idle process to end by itself
 
 
 class Failed(RuntimeError):
@@ -65,7 +64,7 @@ class Worker:
     """
 
     advice = "try it alone"
-    patience = LAST_SECONDS
+    patience = 10.0
 
     def __init__(self, name: str, make: Callable[..., Any], *args: Any, context: Any = SPAWN) -> None:
         self.name = name

@@ -50,7 +50,7 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
 COMMANDS = {
     "compare": "lenet compare jax onnx:numpy/onnxruntime --digits 20",
     "exact": "lenet exact numpy --digits 20",
-    "train": "lenet train theano tf1 --compare 1",
+    "train": "lenet train numpy theano --compare 1",
     "export": "lenet export --from torch --digits 20",
     "export --check": "lenet export --check lenet-numpy.onnx --digits 20",
     "check": "lenet check port.py",

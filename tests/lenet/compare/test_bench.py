@@ -17,7 +17,7 @@ from lenet.network.recipe import Batch, Recipe
 from lenet.show import plots, tables
 from lenet_numpy.port import Port as NumpyPort
 from parity.errors import UserError
-from tests.helpers import one_line
+from tests.helpers import BATCH, one_line
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +197,7 @@ def test_figures_from_a_device_or_a_pipe_are_refused_and_not_waited_for(place, t
 
 def test_what_is_timed_gives_what_the_checked_methods_give(port, params, digits):
     """`inputs`, `forward`, `targets` and `one_step` are `logits` and `train`, without the checks."""
-    some, recipe = digits[:3], Recipe(momentum=0.5, weight_decay=0.25)
+    some, recipe = digits[:BATCH], Recipe(momentum=0.5, weight_decay=0.25)
     inputs, targets = port.inputs(some.images), port.targets(some.labels)
     np.testing.assert_array_equal(port.forward(inputs), port.logits(some.images), strict=True)
     list(port.train([], recipe))

@@ -134,7 +134,7 @@ def test_a_call_that_takes_too_long_ends_the_process():
 
 @pytest.mark.slow
 def test_after_an_error_nobody_waits_for_what_is_still_working(monkeypatch):
-    monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 1000)
+    monkeypatch.setattr(Worker, "patience", 1000)
     worker = Worker("adder", Held, 0)
     pid = worker.call("pid")
     worker._pipe.send(("sleep", ()))
@@ -158,7 +158,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_it_leaves_ctrl_c_to_the_parent_and_ends_with_the_block(monkeypatch):
-    monkeypatch.setattr("lenet.ports.workers.LAST_SECONDS", 0.1)
+    monkeypatch.setattr(Worker, "patience", 0.1)
     with Worker("adder", Held, 0) as worker:
         pid = worker.call("pid")
         os.kill(pid, signal.SIGINT)

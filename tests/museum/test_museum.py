@@ -364,8 +364,8 @@ def test_a_folder_in_the_place_of_an_origin_is_refused(copied):
 
 
 @pytest.mark.slow
-def test_the_command_shows_every_recording(judged):
-    result = CliRunner().invoke(cli, ["museum"])
+def test_the_command_shows_every_recording_and_writes_json(judged, tmp_path):
+    result = CliRunner().invoke(cli, ["museum", "--json", str(tmp_path / "found.json")])
     assert result.exit_code == 0
     for row in museum_tables.rows(judged.values()):
         (line,) = [
@@ -373,6 +373,10 @@ def test_the_command_shows_every_recording(judged):
         ]
         assert all(cell in line for cell in row[2:])
     assert "learning rate inside the velocity at step 4" in result.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert list(found["recordings"]) == NAMES
+    assert found["recordings"]["mxnet"]["diagnosis"]["first"] == "relu1"
+    assert [step["number"] for step in found["caffe_steps"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_command_shows_one_with_its_origin():
@@ -383,14 +387,7 @@ def test_the_command_shows_one_with_its_origin():
         assert told in result.stdout
 
 
-@pytest.mark.slow
-def test_the_command_writes_json(tmp_path):
-    result = CliRunner().invoke(cli, ["museum", "--json", str(tmp_path / "found.json")])
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert result.exit_code == 0
-    assert list(found["recordings"]) == NAMES
-    assert found["recordings"]["mxnet"]["diagnosis"]["first"] == "relu1"
-    assert [step["number"] for step in found["caffe_steps"]] == [1, 2, 3, 4, 5, 6]
+def test_the_command_prints_json_of_one():
     one = CliRunner().invoke(cli, ["museum", "tf0", "--json", "-"])
     assert json.loads(one.stdout)["origin"]["version"] == "0.12.1"
 

@@ -3,7 +3,8 @@
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,23 +64,39 @@ def write_files(
         UserError: there is no such opset, `folder` cannot be written, or a file is not the network. Then
             nothing is written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # refuse now, before all the work
-            pass
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     made = []
-    for exporter in exporters:
-        started(exporter)
-        path, export = folder / f"lenet-{exporter}.onnx", exporter_of(exporter)
-        start = time.perf_counter()
-        model = export(params, opset)
-        seconds = time.perf_counter() - start
-        installed = [name for name in RUNTIMES if ports.installed(f"onnx:{exporter}/{name}")]
-        verdict = check_model(model, params, images, str(path), installed)
-        if verdict.different:
-            raise UserError(f"{path}: not written, as it is {verdict.summary}")
-        made.append(Written(exporter, path, model, seconds, verdict))
-    write_together({file.path: file.model.SerializeToString() for file in made})
+    with _made(folder):
+        for exporter in exporters:
+            started(exporter)
+            path, export = folder / f"lenet-{exporter}.onnx", exporter_of(exporter)
+            start = time.perf_counter()
+            model = export(params, opset)
+            seconds = time.perf_counter() - start
+            installed = [name for name in RUNTIMES if ports.installed(f"onnx:{exporter}/{name}")]
+            verdict = check_model(model, params, images, str(path), installed)
+            if verdict.different:
+                raise UserError(f"{path}: not written, as it is {verdict.summary}")
+            made.append(Written(exporter, path, model, seconds, verdict))
+        write_together({file.path: file.model.SerializeToString() for file in made})
     return made
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make the folder where it is missing, and remove it again if the block fails, Ctrl-C included."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):  # refuse now, before all the work
+                pass
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written ({error.strerror}); choose another folder"
+            ) from error
+        yield
+    except BaseException:
+        for one in missing:
+            with suppress(OSError):  # somebody else has put a file there
+                one.rmdir()
+        raise

@@ -31,12 +31,9 @@ def test_what_is_no_layers_is_counted(tmp_path, params, digits):
 
 
 def test_wrong_export_is_not_written(tmp_path, params, digits, monkeypatch):
-    def wrong(params, opset):
-        model = model_of("numpy")
-        drop(model, nodes(model, "Relu")[0])
-        return model
-
-    monkeypatch.setattr("export.from_numpy.export", wrong)
+    wrong = model_of("numpy")  # exported before the exporter is replaced
+    drop(wrong, nodes(wrong, "Relu")[0])
+    monkeypatch.setattr("export.from_numpy.export", lambda params, opset: wrong)
     with pytest.raises(UserError) as refusal:
         write_files(["numpy"], params, tmp_path, digits.images[:2])
     assert "lenet-numpy.onnx: not written, as it is another graph, at relu1" in one_line(refusal)
@@ -51,3 +48,27 @@ def test_folder_that_cannot_be_written_is_refused_before_any_work(params, digits
         write_files(["numpy"], params, blocked, digits.images[:2], begun.append)
     assert "file: cannot be written (File exists); choose another folder" in one_line(refusal)
     assert begun == []
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, UserError])
+def test_a_folder_that_was_made_goes_again_if_nothing_is_written(ending, params, digits, tmp_path):
+    def ended(exporter):
+        raise ending("numpy")
+
+    (tmp_path / "kept").mkdir()
+    for folder in (tmp_path / "new" / "folder", tmp_path / "kept"):
+        with pytest.raises(ending):
+            write_files(["numpy"], params, folder, digits.images[:2], ended)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_folder_that_another_has_written_to_stays(params, digits, tmp_path):
+    folder = tmp_path / "new"
+
+    def ended(exporter):
+        (folder / "theirs").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_files(["numpy"], params, folder, digits.images[:2], ended)
+    assert [path.name for path in folder.iterdir()] == ["theirs"]

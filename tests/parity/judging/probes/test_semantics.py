@@ -44,8 +44,8 @@ def looped(operator: Operator, inputs: tuple[Array | None, ...]) -> Array | None
 def planted(
     operator: Operator, given: list[Operand | None], known: set[str]
 ) -> Iterator[tuple[Mistake, Seen, Finding]]:
-    """Each mistake that changes a value of the integers, with what the probes find of it; none that was planted
-    in another example (`known`)."""
+    """Each mistake that changes a value of the integers, with what the probes find of it; none that was
+    planted in another example (`known`)."""
     inputs = integer_data.probe(operator, given, np.random.default_rng(0)).inputs
     right = outputs(operator, inputs)[0]
     bounded = [None if a is None else Bounded(a) for a in inputs]

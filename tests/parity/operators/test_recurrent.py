@@ -133,8 +133,8 @@ def _judged(kind: type[Recurrent], node: dict, arrays: list[np.ndarray], found: 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
 def test_a_long_sequence_is_judged_step_by_step(kind: type[Recurrent]) -> None:
-    """With Y recorded the bound of 200 steps is that of one; without, it has outgrown the values."""
-    arrays, found = _from_pytorch(kind, 200, 32)
+    """With Y recorded the bound of 100 steps is that of one; without, it has outgrown the values."""
+    arrays, found = _from_pytorch(kind, 100, 32)
     extra = {"linear_before_reset": 1} if kind is GRU else {}
     judged = _judged(kind, extra, arrays, found)
     assert [one.verdict for one in judged.tensors] == ["rounding"] * len(found)

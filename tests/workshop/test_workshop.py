@@ -9,24 +9,18 @@ import ast
 import importlib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from lenet.commands.cli import cli
 from lenet.show import notebooks
-from parity.errors import UserError, pip
-from tests.helpers import one_line
 from tests.workshop.kernels import forked_kernels
 from tests.workshop.notebooks import BOOKS, calls, cells, solution
 from workshop import static, strip
@@ -183,89 +177,3 @@ def test_notebook_has_the_shape_of_all(path):
     assert 20 <= book.minutes <= 40
     assert "# What stays when the framework goes" in cells(path, "markdown")[-1]
     assert sum(not any(calls(source, "guess")) for source in cells(path)) <= 16
-
-
-# --- the command -------------------------------------------------------------------------------
-
-
-def test_command_lists_every_notebook():
-    text = " ".join(CliRunner().invoke(cli, ["workshop", "--list"], terminal_width=200).output.split())
-    for path in BOOKS:
-        assert f"{notebooks.read(path).minutes}" in text
-    assert len(notebooks.find()) == len(BOOKS)
-
-
-@pytest.fixture
-def started(monkeypatch) -> list[list[str]]:
-    """Command lines, instead of processes."""
-    lines: list[list[str]] = []
-
-    def run(command: list[str], **options: Any) -> SimpleNamespace:
-        assert options["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(notebooks.ROOT)
-        lines.append(command)
-        return SimpleNamespace(returncode=0)
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(notebooks.webbrowser, "get", lambda: None)
-    monkeypatch.setattr(notebooks.os, "geteuid", lambda: 1000)
-    return lines
-
-
-def test_command_opens_the_notebook(started):
-    assert CliRunner().invoke(cli, ["workshop", "1"]).exit_code == 0
-    assert started == [[sys.executable, "-m", "jupyterlab", str(BOOKS[0])]]
-    assert CliRunner().invoke(cli, ["workshop", "1", "--no-browser"]).exit_code == 0
-    assert started[1][-1] == "--no-browser"
-
-
-def test_in_a_container_jupyter_is_told_that_root_is_meant(started, monkeypatch):
-    monkeypatch.setattr(notebooks.os, "geteuid", lambda: 0)
-    assert CliRunner().invoke(cli, ["workshop", "1"]).exit_code == 0
-    assert started[0][-1] == "--allow-root"
-
-
-def test_without_a_browser_the_address_is_asked_for(started, monkeypatch):
-    def nothing() -> None:
-        raise notebooks.webbrowser.Error("none")
-
-    monkeypatch.setattr(notebooks.webbrowser, "get", nothing)
-    found = CliRunner().invoke(cli, ["workshop", "1"])
-    assert "open the address" in found.stderr
-    assert started[0][-1] == "--no-browser"
-
-
-def test_without_jupyter_the_command_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: None)
-    found = CliRunner().invoke(cli, ["workshop", "1"])
-    assert (found.exit_code, found.stdout) == (1, "")
-    assert found.stderr.splitlines() == [
-        f"error: jupyterlab and ipykernel not installed: {pip()} install 'lenet-migrations[workshop]'"
-    ]
-
-
-def test_jupyter_that_fails_is_told(started, monkeypatch):
-    monkeypatch.setattr(notebooks.subprocess, "run", lambda *args, **options: SimpleNamespace(returncode=3))
-    assert "exit code 3" in CliRunner().invoke(cli, ["workshop", "1"]).stderr
-
-
-def test_unknown_number_is_refused():
-    found = CliRunner().invoke(cli, ["workshop", "99"])
-    assert found.exit_code == 2
-    assert "no notebook 99" in found.stderr
-
-
-def test_wheel_without_the_folder_is_told(tmp_path):
-    with pytest.raises(UserError) as refusal:
-        notebooks.find(tmp_path)
-    assert "clone of the repository" in one_line(refusal)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"cells": [{"source": "# no question"}]}'])
-def test_damaged_notebook_is_refused(text, tmp_path):
-    path = tmp_path / "01_damaged.ipynb"
-    path.write_text(text)
-    with pytest.raises(UserError) as refusal:
-        notebooks.read(path)
-    assert "01_damaged" in one_line(refusal)

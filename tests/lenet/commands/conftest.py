@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 from lenet import ports
 from lenet.commands.cli import cli
 from lenet.network import digits as mnist
+from parity.command import terminal
 from tests.helpers import LENET
-from tests.lenet.commands.running import ONE_THREAD
+from tests.lenet.commands.running import ONE_THREAD, Bar
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ def mini(monkeypatch, digits) -> mnist.Digits:
     monkeypatch.setattr(mnist, "training_set", lambda folder=None: digits[:300])
     monkeypatch.setattr(mnist, "test_set", lambda: digits[300:500])
     return digits[:300]
+
+
+@pytest.fixture
+def bar(monkeypatch) -> Bar:
+    """What a terminal would show of the progress of the command that runs in this process."""
+    shown = Bar()
+    monkeypatch.setattr(terminal, "progress_bar", shown.with_fields)
+    return shown

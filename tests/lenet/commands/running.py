@@ -4,8 +4,10 @@ import os
 import pty
 import subprocess
 import sys
+from typing import Any
 
 from click.testing import Result
+from rich.progress import Progress, TaskID
 
 ESCAPE = "\x1b"
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # two would wait for each other where tests share the cores
@@ -47,6 +49,40 @@ def driver(patch: str, *arguments: str) -> list[str]:
         f"import sys; sys.argv[1:] = {list(arguments)}; {patch}; from lenet.commands.cli import main; main()"
     )
     return [sys.executable, "-c", code]
+
+
+class Bar(Progress):
+    """A progress bar that is not shown, but keeps what it would show.
+
+    Attributes:
+        seen: after each change of a task its description, "done of all", and its fields.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(disable=True)
+        self.seen: list[tuple[Any, ...]] = []
+
+    def with_fields(self, *fields: str) -> "Bar":
+        """As `progress_bar` does; each field is that of a task."""
+        assert all(field.startswith("{task.fields[") for field in fields)
+        return self
+
+    def _note(self, number: TaskID) -> None:
+        task = self._tasks[number]
+        self.seen.append((task.description, f"{task.completed:g} of {task.total}", *task.fields.values()))
+
+    def add_task(self, *arguments: Any, **options: Any) -> TaskID:
+        number = super().add_task(*arguments, **options)
+        self._note(number)
+        return number
+
+    def update(self, number: TaskID, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
+        super().update(number, *arguments, **options)
+        self._note(number)
+
+    def advance(self, number: TaskID, *arguments: Any) -> None:  # type: ignore[override]
+        super().advance(number, *arguments)
+        self._note(number)
 
 
 MINI = (

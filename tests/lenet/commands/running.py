@@ -80,7 +80,7 @@ class Bar(Progress):
         super().update(number, *arguments, **options)
         self._note(number)
 
-    def advance(self, number: TaskID, *arguments: Any) -> None:  # type: ignore[override]
+    def advance(self, number: TaskID, *arguments: Any) -> None:
         super().advance(number, *arguments)
         self._note(number)
 

@@ -84,12 +84,13 @@ def test_what_is_missing_is_told_alone(monkeypatch):
 
 def test_without_a_path_of_their_own_there_is_ours_alone(started, monkeypatch):
     paths = []
+
+    def run(command: list[str], env: dict[str, str], check: bool) -> SimpleNamespace:
+        paths.append(env["PYTHONPATH"])
+        return SimpleNamespace(returncode=0)
+
     monkeypatch.delenv("PYTHONPATH")
-    monkeypatch.setattr(
-        notebooks.subprocess,
-        "run",
-        lambda command, env, check: paths.append(env["PYTHONPATH"]) or SimpleNamespace(returncode=0),
-    )
+    monkeypatch.setattr(notebooks.subprocess, "run", run)
     notebooks.open_in_jupyter(notebooks.read(BOOKS[0]))
     assert paths == [str(notebooks.ROOT)]
 

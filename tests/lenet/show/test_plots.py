@@ -75,7 +75,7 @@ def test_the_drift_has_a_line_for_each_port_and_one_for_the_rounding_of_each_dty
         ("u of float64", 3, 2.0**-53),
         ("learning rate / 10", 2, 1),
     ]
-    assert axes.texts[2].xycoords == ("data", "axes fraction")  # type: ignore[attr-defined]  # at the top
+    assert axes.texts[2].xycoords == ("data", "axes fraction")  # at the top
     assert [(note.get_ha(), note.get_va(), note.get_color()) for note in axes.texts] == [
         *[("right", "bottom", "grey")] * 2,
         ("left", "top", "grey"),
@@ -89,7 +89,7 @@ def test_the_drift_has_a_line_for_each_port_and_one_for_the_rounding_of_each_dty
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == NAMES
-    assert (legend.get_frame_on(), legend._loc) == (False, 7)  # type: ignore[attr-defined]  # center right
+    assert (legend.get_frame_on(), legend._loc) == (False, 7)  # center right
     assert tuple(figure.get_size_inches()) == (9, 5)
 
 
@@ -119,7 +119,7 @@ def test_the_losses_lie_on_each_other_the_thinner_above(drawn):
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == names
-    assert (legend.get_frame_on(), legend._loc) == (False, 1)  # type: ignore[attr-defined]  # upper right
+    assert (legend.get_frame_on(), legend._loc) == (False, 1)  # upper right
     assert tuple(figure.get_size_inches()) == (9, 5)
 
 
@@ -165,17 +165,17 @@ def test_timings_have_a_panel_for_each_task_with_a_line_for_each_port_and_the_li
     assert forward.get_ylim() == train.get_ylim()
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [name for name, *_ in looks]
-    assert (legend.get_frame_on(), legend._outside_loc) == (False, "right")  # type: ignore[attr-defined]
+    assert (legend.get_frame_on(), legend._outside_loc) == (False, "right")
     assert tuple(figure.get_size_inches()) == (11, 5.5)
 
 
 def test_steps_are_bars_with_their_time_the_first_above(drawn):
     figure = drawn(plots.steps, {"a loop": 12345.6, "a product": 99.96}, 1.5)
     (axes,) = figure.axes
-    assert [bar.get_width() for bar in axes.patches] == [12345.6, 99.96]  # type: ignore[attr-defined]
+    assert [bar.get_width() for bar in axes.patches] == [12345.6, 99.96]
     assert {colors.to_hex(bar.get_facecolor()) for bar in axes.patches} == {"#1f77b4"}
     assert texts(axes) == [("12,346", 12345.6, 0), ("100", 99.96, 1)]
-    assert {(note.xyann, note.anncoords, note.get_va()) for note in axes.texts} == {  # type: ignore[attr-defined]
+    assert {(note.xyann, note.anncoords, note.get_va()) for note in axes.texts} == {
         ((4, 0), "offset points", "center")
     }
     assert look(axes.lines[0])[:4] == ("the arithmetic alone", GREY, ":", 1.5)
@@ -190,7 +190,7 @@ def test_steps_are_bars_with_their_time_the_first_above(drawn):
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["the arithmetic alone"]
-    assert (legend.get_frame_on(), legend._loc) == (False, 4)  # type: ignore[attr-defined]  # lower right
+    assert (legend.get_frame_on(), legend._loc) == (False, 4)  # lower right
     assert tuple(figure.get_size_inches()) == (9, 2.2)
 
 
@@ -213,7 +213,7 @@ def test_the_timeline_has_a_row_for_each_framework_and_each_original_without_a_p
         for row, (heading, idea, year) in enumerate(zip(rows, told, years, strict=True))
         for text in (heading, idea)
     ]
-    assert [(note.xyann, note.anncoords, note.get_weight()) for note in axes.texts[:2]] == [  # type: ignore[attr-defined]
+    assert [(note.xyann, note.anncoords, note.get_weight()) for note in axes.texts[:2]] == [
         ((10, 2), "offset points", "bold"),
         ((10, -10), "offset points", "normal"),
     ]
@@ -223,15 +223,15 @@ def test_the_timeline_has_a_row_for_each_framework_and_each_original_without_a_p
     ]
     assert {look(line)[1:4] for line in axes.lines} == {("#d9d9d9", "-", 1)}
     marks = axes.collections
-    assert [mark.get_offsets().tolist() for mark in marks] == [  # type: ignore[union-attr]
+    assert [mark.get_offsets().tolist() for mark in marks] == [
         [[year, row]] for row, year in enumerate(years)
     ]
-    assert [colors.to_hex(mark.get_facecolor()[0]) for mark in marks] == [  # type: ignore[index]
+    assert [colors.to_hex(mark.get_facecolor()[0]) for mark in marks] == [
         *(BLACK, BLACK, plots.color("theano"), plots.color("torch"))
     ]
     corners = [len(mark.get_paths()[0].vertices) for mark in marks]
     assert corners[0] == corners[2] == corners[3] > corners[1] == 5  # a diamond
-    assert {mark.get_sizes()[0] for mark in marks} == {60}  # type: ignore[attr-defined]
+    assert {mark.get_sizes()[0] for mark in marks} == {60}
     assert {line.zorder for line in axes.lines} == {1}
     assert {mark.zorder for mark in marks} == {2}
     assert (axes.get_xlim(), axes.get_ylim()) == ((1997, 2029), (3.6, -0.6))

@@ -1,0 +1,58 @@
+"""One layer and the mistakes that the catalogue lists for it, each by itself: nothing is searched."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from parity.arithmetic import Bounded
+from parity.judging.causes import Mistake, mistakes
+from parity.judging.causes.mistake import Seen
+from parity.onnx import read_onnx
+
+Array = np.ndarray
+
+
+def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+
+
+class Layer:
+    """A node of these inputs; None for one that is left out.
+
+    Attributes:
+        seen: what the catalogue is shown of it.
+    """
+
+    def __init__(
+        self, kind: str, *inputs: Array | None, outputs: int = 1, opset: int = 20, **attributes: Any
+    ) -> None:
+        names = ["" if one is None else f"i{place}" for place, one in enumerate(inputs)]
+        results = [f"y{place}" for place in range(outputs)]
+        node = helper.make_node(kind, names, results, **attributes)
+        ends = [helper.make_tensor_value_info(name, 1, None) for name in (*filter(None, names), *results)]
+        graph = helper.make_graph([node], "layer", ends[:-outputs], ends[-outputs:])
+        read = read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
+        (self.node,) = read.nodes
+        self.inputs = [None if one is None else Bounded(one) for one in inputs]
+        values = {name: one for name, one in zip(names, self.inputs, strict=True) if one is not None}
+        self.seen = Seen(self.inputs, None, self.node, (self.node,), values)
+
+    @cached_property
+    def mistakes(self) -> dict[str, Mistake]:
+        return {one.name: one for one in mistakes(self.node.operator, self.seen)}
+
+    def outputs(self, name: str) -> list[Array]:
+        """What the layer returns with this mistake; "" for none."""
+        operator = self.mistakes[name].operator if name else self.node.operator
+        with np.errstate(all="ignore"):
+            result = operator.evaluate(*self.inputs)
+        every = result if isinstance(result, tuple) else (result,)
+        return [one.value for one in every if isinstance(one, Bounded)]
+
+    def returns(self, name: str, expected: Array, place: int = 0) -> None:
+        """With this mistake the layer returns these values, which plain NumPy computed."""
+        found = self.outputs(name)[place]
+        assert found.shape == np.shape(expected)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=name)

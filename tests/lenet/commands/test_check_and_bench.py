@@ -198,6 +198,16 @@ def test_the_help_says_how_many_digits_there_are(command, shown, in_process):
     assert default in words
 
 
+def test_an_option_for_digits_has_the_most_that_there_are_by_default():
+    @options.first_digits("Take N.", most=70)
+    def command(digits: int) -> None:
+        """Nothing."""
+
+    (option,) = cast(Any, command).__click_params__
+    assert (option.name, option.opts, option.metavar, option.help) == ("digits", ["--digits"], "N", "Take N.")
+    assert (option.default, option.show_default, option.type.min, option.type.max) == (70, True, 1, 70)
+
+
 @pytest.mark.parametrize(("incomplete", "found"), [("torch", ["torch", "torch:compile"]), ("num", None)])
 def test_a_shell_completes_the_names_of_ports(incomplete, found):
     items = options.PORT.shell_complete(None, None, incomplete)  # type: ignore[arg-type]

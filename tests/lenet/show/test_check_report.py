@@ -230,6 +230,12 @@ def test_what_came_before_a_failure_is_judged():
     ]
 
 
+def test_a_long_name_is_folded_and_whole():
+    name = "".join(map(str, range(60)))
+    told = check_report.text(Checked(name, (), Observed(), None)).partition("\n\n")[0]
+    assert told.replace("\n", "") == f"{name}: ok, the same network up to float32 rounding"
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

@@ -62,6 +62,8 @@ def test_a_permutation_is_named_and_anything_else_refused():
         named = "".join("ABC"[axis] for axis in order)
         assert permutation("ABC", x, x.transpose(order)) == named
         assert permutation("ABC", x, x.transpose(order).ravel()) == named
+    assert permutation(("out", "in"), x[0], x[0].T) == "(in, out)"
+    assert permutation(("out", "in"), x[0], x[0]) == "(out, in)"
     for wrong in (x[::-1], x.reshape(4, 3, 2), x[:1], x + 1):
         with pytest.raises(ValueError, match="no permutation"):
             permutation("ABC", x, wrong)

@@ -229,6 +229,13 @@ def test_the_originals_are_shown_as_they_were_judged(html):
     assert "a &lt;flip&gt;" in html
 
 
+def test_the_order_of_axes_stands_beside_the_source_of_a_layer(html):
+    cells = re.findall(r"</pre></td><td>(.*?)</td></tr>", html)
+    numpy = ["NCHW, kernels OIHW", "NCHW", "NCHW", "NCHW, kernels OIHW", "NCHW", "NCHW", "CHW"]
+    numpy += ["(out, in)", "as they are", "(out, in)", "as they are", "(out, in)"]
+    assert [one for one in cells if one != "–"] == numpy
+
+
 @pytest.mark.slow
 def test_a_bench_is_shown_as_read_and_its_absence_says_how_to_make_one(report, params, html, tmp_path):
     assert "123.4" in Page(html).texts["speed"]

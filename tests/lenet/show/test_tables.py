@@ -224,6 +224,13 @@ def test_a_prediction_has_a_bar_for_each_class_and_the_largest_difference():
                    the ports' probabilities differ by at most 1.8e-01
         """,
     )
+    others, chosen = ["5.0000%", "3.0000%"], ["green: 2", "green: 55.0000%", "green: 73.0000%", "green: ━━━━"]
+    faint = [[f"dim: {word}" for word in (str(digit), *others)] for digit in range(10) if digit != 2]
+    assert coloured(shown) == [
+        *(word for row in [*faint[:2], chosen, *faint[2:]] for word in row),
+        *("bold green: 2", "dim: its label is 2"),
+        "dim: the ports' probabilities differ by at most 1.8e-01",
+    ]
 
 
 # --- lenet train --compare ---------------------------------------------------------------------

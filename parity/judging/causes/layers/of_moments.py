@@ -6,6 +6,8 @@ from itertools import combinations
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from parity.arithmetic import Number
 from parity.judging.causes.mistake import Mistake, Seen, first, made_in
 from parity.operators.functions import NORM, inverse_root, reciprocal
@@ -61,7 +63,7 @@ class Otherwise(Rowwise):
         if self.less:
             spread = spread * (count / (count - self.less))
         if self.divisor == "none":
-            return spread.like(1.0)
+            return spread.like(np.ones(spread.shape))
         if self.divisor == "norm":
             return (spread * float(count) + stated(x, epsilon)).apply(inverse_root(epsilon))
         if self.divisor == "outside":

@@ -58,7 +58,8 @@ def _axes(found: Array, right: Bounded) -> Iterator[Layout]:
                 "All values are right, but the axes of the result are in another order.",
                 lambda a, order=order: a.transpose(order),  # type: ignore[misc]
             )
-        if order in known or ndim == 2:
+        long = [k for k in order if shape[k] > 1]
+        if (order in known or ndim == 2) and long != sorted(long):
             yield (
                 f"{words}, reshaped and not transposed: axes {order}",
                 "All values are right, but they are in the order of another layout.",

@@ -164,6 +164,11 @@ def test_the_same_cause_with_another_alternative_or_verdict_stands_apart():
     assert check_report.together([one, other, less, again]) == [[one], [other, again], [less]]
 
 
+def test_what_looks_like_markup_is_printed_as_it_is():
+    found = checked(Finding("conv1", "[bold]off[/bold] :smile: 12", (BIAS,)))
+    assert "conv1       [bold]off[/bold] :smile: 12\n" in check_report.text(found)
+
+
 def test_a_valid_choice_is_ok():
     found = checked(Finding("conv2", "other", (HALF,), verdict="a valid choice"))
     assert same(

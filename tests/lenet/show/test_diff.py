@@ -155,6 +155,15 @@ def test_lines_with_less_than_a_third_in_common_are_not_matched():
     ]
 
 
+def test_lines_with_half_of_their_words_in_common_are_matched():
+    assert side_by_side.align(["one two three four"], ["other", "five two three six"]) == [(None, 0), (0, 1)]
+
+
+def test_empty_lines_are_matched_where_nothing_else_is():
+    assert side_by_side.align(["", "x y z"], ["x y w", ""]) == [(0, None), (1, 0), (None, 1)]
+    assert side_by_side.align(["", "a"], ["", "b"]) == [(0, 0), (1, 1)]
+
+
 def test_alignment_prefers_equal_lines_to_similar_ones():
     assert side_by_side.align(["x = f(a, b, c)"], ["x = f(a, b, d)", "x = f(a, b, c)"]) == [(None, 0), (0, 1)]
 

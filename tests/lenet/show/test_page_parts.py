@@ -8,15 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lenet.compare import Comparison
 from lenet.network.architecture import ACTIVATION_SHAPES, LAYERS, PARAM_SHAPES
 from lenet.network.digits import Digits
 from lenet.ports.lockstep import Lockstep
 from lenet.show import drawn_digit
 from lenet.show.migrations import Layouts
-from lenet.show.page import arrays, chosen_digits, drawing, render, site, web
+from lenet.show.page import arrays, chosen_digits, collect, drawing, render, site, web
 from parity.arithmetic import Bounded
 from parity.errors import UserError
 from tests.helpers import one_line
+from tests.planted.ports import numpy_port
 
 LAYER = {layer.name: layer for layer in LAYERS}
 LAYOUTS = Layouts("NHWC", "HWIO", "(in, out)", "HWC")
@@ -141,6 +143,31 @@ def test_the_digits_of_a_run_are_told_with_what_is_hardest_first(params, digits,
     assert [one.index for one in chosen] == [0, 2, 3, 1]
     chosen = chosen_digits.choose(params, some, port, 3)  # type: ignore[arg-type]
     assert [one.index for one in chosen] == [0, 2, 3]
+
+
+def test_the_work_is_told_as_it_is_done(monkeypatch, digits):
+    told: list[tuple[str, int]] = []
+
+    def compare(ports, params, digits, progress, right):
+        progress(7)
+        return Comparison(len(digits), 0, [])
+
+    def note(doing: str, done: int) -> None:
+        told.append((doing, done))
+
+    monkeypatch.setattr(collect, "compare", compare)
+    monkeypatch.setattr(collect, "look", lambda *given: given[-1]("looking", 1) or ([], None))
+    monkeypatch.setattr(collect.exact_bits, "right", lambda *given: None)
+    monkeypatch.setattr(collect, "certify_range", lambda *given: None)
+    collect.collect([], {}, {}, digits[:20], 2, 2, note)
+    assert told == [("judging digits", 7), ("looking", 1)]
+    told.clear()
+    training = collect.train([numpy_port()], digits[:20], 2, note)
+    assert told == [("training in lockstep", collect.STEP)] * 2
+    assert training is not None
+    assert training.names == ["numpy float32"]
+    assert (training.recipe.epochs, training.recipe.schedule) == (2, "cosine")
+    assert collect.work(20, 2, 3) == 20 + 2 * collect.CHOSEN + 3 * collect.STEP
 
 
 # --- files -------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def functions(relu: Relu, seen: Seen) -> Iterator[Mistake]:
         return
     for name, other in OTHERS.items():
         yield Mistake(
-            f"{name} for ReLU", f"{name} is applied instead of ReLU.", "Use max(x, 0).", other, PAPER
+            f"{name} for ReLU", f"Instead of ReLU, {name} is applied.", "Use max(x, 0).", other, PAPER
         )
     for name, explanation, other in SELECTIONS:
         yield Mistake(name, explanation, "Apply max(x, 0).", other, PLACE)

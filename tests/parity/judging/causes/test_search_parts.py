@@ -1,0 +1,278 @@
+"""The parts of the search by themselves: a first look, the proof, the order of pairs, a stretch."""
+
+from dataclasses import replace
+from itertools import combinations
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parity.arithmetic import Bounded, Looped
+from parity.arithmetic.floats import FLOAT16, FLOAT32, FLOAT64
+from parity.graph import Graph
+from parity.judging.causes.mistake import Changed, Mistake
+from parity.judging.causes.search import explaining, pairs
+from parity.judging.causes.search.apart import SAME, told_apart
+from parity.judging.causes.search.first_look import Fast, Look, fast
+from parity.judging.causes.search.hypotheses import Clock, Made
+from parity.judging.causes.search.stretch import Stretch, between
+from parity.judging.causes.search.wrong import Wrong
+from parity.judging.question import Question
+from parity.judging.verdict import TensorReport
+from parity.operators.activation import LeakyRelu, Relu
+from parity.operators.elementwise import Identity
+from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
+
+X, W = drawn(4, 6), drawn(6, 5, seed=1)
+GRAPH = graph_of(
+    [N("MatMul", ["x", "w"], ["m"]), N("Relu", ["m"], ["r"]), N("Neg", ["r"], ["y"])], {"w": W}, "x"
+)
+WIDE = X.astype(np.float64) @ W
+
+
+def stretch(graph: Graph = GRAPH, *recorded: str, tensor: str = "y") -> Stretch:
+    return between(graph, {*graph.inputs, *recorded}, tensor)
+
+
+def question(one: Stretch, values: dict[str, Array]) -> Question:
+    arrays = [GRAPH.constants.get(name, values.get(name)) for name in one.names]
+    some = [np.asarray(a) for a in arrays]
+    return Question(one, 0, [Bounded(a) for a in some], [Looped(a) for a in some])
+
+
+def wrong(found: Array, verdict: str = "different", **changed: Any) -> Wrong:
+    one = stretch()
+    report = TensorReport("y", "y", "Neg", verdict=verdict, **changed)
+    return Wrong.of(report, question(one, {"x": X}), found.astype(np.float32), None)
+
+
+def mistake(operator: Any, **others: Any) -> Mistake:
+    return Mistake("made", "", "", operator, **others)
+
+
+RIGHT = -np.maximum(WIDE, 0)
+LEAKY = stretch().with_mistakes({1: mistake(LeakyRelu(alpha=0.5))})
+FOUND = -np.where(WIDE > 0, WIDE, WIDE / 2)
+
+# --- stretches ---------------------------------------------------------------------------------
+
+
+def test_a_stretch_holds_the_nodes_between_recorded_tensors():
+    whole, part = stretch(), stretch(GRAPH, "m")
+    assert [node.type for node in whole.nodes] == ["MatMul", "Relu", "Neg"]
+    assert (whole.names, whole.result) == (("x", "w"), "y")
+    assert [node.type for node in part.nodes] == ["Relu", "Neg"]
+    assert part.names[0] == "m"
+    assert [node.type for node in stretch(GRAPH, tensor="r").nodes] == ["MatMul", "Relu"]
+
+
+def test_a_stretch_is_run_from_a_node_to_another():
+    one = stretch()
+    known = {"x": Bounded(X), "w": Bounded(W)}
+    assert set(one.run(known, 0, 1)) == {"x", "w", "m"}
+    assert set(one.run(known, 0)) == {"x", "w", "m", "r", "y"}
+    some = one.run({"m": Bounded(WIDE)}, 1)
+    np.testing.assert_allclose(some["y"].comparable, RIGHT, rtol=1e-6)
+    points = (np.array([0, 3, 2]), np.array([1, 4, 0]))
+    found = one.sample(points, Bounded(X), Bounded(W))
+    np.testing.assert_allclose(found.comparable, RIGHT[points], rtol=1e-6)
+    middle = replace(one, result="r")  # not what the last node returns
+    np.testing.assert_allclose(middle.sample(points, Bounded(X), Bounded(W)).comparable, -RIGHT[points])
+
+
+def test_a_mistake_changes_its_node_alone_and_perhaps_its_inputs():
+    assert [
+        node.operator == other.operator for node, other in zip(LEAKY.nodes, stretch().nodes, strict=True)
+    ] == [
+        True,
+        False,
+        True,
+    ]
+    np.testing.assert_allclose(LEAKY.evaluate(Bounded(X), Bounded(W)).comparable, FOUND, rtol=1e-6)
+    elsewhere = stretch().with_mistakes({2: mistake(stretch().nodes[2].operator, inputs=("m",))})
+    assert elsewhere.nodes[2].inputs == ("m",)
+    np.testing.assert_allclose(elsewhere.evaluate(Bounded(X), Bounded(W)).comparable, -WIDE, rtol=1e-6)
+
+
+# --- a first look ------------------------------------------------------------------------------
+
+
+def test_a_look_tells_what_is_near():
+    look = Look(wrong(FOUND))
+    assert look.sees
+    assert look.is_near(LEAKY, 1)
+    assert not look.is_near(stretch(), 1)
+    assert not look.is_near(stretch().with_mistakes({1: mistake(LeakyRelu(alpha=0.6))}), 1)
+    assert look.is_near(LEAKY, 2, LEAKY.values([fast(Bounded(X)), fast(Bounded(W))]))
+    assert not look.is_near(LEAKY, 2)  # of right values before
+
+
+def test_what_is_unknown_is_no_reason_against_a_mistake():
+    found = FOUND.copy()
+    found[0] = np.nan
+    assert Look(wrong(found)).is_near(LEAKY, 1)
+    vague = Changed(Relu(), after=lambda y, inputs: y.either(y + 1.0))
+    assert Look(wrong(FOUND)).is_near(stretch().with_mistakes({1: mistake(vague)}), 1)
+    few = Changed(Relu(), after=lambda y, inputs: y.move(lambda a: a[:2]))
+    assert not Look(wrong(FOUND)).is_near(stretch().with_mistakes({1: mistake(few)}), 1)
+
+
+def test_fast_values_are_float64_and_integers_stay_integers():
+    x, i = Fast(np.array([1.5, -2.0]), FLOAT64), Fast(np.array([3, 4]), FLOAT64)
+    for found, expected in (
+        (x + 1.0, [2.5, -1.0]),
+        (x * i, [4.5, -8.0]),
+        (i + i, [6, 8]),
+        (i * 2, [6, 8]),
+        (x.move(lambda a: a[::-1]), [-2.0, 1.5]),
+        (x.sum((0,)), [-0.5]),
+        (i.sum((0,)), [7]),
+        (x.either(Fast(np.array([1.5, 3.0]), FLOAT64)), [1.5, np.nan]),
+        (i.either(Fast(np.array([5, 6]), FLOAT64)), [5, 6]),
+        (Fast(np.array([[1.0, 2.0]]), FLOAT64).dot(Fast(np.array([[3.0], [4.0]]), FLOAT64), x), [12.5, 9.0]),
+        (Fast(np.array([[1, 2]]), FLOAT64).dot(Fast(np.array([[3], [4]]), FLOAT64)), [11]),
+    ):
+        assert isinstance(found, Fast)
+        assert found.format is FLOAT64
+        np.testing.assert_array_equal(found.value.ravel(), expected)
+    assert [(i + i).value.dtype.kind, (x + i).value.dtype.kind] == ["i", "f"]
+    halves = fast(Bounded(np.array([0.5, 3], np.float16)))
+    assert halves is not None
+    assert (halves.value.dtype, halves.format) == (np.float64, FLOAT64)
+    whole = fast(Bounded(np.array([1, 2])))
+    assert whole is not None
+    assert whole.value.dtype.kind == "i"
+    assert fast(None) is None
+
+
+# --- the proof ---------------------------------------------------------------------------------
+
+
+def test_a_mistake_must_explain_every_value():
+    one = wrong(FOUND)
+    assert one.explained_by(LEAKY)
+    assert one.explained_by(LEAKY, strict=True)
+    assert not one.explained_by(stretch())
+    other = FOUND.copy()
+    other[2, 3] += 0.01
+    assert not wrong(other).explained_by(LEAKY)
+    assert not wrong(FOUND[:2]).explained_by(LEAKY)  # of another shape
+
+
+def test_a_constant_proves_nothing_of_a_pair():
+    nothing = stretch().with_mistakes({1: mistake(Changed(Relu(), after=lambda y, inputs: y * 0.0))})
+    one = wrong(0 * FOUND)
+    assert one.explained_by(nothing)
+    assert not one.explained_by(nothing, strict=True)
+
+
+def test_another_shape_is_explained_by_values_that_differ():
+    turned = stretch().with_mistakes(
+        {2: mistake(Changed(stretch().nodes[2].operator, after=lambda y, _: y.transpose(1, 0)))}
+    )
+    assert wrong(RIGHT.T, misshapen=True).explained_by(turned)
+    flat = stretch().with_mistakes(
+        {2: mistake(Changed(Identity(), after=lambda y, _: (y * 0.0).transpose(1, 0)))}
+    )
+    assert not wrong(0 * RIGHT.T, misshapen=True).explained_by(flat)
+
+
+def test_what_is_read_off_needs_no_narrow_bound():
+    """A bound of 100 admits any values: that is no proof, unless they show the mistake by themselves."""
+    wide = Changed(LeakyRelu(alpha=0.5), after=lambda y, _: y.like(y.comparable, np.full(y.shape, 100.0)))
+    vague = stretch().with_mistakes({1: mistake(wide)})
+    one = wrong(FOUND)
+    assert not one.explained_by(vague)
+    assert one.explained_by(vague, read_off=True)
+
+
+def test_the_distance_is_that_of_what_a_mistake_leaves():
+    one = wrong(FOUND + 3)
+    assert one.off(LEAKY) == pytest.approx(3, rel=1e-6)
+    holes = FOUND + 3
+    holes[0, 0] = np.inf
+    assert wrong(holes).off(LEAKY) == pytest.approx(3, rel=1e-6)
+
+
+# --- the order of pairs ------------------------------------------------------------------------
+
+
+def looked(found: Array, right: Array, *results: Array) -> list[tuple[int, int]]:
+    """The order of pairs of mistakes that return these results."""
+    look = SimpleNamespace(
+        stretch=SimpleNamespace(result="y"),
+        right={"y": Fast(right, FLOAT64)},
+        wrong=SimpleNamespace(found=found),
+    )
+    runs = [SimpleNamespace(values={"y": Fast(one, FLOAT64)}) for one in results]
+    return pairs._in_order(look, runs)  # type: ignore[arg-type]
+
+
+def test_the_pair_whose_effects_add_up_to_the_error_comes_first():
+    """Three orders take turns: two others are first in theirs."""
+    right, effects = drawn(9, 8).astype(np.float64), [drawn(9, 8, seed=n) for n in range(1, 9)]
+    every = list(combinations(range(8), 2))
+    for one, other in ((0, 1), (3, 6), (5, 7)):
+        found = right + effects[one] + effects[other]
+        order = looked(found, right, *(right + effect for effect in effects))
+        assert (one, other) in order[:3]
+        assert sorted(order) == every
+
+
+def test_the_two_that_come_nearest_by_themselves_come_early_too():
+    """Of both effects together, six tenths are seen."""
+    right, effects = drawn(9, 8).astype(np.float64), [drawn(9, 8, seed=n) for n in range(1, 9)]
+    found = right + 0.6 * effects[4] + 0.6 * effects[6]
+    assert (4, 6) in looked(found, right, *(right + effect for effect in effects))[:3]
+
+
+def test_of_another_shape_pairs_come_as_they_are_known():
+    right = np.zeros((3, 4))
+    assert looked(np.ones((4, 3)), right, right, right + 1, right + 2) == [(0, 1), (0, 2), (1, 2)]
+    assert looked(right, right) == []
+
+
+def test_a_mistake_of_another_shape_has_no_effect_to_compare():
+    right, a = np.zeros((3, 4)), drawn(3, 4).astype(np.float64)
+    order = looked(right + 2 * a, right, right + a, np.ones((2, 2)), right + a)
+    assert order[0] in ((0, 1), (0, 2))
+    assert (0, 2) in order[:2]
+    points = (np.array([0, 1]), np.array([0, 1]))
+    assert np.isnan(pairs._effect(np.ones(3), right, points)).all()
+    some = pairs._effect(np.array([[1.0, 5], [5, np.inf]]), np.zeros((2, 2)), points)
+    np.testing.assert_array_equal(some, [1, np.nan])
+
+
+# --- what would tell two apart -----------------------------------------------------------------
+
+
+def test_an_input_that_tells_two_mistakes_apart_is_named():
+    asked = question(stretch(), {"x": X})
+    clock = Clock(np.inf, 0.0)
+    assert told_apart(asked, LEAKY, stretch(), GRAPH, clock) == "random normal values of x"
+    assert told_apart(asked, LEAKY, LEAKY, GRAPH, clock) == SAME
+    assert told_apart(asked, LEAKY, stretch(), GRAPH, Clock(-np.inf, 0.0)) == ""
+    limit = stretch().with_mistakes({1: mistake(Changed(Relu(), after=lambda y, inputs: y.minimum(50.0)))})
+    assert told_apart(asked, limit, stretch(), GRAPH, clock) == "random normal values times 100 of x"
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def test_an_overflow_is_a_cause_of_its_own():
+    one = explaining._overflow(TensorReport("t", "node", "MatMul"), FLOAT16)
+    assert (one.tensor, one.node, one.name) == ("t", "node", "overflow in float16")
+    assert one.explanation.startswith("A product or a sum on the way is beyond the largest number of float16")
+    assert one.remedy == "Compute this operator in float32, or make its input smaller."
+    report = replace(TensorReport("y", "y", "Neg"), verdict="coarse", ratio=2.0)
+    found = explaining._explained(GRAPH, {"x": X, "y": FOUND.astype(np.float32)}, report, None, np.inf)
+    assert [cause.name for cause in found.causes] == [f"overflow in {FLOAT32.name}"]
+
+
+def test_a_pair_is_named_with_the_nodes_of_both():
+    nodes = stretch().nodes
+    one, other = (Mistake(name, "", "", Identity()) for name in ("one", "other"))
+    assert Made((nodes[0], nodes[1]), (one, other), Identity()).name == "one, and in r: other"
+    assert Made((nodes[0], nodes[0]), (one, other), Identity()).name == "one, and other"
+    assert Made((nodes[0],), (one,), Identity()).name == "one"

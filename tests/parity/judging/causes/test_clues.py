@@ -1,5 +1,7 @@
 """What is said of a wrong tensor that no mistake explains: a factor, limits, an order, a part."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def said(found: Array, right: Array = RIGHT, bound: float = 1e-6) -> list[str]:
     return list(clues(found.astype(np.float32), Bounded(right, np.full(right.shape, bound)), FLOAT32))
 
 
-def changed(*place: object, by: float = 1.0) -> Array:
+def changed(*place: Any, by: float = 1.0) -> Array:
     found = RIGHT.copy()
     found[place] += by
     return found

@@ -20,6 +20,7 @@ from parity.judging.causes.search.stretch import Stretch, between
 from parity.judging.causes.search.wrong import Wrong
 from parity.judging.question import Question
 from parity.judging.verdict import TensorReport
+from parity.operators import Operator
 from parity.operators.activation import LeakyRelu, Relu
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
@@ -49,6 +50,12 @@ def wrong(found: Array, verdict: str = "different", **changed: Any) -> Wrong:
 
 def mistake(operator: Any, **others: Any) -> Mistake:
     return Mistake("made", "", "", operator, **others)
+
+
+def last() -> Operator:
+    operator = stretch().nodes[2].operator
+    assert operator is not None
+    return operator
 
 
 RIGHT = -np.maximum(WIDE, 0)
@@ -139,7 +146,8 @@ def test_fast_values_are_float64_and_integers_stay_integers():
     assert [(i + i).value.dtype.kind, (x + i).value.dtype.kind] == ["i", "f"]
     halves = fast(Bounded(np.array([0.5, 3], np.float16)))
     assert halves is not None
-    assert (halves.value.dtype, halves.format) == (np.float64, FLOAT64)
+    assert halves.value.dtype.name == "float64"
+    assert halves.format is FLOAT64
     whole = fast(Bounded(np.array([1, 2])))
     assert whole is not None
     assert whole.value.dtype.kind == "i"
@@ -168,9 +176,7 @@ def test_a_constant_proves_nothing_of_a_pair():
 
 
 def test_another_shape_is_explained_by_values_that_differ():
-    turned = stretch().with_mistakes(
-        {2: mistake(Changed(stretch().nodes[2].operator, after=lambda y, _: y.transpose(1, 0)))}
-    )
+    turned = stretch().with_mistakes({2: mistake(Changed(last(), after=lambda y, _: y.transpose(1, 0)))})
     assert wrong(RIGHT.T, misshapen=True).explained_by(turned)
     flat = stretch().with_mistakes(
         {2: mistake(Changed(Identity(), after=lambda y, _: (y * 0.0).transpose(1, 0)))}

@@ -35,17 +35,19 @@ class Layer:
         graph = helper.make_graph([node], "layer", ends[:-outputs], ends[-outputs:])
         read = read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
         (self.node,) = read.nodes
+        assert self.node.operator is not None
+        self.operator = self.node.operator
         self.inputs = [None if one is None else Bounded(one) for one in inputs]
         values = {name: one for name, one in zip(names, self.inputs, strict=True) if one is not None}
         self.seen = Seen(self.inputs, None, self.node, (self.node,), values)
 
     @cached_property
     def mistakes(self) -> dict[str, Mistake]:
-        return {one.name: one for one in mistakes(self.node.operator, self.seen)}
+        return {one.name: one for one in mistakes(self.operator, self.seen)}
 
     def outputs(self, name: str) -> list[Array]:
         """What the layer returns with this mistake; "" for none."""
-        operator = self.mistakes[name].operator if name else self.node.operator
+        operator = self.mistakes[name].operator if name else self.operator
         with np.errstate(all="ignore"):
             result = operator.evaluate(*self.inputs)
         every = result if isinstance(result, tuple) else (result,)

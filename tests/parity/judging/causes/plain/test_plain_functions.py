@@ -76,6 +76,12 @@ ACTIVATIONS: dict[str, Function] = {
     "leaky ReLU (0.2)": lambda x: leaky(x, 0.2),
     "leaky ReLU (0.3)": lambda x: leaky(x, 0.3),
 }
+
+
+def times(factor: float) -> Function:
+    return lambda x: factor * np.maximum(x, 0)
+
+
 OF_RELU: dict[str, Function] = {
     "sine for ReLU": np.sin,
     "1.7159 tanh(2x/3) for ReLU": lambda x: 1.7159 * np.tanh(2 * x / 3),
@@ -83,13 +89,8 @@ OF_RELU: dict[str, Function] = {
     "ReLU cut off at 1": lambda x: np.clip(x, 0, 1),
     "absolute value for ReLU": np.abs,
     "ReLU of the negated input": lambda x: np.maximum(-x, 0),
-    **{
-        f"output scaled by {kept:g}": lambda x, k=kept: k * np.maximum(x, 0) for kept in (0.5, 0.75, 0.8, 0.9)
-    },
-    **{
-        f"output scaled by 1 / {kept:g}": lambda x, k=kept: np.maximum(x, 0) / k
-        for kept in (0.5, 0.75, 0.8, 0.9)
-    },
+    **{f"output scaled by {kept:g}": times(kept) for kept in (0.5, 0.75, 0.8, 0.9)},
+    **{f"output scaled by 1 / {kept:g}": times(1 / kept) for kept in (0.5, 0.75, 0.8, 0.9)},
 }
 
 
@@ -180,7 +181,10 @@ def test_limits():
         (-2, np.inf): "[-2, ∞]",
     }.items():
         one.returns(f"clipped to {words}, for [-2, 3]", np.clip(WIDE, low, high))
-    assert "clipped to [0, ∞], for [0, 2]" not in Layer("Clip", X, np.float32(0), np.float32(2)).mistakes
+    assert (
+        "clipped to [0, ∞], for [0, 2]"
+        not in Layer("Clip", X, np.zeros((), np.float32), np.full((), 2, np.float32)).mistakes
+    )
     line = Layer("HardSigmoid", X)
     line.returns("line 0.25x + 0.5 for 0.2x + 0.5", hard_sigmoid(WIDE, 0.25))
     line.returns("line 0.5x + 0.5 for 0.2x + 0.5", hard_sigmoid(WIDE, 0.5))

@@ -1,6 +1,7 @@
 """Mistakes of moving, choosing and rounding values, each as plain NumPy makes it."""
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,10 +110,10 @@ def test_another_border():
     x, widths = drawn(2, 3, 6, 7), np.array([0, 0, 1, 2, 0, 0, 3, 1])
     one = Layer("Pad", x, widths, np.array(0.5, np.float32))
 
-    def padded(*sides: tuple[int, int], mode: str = "constant", **filled: float) -> Array:
+    def padded(*sides: tuple[int, int], mode: str = "constant", **filled: Any) -> Array:
         return np.pad(x, ((0, 0), (0, 0), *sides), mode=mode, **filled)  # type: ignore[call-overload]
 
-    half = {"constant_values": 0.5}
+    half: dict[str, Any] = {"constant_values": 0.5}
     for name, expected in {
         "": padded((1, 3), (2, 1), **half),
         **{
@@ -236,7 +237,7 @@ def test_other_values_are_in_no_layout():
     assert layouts(X[:1], X) == {}
     assert layouts(X[:, ::-1] * np.float32(1.01), X) == {}
     assert layouts(np.arange(4)[::-1], np.arange(4)) == {}
-    assert layouts(np.float32([1]), np.float32([2])) == {}
+    assert layouts(np.ones(1, np.float32), np.zeros(1, np.float32)) == {}
 
 
 def test_dropout_that_was_left_on():

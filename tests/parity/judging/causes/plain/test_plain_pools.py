@@ -1,6 +1,7 @@
 """Mistakes of pooling, each as plain NumPy makes it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,13 +80,14 @@ def test_windows_that_meet_write_no_stride_out():
     close.returns("subsampled at the lower right", X[:, :, 1:, 1:])
     assert "pooling with stride 1, cut to size" not in close.mistakes
     assert not [name for name in close.mistakes if "begin" in name and "later" in name]
-    for other in (
+    others: tuple[dict[str, Any], ...] = (
         {"kernel_shape": [2, 3]},
         {"kernel_shape": [2, 2], "strides": [1, 2]},
         {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]},
         {"kernel_shape": [2, 2], "dilations": [2, 2]},
         {"kernel_shape": [2, 2], "ceil_mode": 1},
-    ):
+    )
+    for other in others:
         assert "pooling missing" not in Layer("MaxPool", X, **other).mistakes
     assert "pooling missing" not in Layer("MaxPool", X[..., 0], kernel_shape=[2]).mistakes
 
@@ -93,7 +95,7 @@ def test_windows_that_meet_write_no_stride_out():
 # --- the maximum of padded windows -------------------------------------------------------------
 
 PADS = 1, 0, 1, 1
-ATTRIBUTES = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [*PADS]}
+ATTRIBUTES: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [*PADS]}
 
 
 def test_a_maximum_with_other_padding():

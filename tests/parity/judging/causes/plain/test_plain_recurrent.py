@@ -1,6 +1,7 @@
 """Mistakes of recurrent layers, each as a loop over the steps in plain NumPy makes it."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_gates_of_a_gru_in_another_order(name, read):
     layer("GRU").returns(f"order of the gates: {name}", run(gru_step, parameters(3), order=read)[0])
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "RNN": {"Relu for Tanh": {"function": relu}, "Sigmoid for Tanh": {"function": sigmoid}},
     "LSTM": {
         "hard sigmoid 0.2x + 0.5 for the gates' Sigmoid": {"gate": hard(0.2)},

@@ -19,14 +19,20 @@ def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
 
 
 class Layer:
-    """A node of these inputs; None for one that is left out.
+    """A node of these inputs; None for one that is left out. `found` are a candidate's values.
 
     Attributes:
         seen: what the catalogue is shown of it.
     """
 
     def __init__(
-        self, kind: str, *inputs: Array | None, outputs: int = 1, opset: int = 20, **attributes: Any
+        self,
+        kind: str,
+        *inputs: Array | None,
+        found: Array | None = None,
+        outputs: int = 1,
+        opset: int = 20,
+        **attributes: Any,
     ) -> None:
         names = ["" if one is None else f"i{place}" for place, one in enumerate(inputs)]
         results = [f"y{place}" for place in range(outputs)]
@@ -39,7 +45,7 @@ class Layer:
         self.operator = self.node.operator
         self.inputs = [None if one is None else Bounded(one) for one in inputs]
         values = {name: one for name, one in zip(names, self.inputs, strict=True) if one is not None}
-        self.seen = Seen(self.inputs, None, self.node, (self.node,), values)
+        self.seen = Seen(self.inputs, found, self.node, (self.node,), values)
 
     @cached_property
     def mistakes(self) -> dict[str, Mistake]:

@@ -1,5 +1,7 @@
 """Mistakes of softmax and of attention, each as plain NumPy makes it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -112,7 +114,7 @@ def test_heads_that_lie_beside_each_other_have_the_same_scale():
     def joined(a: Array) -> Array:
         return a.swapaxes(1, 2).reshape(2, QUERIES, HEADS * SIZE)
 
-    heads = {"q_num_heads": HEADS, "kv_num_heads": HEADS}
+    heads: dict[str, Any] = {"q_num_heads": HEADS, "kv_num_heads": HEADS}
     one = Layer("Attention", joined(Q), joined(K), joined(V), opset=23, **heads)
     one.returns("", joined(attention()))
     one.returns("scale 1/d for 1/sqrt(d)", joined(attention(scale=1 / SIZE)))

@@ -108,7 +108,7 @@ KINDS: dict[str, tuple[int, Callable[..., State]]] = {
 
 
 def layer(kind: str, **attributes) -> Layer:
-    more = {"linear_before_reset": 1} if kind == "GRU" else {}
+    more: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
     outputs = 3 if kind == "LSTM" else 2
     return Layer(
         kind, X, *given(parameters(KINDS[kind][0])), outputs=outputs, hidden_size=UNITS, **more, **attributes

@@ -200,11 +200,11 @@ def frequencies(base: float, half: int) -> Array:
     return base ** (-np.arange(half) / half)
 
 
-def tables(angles: Array) -> dict[str, Array]:
+def tables(angles: Array) -> dict[str, Any]:
     return {"cos": np.cos(angles), "sin": np.sin(angles)}
 
 
-def turned(x: Array, cos: Array, sin: Array, neighbours: bool = False) -> Array:
+def turned(x: Array, cos: Array, sin: Array, *, neighbours: Any = False) -> Array:
     x = x.astype(np.float64)
     half = x.shape[-1] // 2
     one, other = (x[..., 0::2], x[..., 1::2]) if neighbours else (x[..., :half], x[..., half:])

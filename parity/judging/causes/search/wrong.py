@@ -74,7 +74,7 @@ class Wrong:
             expected = wrong.at(self.points) if self.points else wrong.whole()
             if expected.shape != self.seen.shape or not self._inside(self.seen, expected):
                 return False
-            blank = replace(self.report, verdict="unjudged", note="", worst=None, misshapen=False)
+            blank = TensorReport(self.report.tensor, self.report.node, self.report.op)
             verdict = judge_tensor(blank, wrong, self.found, self.sample)
             return verdict.verdict in RIGHT and self._proves(verdict, expected, read_off, strict)
         except (Unjudged, *MISFITS):

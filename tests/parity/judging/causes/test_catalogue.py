@@ -8,13 +8,14 @@ import pytest
 from parity.arithmetic import Array, Bounded, Looped
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, Format
 from parity.errors import Unjudged
-from parity.judging.causes import Mistake, catalogue, judge, mistakes
-from parity.judging.causes.mistake import MISFITS, Seen
+from parity.judging.causes import Mistake, judge, mistakes
+from parity.judging.causes.mistake import MISFITS
 from parity.judging.verdict import TensorReport
 from parity.onnx import read_onnx
 from tests.parity.examples import EXAMPLES
 from tests.parity.examples.example import Example
 from tests.parity.judging.causes.naming import evaluated, is_named
+from tests.parity.judging.causes.uses import KINDS, seen
 from tests.parity.operators.one_node import drawn, fed, model, outputs
 
 SMALL = "weights of 7 bits, whose sums do not saturate: test_saturation.py has larger ones"
@@ -24,7 +25,6 @@ NOTHING = {
     "SpaceToDepth": "one channel, which has no order",
 }
 MANY = 10  # examples of one operator
-KINDS = sorted({one.operator.TYPE for one in EXAMPLES} & catalogue().keys())
 
 
 def planted(
@@ -48,14 +48,6 @@ def planted(
         value = first.value.astype(np.float32 if right.value.dtype.kind == "f" else right.value.dtype)
         if value.size > 1 and np.isfinite(value).all() and tells(mistake, bounded, right, value):
             yield mistake, value
-
-
-def seen(example: Example, arrays: list[Array | None]) -> Seen:
-    """What the search sees of the example's only node."""
-    (node,) = read_onnx(model(example, arrays, 1)).nodes
-    inputs = [None if a is None else Bounded(a) for a in arrays]
-    values = {name: one for name, one in zip(node.inputs, inputs, strict=False) if one is not None}
-    return Seen(inputs, None, node, (node,), values)
 
 
 def tells(mistake: Mistake, inputs: Sequence[Bounded | None], right: Bounded, found: Array) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from parity.judging.causes import mistakes
 from tests.parity.examples import EXAMPLES
-from tests.parity.judging.causes.test_catalogue import KINDS, seen
+from tests.parity.judging.causes.uses import KINDS, seen
 from tests.parity.operators.one_node import drawn
 
 BEGINS = re.compile(r"-?[A-Z0-9`(ε]|(alpha|gamma|h) |log\(1 \+|x·")  # names and formulas stay as they are

@@ -12,7 +12,7 @@ from parity.judging.causes.search.read_off import fitted, shortest
 from parity.operators.affine import Conv, Gemm
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
-from tests.parity.judging.causes.plain.test_plain_rounding import bits_kept
+from tests.parity.judging.causes.plain.short import bits_kept
 
 X, W = drawn(4, 6), drawn(6, 5, seed=1)
 B = drawn(5, seed=2)

@@ -1,7 +1,5 @@
 """Operands and weights in shorter formats, by their bits; and orders that a candidate's values show."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -11,22 +9,10 @@ from parity.arithmetic.rounding_modes import CUT_BFLOAT16
 from parity.judging.causes.of_rounding import of_storage
 from parity.judging.causes.of_rounding.shortened import are_in, monotone, name_of, or_tf32, rounded_to
 from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
+from tests.parity.judging.causes.plain.short import Round, bits_kept
 from tests.parity.judging.causes.small_graphs import N, graph_of
 
 X, W, B = drawn(4, 6), drawn(6, 5, seed=1), drawn(5, seed=2)
-Round = Callable[[Array], Array]
-
-
-def bits_kept(fraction: int, cut: bool = False) -> Round:
-    """Float32 numbers with fewer bits of fraction: rounded to even, or cut off."""
-
-    def rounded(a: Array) -> Array:
-        bits, dropped = a.astype(np.float32).view(np.uint32).astype(np.uint64), 23 - fraction
-        if not cut:
-            bits = bits + (1 << (dropped - 1)) - 1 + ((bits >> dropped) & 1)
-        return ((bits >> dropped) << dropped).astype(np.uint32).view(np.float32)
-
-    return rounded
 
 
 SHORT: dict[str, Round] = {

@@ -24,6 +24,7 @@ from parity.operators import Operator
 from parity.operators.activation import LeakyRelu, Relu
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
+from tests.parity.judging.causes.words import check_said
 
 X, W = drawn(4, 6), drawn(6, 5, seed=1)
 GRAPH = graph_of(
@@ -268,6 +269,7 @@ def test_an_input_that_tells_two_mistakes_apart_is_named():
 
 def test_an_overflow_is_a_cause_of_its_own():
     one = explaining._overflow(TensorReport("t", "node", "MatMul"), FLOAT16)
+    check_said(one)
     assert (one.tensor, one.node, one.name) == ("t", "node", "overflow in float16")
     assert one.explanation.startswith("A product or a sum on the way is beyond the largest number of float16")
     assert one.remedy == "Compute this operator in float32, or make its input smaller."

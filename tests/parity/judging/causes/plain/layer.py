@@ -10,6 +10,7 @@ from parity.arithmetic import Bounded
 from parity.judging.causes import Mistake, mistakes
 from parity.judging.causes.mistake import Seen
 from parity.onnx import read_onnx
+from tests.parity.judging.causes.words import check_said
 
 Array = np.ndarray
 
@@ -49,7 +50,9 @@ class Layer:
 
     @cached_property
     def mistakes(self) -> dict[str, Mistake]:
-        return {one.name: one for one in mistakes(self.operator, self.seen)}
+        found = list(mistakes(self.operator, self.seen))
+        check_said(*found)
+        return {one.name: one for one in found}
 
     def outputs(self, name: str) -> list[Array]:
         """What the layer returns with this mistake; "" for none."""

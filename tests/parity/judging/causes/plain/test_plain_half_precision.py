@@ -13,6 +13,7 @@ from parity.operators.affine import Conv, Gemm
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
 from tests.parity.judging.causes.plain.short import bits_kept
+from tests.parity.judging.causes.words import check_said
 
 X, W = drawn(4, 6), drawn(6, 5, seed=1)
 B = drawn(5, seed=2)
@@ -30,6 +31,7 @@ def returned(mistake: Mistake, *inputs: Array | None) -> Array:
 
 def test_products_of_short_operands_whose_result_is_short():
     one = half.in_products(Gemm(), FLOAT16)
+    check_said(one, half.in_sums(Gemm(), FLOAT16, FLOAT16))
     assert one.name == "products in float16, added up in float32 (half precision, autocast)"
     assert one.read_off
     bias = short(B).astype(np.float32)  # in the format: rounding it makes no difference
@@ -72,6 +74,7 @@ def test_results_in_a_shorter_format():
         "computed in float16",
         "computed in float16, with an overflow on the way",
     ]
+    check_said(*names.values())
     right = X.astype(np.float64) @ W + B
     np.testing.assert_array_equal(returned(names["result rounded to float16"], X, W, B), short(right))
     whole = short(short(X) @ short(W) + short(B))

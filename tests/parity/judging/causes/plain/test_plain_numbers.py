@@ -215,6 +215,13 @@ def test_integers_stay_as_they_are():
         assert found.format is FLOAT16
 
 
+def test_integers_go_with_floats_of_the_shorter_format():
+    for whole in (Bounded(np.array([1, 2])), Looped(np.array([1, 2]))):
+        short = InFormat(Identity(), FLOAT16)._rounded(whole)
+        assert short.format is FLOAT16  # type: ignore[attr-defined]
+        assert short.comparable.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("form", [FLOAT16, BFLOAT16], ids=lambda form: form.name)
 def test_an_operator_in_a_shorter_format(form):
     x = np.array([1.0 + 2.0**-12, 3.0, 2.0**-3 + 2.0**-14], np.float32)

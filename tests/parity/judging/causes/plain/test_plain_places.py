@@ -11,6 +11,7 @@ from parity.judging.causes.of_places import of_dropout, of_layout, of_pieces
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
 from tests.parity.judging.causes.small_graphs import N, graph_of
+from tests.parity.judging.causes.words import check_said
 
 X = drawn(2, 3, 4, 5)
 
@@ -185,6 +186,7 @@ def layouts(found: Array, right: Array) -> dict[str, Array]:
         result = one.operator.evaluate(bounded)
         assert isinstance(result, Bounded)
         assert one.wider
+        check_said(one)
         some[one.name] = result.value
     return some
 
@@ -246,6 +248,8 @@ def test_dropout_that_was_left_on():
     found = (right * kept / np.float32(0.75)).astype(np.float32)
     (one,) = of_dropout.dropout(Identity(), found, Bounded(right))
     assert one.name == "dropout left on: p=0.25"
+    assert one.remedy == "Call model.eval(), or pass training=False."
+    check_said(one)
     said = "A share of 0.25 of the values is zero, and all others are divided by 0.75: training mode."
     assert one.explanation == said
     made = one.operator.evaluate(Bounded(right))

@@ -14,6 +14,7 @@ from parity.judging.causes.search.rewiring.parameters import exchanged, others
 from parity.judging.causes.search.rewiring.residual_norms import normalized_elsewhere
 from parity.judging.causes.search.stretch import Stretch, between
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
+from tests.parity.judging.causes.words import check_said
 
 X, SIZE = drawn(3, 5, 6), 6
 W = [drawn(SIZE, SIZE, seed=n) for n in range(1, 4)]
@@ -46,6 +47,7 @@ def same(one: Graph, some: Iterator[tuple[int, Changes]], expected: dict[str, Ar
     found: dict[str, Changes] = {}
     for place, changes in some:
         assert place == min(changes)
+        check_said(*changes.values())
         found.setdefault(changes[place].name, changes)
     assert expected.keys() <= found.keys(), found.keys()
     for name, values in expected.items():

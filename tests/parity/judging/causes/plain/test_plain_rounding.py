@@ -96,6 +96,13 @@ def test_the_channels_of_a_kernel_have_their_own_scales(kind, channels):
     Layer(kind, x, w).returns(f"{EIGHT}: a scale per output channel, symmetric, 127 steps", sums)
 
 
+def test_a_zero_point_that_is_rounded_up_leaves_one_step_less():
+    """With a scale of 1, -101.5 becomes -102 and the zero point 102, and 153.5 would need the step 256."""
+    w = np.array([[-101.5], [153.5]], np.float32)
+    one = Layer("MatMul", np.eye(2, dtype=np.float32), w)
+    one.returns(f"{EIGHT}: one scale, with a zero point", np.array([[-102], [153]]))
+
+
 def test_weights_of_zeros_have_a_scale_of_one():
     w = np.zeros((6, 5), np.float32)
     one = Layer("MatMul", X, w)
@@ -166,7 +173,7 @@ def conv(x: Array, w: Array) -> Array:
     return np.einsum("ncpqij,ocij->nopq", seen, w)
 
 
-@pytest.mark.parametrize("bias", [None, drawn(3, seed=5)])
+@pytest.mark.parametrize("bias", [None, drawn(3, seed=5), drawn(3, seed=5, scale=100)])
 def test_the_order_of_input_channels_is_read_off(bias):
     x, w = drawn(2, 6, 9, 9, seed=3), drawn(3, 6, 3, 3, seed=4)
     given = [] if bias is None else [bias]

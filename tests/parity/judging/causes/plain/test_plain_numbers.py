@@ -13,7 +13,7 @@ from parity.judging.causes.of_rounding.in_format import InFormat, Summed
 from parity.judging.causes.of_rounding.of_winograd import Winograd, agree, matrices
 from parity.operators.affine import Conv
 from parity.operators.elementwise import Identity
-from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
+from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside, drawn
 
 X = 2 * drawn(4, 6)
 WIDE = X.astype(np.float64)
@@ -23,11 +23,11 @@ def numbers(layer: Layer) -> list[Scalar]:
     return list(scalars(layer.node.operator, layer.inputs))
 
 
-def returned(layer: Layer, scalar: Scalar, number: float) -> Array:
+def returned(layer: Layer, scalar: Scalar, number: float) -> Bounded:
     result = scalar.operator(number).evaluate(*layer.inputs)
     result = result[0] if isinstance(result, tuple) else result
     assert isinstance(result, Bounded)
-    return result.value
+    return result
 
 
 # --- numbers that are read off -----------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_a_number_of_a_function(kind):
     assert one.named(0.75) == SAID[kind]
     assert one.positive == (kind not in ("LeakyRelu", "Relu"))
     assert one.explanation.endswith(".")
-    np.testing.assert_allclose(returned(layer, one, 0.75), function(0.75), rtol=1e-6)
+    check_inside(returned(layer, one, 0.75), function(0.75))
 
 
 def test_bases_have_names_of_their_own():
@@ -81,7 +81,7 @@ def test_an_epsilon_is_a_number_of_a_normalization():
     assert (one.right, one.named(0.5), one.starts) == (0.25, "epsilon 0.5 for 0.25", (1e-5, 1e-3, 1e-7))
     centered = WIDE - WIDE.mean(-1, keepdims=True)
     expected = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 0.5) * scale + shift
-    np.testing.assert_allclose(returned(layer, one, 0.5), expected, rtol=1e-6)
+    check_inside(returned(layer, one, 0.5), expected)
 
 
 HALF = np.array([0.5], np.float32)
@@ -101,7 +101,7 @@ def test_a_constant_that_is_applied(kind, inputs, name, expected):
     (one,) = numbers(layer)
     assert one.named(0.75) == name
     assert one.starts == (one.right,)
-    np.testing.assert_allclose(returned(layer, one, 0.75), expected)
+    check_inside(returned(layer, one, 0.75), expected)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_tiles_that_stick_out_give_the_convolution_too(m):
     right = np.einsum("ncpqij,ocij->nopq", seen, w)
     found = Winograd(conv, m).evaluate(Bounded(x), Bounded(w))
     assert isinstance(found, Bounded)
-    np.testing.assert_allclose(found.value, right, atol=1e-6)
+    check_inside(found, right)
     biased = Winograd(conv, m).evaluate(Bounded(x), Bounded(w), Bounded(b))
     assert isinstance(biased, Bounded)
-    np.testing.assert_allclose(biased.value, right + b.reshape(-1, 1, 1), atol=1e-6)
+    check_inside(biased, right + b.reshape(-1, 1, 1))
 
 
 def test_errors_agree_if_they_have_a_correlation():

@@ -319,7 +319,7 @@ def _operator(kind: str, domain: str, proto: NodeProto, opset: int) -> Operator:
         _check_version(proto, opset)
     attributes = {one.name: attribute_value(one) for one in proto.attribute}
     try:
-        operator = OPERATORS[kind].read(attributes, opset, len(proto.input))
+        operator = OPERATORS[kind].read(attributes, opset)
         return operator.with_outputs(len(proto.output))
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise Unjudged(f"{kind} with attributes that it cannot have: {error}") from error

@@ -190,10 +190,10 @@ class Clip(Elementwise):
     max: float | None = None
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> Self:
         if attributes and opset >= 11:
             raise Unjudged(f"Clip with attribute {min(attributes)} in opset {opset}")
-        return super().read(attributes, opset, inputs)
+        return super().read(attributes, opset)
 
     def evaluate(self, x: Number, low: Number | None = None, high: Number | None = None) -> Number:
         lowest = low if low is not None or self.min is None else single(self.min)
@@ -272,8 +272,8 @@ class Gelu(Elementwise):
     approximate: str = "none"
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
-        gelu = super().read(attributes, opset, inputs)
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> Self:
+        gelu = super().read(attributes, opset)
         if gelu.approximate not in ("none", "tanh"):
             raise Unjudged(f"{cls.TYPE} with approximate {gelu.approximate}")
         return gelu

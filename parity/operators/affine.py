@@ -259,8 +259,8 @@ class Gemm(Operator):
     transB: int = 0
 
     @classmethod
-    def read(cls, attributes: Any, opset: int, inputs: int) -> "Gemm":
-        return super().read({k: v for k, v in attributes.items() if k != "broadcast"}, opset, inputs)
+    def read(cls, attributes: Any, opset: int) -> "Gemm":
+        return super().read({k: v for k, v in attributes.items() if k != "broadcast"}, opset)
 
     def terms(self, a: Number, b: Number, c: Number | None = None) -> int:
         return a.shape[0] if self.transA else a.shape[1]

@@ -34,8 +34,8 @@ class Dropout(Elementwise):
     masks: tuple[Function, ...] = (KEPT,)
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> "Dropout":
-        made = super().read(attributes, opset, inputs)
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> "Dropout":
+        made = super().read(attributes, opset)
         return made if opset >= 12 else replace(made, masks=(KEPT, DROPPED))
 
     def forms(self) -> tuple[Operator, ...]:

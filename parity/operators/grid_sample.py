@@ -62,9 +62,9 @@ class GridSample(_Placed):
     padding_mode: str = "zeros"
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> "GridSample":
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> "GridSample":
         mode = attributes.get("mode", "linear")
-        return super().read({**attributes, "mode": MODES.get(mode, mode)}, opset, inputs)
+        return super().read({**attributes, "mode": MODES.get(mode, mode)}, opset)
 
     def terms(self, x: Number, grid: Number) -> int:
         return int({"nearest": 2, "linear": 4, "cubic": 6}.get(self.mode, 1) ** (x.ndim - 2))

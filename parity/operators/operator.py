@@ -28,13 +28,12 @@ class Operator(ABC):
     LOSES_NAN: ClassVar[bool] = False
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> Self:
         """The operator of an ONNX node.
 
         Args:
             attributes: those of the node, as Python values: numbers, strings, tuples, arrays.
             opset: version of the standard that the graph uses.
-            inputs: number of the node's inputs.
 
         Raises:
             Unjudged: the operator has no attribute of this name.

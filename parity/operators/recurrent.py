@@ -95,10 +95,10 @@ class Recurrent(Operator):
     recorded: "Recorded | None" = None  # Y as the candidate returned it
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> Self:
         if "recorded" in attributes:
             raise Unjudged(f"{cls.TYPE} with attribute recorded")
-        return super().read(attributes, opset, inputs)
+        return super().read(attributes, opset)
 
     def beside(self, recorded: Mapping[int, Array]) -> Self:
         return replace(self, recorded=Recorded(recorded[0])) if 0 in recorded else self

@@ -100,12 +100,12 @@ class Resize(Operator):
     inputs: tuple[str, ...] = ("roi", "scales", "sizes")  # names of the inputs after x
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> "Resize":
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> "Resize":
         if "inputs" in attributes:
             raise Unjudged("Resize with attribute inputs")
         if opset < 11:
             return cls.old(attributes.get("mode", "nearest"))
-        return super().read(attributes, opset, inputs)
+        return super().read(attributes, opset)
 
     @classmethod
     def old(cls, mode: str) -> "Resize":

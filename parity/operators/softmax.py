@@ -36,10 +36,10 @@ class _Rows(Operator):
     to_the_end: bool = False
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], opset: int, inputs: int) -> Self:
+    def read(cls, attributes: Mapping[str, Any], opset: int) -> Self:
         if opset >= 13:
-            return super().read(attributes, opset, inputs)
-        return replace(super().read({"axis": 1, **attributes}, opset, inputs), to_the_end=True)
+            return super().read(attributes, opset)
+        return replace(super().read({"axis": 1, **attributes}, opset), to_the_end=True)
 
     def evaluate(self, x: Number) -> Number:
         return self.of_rows(x, self._axes(x))

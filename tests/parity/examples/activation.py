@@ -25,7 +25,7 @@ def values(*shapes: tuple[int, ...], scale: float = 3.0) -> Make:
 
 
 def _of(kind: str, make: Make | None = None, opset: int = 24, **attributes: Any) -> Example:
-    operator = OPERATORS[kind].read(attributes, opset, 1)
+    operator = OPERATORS[kind].read(attributes, opset)
     return Example(operator, attributes, make or values(SHAPE), opset)
 
 
@@ -59,9 +59,9 @@ EXAMPLES = [
     _of("HardSwish"),
     _of("Clip", opset=10, min=-1.0, max=2.5),
     _of("Clip", opset=10, max=0.1),
-    Example(OPERATORS["Clip"].read({}, 22, 3), {}, _limits(0.0, 6.0), data=(0,)),
-    Example(OPERATORS["Clip"].read({}, 22, 2), {}, _limits(-0.3, None), data=(0,)),
-    Example(OPERATORS["Clip"].read({}, 22, 3), {}, _limits(None, 0.3), data=(0,)),
+    Example(OPERATORS["Clip"].read({}, 22), {}, _limits(0.0, 6.0), data=(0,)),
+    Example(OPERATORS["Clip"].read({}, 22), {}, _limits(-0.3, None), data=(0,)),
+    Example(OPERATORS["Clip"].read({}, 22), {}, _limits(None, 0.3), data=(0,)),
     _of("Sigmoid", values(SHAPE, scale=10)),
     _of("Tanh"),
     _of("Swish"),

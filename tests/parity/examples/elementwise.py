@@ -15,7 +15,7 @@ PAIR = (SHAPE, (4, 1))
 def _of(
     kind: str, make: Make | None = None, data: tuple[int, ...] | None = None, **attributes: Any
 ) -> Example:
-    return Example(OPERATORS[kind].read(attributes, 22, 1), attributes, make or values(SHAPE), data=data)
+    return Example(OPERATORS[kind].read(attributes, 22), attributes, make or values(SHAPE), data=data)
 
 
 def _between(low: float, high: float, *shapes: tuple[int, ...]) -> Make:

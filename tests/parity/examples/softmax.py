@@ -16,7 +16,7 @@ def _logits(shape: tuple[int, ...], scale: float = 3.0, shift: float = 0.0) -> M
 
 
 def _of(kind: str, make: Make, opset: int = 22, **attributes: Any) -> Example:
-    return Example(OPERATORS[kind].read(attributes, opset, 1), attributes, make, opset)
+    return Example(OPERATORS[kind].read(attributes, opset), attributes, make, opset)
 
 
 EXAMPLES = [

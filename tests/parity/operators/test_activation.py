@@ -151,7 +151,7 @@ def test_pytorch_is_within_the_bound(
     found = getattr(torch.nn.functional, name)(torch.from_numpy(x), **arguments).numpy()
     form = format_of(x)
     assert form is not None
-    expected = outputs(OPERATORS[kind].read(node, 24, 1), [x], form)[0]
+    expected = outputs(OPERATORS[kind].read(node, 24), [x], form)[0]
     assert share(found, expected) <= 1
 
 
@@ -192,7 +192,7 @@ def _verdict(operator: Operator, found: Operator, unrecorded: bool = False) -> s
 def test_other_attributes_are_different(
     kind: str, right: dict[str, Any], wrong: dict[str, Any], unrecorded: bool
 ) -> None:
-    one, other = OPERATORS[kind].read(right, 24, 1), OPERATORS[kind].read(wrong, 24, 1)
+    one, other = OPERATORS[kind].read(right, 24), OPERATORS[kind].read(wrong, 24)
     assert _verdict(one, one, unrecorded) in ("equal", "rounding")
     if not (unrecorded and wrong == {"alpha": 0.200001}):  # less than the convolution's own rounding
         assert _verdict(one, other, unrecorded) == "different"
@@ -249,9 +249,9 @@ def test_backward_is_pytorchs(kind: str) -> None:
 
 def test_what_is_not_covered_is_said() -> None:
     with pytest.raises(Unjudged, match="Clip with attribute min in opset 13"):
-        OPERATORS["Clip"].read({"min": 0.0}, 13, 1)
+        OPERATORS["Clip"].read({"min": 0.0}, 13)
     with pytest.raises(Unjudged, match="Gelu with approximate erf"):
-        OPERATORS["Gelu"].read({"approximate": "erf"}, 20, 1)
+        OPERATORS["Gelu"].read({"approximate": "erf"}, 20)
 
 
 @pytest.mark.parametrize("opset", [10, 13])
@@ -275,7 +275,7 @@ def test_clip_changes_its_meaning_with_the_opset(opset: int) -> None:
 @pytest.mark.parametrize("form", [FLOAT16, FLOAT32], ids=lambda form: form.name)
 def test_a_constant_that_is_small_for_the_format_is_rounded_further(form: Format) -> None:
     """1e-5 is a subnormal number of float16, which has four digits less there."""
-    example = Example(OPERATORS["LeakyRelu"].read({"alpha": 1e-5}, 24, 1), {"alpha": 1e-5}, values((20,)))
+    example = Example(OPERATORS["LeakyRelu"].read({"alpha": 1e-5}, 24), {"alpha": 1e-5}, values((20,)))
     checks.reached(example, checks.drawn(example, 1, form=form), form)
     (found,) = outputs(example.operator, [np.array([-1000.0], form.dtype)], form)
     check_within(form.round(np.array([-1000.0 * float(form.round(np.array(1e-5)))])), found)

@@ -132,7 +132,7 @@ ONE_INPUT: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "node"), ONE_INPUT, ids=str)
 def test_accuracy_holds_for_every_library_and_is_tight(kind: str, node: dict[str, Any]) -> None:
-    operator = OPERATORS[kind].read(node, 24, 1)
+    operator = OPERATORS[kind].read(node, 24)
     x = arguments()
     if kind in ("Sinh", "Cosh"):
         x = x[np.abs(x) < 88.72]  # PyTorch overflows where e^x does
@@ -164,7 +164,7 @@ def test_accuracy_holds_for_every_library_and_is_tight(kind: str, node: dict[str
 def test_floors_are_needed(
     kind: str, node: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator, x = OPERATORS[kind].read(node, 24, 1), arguments()
+    operator, x = OPERATORS[kind].read(node, 24), arguments()
     monkeypatch.setattr(functions, name, replace(getattr(functions, name), floor=0.0))
     with np.errstate(all="ignore"):
         expected = operator.evaluate(Bounded(x))

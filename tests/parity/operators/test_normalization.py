@@ -335,7 +335,7 @@ def test_training_for_each_value_of_an_image_is_unjudged() -> None:
 def test_form_is_no_attribute_of_a_file() -> None:
     for kind in (LRN, LayerNormalization):
         with pytest.raises(Unjudged, match="attribute form"):
-            kind.read({"form": 1}, 22, 1)
+            kind.read({"form": 1}, 22)
 
 
 def test_a_bound_of_either_way_holds_for_both() -> None:

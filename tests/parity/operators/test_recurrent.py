@@ -199,4 +199,4 @@ def test_what_is_not_covered_is_said() -> None:
         with pytest.raises(Unjudged, match=reason):
             outputs(operator, arrays)
     with pytest.raises(Unjudged, match="recorded"):
-        RNN.read({"recorded": 1}, 22, 3)
+        RNN.read({"recorded": 1}, 22)

@@ -141,7 +141,7 @@ def test_pytorch_grid_sample_is_within_the_bound(mode: str, padding: str, align:
     x = rng.standard_normal((2, 3, 31, 40)).astype(np.float32)
     grid = rng.uniform(-1.5, 1.5, (2, 25, 26, 2)).astype(np.float32)
     y = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), mode, padding, align)
-    operator = GridSample.read({"mode": mode, "padding_mode": padding, "align_corners": int(align)}, 16, 2)
+    operator = GridSample.read({"mode": mode, "padding_mode": padding, "align_corners": int(align)}, 16)
     check_within(y.numpy(), outputs(operator, [x, grid])[0])
 
 

@@ -88,12 +88,12 @@ def test_frameworks_are_within_the_bound(kind: str, scale: float, length: int) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_meaning_of_the_axis_changed_with_opset_13(kind: str) -> None:
     x = np.random.default_rng(6).standard_normal((2, 3, 4)).astype(np.float32)
-    before, after = (OPERATORS[kind].read({"axis": 1}, opset, 1).evaluate(Bounded(x)) for opset in (11, 13))
+    before, after = (OPERATORS[kind].read({"axis": 1}, opset).evaluate(Bounded(x)) for opset in (11, 13))
     assert isinstance(before, Bounded)
     assert isinstance(after, Bounded)
     assert np.abs(before.value - after.value).max() > 0.1
-    last = OPERATORS[kind].read({}, 13, 1).evaluate(Bounded(x))
-    same = OPERATORS[kind].read({"axis": 2}, 11, 1).evaluate(Bounded(x))
+    last = OPERATORS[kind].read({}, 13).evaluate(Bounded(x))
+    same = OPERATORS[kind].read({"axis": 2}, 11).evaluate(Bounded(x))
     assert isinstance(last, Bounded)
     assert isinstance(same, Bounded)
     assert (last.value == same.value).all()
@@ -137,8 +137,8 @@ def test_errors_of_the_argument_are_carried() -> None:
 
 def test_errors_of_a_row_are_not_independent() -> None:
     x = Bounded(np.zeros((2, 3, 4), np.float32))
-    assert OPERATORS["Softmax"].read({"axis": 1}, 13, 1).shared(x) == 3
-    assert OPERATORS["Softmax"].read({"axis": 1}, 11, 1).terms(x) == 12
+    assert OPERATORS["Softmax"].read({"axis": 1}, 13).shared(x) == 3
+    assert OPERATORS["Softmax"].read({"axis": 1}, 11).terms(x) == 12
 
 
 def test_masked_rows() -> None:

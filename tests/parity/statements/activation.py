@@ -145,7 +145,7 @@ EIGHT = (8,)
 
 
 def _use(kind: str, **attributes: Any) -> Example:
-    operator = OPERATORS[kind].read(attributes, 10 if kind == "Clip" else 24, 1)
+    operator = OPERATORS[kind].read(attributes, 10 if kind == "Clip" else 24)
     return Example(operator, attributes, values(EIGHT))
 
 

@@ -336,20 +336,19 @@ def test_pairs_that_saturate_are_named_where_all_is_recorded() -> None:
 
 
 @pytest.mark.slow
-def test_pairs_that_saturate_are_named_where_shorter_operands_fit_about_as_well() -> None:
-    """Behind three roundings to integers, "operands with 10 bits of fraction" explains every value, too."""
+def test_pairs_that_saturate_in_three_layers_are_named_behind_the_last() -> None:
     right, _ = three_layers(exact)
     one, found = three_layers(pairs_in_16_bits)
-    assert one.named(lambda x: found) == ["coarse", f"{SATURATED}, at 3 nodes"]
+    assert one.named(lambda x: found) == ["different", f"{SATURATED}, at 3 nodes"]
     _, found = three_layers(exact)
     assert right.named(lambda x: found) == ["equal"]
 
 
 def three_layers(dot: Dot) -> tuple[Case, Array]:
-    """Convolutions of what is read back, with the mean of each channel, and what a port returns."""
+    """Convolutions of what is read back, and what a port returns."""
     rng = np.random.default_rng(2)
     x = rng.standard_normal((2, 3, 16, 16)).astype(np.float32)
-    scales = [np.float32(s) for s in (0.031, 0.043, 0.053, 0.061, 0.011)]
+    scales = [np.float32(s) for s in (0.031, 0.043, 0.053, 0.061)]
     constants: dict[str, Array | float] = {f"s{k}": float(s) for k, s in enumerate(scales)}
     constants |= {"z": np.array(128, np.uint8), "v": 0.0063}
     nodes = [N("QuantizeLinear", ["x", "s0", "z"], ["q0"])]
@@ -365,14 +364,8 @@ def three_layers(dot: Dot) -> tuple[Case, Array]:
         ]
         factor = scales[k] * np.float32(0.0063) / scales[k + 1]
         q = in_uint8(same_size(dot, q, w).astype(np.float32) * factor)
-    nodes += [
-        N("DequantizeLinear", ["q3", "s3", "z"], ["a3"]),
-        N("GlobalAveragePool", ["a3"], ["mean"]),
-        N("QuantizeLinear", ["mean", "s4", "z"], ["q4"]),
-        N("DequantizeLinear", ["q4", "s4", "z"], ["y"]),
-    ]
-    mean = (q - 128).mean((2, 3), keepdims=True) * scales[3] / scales[4]
-    y = (in_uint8(mean).astype(np.float32) - 128) * scales[4]
+    nodes.append(N("DequantizeLinear", ["q3", "s3", "z"], ["y"]))
+    y = (q.astype(np.float32) - 128) * scales[3]
     return Case(nodes, constants, x, lambda x: y, {}), y
 
 

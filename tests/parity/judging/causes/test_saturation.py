@@ -191,18 +191,21 @@ CASES = {
         ROWS,
         lambda dot, x: product(dot, x).astype(np.float32) * (np.float32(0.013) * SCALES),
     ),
-    "Gemm of what is read back, with a bias": case(
-        [
-            *TO_SIGNED,
-            N("DequantizeLinear", ["b0", "channels", "zeros"], ["b"], axis=0),
-            READ_BIAS,
-            N("Gemm", ["a", "b", "c"], ["p"], transB=1),
-            *QUANTIZED,
-        ],
-        {"b0": B.T[:4].copy(), "step": 0.11},
-        ROWS * np.float32(0.013),
-        lambda dot, x: requantized(product(dot, stored(x))[:, :4] + BIAS, SCALES[:4], 0.11),
-    ),
+    **{
+        f"Gemm of what is read back, with a bias, transB={turned}": case(
+            [
+                *TO_SIGNED,
+                N("DequantizeLinear", ["b0", "channels", "zeros"], ["b"], axis=1 - turned),
+                READ_BIAS,
+                N("Gemm", ["a", "b", "c"], ["p"], transB=turned),
+                *QUANTIZED,
+            ],
+            {"b0": (B[:, :4].T if turned else B[:, :4]).copy(), "step": 0.11},
+            ROWS * np.float32(0.013),
+            lambda dot, x: requantized(product(dot, stored(x))[:, :4] + BIAS, SCALES[:4], 0.11),
+        )
+        for turned in (1, 0)
+    },
     "Conv of what is read back, with a bias": case(
         [
             TO_BYTES,

@@ -88,8 +88,15 @@ def drift(path: Path, names: list[str], distances: np.ndarray, drop: int | None)
         )
     if drop is not None and drop < len(steps):
         axes.axvline(drop, color="grey", linewidth=0.8, linestyle=":")
-        top = ("data", "axes fraction")
-        axes.annotate("learning rate / 10", (drop, 1), xycoords=top, ha="left", va="top", color="grey")
+        axes.annotate(
+            "learning rate / 10",
+            (drop, 1),
+            (4, -4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top",
+            color="grey",
+        )
     axes.set(
         yscale="log",
         xlabel="SGD step",

@@ -86,17 +86,20 @@ def _made(folder: Path) -> Iterator[None]:
     """Make the folder where it is missing, and remove it again if the block fails, Ctrl-C included."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):  # refuse now, before all the work
-                pass
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
+        _make_writable(folder)
         yield
     except BaseException:
         for one in missing:
             with suppress(OSError):  # somebody else has put a file there
                 one.rmdir()
         raise
+
+
+def _make_writable(folder: Path) -> None:
+    """Make the folder, and refuse now, before all the work, where no file can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error

@@ -12,12 +12,13 @@ from rich.console import Console
 from threadpoolctl import threadpool_info
 
 from lenet.compare import speed as timing
-from lenet.compare.speed import TASK_FLOPS, Bench, Stopwatch, Timing, bench
+from lenet.compare.speed import TASK_FLOPS, Stopwatch, bench
 from lenet.network.recipe import Batch, Recipe
 from lenet.show import plots, tables
 from lenet_numpy.port import Port as NumpyPort
 from parity.errors import UserError
 from tests.helpers import BATCH, one_line
+from tests.lenet.compare.timed import timed
 
 
 @pytest.fixture(autouse=True)
@@ -26,18 +27,7 @@ def short_rounds(monkeypatch):
     monkeypatch.setattr(timing, "SETTLE_SECONDS", 0)
 
 
-# At 833.04 GFLOP/s the 833,040 operations of a digit take one microsecond.
-MADE_UP = Bench(
-    threads=2,
-    rounds=3,
-    gflops=833.04,
-    timings=[
-        Timing("a", "1", "forward", 1, 4.0),
-        Timing("b", "1", "forward", 1, 2.0),
-        Timing("a", "1", "train", 1, 5.0),
-        Timing("b", "1", "train", 1, None),
-    ],
-)
+MADE_UP = timed("a", "b", ("forward", 1, 4.0, 2.0), ("train", 1, 5.0, None))
 
 
 def lenet_bench(folder, *arguments: str) -> subprocess.CompletedProcess[str]:

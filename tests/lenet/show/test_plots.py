@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lenet.compare.speed import Bench, Timing
 from lenet.show import plots
 from lenet.show.migrations import History
 from lenet.show.originals import Originals
 from parity.errors import MissingFramework, UserError, install_line
+from tests.lenet.compare.timed import timed
 
 DRIFT = np.array([[1e-8, 0, 1e-16], [2e-8, 2e-8, 2e-16], [4e-8, 3e-8, 4e-16]])
 
@@ -123,20 +123,13 @@ def test_the_losses_lie_on_each_other_the_thinner_above(drawn):
     assert tuple(figure.get_size_inches()) == (9, 5)
 
 
-TIMED = Bench(
-    threads=2,
-    rounds=3,
-    gflops=833.04,
-    timings=[
-        Timing("numpy", "1", "forward", 1, 4.0),
-        Timing("numpy:fast", "1", "forward", 1, 2.0),
-        Timing("numpy", "1", "forward", 1000, 3.0),
-        Timing("numpy:fast", "1", "forward", 1000, 1.5),
-        Timing("numpy", "1", "train", 1, 5.0),
-        Timing("numpy:fast", "1", "train", 1, None),
-        Timing("numpy", "1", "train", 1000, 7.0),
-        Timing("numpy:fast", "1", "train", 1000, None),
-    ],
+TIMED = timed(
+    "numpy",
+    "numpy:fast",
+    ("forward", 1, 4.0, 2.0),
+    ("forward", 1000, 3.0, 1.5),
+    ("train", 1, 5.0, None),
+    ("train", 1000, 7.0, None),
 )
 
 

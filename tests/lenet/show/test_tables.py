@@ -9,10 +9,10 @@ from rich.console import RenderableType
 
 from lenet.compare import Comparison, LayerReport, PortReport
 from lenet.compare.finer_grids import Forced, Level
-from lenet.compare.speed import Bench, Timing
 from lenet.reference.certificate import BatchCertificate, RangeCertificate, Sum
 from lenet.reference.exact import Difference
 from lenet.show import tables
+from tests.lenet.compare.timed import timed
 from tests.lenet.show.printed import bold, coloured, plain
 
 
@@ -262,21 +262,13 @@ def test_the_drift_of_a_long_run_is_shown_after_1000_steps_too():
 
 # --- lenet bench -------------------------------------------------------------------------------
 
-# At 833.04 GFLOP/s the 833,040 operations of a digit take one microsecond.
-TIMED = Bench(
-    threads=2,
-    rounds=3,
-    gflops=833.04,
-    timings=[
-        Timing("numpy", "1", "forward", 1, 4.0),
-        Timing("onnx:tf/ort", "1", "forward", 1, 2.0),
-        Timing("numpy", "1", "forward", 1000, 151.25),
-        Timing("onnx:tf/ort", "1", "forward", 1000, 302.5),
-        Timing("numpy", "1", "train", 1, 5.0),
-        Timing("onnx:tf/ort", "1", "train", 1, None),
-        Timing("numpy", "1", "train", 1000, 7.0),
-        Timing("onnx:tf/ort", "1", "train", 1000, None),
-    ],
+TIMED = timed(
+    "numpy",
+    "onnx:tf/ort",
+    ("forward", 1, 4.0, 2.0),
+    ("forward", 1000, 151.25, 302.5),
+    ("train", 1, 5.0, None),
+    ("train", 1000, 7.0, None),
 )
 
 

@@ -173,29 +173,22 @@ def test_the_one_in_the_bias_of_the_forget_gate(name, more):
 
 
 @pytest.mark.parametrize(
-    ("name", "read"),
+    ("kind", "name", "read"),
     [
-        ("stored iofc (ONNX), read as ifco (Keras; PyTorch's ifgo)", "ifco"),
-        ("o and f exchanged, stored iofc (ONNX), read as ifoc", "ifoc"),
-        ("i and o exchanged, stored iofc (ONNX), read as oifc", "oifc"),
-        ("stored iofc (ONNX), read as fioc", "fioc"),
-        ("stored iofc (ONNX), read as cfoi", "cfoi"),
+        ("LSTM", "stored iofc (ONNX), read as ifco (Keras; PyTorch's ifgo)", "ifco"),
+        ("LSTM", "o and f exchanged, stored iofc (ONNX), read as ifoc", "ifoc"),
+        ("LSTM", "i and o exchanged, stored iofc (ONNX), read as oifc", "oifc"),
+        ("LSTM", "stored iofc (ONNX), read as fioc", "fioc"),
+        ("LSTM", "stored iofc (ONNX), read as cfoi", "cfoi"),
+        ("GRU", "z and r exchanged, stored zrh (ONNX, Keras), read as rzh (PyTorch's rzn)", "rzh"),
+        ("GRU", "r and h exchanged, stored zrh (ONNX, Keras), read as zhr", "zhr"),
+        ("GRU", "stored zrh (ONNX, Keras), read as hzr", "hzr"),
     ],
 )
-def test_gates_of_an_lstm_in_another_order(name, read):
-    layer("LSTM").returns(f"order of the gates: {name}", run(lstm_step, parameters(4), order=read)[0])
-
-
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        ("z and r exchanged, stored zrh (ONNX, Keras), read as rzh (PyTorch's rzn)", "rzh"),
-        ("r and h exchanged, stored zrh (ONNX, Keras), read as zhr", "zhr"),
-        ("stored zrh (ONNX, Keras), read as hzr", "hzr"),
-    ],
-)
-def test_gates_of_a_gru_in_another_order(name, read):
-    layer("GRU").returns(f"order of the gates: {name}", run(gru_step, parameters(3), order=read)[0])
+def test_gates_in_another_order(kind, name, read):
+    steps: dict[str, Callable[..., Any]] = {"LSTM": lstm_step, "GRU": gru_step}
+    found, *_ = run(steps[kind], parameters(len(read)), order=read)
+    layer(kind).returns(f"order of the gates: {name}", found)
 
 
 ACTIVATIONS: dict[str, dict[str, dict[str, Any]]] = {

@@ -51,7 +51,7 @@ def test_what_is_lost_of_each_sum():
 
 @pytest.mark.parametrize(("of_rows", "of_columns"), [((2, 1), (3,)), ((), ()), ((3,), (2, 1))])
 def test_batches_are_taken_one_with_another(of_rows, of_columns):
-    a, b = integers(np.uint8, *of_rows, 4, 7), integers(np.int8, *of_columns, 7, 5)
+    a, b = integers(np.uint8, *of_rows, 4, 31), integers(np.int8, *of_columns, 31, 5)
     found = cut_off(a, b)
     wide_a, wide_b = (np.broadcast_to(one, (*found.shape[:-2], *one.shape[-2:])) for one in (a, b))
     for place in np.ndindex(found.shape):

@@ -3,66 +3,37 @@
 from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from parity.arithmetic import Bounded, Looped
+from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT16, FLOAT32, FLOAT64
-from parity.graph import Graph
 from parity.judging.causes.mistake import Changed, Mistake
 from parity.judging.causes.search import explaining, pairs
 from parity.judging.causes.search.apart import SAME, told_apart
 from parity.judging.causes.search.first_look import Fast, Look, fast
 from parity.judging.causes.search.hypotheses import Clock, Made
-from parity.judging.causes.search.stretch import Stretch, between
-from parity.judging.causes.search.wrong import Wrong
-from parity.judging.question import Question
 from parity.judging.verdict import TensorReport
-from parity.operators import Operator
 from parity.operators.activation import LeakyRelu, Relu
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.plain.layer import check_inside
-from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
-from tests.parity.judging.causes.words import check_said
-
-X, W = drawn(4, 6), drawn(6, 5, seed=1)
-GRAPH = graph_of(
-    [N("MatMul", ["x", "w"], ["m"]), N("Relu", ["m"], ["r"]), N("Neg", ["r"], ["y"])], {"w": W}, "x"
+from tests.parity.judging.causes.small_graphs import Array, drawn
+from tests.parity.judging.causes.three_nodes import (
+    FOUND,
+    GRAPH,
+    LEAKY,
+    RIGHT,
+    WIDE,
+    W,
+    X,
+    last,
+    mistake,
+    question,
+    stretch,
+    wrong,
 )
-WIDE = X.astype(np.float64) @ W
-
-
-def stretch(graph: Graph = GRAPH, *recorded: str, tensor: str = "y") -> Stretch:
-    return between(graph, {*graph.inputs, *recorded}, tensor)
-
-
-def question(one: Stretch, values: dict[str, Array]) -> Question:
-    arrays = [GRAPH.constants.get(name, values.get(name)) for name in one.names]
-    some = [np.asarray(a) for a in arrays]
-    return Question(one, 0, [Bounded(a) for a in some], [Looped(a) for a in some])
-
-
-def wrong(found: Array, verdict: str = "different", **changed: Any) -> Wrong:
-    one = stretch()
-    report = TensorReport("y", "y", "Neg", verdict=verdict, **changed)
-    return Wrong.of(report, question(one, {"x": X}), found.astype(np.float32), None)
-
-
-def mistake(operator: Any, **others: Any) -> Mistake:
-    return Mistake("made", "", "", operator, **others)
-
-
-def last() -> Operator:
-    operator = stretch().nodes[2].operator
-    assert operator is not None
-    return operator
-
-
-RIGHT = -np.maximum(WIDE, 0)
-LEAKY = stretch().with_mistakes({1: mistake(LeakyRelu(alpha=0.5))})
-FOUND = -np.where(WIDE > 0, WIDE, WIDE / 2)
+from tests.parity.judging.causes.words import check_said
 
 # --- stretches ---------------------------------------------------------------------------------
 

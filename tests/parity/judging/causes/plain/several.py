@@ -33,7 +33,8 @@ class Several:
         self.stretch = between(self.graph, set(inputs), "y")
         known = {**self.graph.constants, **inputs}
         self.inputs = [Bounded(known[name]) for name in self.stretch.names]
-        self.values = self.stretch.values(self.inputs)
+        with np.errstate(all="ignore"):
+            self.values = self.stretch.values(self.inputs)
 
     def place(self, name: str) -> int:
         """That of the node which returns this tensor."""

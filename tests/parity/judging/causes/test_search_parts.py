@@ -9,14 +9,18 @@ import pytest
 
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT16, FLOAT32, FLOAT64
+from parity.errors import Unjudged
 from parity.judging.causes.mistake import Changed, Mistake
 from parity.judging.causes.search import explaining, pairs
+from parity.judging.causes.search import wrong as proof
 from parity.judging.causes.search.apart import SAME, told_apart
 from parity.judging.causes.search.first_look import Fast, Look, fast
 from parity.judging.causes.search.hypotheses import Clock, Made
+from parity.judging.causes.search.wrong import Wrong
 from parity.judging.verdict import TensorReport
-from parity.operators.activation import LeakyRelu, Relu
+from parity.operators.activation import HIGHER, LeakyRelu, Relu
 from parity.operators.elementwise import Identity
+from parity.operators.functions import SQRT
 from tests.parity.judging.causes.plain.layer import check_inside
 from tests.parity.judging.causes.small_graphs import Array, drawn
 from tests.parity.judging.causes.three_nodes import (
@@ -105,6 +109,7 @@ def test_fast_values_are_float64_and_integers_stay_integers():
         (x * i, [4.5, -8.0]),
         (i + i, [6, 8]),
         (i * 2, [6, 8]),
+        (i * 2.0, [6, 8]),
         (x.move(lambda a: a[::-1]), [-2.0, 1.5]),
         (x.sum((0,)), [-0.5]),
         (i.sum((0,)), [7]),
@@ -116,7 +121,12 @@ def test_fast_values_are_float64_and_integers_stay_integers():
         assert isinstance(found, Fast)
         assert found.format is FLOAT64
         np.testing.assert_array_equal(found.value.ravel(), expected)
-    assert [(i + i).value.dtype.kind, (x + i).value.dtype.kind] == ["i", "f"]
+    kinds = [one.value.dtype.kind for one in (i + i, i * 2.0, x + i, i.apply(HIGHER, 2.0), i.apply(SQRT))]
+    assert kinds == ["i", "i", "f", "i", "f"]
+    assert i.apply(HIGHER, 3.0).value.tolist() == [3, 4]
+    assert x.apply(HIGHER, x.move(lambda a: a[::-1])).value.tolist() == [1.5, 1.5]
+    small = Fast(np.array([100], np.int8), FLOAT64)
+    assert [(small + 100).value.tolist(), (small + small).value.tolist()] == [[-56], [-56]]  # as in an int8
     halves = fast(Bounded(np.array([0.5, 3], np.float16)))
     assert halves is not None
     assert halves.value.dtype.name == "float64"
@@ -172,6 +182,48 @@ def test_the_distance_is_that_of_what_a_mistake_leaves():
     holes = FOUND + 3
     holes[0, 0] = np.inf
     assert wrong(holes).off(LEAKY) == pytest.approx(3, rel=1e-6)
+
+
+def test_all_values_or_a_sample_of_them_is_judged():
+    """As many as there are: all of them."""
+    one, given = wrong(FOUND), question(stretch(), {"x": X})
+    for sample, count in ((None, 0), (20, 0), (21, 0), (19, 19), (7, 7)):
+        some = Wrong.of(one.report, given, one.found, sample)
+        assert (some.sample, len(some.points)) == ((sample, 2) if count else (None, 0))
+        assert some.seen.shape == ((count,) if count else FOUND.shape)
+        assert some.right.shape == some.seen.shape
+        assert some.form is FLOAT32
+        assert some.explained_by(LEAKY)
+        assert not some.explained_by(stretch())
+        assert some.off(LEAKY) < some.off(stretch())
+
+
+def test_a_large_tensor_of_a_wrong_shape_is_not_sampled(monkeypatch):
+    report, given = wrong(FOUND, misshapen=True).report, question(stretch(), {"x": X})
+    monkeypatch.setattr(proof, "WHOLE", 19)
+    with pytest.raises(Unjudged, match="a large tensor of a wrong shape"):
+        Wrong.of(report, given, FOUND.T, 5)
+    assert Wrong.of(report, given, FOUND.T, 20).sample is None
+    monkeypatch.setattr(proof, "WHOLE", 20)
+    assert Wrong.of(report, given, FOUND.T, 5).points == ()
+
+
+def test_most_of_the_errors_must_be_larger_than_the_bound():
+    """Right is zero, or is off by half of a negative value: of those, more than a half are larger."""
+    errors = np.sort(-WIDE[WIDE < 0] / 2)
+    middle = len(errors) // 2
+    one = wrong(FOUND)
+    share = [one._narrow_share(bounded_of(errors[k] * 1.01)) for k in (middle - 2, middle + 2)]
+    assert share[0] is not None
+    assert share[1] is not None
+    assert share[0] > 0.5 > share[1]
+    assert share == [sum(errors > errors[k] * 1.01) / len(errors) for k in (middle - 2, middle + 2)]
+    assert one._narrow_share(bounded_of(np.inf)) == 0
+    assert wrong(RIGHT)._narrow_share(bounded_of(0.1)) is None
+
+
+def bounded_of(bound: float) -> Bounded:
+    return Bounded(FOUND, np.full(FOUND.shape, bound))
 
 
 # --- the order of pairs ------------------------------------------------------------------------

@@ -12,6 +12,8 @@ SPELLED = (
     *("PyTorch", "TensorFlow", "Keras", "NumPy", "ONNX", "JAX", "SciPy", "Theano", "OpenCV", "Caffe"),
     *("MATLAB", "LeNet", "ImageNet"),
 )
+ALWAYS = CAPITALS - {"SAME", "VALID"}  # which are words as well
+CASE = re.compile(r"[\w.-]+/[\w.-]+#\d+")
 SPELLING = re.compile("|".join(rf"\b{name}\b" for name in SPELLED), re.IGNORECASE)
 
 
@@ -29,6 +31,8 @@ def check_words(name: str, *texts: str) -> None:
     for text in (name, *texts):
         words = set(re.findall(r"\b[A-Z]{4,}\b", text))
         assert words <= CAPITALS, (name, words - CAPITALS)
+        small = {word.upper() for word in re.findall(r"\b[a-z]{4,}\b", text)} & ALWAYS
+        assert not small, (name, small)
         assert all(one in SPELLED for one in SPELLING.findall(text)), (name, text)
 
 
@@ -37,3 +41,4 @@ def check_said(*mistakes: Any) -> None:
     for one in mistakes:
         check_sentences(one.name, one.explanation, one.remedy)
         check_words(one.name, one.explanation, one.remedy)
+        assert not one.case or (CASE.fullmatch(one.case) and not one.case.isupper()), (one.name, one.case)

@@ -196,7 +196,7 @@ def test_each_result_is_rounded_to_the_format_and_sums_are_longer():
     """In float16, 2048 + 1 is 2048; sums in a longer format keep the ones."""
     row, ones = Summed(np.array([[2048.0, 1, 1, 1]]), FLOAT16), Summed(np.ones((4, 1)), FLOAT16)
     assert row.dot(ones).value.tolist() == [[2052]]  # 2051, rounded
-    assert row.dot(ones, Summed(np.array([1.0]), FLOAT16)).value.tolist() == [[2052]]
+    assert row.dot(ones, Summed(np.array([3.0]), FLOAT16)).value.tolist() == [[2054]]
     assert row.sum((1,)).value.tolist() == [[2052]]
     assert row.mean((1,)).value.tolist() == [[513]]  # 512.75
     for found in (row.dot(ones), row.sum((1,)), row.mean((1,))):

@@ -322,6 +322,13 @@ def test_a_layer_whose_batch_comes_first():
     one.returns("input in reverse order of time", batch_first(*reversed_steps))
 
 
+def test_the_batch_of_a_layer_whose_batch_comes_first_is_taken_for_the_time():
+    one = Layer("RNN", X.transpose(1, 0, 2), *given(ONE), hidden_size=UNITS, outputs=2, layout=1)
+    one.returns("", run(rnn_step, ONE)[0].transpose(2, 0, 1, 3))
+    along = run(rnn_step, ONE, X.transpose(1, 0, 2))[0]
+    one.returns("batch and time exchanged", along.transpose(0, 2, 1, 3))
+
+
 def test_states_lengths_and_a_limit_that_are_ignored():
     start, cell = drawn(1, ITEMS, UNITS, seed=9), drawn(1, ITEMS, UNITS, seed=10)
     peepholes, lengths = drawn(1, 3 * UNITS, seed=11), np.array([2, 4, 3], np.int32)

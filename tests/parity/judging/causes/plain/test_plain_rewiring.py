@@ -125,6 +125,27 @@ def test_parameters_of_other_shapes_are_not_taken():
     assert not list(exchanged(stretch, wide))
 
 
+def test_one_constant_of_a_node_may_be_another_one():
+    """Of sums, products and tables alone: another number is seldom taken for an exponent."""
+    table = drawn(3, SIZE, seed=12)
+    for kind, named in {"Add": True, "Mul": True, "Sub": False, "Div": False}.items():
+        one = graph(N(kind, ["x", "b0"], ["m"]), N("Add", ["m", "b1"], ["y"]))
+        found = {mistake.name for place, mistake in others(between(one, {"x"}, "y"), one) if place == 0}
+        assert ("b1 in place of b0" in found) == named
+    two = graph(
+        N("Gather", ["t", "i"], ["g"]),
+        N("Add", ["x", "g"], ["s"]),
+        N("Gather", ["u", "i"], ["h"]),
+        N("Add", ["s", "h"], ["y"]),
+        t=table,
+        u=2 * table,
+        i=np.array(1),
+    )
+    stretch = between(two, {"x"}, "y")
+    some, row = ((place, {place: one}) for place, one in others(stretch, two)), table[1].astype(np.float64)
+    same(two, some, {"u in place of t": WIDE + 4 * row, "t in place of u": WIDE + 2 * row})
+
+
 # --- neighbours --------------------------------------------------------------------------------
 
 

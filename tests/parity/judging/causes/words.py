@@ -41,4 +41,5 @@ def check_said(*mistakes: Any) -> None:
     for one in mistakes:
         check_sentences(one.name, one.explanation, one.remedy)
         check_words(one.name, one.explanation, one.remedy)
+        assert isinstance(one.case, str), one.name
         assert not one.case or (CASE.fullmatch(one.case) and not one.case.isupper()), (one.name, one.case)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded
-from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, TF32
 from parity.arithmetic.rounding_modes import CUT_BFLOAT16
 from parity.judging.causes.mistake import Mistake
 from parity.judging.causes.of_rounding import of_half_precision as half
@@ -107,6 +107,19 @@ def test_a_bias_that_is_added_in_float32():
         found = other.astype(np.float32)
         assert not [each for each in Layer("Gemm", X, W, B, found=found).mistakes if each.endswith(name)]
     assert not [each for each in Layer("Gemm", X, W, found=found).mistakes if each.endswith(name)]
+
+
+def test_a_bias_shows_in_most_of_the_values():
+    """In half of them is too few: where the product is zero, nothing is seen. Nor is anything of no bias."""
+    bias = np.full(4, 0.1, np.float32)
+    for zeros, shows in ((0, True), (1, True), (2, False), (3, False)):
+        product = short(drawn(1, 4, seed=20)[0] + 2) * (np.arange(4) >= zeros)
+        found = (product + bias).astype(np.float32)
+        assert half._is_sum(found, bias, FLOAT16, FLOAT32) == shows
+    product = short(drawn(1, 4, seed=20)[0] + 2)
+    assert not half._is_sum(product.astype(np.float32), 0 * bias, FLOAT16, FLOAT32)
+    off = (product * [1, 1, 1, 1 + 2.0**-14] + bias).astype(np.float32)
+    assert not half._is_sum(off, bias, FLOAT16, FLOAT32)
 
 
 # --- the fit of a number -----------------------------------------------------------------------

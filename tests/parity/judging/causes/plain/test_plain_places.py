@@ -300,3 +300,20 @@ def test_pieces_are_named_by_what_an_attention_makes_of_them():
     assert of_pieces.role("a", shape) == ""
     product = graph_of([N("MatMul", ["a", "b"], ["s"]), N("Relu", ["s"], ["y"])], {}, "ab").nodes
     assert [of_pieces.role(name, product) for name in "ab"] == ["", ""]
+
+
+def test_more_than_four_pieces_are_exchanged_two_by_two():
+    assert sorted(of_pieces._orders(3)) == sorted(permutations(range(3)))
+    assert len(list(of_pieces._orders(4))) == 24
+    found = list(of_pieces._orders(5))
+    assert len(set(found)) == 10
+    for order in found:
+        assert sorted(order) == list(range(5))
+        assert sum(k != place for place, k in enumerate(order)) == 2
+
+
+def test_a_single_part_is_not_put_together():
+    one = Layer("Gather", drawn(1, 4, 3), np.array(0), axis=0)
+    assert not [name for name in one.mistakes if " over axis 0" in name]
+    two = Layer("Gather", drawn(2, 4, 3), np.array(0), axis=0)
+    assert len([name for name in two.mistakes if " over axis 0" in name]) == 2

@@ -360,3 +360,16 @@ def test_states_lengths_and_a_limit_that_are_ignored():
     one.returns("peephole weights ignored", states(start, cell, 0 * peepholes, *right[3:]))
     one.returns("lengths of the sequences ignored", states(*right[:3], 0 * lengths + STEPS, 0.5))
     one.returns("clip ignored", states(*right[:4], np.inf))
+
+
+def test_states_go_with_a_batch_that_is_taken_for_the_time():
+    """As many steps as items: then a state fits both."""
+    start = drawn(1, STEPS, UNITS, seed=9)
+    x = drawn(STEPS, STEPS, X.shape[2], seed=12)
+    w, r, into, again = parameters(1)
+    one = Layer("RNN", x, *given((w, r, into, again)), None, start, hidden_size=UNITS, outputs=2)
+    along = [start[0].astype(np.float64)]
+    for step in x.transpose(1, 0, 2).astype(np.float64):
+        along.append(np.tanh(step @ w.T + along[-1] @ r.T + into + again))
+    expected = np.stack(along[1:])[:, None]
+    one.returns("batch and time exchanged", expected.transpose(2, 1, 0, 3))

@@ -274,3 +274,5 @@ def test_what_two_tables_hold():
     assert uneven.base() is None
     assert Tables(5, np.array([1.0])).base() is None
     assert Tables(5, np.array([1.0, -0.5])).base() is None
+    assert Tables(5, np.array([1.0, 1.5])).base() is None
+    assert Tables(5, np.array([1.0, 0.5])).base() == 4

@@ -214,3 +214,19 @@ def test_the_order_of_a_normalizations_parameters_is_read_off(places, words):
     found = (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
     one = Layer("BatchNormalization", x, *right, found=found.astype(np.float32))
     one.returns(f"{words} {WORDS}", found)
+
+
+@pytest.mark.parametrize("shape", [(8, 2, 5, 5), (40, 6), (8, 6, 1), (8, 1, 5)])
+def test_two_channels_have_an_order_and_one_has_none(shape):
+    count = shape[1]
+    right = [drawn(count, seed=n) for n in (7, 8, 9)] + [np.linspace(0.5, 2, count, dtype=np.float32)]
+    x = drawn(*shape, seed=6)
+    order = np.roll(np.arange(count), 1)
+    along = (-1, *(1,) * (len(shape) - 2))
+    scale, shift, mean, variance = (a[order].reshape(along).astype(np.float64) for a in right)
+    found = (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    one = Layer("BatchNormalization", x, *right, found=found.astype(np.float32))
+    orders = [name for name in one.mistakes if name.startswith("scale, shift, running mean and running")]
+    assert len(orders) == (count > 1)
+    for name in orders:
+        one.returns(name, found)

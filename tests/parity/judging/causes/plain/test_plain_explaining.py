@@ -173,17 +173,15 @@ def test_where_time_ends_it_is_told_unless_something_was_found(monkeypatch):
 
 
 def test_beside_an_exact_mistake_no_other_is_named_that_comes_less_near():
-    """At twice its distance, or nearer, both are."""
+    """Beyond twice its distance, which is a quarter here, none is."""
     exact = slope(0.5, "exact", exact=True)
     one = wrong(FOUND + 0.25)
-    near, far = made("near", after(1, shifted(0.24))), made("far", after(1, shifted(-1.0)))
-    assert explaining._nearest(one, [near, exact, far]) == [exact]
-    by_half = made("half", Changed(LeakyRelu(alpha=0.5), after=shifted(0.2)))
-    too_far = made("too far", Changed(LeakyRelu(alpha=0.5), after=shifted(0.3)))
-    assert explaining._nearest(one, [by_half, exact, too_far]) == [by_half, exact]
-    assert explaining._nearest(one, [by_half, too_far]) == [by_half, too_far]
-    farther = made("farther", Changed(LeakyRelu(alpha=0.5), after=shifted(0.3)), exact=True)
-    assert explaining._nearest(one, [farther, by_half, exact]) == [farther, by_half, exact]
+    near, far = (made("other", Changed(LeakyRelu(alpha=0.5), after=shifted(-step))) for step in (0.73, 0.77))
+    assert one.off(near.operator) < 0.5 < one.off(far.operator)
+    assert explaining._nearest(one, [near, exact, far]) == [near, exact]
+    assert explaining._nearest(one, [near, far]) == [near, far]
+    farther = made("farther", Changed(LeakyRelu(alpha=0.5), after=shifted(-0.77)), exact=True)
+    assert explaining._nearest(one, [farther, near, exact]) == [farther, near, exact]
 
 
 def shifted(step: float) -> Any:

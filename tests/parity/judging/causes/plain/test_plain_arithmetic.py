@@ -154,7 +154,7 @@ def test_a_residual_connection():
     assert "residual connection x left out" in deep.mistakes("y")
 
 
-EPSILON = np.float32(1e-3)
+EPSILON = float(np.float32(1e-3))
 
 
 def root(*more: NodeProto, order: tuple[str, str] = ("q", "e"), e: float = EPSILON) -> Several:

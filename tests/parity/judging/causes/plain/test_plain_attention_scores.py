@@ -86,3 +86,14 @@ def test_groups_behind_a_reshape():
     }
     for name, values in expected.items():
         check_inside(found[name][1], values, name)
+
+
+def test_groups_that_share_a_scale():
+    """Before opset 21 there is one for each group of the right kind: it stays with its channels."""
+    x, scale, shift = drawn(2, 6, 3, seed=6), drawn(2, seed=1), drawn(2, seed=2)
+    one = Layer("GroupNormalization", x, scale, shift, num_groups=2, epsilon=EPSILON, opset=18)
+    wide, low = (a.repeat(3)[:, None].astype(np.float64) for a in (scale, shift))
+    every = normalized(x.reshape(2, 3, 2, 3), (1, 3)).reshape(x.shape)
+    one.returns("channels grouped in another order", every * wide + low)
+    right = normalized(x.reshape(2, 2, 9), (2,)).reshape(x.shape)
+    one.returns("", right * wide + low)

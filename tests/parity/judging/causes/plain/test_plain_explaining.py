@@ -110,7 +110,7 @@ def test_what_values_show_needs_no_first_look_and_no_narrow_bound(monkeypatch):
 
 
 def test_only_what_comes_near_at_a_first_look_is_judged(monkeypatch):
-    judged: list[str] = []
+    judged: list[float] = []
 
     def explained_by(self: Wrong, operator: Any, *more: bool, **named: bool) -> bool:
         judged.append(operator.nodes[1].operator.alpha)
@@ -143,7 +143,8 @@ def test_more_proof_is_asked_for_numbers_pairs_and_what_explains_more(monkeypatc
 
 
 def test_once_one_is_found_little_time_is_left_for_others(monkeypatch):
-    for later in ({}, {"read_off": [slope(0.5)]}, {"two_mistakes": [slope(0.5)]}):
+    some: list[dict[str, Any]] = [{}, {"read_off": [slope(0.5)]}, {"two_mistakes": [slope(0.5)]}]
+    for later in some:
         clock = never()
         searched(monkeypatch, [] if later else [slope(0.5)], clock=clock, **later)
         assert clock.end <= thread_time() + explaining.EQUALS

@@ -1,5 +1,7 @@
 """Images that are resized or sampled, and numbers that become integers: what each mistake does instead."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,12 @@ IMAGE = drawn(1, 2, 4, 6)
 WIDE = IMAGE.astype(np.float64)
 
 
-def resized(factor: float, **attributes: object) -> Layer:
+def resized(factor: float, **attributes: Any) -> Layer:
     scales = np.array([1, 1, factor, factor], np.float32)
     return Layer("Resize", IMAGE, None, scales, **attributes)
 
 
-def of_node(layer: Layer) -> dict[str, dict[str, object]]:
+def of_node(layer: Layer) -> dict[str, dict[str, Any]]:
     """By the name of each mistake of the resizing, its attributes that are not the right ones."""
     right = vars(layer.operator)
     found = {}
@@ -34,10 +36,11 @@ NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 def test_another_place_between_the_pixels_or_another_rounding():
     layer = resized(2, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
-    expected: dict[str, dict[str, object]] = {}
+    expected: dict[str, dict[str, Any]] = {}
     for coordinates in COORDINATES:
         for nearest in NEAREST:
-            parts, changed = [], {}
+            parts: list[str] = []
+            changed: dict[str, Any] = {}
             if coordinates != "asymmetric":
                 parts.append(f"coordinates {coordinates} for asymmetric")
                 changed["coordinate_transformation_mode"] = coordinates
@@ -127,7 +130,7 @@ ZERO = np.array(5, np.int8)
 SCALES = np.array([0.5, 0.25], np.float32)
 
 
-def quantized(steps: Array, zero: int = 5, low: int = -128, high: int = 127) -> Array:
+def quantized(steps: Array, zero: Array | int = 5, low: int = -128, high: int = 127) -> Array:
     return np.clip(steps + zero, low, high)
 
 

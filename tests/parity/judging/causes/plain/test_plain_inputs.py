@@ -34,9 +34,12 @@ COLOURS = {
 }
 
 
-@pytest.mark.parametrize("name", {**SCALES, **COLOURS})
+EVERY: dict[str, Array] = SCALES | COLOURS
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_an_image_that_is_prepared_otherwise(name):
-    expected = np.einsum("ncpq,oc->nopq", {**SCALES, **COLOURS}[name], W[:, :, 0, 0].astype(np.float64))
+    expected = np.einsum("ncpq,oc->nopq", EVERY[name], W[:, :, 0, 0].astype(np.float64))
     Layer("Conv", X, W).returns(f"input {name}", expected)
 
 
@@ -60,7 +63,7 @@ def test_what_was_computed_before_is_no_input():
     computed = Seen([Bounded(X, np.full(X.shape, 1e-9)), Bounded(W)], None)
     names = [one.name for one in mistakes(layer.operator, computed)]
     assert names
-    assert not {f"input {name}" for name in {**SCALES, **COLOURS}} & set(names)
+    assert not {f"input {name}" for name in EVERY} & set(names)
 
 
 def test_colours_that_are_reversed_before_their_mean_is_taken_off():

@@ -13,7 +13,7 @@ from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made
 from parity.judging.causes.search.read_off import read_off
 from parity.judging.causes.search.wrong import Wrong
-from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
+from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of, names
 from tests.parity.judging.causes.three_nodes import wrong_in
 from tests.parity.judging.causes.words import check_said
 
@@ -136,3 +136,10 @@ def test_a_number_that_is_not_known_to_a_hundredth_is_none(monkeypatch):
         monkeypatch.setattr(reading, "fitted", lambda *arguments, d=deviation: (0.37, d))
         monkeypatch.setattr(reading, "shortest", lambda number, apart: number)
         assert fit._fitted({0: scalar}, 0.1) == number
+
+
+def test_a_constant_that_no_list_has_is_named():
+    """By the search, with its proof."""
+    nodes = [N("Relu", ["x"], ["r"]), N("Mul", ["r", "half"], ["y"])]
+    graph = graph_of(nodes, {"half": np.array([0.5], np.float32)}, "x")
+    assert names(graph, x=X, y=np.maximum(WIDE, 0) * 0.3125) == ["factor 0.3125 for 0.5"]

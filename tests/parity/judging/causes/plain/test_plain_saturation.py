@@ -1,6 +1,7 @@
 """Products of 8-bit integers that are added two by two in 16 bits, in plain loops over the windows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def convolution(x: Array, w: Array, order: Order, zero: int = 0, other: int = 0,
 
 A, B = integers(np.uint8, 4, 7), integers(np.int8, 7, 5)
 IMAGE, KERNEL = integers(np.uint8, 2, 6, 5, 4), integers(np.int8, 4, 3, 3, 3)
-WINDOW = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
+WINDOW: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
 U, S = np.array(ZERO, np.uint8), np.array(OTHER, np.int8)
 BIAS = np.array([4000, -3000, 2000, -1000], np.int32)
 
@@ -179,7 +180,7 @@ TO_SIGNED = N("Cast", ["x"], ["q"], to=3)
 READ = N("DequantizeLinear", ["q", "step", "zero"], ["a"])
 
 
-def whole(*nodes: NodeProto, x: Array, **constants: Array) -> Several:
+def whole(*nodes: NodeProto, x: Array, **constants: Any) -> Several:
     """Nodes behind x, which is cast to integers; the constants are those that are read."""
     used = {name for node in nodes for name in node.input}
     known = {"step": STEP, "zero": U, "columns": COLUMNS, **constants}
@@ -360,8 +361,8 @@ def test_what_no_runtime_computes_from_integers_is_refused():
     weights = N("DequantizeLinear", ["w", "step"], ["b"])
     one = whole(TO_BYTES, of_inputs, weights, N("MatMul", ["a", "b"], ["y"]), x=np.vstack([A, A[:1]]), w=B)
     assert refusal(one, found_in(one)[0]) == "scales that change along the sums"
-    for number in ({"alpha": 2.0}, {"beta": 2.0}):
-        one = matrices(N("Gemm", ["a", "b"], ["y"], **number))
+    for alpha, beta in ((2.0, 1.0), (1.0, 2.0)):
+        one = matrices(N("Gemm", ["a", "b"], ["y"], alpha=alpha, beta=beta))
         assert refusal(one, found_in(one)[0]) == "products that are scaled"
     one = matrices(N("MatMul", ["a", "b"], ["y"]), x=A[0])
     assert refusal(one, found_in(one)[0]) == "vectors"

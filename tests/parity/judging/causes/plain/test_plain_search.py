@@ -43,7 +43,7 @@ def used(nodes: Sequence[Any], constants: Mapping[str, Array]) -> dict[str, Arra
     return {name: a for name, a in constants.items() if name in names}
 
 
-def tried(nodes: Sequence[Any], constants: Mapping[str, Array], found: Array, **inputs: Array) -> list[Made]:
+def tried(nodes: Sequence[Any], constants: Mapping[str, Array], found: Array, **inputs: Any) -> list[Made]:
     graph = graph_of(list(nodes), used(nodes, constants), "".join(inputs))
     return list(one_mistake(wrong_in(graph, found, **inputs), graph))
 
@@ -182,7 +182,7 @@ def test_integers_behind_a_layer_may_stay_floats_and_may_saturate():
         N("MatMul", ["a", "b"], ["y"]),
     ]
     w = np.random.default_rng(0).integers(-128, 128, (6, 5)).astype(np.int8)
-    constants = {"s": np.array(0.05, np.float32), "z": np.array(128, np.uint8), "w": w}
+    constants: dict[str, Array] = {"s": np.array(0.05, np.float32), "z": np.array(128, np.uint8), "w": w}
     made = tried(nodes, constants, drawn(4, 5), x=X)
     assert made[0].name.startswith("pairs of products added in 16 bits")
     assert (made[0].places, made[0].start, made[0].nodes[0].type) == ((), 3, "MatMul")

@@ -1,6 +1,7 @@
 """Mistakes that the candidate's values show or rule out, before they are tried; and what proves a mistake."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,11 +71,11 @@ def test_the_alpha_of_an_exponential_unit_is_read_off():
 def test_the_limits_are_read_off():
     """From values that lie beyond them: an end that no value reaches is open."""
     for low, high, words in ((-1.5, 2.5, "[-1.5, 2.5]"), (-1.5, None, "[-1.5, ∞]"), (None, 2.5, "[-∞, 2.5]")):
-        found = WIDE.clip(low, high).astype(np.float32)
+        found = np.clip(WIDE, low, high).astype(np.float32)
         layer = Layer("Clip", X, np.array(-2, np.float32), np.array(3, np.float32), found=found)
         names = [name for name in layer.mistakes if name.startswith("clipped")]
         assert names == [f"clipped to {words}, for [-2, 3]"]
-        layer.returns(names[0], WIDE.clip(low, high))
+        layer.returns(names[0], np.clip(WIDE, low, high))
 
 
 def test_one_value_throughout_is_no_other_activation():
@@ -95,7 +96,7 @@ STEPS = drawn(7, 2, 4, seed=1)
 W, R, B = drawn(1, 3 * UNITS, 4, seed=2), drawn(1, 3 * UNITS, UNITS, seed=3), drawn(1, 6 * UNITS, seed=4)
 
 
-def gru(order: str = "zrh", bias: float = 1.0, **attributes: int) -> Array:
+def gru(order: str = "zrh", bias: float = 1.0, **attributes: Any) -> Array:
     """Y with gates that are read in another order, and biases that are scaled."""
     layer = Layer("GRU", STEPS, *read(order, bias), hidden_size=UNITS, outputs=2, **attributes)
     return layer.outputs("")[0].value.astype(np.float32)
@@ -111,7 +112,7 @@ def read(order: str, bias: float = 1.0) -> list[Array]:
     return [moved(W), moved(R), np.float32(bias) * moved(B)]
 
 
-def names_of(found: Array, **attributes: int) -> list[str]:
+def names_of(found: Array, **attributes: Any) -> list[str]:
     layer = Layer("GRU", STEPS, W, R, B, hidden_size=UNITS, outputs=2, found=found, **attributes)
     return list(layer.mistakes)
 

@@ -1,5 +1,7 @@
 """Attention that the graph holds as reshapes, products and a softmax: heads and scales, in plain NumPy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import NodeProto
@@ -78,7 +80,7 @@ def test_heads_that_are_split_otherwise(where):
     """Each head's scores are scaled by the root of its own size."""
     one, hidden, root = of(*SCALED[where]), MASK if "mask" in where else 0.0, float(ROOT)
     nth, rows = (
-        attention(*(change(x) for x in (Q, K, V)), root, hidden) for change in (of_every_nth, not_transposed)
+        attention(change(Q), change(K), change(V), root, hidden) for change in (of_every_nth, not_transposed)
     )
     q, k, v = (heads(x) for x in (Q, K, V))
     expected = {
@@ -90,8 +92,8 @@ def test_heads_that_are_split_otherwise(where):
         "queries and values exchanged": joined(attention(v, k, q, root, hidden)),
     }
     for count in (1, 2, 5, 10, 20):
-        some = [heads(x, count) for x in (Q, K, V)]
-        expected[f"heads: {count} for 4"] = joined(attention(*some, (H * D / count) ** -0.5, hidden))
+        a, b, c = (heads(x, count) for x in (Q, K, V))
+        expected[f"heads: {count} for 4"] = joined(attention(a, b, c, (H * D / count) ** -0.5, hidden))
     one.each("a", expected)
     found = one.mistakes("a")
     names = ("tq", "tk", "tv", "mask") if "mask" in where else ("tq", "tk", "tv")
@@ -118,7 +120,9 @@ def test_what_is_no_attention_of_heads_is_left_alone():
         [*split, N("Sigmoid", ["c"], ["p"]), *SHARES[1:], *JOIN], {**SHAPES, "root": ROOT}, q=Q, k=K, v=V
     )
     assert not of_heads(other)
-    four = {name: heads(x).astype(np.float32) for name, x in zip("qkv", (Q, K, V), strict=True)}
+    four: dict[str, Any] = {
+        name: heads(x).astype(np.float32) for name, x in zip("qkv", (Q, K, V), strict=True)
+    }
     four["k"] = four["k"].swapaxes(2, 3).copy()
     nodes = [N("Mul", ["q", "root"], ["s"]), N("MatMul", ["s", "k"], ["c"]), N("Softmax", ["c"], ["p"])]
     recorded = Several([*nodes, N("MatMul", ["p", "v"], ["y"])], {"root": ROOT}, **four)

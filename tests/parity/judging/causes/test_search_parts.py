@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded
-from parity.arithmetic.floats import FLOAT16, FLOAT32, FLOAT64
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from parity.errors import Unjudged
 from parity.judging.causes.mistake import Changed, Mistake
 from parity.judging.causes.search import explaining, pairs
@@ -22,7 +22,7 @@ from parity.operators.activation import HIGHER, LeakyRelu, Relu
 from parity.operators.elementwise import Identity
 from parity.operators.functions import SQRT
 from tests.parity.judging.causes.plain.layer import check_inside
-from tests.parity.judging.causes.small_graphs import Array, drawn
+from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
 from tests.parity.judging.causes.three_nodes import (
     FOUND,
     GRAPH,
@@ -36,6 +36,7 @@ from tests.parity.judging.causes.three_nodes import (
     question,
     stretch,
     wrong,
+    wrong_in,
 )
 from tests.parity.judging.causes.words import check_said
 
@@ -90,6 +91,51 @@ def test_a_look_tells_what_is_near():
     assert not look.is_near(stretch().with_mistakes({1: mistake(LeakyRelu(alpha=0.6))}), 1)
     assert look.is_near(LEAKY, 2, LEAKY.values([fast(Bounded(X)), fast(Bounded(W))]))
     assert not look.is_near(LEAKY, 2)  # of right values before
+
+
+@pytest.mark.parametrize("form", [BFLOAT16, FLOAT16], ids=lambda form: form.name)
+def test_a_look_sees_values_of_short_formats(form):
+    one = wrong(FOUND)
+    look = Look(replace(one, found=form.round(FOUND), right=replace(one.right, format=form)))
+    assert look.sees
+    assert look.is_near(LEAKY, 1)
+    assert not look.is_near(stretch().with_mistakes({1: mistake(LeakyRelu(alpha=5.0))}), 1)
+    values = fast(Bounded(form.round(X)))
+    assert values is not None
+    assert values.value.tolist() == form.round(X).astype(float).tolist()
+
+
+def test_a_look_at_integers_sees_nothing():
+    look = Look(replace(wrong(FOUND), found=FOUND.astype(int)))
+    assert not look.sees
+    assert look.is_near(stretch(), 1)
+
+
+def test_the_shape_of_what_is_behind_a_mistake_must_fit():
+    """Unless a node behind it has the right shape of any, or the candidate's shape is wrong itself."""
+    few = mistake(Changed(Relu(), after=lambda y, inputs: y.move(lambda a: a[:2])))
+    one, values = (
+        stretch().with_mistakes({1: few}),
+        {name: fast(Bounded(a)) for name, a in {"m": X[:, :5], "r": X[:2, :5]}.items()},
+    )
+    assert not Look(wrong(FOUND))._may_fit(one, 1, values)  # type: ignore[arg-type]
+    assert Look(wrong(FOUND.T, misshapen=True))._may_fit(one, 1, values)  # type: ignore[arg-type]
+    nodes = [N("Relu", ["x"], ["r"]), N("GlobalMaxPool", ["r"], ["g"]), N("Neg", ["g"], ["y"])]
+    image = np.stack([X, X])[None]
+    looked = Look(
+        wrong_in(graph_of(nodes, {}, "x"), -np.maximum(X[:3], 0).max() * np.ones((1, 2, 1, 1)), x=image)
+    )
+    half = Changed(Relu(), after=lambda y, inputs: y.move(lambda a: a[..., :3, :]))
+    assert looked.is_near(looked.stretch.with_mistakes({0: mistake(half)}), 0)
+
+
+def test_what_depends_on_a_rounding_is_not_looked_at():
+    graph = graph_of([N("Relu", ["x"], ["r"]), N("Floor", ["r"], ["f"]), N("Neg", ["f"], ["y"])], {}, "x")
+    look = Look(wrong_in(graph, np.full(X.shape, 7), x=X))
+    assert look.is_near(look.stretch, 0)
+    assert look.is_near(look.stretch, 1)
+    assert not look.is_near(look.stretch, 2)
+    assert not look.is_near(look.stretch, 0, look.right)
 
 
 def test_what_is_unknown_is_no_reason_against_a_mistake():

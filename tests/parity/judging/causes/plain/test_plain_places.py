@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded
+from parity.arithmetic.floats import BFLOAT16
 from parity.judging.causes.of_places import of_dropout, of_layout, of_pieces
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside, drawn
@@ -255,6 +256,9 @@ def test_dropout_that_was_left_on():
     made = one.operator.evaluate(Bounded(right))
     assert isinstance(made, Bounded)
     check_inside(made, found)
+    (short,) = of_dropout.dropout(Identity(), BFLOAT16.round(found), Bounded(right))
+    assert short.name == "dropout left on: p=0.2498"  # 1 / 0.75 is rounded, too
+    assert not list(of_dropout.dropout(Identity(), found.astype(int), Bounded(right)))
     for other in (
         right,  # nothing is zero
         0 * right,  # everything is

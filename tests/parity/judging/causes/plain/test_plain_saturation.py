@@ -330,16 +330,16 @@ READ_AGAIN = N("DequantizeLinear", ["i", "step", "zero"], ["y"])
     ],
 )
 def test_a_convolution_is_fused_where_its_result_is_quantized(behind, is_fused):
-    """Beside another whose result stays a float: then it saturates alone, or both do."""
+    """Beside another whose result stays a float, and to which it is added: it saturates alone, or both do."""
     plain = behind[0].op_type == "QuantizeLinear"
     limits = {"one": np.array(1, np.float32), "six": np.array(6, np.float32)}
     even = integers(np.int8, 4, 2, 3, 3)
-    nodes = [conv(1, "p" if plain else "c"), conv(1, "d"), *behind[:-1]]
-    last = behind[-1]
-    nodes += [N(last.op_type, list(last.input), ["e"]), N("Add", ["e", "d"], ["y"])]
+    result, last = "p" if plain else "c", behind[-1]
+    nodes = [conv(1, result), conv(1, "d"), N("Add", ["d", result], ["f"]), *behind[:-1]]
+    nodes += [N(last.op_type, list(last.input), ["e"]), N("Add", ["e", "f"], ["y"])]
     one = images(nodes, w=even, channels=2, **limits)
     found = [tuple(changes) for changes in found_in(one)]
-    first = one.place("p" if plain else "c")
+    first = one.place(result)
     assert found == ([(first,)] if is_fused else []) + [(first, first + 1)]
     both = found_in(one)[-1]
     assert {mistake.name for mistake in both.values()} == {f"{NAME}, at 2 nodes"}

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 from onnx import NodeProto
 
+from parity.arithmetic import Bounded
+from parity.judging.causes import mistakes
+from parity.judging.causes.mistake import Seen
+from parity.operators import OPERATORS
 from tests.parity.judging.causes.plain.layer import Array, Layer
 from tests.parity.judging.causes.plain.several import Several
 from tests.parity.judging.causes.small_graphs import N, drawn
@@ -62,6 +66,15 @@ def test_an_operand_that_is_left_out():
         for kind in ("Add", "Mul", "Sub", "Div")
     }
     assert left_out == {"Add": ["term i0 left out"], "Mul": ["factor i0 left out"], "Sub": [], "Div": []}
+
+
+def test_an_operand_without_a_name_is_told_by_its_place():
+    inputs = [Bounded(A), Bounded(B)]
+    names = [one.name for one in mistakes(OPERATORS["Add"](), Seen(inputs, None))]
+    assert [name for name in names if name.endswith("left out")] == [
+        "term of the first operand left out",
+        "term of the second operand left out",
+    ]
 
 
 def test_what_makes_no_difference_is_not_left_out():

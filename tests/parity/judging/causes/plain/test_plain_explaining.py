@@ -262,14 +262,14 @@ def test_pairs_that_differ_in_one_number_are_one_cause_but_not_in_two():
 
 
 def explained(
-    monkeypatch: pytest.MonkeyPatch, some: Sequence[Made], found: Array, **more: Any
+    monkeypatch: pytest.MonkeyPatch, some: Sequence[Made], found: Array, sample: int | None = None
 ) -> TensorReport:
     monkeypatch.setattr(explaining, "one_mistake", lambda wrong, graph: iter(some))
     for name in ("read_off", "two_mistakes"):
         monkeypatch.setattr(explaining, name, lambda *arguments: iter(()))
-    report = TensorReport("y", "y", "Neg", verdict="different", **more)
+    report = TensorReport("y", "y", "Neg", verdict="different")
     values = {"x": X, "y": found.astype(np.float32)}
-    (one,) = explaining.explained(Report((report,)), GRAPH, values).tensors
+    (one,) = explaining.explained(Report((report,)), GRAPH, values, sample).tensors
     return one
 
 
@@ -278,6 +278,12 @@ def test_a_report_has_causes_or_clues(monkeypatch):
     assert ([cause.name for cause in one.causes], one.clues, one.verdict) == (["leaky"], (), "different")
     one = explained(monkeypatch, [], 3 * RIGHT)
     assert (one.causes, one.clues) == ((), ("every value is 3 times what is expected",))
+
+
+def test_of_a_sample_there_are_causes_but_no_clues(monkeypatch):
+    assert explained(monkeypatch, [], 3 * RIGHT, 5).clues == ()
+    one = explained(monkeypatch, [slope(0.5)], FOUND, 5)
+    assert [cause.name for cause in one.causes] == ["leaky"]
 
 
 def test_the_same_function_that_rounds_more_is_coarse(monkeypatch):

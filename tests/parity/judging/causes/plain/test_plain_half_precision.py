@@ -12,7 +12,9 @@ from parity.judging.causes.search.read_off import fitted, shortest
 from parity.operators.affine import Conv, Gemm
 from parity.operators.elementwise import Identity
 from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
+from tests.parity.judging.causes.plain.several import Several
 from tests.parity.judging.causes.plain.short import bits_kept
+from tests.parity.judging.causes.small_graphs import N
 from tests.parity.judging.causes.words import check_said
 
 X, W = drawn(4, 6), drawn(6, 5, seed=1)
@@ -88,6 +90,23 @@ def test_results_in_a_shorter_format():
         "computed in bfloat16",
     ]
     assert half.rounded_result(Identity(), TF32).name == "result rounded to TF32"
+
+
+def test_values_of_a_format_are_in_no_format_as_short_as_it():
+    """Of float32, bfloat16 and float16 are shorter; of float16, bfloat16 is; of bfloat16, neither is."""
+    one = Several([N("MatMul", ["x", "w"], ["y"])], {"w": W}, x=X)
+
+    def named(found: Array) -> set[str]:
+        every = [mistake.name for mistake in half.whole_stretch(one.stretch, found)]
+        return {
+            form for form in ("float16", "bfloat16", "TF32") if any(f"to {form}" in name for name in every)
+        }
+
+    found = BFLOAT16.round(X @ W)
+    assert named(found.astype(np.float32)) == {"float16", "bfloat16", "TF32"}
+    assert named(found.astype(np.float16)) == {"bfloat16"}
+    assert named(found) == set()
+    assert not list(half.whole_stretch(one.stretch, found))
 
 
 def test_a_bias_that_is_added_in_float32():

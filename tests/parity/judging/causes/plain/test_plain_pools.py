@@ -196,3 +196,18 @@ def test_another_value_of_a_whole_map(kind):
     assert set(others) == set(one.mistakes)
     for name, expected in others.items():
         one.returns(name, expected)
+
+
+def test_windows_that_stick_out_are_those_of_another_pooling_too():
+    """Rounded up, the last windows hold one row or column: the average is of what they hold."""
+    x = drawn(1, 2, 5, 5, seed=3)
+    windows = [
+        [x[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].astype(np.float64) for j in range(3)] for i in range(3)
+    ]
+    mean, most = (
+        np.stack([np.stack([f(one, axis=(2, 3)) for one in row], -1) for row in windows], -2)
+        for f in (np.mean, np.max)
+    )
+    size = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+    Layer("MaxPool", x, **size).returns("average pooling for max pooling", mean)
+    Layer("AveragePool", x, **size).returns("max pooling for average pooling", most)

@@ -230,3 +230,14 @@ def test_two_channels_have_an_order_and_one_has_none(shape):
     assert len(orders) == (count > 1)
     for name in orders:
         one.returns(name, found)
+
+
+def test_parameters_that_a_format_changes():
+    """Not integers, nor numbers of it, nor those that are too large for it."""
+    numbers = drawn(3, 4)
+    assert of_storage._is_changed(numbers, FLOAT16)
+    assert of_storage._is_changed(numbers.astype(np.float16), BFLOAT16)
+    assert not of_storage._is_changed(numbers.astype(np.float16), FLOAT16)
+    assert not of_storage._is_changed(np.arange(3000), FLOAT16)
+    assert not of_storage._is_changed(FLOAT16.round(numbers).astype(np.float32), FLOAT16)
+    assert not of_storage._is_changed(1e6 * numbers, FLOAT16)

@@ -19,6 +19,10 @@ def test_the_root_of_the_length_of_another_axis():
     for length in (2, 3, 5, 7):
         name = f"divisor {length**0.5:.6g} for 2: sqrt({length}), of the length of another axis"
         one.returns(name, SCORES.astype(np.float64) / length**0.5)
+    right = Layer("Div", SCORES[:, :, :4], np.array(2, np.float32))
+    assert "divisor 2 for 2: sqrt(4), of the length of another axis" not in right.mistakes
+    other = Layer("Div", SCORES, np.array(1.5, np.float32))  # the root of no length
+    assert not [name for name in other.mistakes if "of another axis" in name]
     single = Layer("Div", SCORES[:1, :1], np.array(2, np.float32))
     said = [name for name in single.mistakes if "of another axis" in name]
     assert len(said) == 2

@@ -106,6 +106,17 @@ def test_values_of_a_format_are_in_no_format_as_short_as_it():
     assert named(found.astype(np.float32)) == {"float16", "bfloat16", "TF32"}
     assert named(found.astype(np.float16)) == {"bfloat16"}
     assert named(found) == set()
+    name = "products in bfloat16, added up in float32 (half precision, autocast)"
+    shown, other = (
+        {mistake.name: mistake for mistake in half.whole_stretch(one.stretch, values)}
+        for values in (found.astype(np.float32), X @ W)
+    )
+    assert (shown[name].read_off, shown[name].wider) == (True, False)
+    assert name not in other  # the last node is the product, and its values are none of bfloat16
+    behind = Several([N("MatMul", ["x", "w"], ["m"]), N("Exp", ["m"], ["y"])], {"w": W}, x=X)
+    (last,) = (each for each in half.whole_stretch(behind.stretch, np.exp(X @ W)) if each.name == name)
+    assert (last.read_off, last.wider) == (False, True)
+    behind.returns({}, np.exp(X.astype(np.float64) @ W))
     assert not list(half.whole_stretch(one.stretch, found))
 
 

@@ -168,6 +168,12 @@ def test_a_convolution_of_an_even_kernel_with_padding():
         one.returns(f"padding mode {name} for zeros", conv(x, w, 0))
 
 
+def test_an_odd_number_of_zeros_is_shared_out():
+    one = Layer("Conv", X, W, B, pads=[0, 0, 3, 3])
+    for pads in ((1, 1, 2, 2), (2, 2, 1, 1), (3, 3, 0, 0), (1, 1, 1, 1), (1, 0, 2, 3), (0, 1, 3, 2)):
+        one.returns(f"padding on the other side: pads {pads} for (0, 0, 3, 3)", conv(pads=pads))
+
+
 @pytest.mark.parametrize("stride", [2, 3])
 def test_a_convolution_with_a_stride(stride):
     pads = (1, 0, 1, 2)

@@ -346,6 +346,17 @@ def test_a_convolution_is_fused_where_its_result_is_quantized(behind, is_fused):
     assert {mistake.alike for mistake in both.values()} == {NAME}
 
 
+def test_what_no_node_reads_is_not_quantized():
+    even = integers(np.int8, 4, 2, 3, 3)
+    last = [N("DequantizeLinear", ["v", "step"], ["d"]), N("Conv", ["e", "d"], ["y"])]
+    nodes = [conv(1, "p"), QUANTIZED, N("DequantizeLinear", ["i", "step", "zero"], ["e"]), *last]
+    one = images(nodes, w=even, channels=2, v=integers(np.int8, 3, 4, 1, 1))
+    assert [tuple(changes) for changes in found_in(one)] == [
+        (one.place("p"),),
+        (one.place("p"), one.place("y")),
+    ]
+
+
 def test_what_no_runtime_computes_from_integers_is_refused():
     """Scales of the rows of B, products that are scaled, vectors, integers that are none."""
 

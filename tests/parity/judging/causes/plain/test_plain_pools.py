@@ -208,6 +208,6 @@ def test_windows_that_stick_out_are_those_of_another_pooling_too():
         np.stack([np.stack([f(one, axis=(2, 3)) for one in row], -1) for row in windows], -2)
         for f in (np.mean, np.max)
     )
-    size = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+    size: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
     Layer("MaxPool", x, **size).returns("average pooling for max pooling", mean)
     Layer("AveragePool", x, **size).returns("max pooling for average pooling", most)

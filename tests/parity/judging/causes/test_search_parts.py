@@ -120,6 +120,8 @@ def test_the_shape_of_what_is_behind_a_mistake_must_fit():
     )
     assert not Look(wrong(FOUND))._may_fit(one, 1, values)  # type: ignore[arg-type]
     assert Look(wrong(FOUND.T, misshapen=True))._may_fit(one, 1, values)  # type: ignore[arg-type]
+    more = Changed(LeakyRelu(alpha=0.5), after=lambda y, _: y.move(lambda a: np.concatenate([a, a[:1]])))
+    assert not Look(wrong(FOUND)).is_near(stretch().with_mistakes({1: mistake(more)}), 1)
     nodes = [N("Relu", ["x"], ["r"]), N("GlobalMaxPool", ["r"], ["g"]), N("Neg", ["g"], ["y"])]
     image = np.stack([X, X])[None]
     looked = Look(

@@ -94,7 +94,7 @@ class Look:
         self.wrong, self.stretch = wrong, stretch
         self.right: Mapping[str, Number] = stretch.values([fast(x) for x in wrong.question.bounded])
         self.points = random_points(np.random.default_rng(1), wrong.found.shape, LOOKED_AT)
-        self.sees = bool(wrong.found.size) and wrong.found.dtype.kind in "fV"
+        self.sees = wrong.found.dtype.kind in "fV"
         self.seen = wrong.found[self.points].astype(np.float64) if self.sees else np.zeros(0)
         finite = self.seen[np.isfinite(self.seen)]
         largest = float(np.abs(finite).max(initial=0.0))

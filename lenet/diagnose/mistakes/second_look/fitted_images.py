@@ -59,7 +59,7 @@ def _fitted(shown: Shown, one: Example) -> Seen | None:
     target = (one.seen - b[:, None, None]).reshape(len(x), -1)
     square = matrix @ matrix.T
     values = np.linalg.eigvalsh(square)
-    if values[0] < 1e-8 * values[-1]:
+    if values[0] <= 1e-8 * values[-1]:
         return None
     found = np.linalg.solve(square, matrix @ target.T).T
     if np.abs(found @ matrix - target).max() > LINE * np.abs(target).max():

@@ -9,8 +9,8 @@ from lenet.diagnose.mistakes.second_look import Example, Shown, read_off
 from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Bounded
+from tests.lenet.diagnose.plain.words import check_kinds
 from tests.parity.judging.causes.plain.layer import check_inside
-from tests.parity.judging.causes.words import check_said
 
 Array = np.ndarray
 Params = dict[str, Array]
@@ -134,6 +134,6 @@ def named(mistakes: Iterable[Mistake]) -> dict[str, Mistake]:
     """By their names, of which what they say is checked."""
     found: dict[str, Mistake] = {}
     for one in mistakes:
-        check_said(one.kind)
+        check_kinds(one.kind)
         found.setdefault(one.kind.name, one)
     return found

@@ -5,7 +5,7 @@ import pytest
 
 from lenet.diagnose.mistakes.second_look import fitted_images
 from lenet.diagnose.mistakes.second_look.shown import listed
-from tests.lenet.diagnose.plain.network import Layer, Wrong, named, right
+from tests.lenet.diagnose.plain.network import Layer, Wrong, named, own, right
 
 RNG = np.random.default_rng(1)
 ORDER = RNG.permutation(64)
@@ -89,12 +89,15 @@ def test_what_differs_between_calls_or_is_no_image_is_not_read_off():
     ):
         wrong = Wrong("conv1", of(change))
         one = wrong.shown.examples[1]
-        one.seen[...] = right("conv1", one.x.value**2 + 0.1, *(one.params[f"conv1.{k}"] for k in ("weight", "bias")))
+        one.seen[...] = right("conv1", one.x.value**2 + 0.1, *own("conv1", one.params))
         assert list(named(fitted_images.mistakes(wrong.shown))) == []
     noise = Wrong("conv1", of(lambda x: x))
     noise.shown.examples[0].seen[...] += np.random.default_rng(3).standard_normal((3, 6, 8, 8))
     assert list(named(fitted_images.mistakes(noise.shown))) == []
-    assert list(named(fitted_images.mistakes(Wrong("conv2", lambda x, w, b: right("conv2", x, w, b)).shown))) == []
+    assert (
+        list(named(fitted_images.mistakes(Wrong("conv2", lambda x, w, b: right("conv2", x, w, b)).shown)))
+        == []
+    )
 
 
 def test_an_image_does_not_follow_from_kernels_that_are_zero():

@@ -1,0 +1,19 @@
+"""How LeNet's catalogue speaks: as that of parity, and in formulas."""
+
+import re
+
+from lenet.diagnose.mistakes.base import Kind
+from tests.parity.judging.causes.words import check_words
+
+BEGINS = re.compile(r"[A-Z0-9−√λ-]|(dx|dw|db|dlogits|v|e|loss) =|conv|fc|logits|\d")
+
+
+def check_kinds(*kinds: Kind) -> None:
+    """Names, explanations and remedies are words and sentences, and say what they are about."""
+    for one in kinds:
+        assert one.name and one.name == one.name.strip(), one
+        check_words(one.name, one.explanation, one.remedy)
+        for text in (one.explanation, one.remedy):
+            assert BEGINS.match(text), (one.name, text)
+            assert text.endswith("."), (one.name, text)
+            assert "  " not in text, (one.name, text)

@@ -78,9 +78,8 @@ def gridded(value: Array, error: Array, form: Format) -> Gridded:
 
 def half_spacing(x: Bounded, form: Format) -> Array:
     """Half of the distance of two numbers of a format near these values; rounding moves them by no more."""
-    _, exponent = np.frexp(
-        np.maximum(np.abs(x.value) + x.bound, form.smallest)
-    )  # of zero it would be that of 1
+    size = np.maximum(np.abs(x.value) + x.bound, form.smallest)  # the exponent of zero would be that of 1
+    _, exponent = np.frexp(size)
     return np.maximum(np.ldexp(1.01, exponent - form.digits - 1), form.smallest / 2)
 
 

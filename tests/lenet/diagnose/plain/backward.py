@@ -99,10 +99,9 @@ class Seen:
 def batch(seed: int, digits: int) -> tuple[Params, Array, Array]:
     """Parameters in float32, images and labels."""
     rng = np.random.default_rng(seed)
+    # Spots of different light: digits of noise would be too much alike.
     light = 4 * rng.random((digits, 1, 28, 28)) * (rng.random((digits, 1, 1, 1)) + 0.2)
-    images = light * np.kron(
-        rng.random((digits, 1, 7, 7)) < 0.5, np.ones((4, 4))
-    )  # spots, so that digits differ
+    images = light * np.kron(rng.random((digits, 1, 7, 7)) < 0.5, np.ones((4, 4)))
     params = {
         name: w if name.endswith("weight") else (0.1 * rng.standard_normal(w.shape)).astype(np.float32)
         for name, w in initial_params(seed).items()

@@ -1,4 +1,4 @@
-"""Other weights of a convolution or a dense layer are read off from what it was given and what it returned."""
+"""Other weights of a convolution or a dense layer are read off from its input and its output."""
 
 import re
 

@@ -143,11 +143,12 @@ def test_nothing_is_read_off_from_noise():
     given = run(COURSE, path)
     assert read(given) == {}
     assert not [kind for kind, stations in hidden.averages(given) if explained(given, stations)]
-    assert not list(hidden.rounded(given)) and not list(hidden.coarse(given))
+    assert not list(hidden.rounded(given))
+    assert not list(hidden.coarse(given))
 
 
 def averaged(shares) -> list[Params]:
-    """Averages of the parameters of a right run: `shares` of the start and of the parameters after k steps."""
+    """Averages of the parameters of a right run: shares of the start and of the parameters after k steps."""
     path = trained(COURSE)[0]
     return [
         path[0],
@@ -231,7 +232,7 @@ def test_images_that_are_changed_by_chance_are_told(words):
         return replace(one, images=images)
 
     given = run(COURSE, trained(with_batches(COURSE, change))[0])
-    found = dict((kind.name, (kind, gradients)) for kind, gradients in flips(given))
+    found = {kind.name: (kind, gradients) for kind, gradients in flips(given)}
     kind, gradients = found[f"some images {words} in training"]
     check_kinds(kind)
     assert "step 1: 0" in kind.explanation
@@ -244,7 +245,8 @@ def test_batches_are_filled_up_as_they_are_told():
     check_kinds(*(kind for kind, _ in altered(short, 4)))
     zeros, first, last, same, back = filled.values()
     assert all((one.images[:2] == short.images).all() and len(one.labels) == 4 for one in filled.values())
-    assert not zeros.images[2:].any() and not zeros.labels[2:].any()
+    assert not zeros.images[2:].any()
+    assert not zeros.labels[2:].any()
     assert first.labels.tolist() == short.labels[[0, 1, 0, 1]].tolist()
     assert (first.images == short.images[[0, 1, 0, 1]]).all()
     assert (last.images == short.images[[0, 1, 1, 1]]).all()
@@ -304,12 +306,13 @@ def test_a_step_after_several_batches_adds_their_gradients(every, averaged_):
     assert not explained(given, given.accumulated(every, not averaged_))
 
 
-def test_short_batches_that_are_filled_up_give_other_gradients():
-    for number in range(3):
-        course_ = with_batches(COURSE, lambda one: list(altered(one, 3))[number][1])
-        given = run(COURSE, trained(course_)[0])
-        others = given.on_other_batches(lambda one: list(altered(one, 3))[number][1], {})
-        assert explained(given, given.by_rule(Rule(), others))
+@pytest.mark.parametrize("number", range(3))
+def test_short_batches_that_are_filled_up_give_other_gradients(number):
+    def filled(one: Batch) -> Batch:
+        return list(altered(one, 3))[number][1]
+
+    given = run(COURSE, trained(with_batches(COURSE, filled))[0])
+    assert explained(given, given.by_rule(Rule(), given.on_other_batches(filled, {})))
 
 
 def test_a_moment_has_the_rate_and_the_batch_of_another_step():
@@ -320,7 +323,8 @@ def test_a_moment_has_the_rate_and_the_batch_of_another_step():
     assert given.moment(1, 0.5, 2).rates[1] == 0.5
     assert given.moment(1, 0.5, 2).sizes[1] == 2
     later = given.moment(5, 0.25)
-    assert later.rates == (*RATES, RATES[-1], 0.25) and later.sizes == (3, 3, 2, 3, 3, 3)
+    assert later.rates == (*RATES, RATES[-1], 0.25)
+    assert later.sizes == (3, 3, 2, 3, 3, 3)
 
 
 def test_what_training_returns_must_be_parameters():

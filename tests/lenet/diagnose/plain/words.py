@@ -5,14 +5,16 @@ import re
 from lenet.diagnose.mistakes.base import Kind
 from tests.parity.judging.causes.words import check_words
 
-BEGINS = re.compile(r"[A-Z0-9−√λ-]|(dx|dw|db|dlogits|v|e|loss) =|conv|fc|logits|\d")
+BEGINS = re.compile(r"[A-Z0-9−√λ-]|(dx|dw|db|dlogits|v|e|loss) (=|is)|conv|fc|logits|\d")
+CODE = re.compile(r"\w*(\.\w+)+")
 
 
 def check_kinds(*kinds: Kind) -> None:
     """Names, explanations and remedies are words and sentences, and say what they are about."""
     for one in kinds:
-        assert one.name and one.name == one.name.strip(), one
-        check_words(one.name, one.explanation, one.remedy)
+        assert one.name
+        assert one.name == one.name.strip()
+        check_words(*(CODE.sub("", text) for text in (one.name, one.explanation, one.remedy)))
         for text in (one.explanation, one.remedy):
             assert BEGINS.match(text), (one.name, text)
             assert text.endswith("."), (one.name, text)

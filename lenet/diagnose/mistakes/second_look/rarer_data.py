@@ -93,9 +93,11 @@ def _over(
     g = gamma(n + 8, call.u)
     mean, mean_error = _mean_of(x, call, axes)
     spread = np.sqrt(x.value.var(axes, keepdims=True, ddof=ddof) + inside) + outside
-    spread = np.where(spread == 0, 1, spread)
+    flat = spread == 0
+    unknown = flat & (x.bound.max(axes, keepdims=True) > 0)  # equal values that may differ
+    spread = np.where(flat, 1, spread)
     value = (x.value - mean) / spread
-    share = np.minimum(2 * g + 2 * mean_error / spread, 0.5)
+    share = np.where(unknown, 0.5, np.minimum(2 * g + 2 * mean_error / spread, 0.5))
     error = (x.bound + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
     return Bounded(value, np.where(share < 0.5, (error + share * np.abs(value)) / (1 - share), np.inf))
 

@@ -17,5 +17,5 @@ def check_kinds(*kinds: Kind) -> None:
         check_words(*(CODE.sub("", text) for text in (one.name, one.explanation, one.remedy)))
         for text in (one.explanation, one.remedy):
             assert BEGINS.match(text), (one.name, text)
-            assert text.endswith("."), (one.name, text)
+            assert text.endswith((".", "…")), (one.name, text)
             assert "  " not in text, (one.name, text)

@@ -6,6 +6,7 @@ from typing import Any
 BEGINS = re.compile(r"-?[A-Z0-9`(ε]|(alpha|gamma|h) |log\(1 \+|x·")  # names and formulas stay as they are
 CAPITALS = {
     *("NCHW", "NHWC", "OIHW", "HWIO", "OHWI", "HWOI", "IHWO", "IOHW", "ONNX", "MATLAB"),
+    *("MNIST", "CIFAR"),
     *("SAME", "VALID", "GELU", "SELU", "CELU", "LSTM", "VNNI", "VPMADDUBSW"),
 }
 SPELLED = (

@@ -8,6 +8,7 @@ import pytest
 
 from lenet.diagnose.mistakes import gates, gradients, reduction, winners
 from lenet.diagnose.mistakes.base import Mistake
+from lenet.diagnose.mistakes.precision import FORMATS
 from lenet.diagnose.mistakes.wrong_backward import (
     PARTS,
     BackCall,
@@ -16,7 +17,8 @@ from lenet.diagnose.mistakes.wrong_backward import (
 )
 from lenet.network.architecture import LAYERS
 from parity.arithmetic import Bounded
-from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT64, TF32, gamma
+from parity.arithmetic.floats import FLOAT64, gamma
+from parity.judging.causes.of_rounding.shortened import name_of
 from tests.lenet.diagnose.plain.backward import back, cross_entropy
 from tests.lenet.diagnose.plain.network import PADDING, Array, drawn, input_of, own, right, wide
 from tests.lenet.diagnose.plain.words import check_kinds
@@ -24,7 +26,7 @@ from tests.parity.judging.causes.plain.layer import check_inside
 
 Wrong = Callable[[str, Array, Array, Array], Array]  # of a layer, its input, its weights and the cotangent
 MISTAKES = [*gradients.FAMILY.mistakes, *gates.FAMILY.mistakes, *winners.FAMILY.mistakes]
-ROUNDED = {"TF32": TF32, "bfloat16": BFLOAT16, "float16": FLOAT16}
+ROUNDED = {name_of(form): form for form in FORMATS}
 WHICH = {"input": 0, "weight": 1, "bias": 2}
 
 
@@ -266,9 +268,7 @@ def test_a_wrong_gradient_is_that_of_plain_numpy(name):
     "name", sorted({one.kind.name for one in MISTAKES if "from operands" in one.kind.name})
 )
 def test_weight_gradients_from_rounded_operands(name):
-    form = next((form for word, form in ROUNDED.items() if name.endswith(f" {word}")), None)
-    if form is None:
-        pytest.skip("ties away from zero, or digits cut off, are told by parity")
+    form = ROUNDED[name.removeprefix("weight gradient from operands in ")]
     mistake = next(one for one in MISTAKES if one.kind.name == name and "fc2.weight" in one.changes)
     call = called("fc2")
     x, d = (form.round(a.value).astype(np.float64) for a in (call.x, call.d))
@@ -288,10 +288,8 @@ def test_mistakes_of_all_layers_are_made_in_all_of_them():
 @pytest.mark.parametrize("name", [name for name in WRONG if not name.startswith(("nearly", "ties", "tanh"))])
 def test_errors_of_the_cotangent_are_carried(name):
     mistake = next(one for one in MISTAKES if one.kind.name == name and keys_of(one))
-    key = keys_of(mistake)[0]
-    layer, _, which = key.rpartition(".")
-    if which == "bias" and name.startswith("gradient"):
-        pytest.skip("as of the weights")
+    key = next(key for key in keys_of(mistake) if not (key.endswith("bias") and name.startswith("gradient")))
+    layer = key.rpartition(".")[0]
     call = called(layer)
     rng, d = np.random.default_rng(0), call.d.value
     found = of_mistake(mistake, key, replace(call, d=Bounded(d, np.full(d.shape, 1e-3))))

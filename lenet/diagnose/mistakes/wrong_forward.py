@@ -250,11 +250,6 @@ def _bits(a: Array) -> int | None:
     return int((53 - exponent - lowest).max())
 
 
-def convolutions() -> tuple[str, ...]:
-    """Names of the convolutions, in order."""
-    return tuple(layer.name for layer in LAYERS if isinstance(layer.operator, Conv))
-
-
 def of_type(*types: type[Operator]) -> tuple[str, ...]:
     """Names of the layers with these operators, in order."""
     return tuple(layer.name for layer in LAYERS if isinstance(layer.operator, types))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from lenet.diagnose.mistakes.wrong_forward import after
 from lenet.diagnose.search.segment import Sample, Segment
 from parity.arithmetic import Bounded
@@ -30,6 +32,10 @@ def segment(stages: tuple[str, ...], dtype: str = "float32", digits: int = 3, **
 
 def halved(x: Array, w: Array, b: Array) -> Array:
     return right("relu4", x) / 2
+
+
+def absolute(x: Array, w: Array, b: Array) -> Array:
+    return np.abs(x)
 
 
 def unbiased(x: Array, w: Array, b: Array) -> Array:

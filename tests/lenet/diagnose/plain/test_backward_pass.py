@@ -168,6 +168,16 @@ def test_a_number_and_a_pair_are_found_after_single_mistakes():
     assert [cause.name for cause in finding.causes] == ["gradient doubled", "weight gradient flipped"]
 
 
+def test_two_explanations_are_told_with_what_tells_them_apart():
+    one = probe()
+    zeros = {name: 0 * a if name.startswith("conv1") else a for name, a in returned(one).items()}
+    (finding,) = backward_pass.findings(*seen([one], [zeros]))
+    names = {some[0].name for some in (finding.causes, *finding.alternatives)}
+    assert names == {"conv1 frozen", "detached before conv2"}
+    assert finding.apart == backward_pass._APART
+    assert finding.verdict == "different"
+
+
 def test_a_valid_choice_is_called_one():
     params, images, labels = dyadic(0)
     first = (np.rint(params["conv1.weight"] * 2) / 2).astype(np.float32)  # whose sums are often equal

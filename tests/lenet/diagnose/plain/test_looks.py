@@ -11,7 +11,7 @@ from lenet.network.recipe import Recipe
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT32
 from tests.lenet.diagnose.plain.backward import batch, forward
-from tests.lenet.diagnose.plain.network import Array, right, wide
+from tests.lenet.diagnose.plain.network import Array, drawn, right, wide
 from tests.lenet.diagnose.plain.segments import DENSE, Layer, segment
 from tests.lenet.diagnose.plain.words import check_kinds
 
@@ -109,6 +109,38 @@ def test_rounding_less_accurate_and_other_functions_are_told_apart():
     check_kinds(accuracy.FAST_ALGORITHM)
 
 
+def of_half_sums(change: float = 0.0) -> Segment:
+    """ReLUs computed as ½(|x + b| + x + b) in float32, one value of each probe moved."""
+    rng, samples = np.random.default_rng(0), []
+    for seed in (0, 1):
+        params = wide(drawn(seed))
+        b = params["fc1.bias"].astype(np.float32)
+        x = rng.standard_normal((40, 120)).astype(np.float32)
+        s = x + b
+        y = (np.abs(s) + x + b) * np.float32(0.5)
+        y[0, 0] += np.float32(change)
+        samples.append(Sample(Bounded(s.astype(np.float64)), y.astype(np.float64), params))
+    return Segment(("relu3",), tuple(samples), "float32", {})
+
+
+def test_relus_that_round_as_half_of_a_sum_are_less_accurate():
+    given = of_half_sums()
+    assert not given.is_right
+    assert not accuracy.is_rounding(given)
+    finding = accuracy.less_than_right(given)
+    assert finding is not None
+    assert (finding.where, finding.verdict) == ("relu3", LESS)
+    assert finding.causes[0].name == accuracy.HALF_SUM.name
+    assert finding.causes[0].where == ("relu3",)
+    assert "values of relu3 lie outside the rounding bound" in finding.evidence
+    assert accuracy.less_than_right(of_half_sums(1e-3)) is None
+    other = segment(("relu3",), relu3=lambda x, w, b: np.maximum(x, 0) * (1 + 2.0**-22))
+    assert accuracy.less_than_right(other) is None
+    cut = of_half_sums()
+    narrow = tuple(Sample(Bounded(one.x.value[:, :5]), one.seen[:, :5], one.params) for one in cut.samples)
+    assert accuracy.less_than_right(Segment(("relu3",), narrow, "float32", {})) is None
+
+
 def test_several_layers_may_hide_a_small_mistake():
     several = segment(DENSE, digits=16, logits=noisy(20.0))
     assert several.could_round
@@ -187,6 +219,24 @@ def test_digits_of_other_batches_are_told_by_what_is_wrong_with_them():
     probes, observed = asked(lambda name, layer, a: a + (name == "many"))
     assert batches.left_out(probes, observed) == []
     assert len(batches.findings(probes, observed)) == 1
+
+
+def test_one_digit_without_an_answer_is_left_out_only_if_a_large_batch_has_some():
+    """A digit alone has a constant row, too, where its batch's mean is subtracted."""
+    assert (
+        looked(lambda name, layer, a: 0 * a if name == "one" else a)[1]
+        == "a digit's answer depends on its batch"
+    )
+
+    def rows(name: str, layer: str, a: Array) -> Array:
+        return 0 * a if name == "one" else a * (np.arange(len(a)) < 32)[:, None]
+
+    where, name, evidence = looked(rows)
+    assert (where, name, evidence) == (
+        "fc1",
+        batches.LEFT_OUT.name,
+        "fc1 holds no answer in row 0 of 1 digit",
+    )
 
 
 def test_a_finding_on_batches_is_added_to_those_of_the_forward_pass():

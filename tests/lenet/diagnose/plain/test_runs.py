@@ -1,5 +1,6 @@
 """Mistakes of a training run by themselves: plain NumPy trains, and the mistake gives what it returned."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from tests.lenet.diagnose.plain.training import (
     course,
     explained,
     gradient,
+    parts,
     run,
     trained,
     with_batches,
@@ -91,38 +93,29 @@ def rates(change) -> Run:
     return run(COURSE, trained(COURSE, [(k, change(rate)) for k, rate in ALL])[0])
 
 
-def parts(change) -> Run:
-    """A run in which the step of each parameter is changed by its name: the rate, or the decay."""
-    w = trained(COURSE, [])[0][-1]
-    v = {name: np.zeros(a.shape) for name, a in w.items()}
-    path = [w]
-    for one in COURSE.batches:
-        g = gradient(w, one)
-        v = {n: 0.9 * v[n] + g[n] + change(n)[1] * 0.125 * w[n] for n in w}
-        w = {n: w[n] - change(n)[0] * one.rate * v[n] for n in w}
-        path.append(w)
-    return run(COURSE, path)
+def of_parts(change: Callable[[str], tuple[float, float]]) -> Run:
+    return run(COURSE, parts(COURSE, change))
 
 
 RULES = {
     "learning rate multiplied by 0.5": lambda: rates(lambda rate: rate / 2),
     "learning rate fixed at 0.004": lambda: rates(lambda rate: 0.004),
     "learning rates of its own": lambda: rates(lambda rate: 0.004 if rate > 0.005 else 0.003),
-    "learning rate multiplied by 2 for all biases": lambda: parts(
+    "learning rate multiplied by 2 for all biases": lambda: of_parts(
         lambda n: (2 if n.endswith("bias") else 1, 1)
     ),
-    "learning rate multiplied by 0.1 for all weights": lambda: parts(
+    "learning rate multiplied by 0.1 for all weights": lambda: of_parts(
         lambda n: (0.1 if n.endswith("weight") else 1, 1)
     ),
-    "learning rate multiplied by 0.5 for fc1, fc2": lambda: parts(lambda n: (0.5 if "fc" in n else 1, 1)),
-    "learning rate multiplied by 3 for conv1.bias": lambda: parts(
+    "learning rate multiplied by 0.5 for fc1, fc2": lambda: of_parts(lambda n: (0.5 if "fc" in n else 1, 1)),
+    "learning rate multiplied by 3 for conv1.bias": lambda: of_parts(
         lambda n: (3 if n == "conv1.bias" else 1, 1)
     ),
-    "learning rates of some parameters changed": lambda: parts(
+    "learning rates of some parameters changed": lambda: of_parts(
         lambda n: ({"fc1.bias": 0.5, "fc2.weight": 2.0}.get(n, 1), 1)
     ),
-    "no weight decay on conv1": lambda: parts(lambda n: (1, "conv1" not in n)),
-    "weight decay multiplied by 3 for fc2.weight": lambda: parts(
+    "no weight decay on conv1": lambda: of_parts(lambda n: (1, "conv1" not in n)),
+    "weight decay multiplied by 3 for fc2.weight": lambda: of_parts(
         lambda n: (1, 3 if n == "fc2.weight" else 1)
     ),
 }

@@ -38,7 +38,7 @@ from lenet.diagnose.search.two_mistakes import Clock, pair_matches
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT32, FLOAT64
 from tests.lenet.diagnose.plain.network import Array, drawn, input_of, own, right, wide
-from tests.lenet.diagnose.plain.segments import DENSE, HALF, halved, segment, unbiased
+from tests.lenet.diagnose.plain.segments import DENSE, HALF, absolute, halved, segment, unbiased
 from tests.parity.judging.causes.plain.layer import check_inside
 
 
@@ -252,6 +252,27 @@ def test_two_mistakes_are_found_in_two_layers():
     clock._end = 0.0
     assert clock.is_over
     assert pair_matches(both, clock) == []
+
+
+def test_two_habits_are_found_in_several_layers_each():
+    stages = ("relu3", "fc2", "relu4", "logits")
+    wrong = {"fc2": unbiased, "logits": unbiased, "relu3": absolute, "relu4": absolute}
+    found = pair_matches(segment(stages, digits=2, **wrong), Clock())
+    pairs = [{(kind.name, where) for kind, where in match.kinds} for match in found]
+    assert {
+        ("bias missing", ("fc2", "logits")),
+        ("absolute value for ReLU", ("relu3", "relu4")),
+    } in pairs, pairs
+
+
+def test_two_mistakes_are_found_in_one_layer():
+    def wrong(x: Array, w: Array, b: Array) -> Array:
+        return x @ -w.T
+
+    found = pair_matches(segment(("logits",), digits=2, logits=wrong), Clock())
+    names = [{kind.name for kind, _ in match.kinds} for match in found]
+    assert any("bias missing" in one for one in names), names
+    assert all(where == ("logits",) for match in found for _, where in match.kinds)
 
 
 def test_only_mistakes_within_the_segment_are_tried():

@@ -64,6 +64,19 @@ def trained(
     return path, v
 
 
+def parts(given: Course, change: Callable[[str], tuple[float, float]]) -> list[Params]:
+    """A run in which a parameter's name tells the factors of its rate and of its decay."""
+    w = wide(given.start)
+    v = {name: np.zeros(a.shape) for name, a in w.items()}
+    path = [w]
+    for one in given.batches:
+        g = gradient(w, one)
+        v = {n: RECIPE.momentum * v[n] + g[n] + change(n)[1] * RECIPE.weight_decay * w[n] for n in w}
+        w = {n: w[n] - change(n)[0] * one.rate * v[n] for n in w}
+        path.append(w)
+    return path
+
+
 def run(given: Course, path: Iterable[Params], dtype: str = "float64") -> Run:
     """What the diagnosis knows of a run that returned these parameters after each step."""
     stored = [{name: a.astype(dtype).astype(np.float64) for name, a in w.items()} for w in path]

@@ -42,7 +42,7 @@ def _convolution_back(name: str, x: Array, w: Array, d: Array) -> tuple[Array, A
     padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(2, 3))
     dw = np.einsum("nopq,ncpqij->ocij", d, windows, optimize=True)
-    dx = np.zeros(padded.shape)
+    dx: Array = np.zeros(padded.shape)
     for i, j in np.ndindex(k, k):
         dx[:, :, i : i + d.shape[2], j : j + d.shape[3]] += np.einsum("nopq,oc->ncpq", d, w[:, :, i, j])
     return dw, dx[:, :, p : dx.shape[2] - p, p : dx.shape[3] - p]

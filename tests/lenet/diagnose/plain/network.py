@@ -1,6 +1,6 @@
 """LeNet's layers in plain NumPy, and what a wrong layer shows of itself."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def right(name: str, x: Array, w: Array = NONE, b: Array = NONE) -> Array:
     return x @ w.T + b if len(w) else x
 
 
-def own(name: str, params: Params) -> tuple[Array, Array]:
+def own(name: str, params: Mapping[str, Array]) -> tuple[Array, Array]:
     """The weights and the bias of a layer; empty arrays if it has none."""
     return params.get(f"{name}.weight", NONE), params.get(f"{name}.bias", NONE)
 
@@ -116,18 +116,41 @@ class Wrong:
         """Fail unless this mistake is read off, and gives what the port returned, `elsewhere` too."""
         found = self.found
         assert name in found, list(found)
-        calls = [(one.x.value, one.params, one.seen) for one in self.shown.examples]
+        calls: list[tuple[Array, Mapping[str, Array], Array]] = [
+            (one.x.value, one.params, one.seen) for one in self.shown.examples
+        ]
         if elsewhere:
-            x, params = self.again
-            calls.append((x, params, stored(self.wrong(x, *own(self.name, params)))))
+            other, fresh = self.again
+            calls.append((other, fresh, stored(self.wrong(other, *own(self.name, fresh)))))
         for x, params, seen in calls:
             expected = walk(self.shown.stages, Bounded(x), params, "float32", found[name].changes)
             check_inside(expected, seen, name)
+            self._carries_errors(found[name], name, x, params)
             # A bound that holds the right values too would prove nothing.
             other = right(self.name, x, *own(self.name, params))
             if other.shape == seen.shape:
                 departs = np.abs(other - seen) > 1e-3 * np.abs(seen).max()
                 assert (np.abs(other - expected.value) > 64 * expected.bound)[departs].mean() > 0.9, name
+
+    def _carries_errors(self, mistake: Mistake, name: str, x: Array, params: Mapping[str, Array]) -> None:
+        """Fail where an input that is moved by its error leads out of the bound."""
+        if any(word in name for word in JUMPS):
+            return
+        error = 1e-3 * np.abs(x).max()
+        moved = x + 0.999 * error * np.random.default_rng(5).choice([-1, 1], x.shape)
+        unsure = Bounded(x, np.full(x.shape, error))
+        expected = walk(self.shown.stages, unsure, params, "float32", mistake.changes)
+        check_inside(expected, self.wrong(moved, *own(self.name, params)), f"{name}: errors")
+
+
+JUMPS = (
+    "multiples",
+    "threshold",
+    "reduced to",
+    "function of them",
+    "gamma",
+    "cut off to",
+)  # functions that jump: an error may lead to the other side
 
 
 def named(mistakes: Iterable[Mistake]) -> dict[str, Mistake]:

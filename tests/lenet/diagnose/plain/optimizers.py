@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Step:
         return self.name.endswith("bias")
 
 
-State = object
+State = Any
 Plain = Callable[[Step, State], tuple[Array, State]]  # of the state, None at first: the new value and state
 
 
@@ -58,7 +59,7 @@ def steps(plain: Plain, name: str) -> Iterator[tuple[int, Array, Array]]:
         w = new
 
 
-def check(advance_: Callable, plain: Plain, name: str, roundings: float, dtype: str = "float64") -> None:
+def check(advance_: Callable, plain: Plain, name: str, roundings: int, dtype: str = "float64") -> None:
     """Every step from the value before it lies within the bound, which is that of so many roundings."""
     state, u = None, {"float64": FLOAT64.u, "float32": FLOAT32.u}[dtype]
     for k, w, new in steps(plain, name):

@@ -115,7 +115,7 @@ def seen(
     probes: list[Probe], found: list[Params], layers: dict[str, dict[str, Array]] | None = None
 ) -> tuple:
     """Probes, and what a port in float64 returned on them."""
-    answers = {
+    answers: dict[str, tuple[float | None, Params]] = {
         one.name: (float(g["loss"]), {n: a for n, a in g.items() if n != "loss"})
         for one, g in zip(probes, found, strict=True)
     }

@@ -12,7 +12,7 @@ from lenet.diagnose.mistakes.handed_out import HANDED_OUT
 from lenet.diagnose.mistakes.of_training import batch_orders
 from lenet.diagnose.mistakes.precision import _changed, _of_products, half_spacing, rounded, to_bits
 from lenet.diagnose.mistakes.second_look import added_layers, rarer_data, resized_images, stored_weights
-from lenet.diagnose.mistakes.wrong_forward import Call, Gridded, call_of, of_type, right
+from lenet.diagnose.mistakes.wrong_forward import Call, Change, Gridded, call_of, of_type, right
 from lenet.diagnose.probe_inputs import standard
 from lenet.network.recipe import Recipe
 from parity.arithmetic import Bounded
@@ -29,6 +29,18 @@ CONVS, DENSE = ("conv1", "conv2"), ("fc1", "fc2", "logits")
 
 def called(name: str, dtype: str = "float64") -> Call:
     return call_of(name, Bounded(input_of(name, 0, 2)), wide(drawn(3)), dtype)
+
+
+def given_to(change: Change, call: Call) -> Call:
+    """What the right layer is given under a change of its arguments."""
+    seen: list[Call] = []
+
+    def layer(one: Call) -> Bounded:
+        seen.append(one)
+        return one.x
+
+    change(layer)(call)
+    return seen[0]
 
 
 def stages(family: Family) -> list[tuple[str, ...]]:
@@ -75,6 +87,10 @@ def test_decorators_change_the_arguments_the_result_or_the_layer():
     def moved(call):
         return replace(call, x=Bounded(call.x.value + 1))
 
+    @family.before(["relu4"], KIND)
+    def same(call):
+        return call
+
     @family.after(["relu4"], KIND)
     def doubled(y, call):
         return Bounded(2 * y.value)
@@ -85,10 +101,11 @@ def test_decorators_change_the_arguments_the_result_or_the_layer():
 
     call = replace(called("relu4"), x=Bounded(np.array([[-3.0, 2.0]])))
     found = [one.changes["relu4"](right)(call).value.tolist() for one in family.mistakes]
-    assert found == [[[0.0, 3.0]], [[0.0, 4.0]], [[-9.0, 6.0]]]
-    assert [one.whole_batch for one in family.mistakes] == [True, False, False]
-    assert [one.kind for one in family.mistakes] == [KIND] * 3
+    assert found == [[[0.0, 3.0]], [[0.0, 2.0]], [[0.0, 4.0]], [[-9.0, 6.0]]]
+    assert [one.whole_batch for one in family.mistakes] == [True, False, False, False]
+    assert [one.kind for one in family.mistakes] == [KIND] * 4
     assert moved(call).x.value[0, 0] == -2  # what is decorated stays as it is
+    assert same(call) is call
     assert callable(doubled)
     assert callable(thrice)
 
@@ -148,9 +165,7 @@ def test_a_change_of_weights_or_biases_is_stored_in_the_format_of_the_port():
     for dtype in ("float32", "float64"):
         call = called("fc2", dtype)
         for parts in ("w", "b", "wb"):
-            seen = []
-            stored_weights._with(third, parts)(lambda one, seen=seen: seen.append(one) or one.x)(call)
-            (one,) = seen
+            one = given_to(stored_weights._with(third, parts), call)
             for name, before in (("w", call.w), ("b", call.b)):
                 expected = third(before).astype(dtype).astype(np.float64) if name in parts else before
                 assert np.array_equal(getattr(one, name), expected)
@@ -158,20 +173,17 @@ def test_a_change_of_weights_or_biases_is_stored_in_the_format_of_the_port():
 
 def test_the_weights_of_another_call_are_those_of_its_probe():
     asked = standard().asked
-    for which, of in ((lambda k: 0, 0), (lambda k: k - 1, 1)):
-        seen: list[Call] = []
-        params = wide(dict(asked[2].params))
-        call = call_of("fc1", Bounded(np.zeros((1, 400))), params, "float32")
-        stored_weights._of_call(which)(lambda one, seen=seen: seen.append(one) or one.x)(call)
-        assert np.array_equal(seen[0].w, asked[of].params["fc1.weight"])
-        assert np.array_equal(seen[0].b, asked[of].params["fc1.bias"])
-        assert seen[0].w.dtype == np.float64
-    first, seen = call_of("fc1", Bounded(np.zeros((1, 400))), wide(dict(asked[0].params)), "float32"), []
-    stored_weights._of_call(lambda k: k - 1)(lambda one: seen.append(one) or one.x)(first)
-    assert np.array_equal(seen[0].w, asked[0].params["fc1.weight"])  # before the first call there is none
+
+    def at(k: int) -> Call:
+        return call_of("fc1", Bounded(np.zeros((1, 400))), wide(dict(asked[k].params)), "float32")
+
+    for which, k, of in ((lambda k: 0, 2, 0), (lambda k: k - 1, 2, 1), (lambda k: k - 1, 0, 0)):
+        one = given_to(stored_weights._of_call(which), at(k))  # before the first call there is none
+        assert np.array_equal(one.w, asked[of].params["fc1.weight"])
+        assert np.array_equal(one.b, asked[of].params["fc1.bias"])
+        assert one.w.dtype == np.float64
     unknown = called("fc1")
-    stored_weights._of_call(lambda k: 0)(lambda one: seen.append(one) or one.x)(unknown)
-    assert seen[1] is unknown
+    assert given_to(stored_weights._of_call(lambda k: 0), unknown) is unknown
 
 
 def test_pixels_are_sampled_with_a_kernel():

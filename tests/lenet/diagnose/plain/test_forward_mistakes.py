@@ -205,7 +205,7 @@ def test_an_added_layer_gives_what_plain_numpy_computes(name, layer):
     call = call_of(layer, Bounded(x), params, "float64")
     found = some[0].changes[layer](right_layer)(call)
     check_inside(found, expected, name)
-    assert found.bound.max() <= gamma(2.0**20, FLOAT64.u) * max(1, np.abs(expected).max()), name
+    assert found.bound.max() <= gamma(2**20, FLOAT64.u) * max(1, np.abs(expected).max()), name
     if "norm" in name and "local" not in name:
         unsure = replace(call, x=Bounded(x, np.full(x.shape, 1e-6)))
         carried = some[0].changes[layer](right_layer)(unsure)

@@ -146,6 +146,15 @@ def test_what_two_explanations_need_to_be_told_apart_is_said():
         assert forward_pass._apart(given, [twice, other]).startswith(said)
 
 
+def test_all_explanations_of_the_values_are_told():
+    """Of a layer without its bias alone, nobody can say whether the bias is added later."""
+    (finding,) = found(("flatten", "fc1"), fc1=unbiased)
+    names = [some[0].name for some in (finding.causes, *finding.alternatives)]
+    assert names == ["bias missing", "bias added after the activation"]
+    assert finding.apart.startswith("no input: both are the same function of the layers returned here")
+    assert str(finding) == "bias missing at fc1; or bias added after the activation"
+
+
 def test_noise_is_unknown_and_has_clues():
     def shifted(x: Array, w: Array, b: Array) -> Array:
         rng = np.random.default_rng(0)

@@ -141,7 +141,7 @@ def test_another_optimizer_makes_the_steps_of_plain_numpy(name):
     some = [method for kind, method in methods() if kind.name == name]
     for method, plain in zip(some, OTHERS[name], strict=True):
         # A quotient of means has a few roundings more; a root near zero, as many as its size is smaller.
-        check(method, plain, "fc2.weight", 2.0**14)
+        check(method, plain, "fc2.weight", 2**14)
 
 
 def test_every_other_optimizer_is_computed_here():

@@ -45,7 +45,7 @@ def test_fine_weights_are_few_and_have_twelve_bits():
     assert params.keys() == PARAM_SHAPES.keys()
     signs = []
     for name, w in params.items():
-        assert (w.shape, w.dtype) == (PARAM_SHAPES[name], np.float32)
+        assert (w.shape, w.dtype.name) == (PARAM_SHAPES[name], "float32")
         units = w * 2.0**12
         assert (units == np.rint(units)).all(), name
         if name.endswith("bias"):
@@ -74,7 +74,7 @@ def test_fine_weights_are_few_and_have_twelve_bits():
 def test_random_weights_have_the_variance_that_keeps_activations_alive():
     params, first = chosen.random_params(7), chosen.random_params(7, first=8.0)
     for name, w in params.items():
-        assert (w.shape, w.dtype) == (PARAM_SHAPES[name], np.float32)
+        assert (w.shape, w.dtype.name) == (PARAM_SHAPES[name], "float32")
         deviation = 0.2 if name.endswith("bias") else np.sqrt(2 / prod(w.shape[1:]))
         assert w.std() == pytest.approx(deviation, rel=4 / np.sqrt(2 * w.size)), name  # of a deviation drawn
         assert np.array_equal(first[name], 8 * w if name == "conv1.weight" else w)
@@ -96,7 +96,7 @@ def test_the_training_run_has_short_batches_a_drop_and_sums_that_do_not_cancel()
     assert (recipe.epochs, recipe.batch_size, recipe.momentum, recipe.weight_decay) == (3, 8, 0.9, 0.125)
     assert recipe.schedule == "drop"
     for name, w in run.start.items():
-        assert (w.shape, w.dtype) == (PARAM_SHAPES[name], np.float32)
+        assert (w.shape, w.dtype.name) == (PARAM_SHAPES[name], "float32")
         if name == "logits.weight":
             assert 0.4 < (w > 0).mean() < 0.6
         else:
@@ -199,7 +199,7 @@ class Asked:
         images[...] = params["fc1.bias"][...] = 7
         return {"logits": np.full((len(images), 10), self._value("activations"))}
 
-    def gradients(self, params: Params, images: Array, labels: Array) -> tuple[float, Params]:
+    def gradients(self, params: Params, images: Array, labels: Array) -> tuple[Any, Params]:
         self.calls.append("gradients")
         images[...] = params["fc1.bias"][...] = labels[...] = 7
         return np.float32(0.5), {"fc1.bias": np.full(120, self._value("gradients"))}
@@ -236,8 +236,8 @@ def test_a_port_is_asked_everything_and_cannot_spoil_the_probes():
         assert np.array_equal(one.images, other.images)
         assert np.array_equal(one.labels, other.labels)
         assert np.array_equal(one.params["fc1.bias"], other.params["fc1.bias"])
-    for one, other in zip(given.course.batches, same.course.batches, strict=True):
-        assert np.array_equal(one.images, other.images)
+    for taken, kept in zip(given.course.batches, same.course.batches, strict=True):
+        assert np.array_equal(taken.images, kept.images)
     assert np.array_equal(given.course.start["fc1.bias"], same.course.start["fc1.bias"])
 
 

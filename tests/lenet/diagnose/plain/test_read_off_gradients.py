@@ -7,6 +7,7 @@ import pytest
 
 from lenet.diagnose.mistakes.read_off.numbers import Reading, family, fitted, typed, whole
 from lenet.diagnose.mistakes.read_off.read_gradients import readings
+from lenet.diagnose.mistakes.wrong_forward import Gridded
 from parity.arithmetic.floats import BFLOAT16, FLOAT16
 from tests.lenet.diagnose.plain.backward import (
     Array,
@@ -14,69 +15,16 @@ from tests.lenet.diagnose.plain.backward import (
     Params,
     Seen,
     batch,
-    cross_entropy,
-    hot,
     inside,
     probabilities,
     seen,
 )
+from tests.lenet.diagnose.plain.losses import focal, kept, smoothed, tempered, weighted
 from tests.lenet.diagnose.plain.words import check_kinds
 
 Change = Callable[[Params, Params], Params]
 LABELS = np.array([3, 1, 4, 1, 5, 3, 0, 6])
 CLASSES = np.array([1, 1, 0.5, 1, 2, 1, 3, 1, 1, 1])
-
-
-def log_p(z: Array) -> Array:
-    return np.log(probabilities(z))
-
-
-def of(z: Array, k: Array) -> Array:
-    return z[np.arange(len(k)), k]
-
-
-def smoothed(share: float) -> Loss:
-    def loss(z: Array, k: Array) -> tuple[float, Array]:
-        target = (1 - share) * hot(k) + share / 10
-        return -(target * log_p(z)).sum(1).mean(), (probabilities(z) - target) / len(k)
-
-    return loss
-
-
-def tempered(divisor: float) -> Loss:
-    def loss(z: Array, k: Array) -> tuple[float, Array]:
-        value, d = cross_entropy(z / divisor, k)
-        return value, d / divisor
-
-    return loss
-
-
-def weighted(factors: Callable[[Array], Array]) -> Loss:
-    def loss(z: Array, k: Array) -> tuple[float, Array]:
-        factor = factors(k)
-        return -(factor * of(log_p(z), k)).sum(), (probabilities(z) - hot(k)) * factor[:, None]
-
-    return loss
-
-
-def kept(which: slice, averaged: bool) -> Loss:
-    def factors(k: Array) -> Array:
-        own = np.zeros(len(k))
-        own[which] = 1
-        return own / (own.sum() if averaged else len(k))
-
-    return weighted(factors)
-
-
-def focal(power: float, scale: float) -> Loss:
-    def loss(z: Array, k: Array) -> tuple[float, Array]:
-        p = of(probabilities(z), k)
-        slope = scale * ((1 - p) ** power / p - power * np.log(p) * (1 - p) ** (power - 1))  # −dL/dp
-        return -(scale * (1 - p) ** power * np.log(p)).mean(), (probabilities(z) - hot(k)) * (slope * p)[
-            :, None
-        ] / len(k)
-
-    return loss
 
 
 def each(change: Callable[[Array], Array], with_loss: bool = False) -> Change:
@@ -138,13 +86,27 @@ LOSSES: dict[tuple[str, str], Loss] = {
     ("label 1, 3 ignored in the loss", "number of all digits."): weighted(
         lambda k: ~np.isin(k, (1, 3)) / len(k)
     ),
-    ("only the first 3 digits of the batch in the loss", "their number;"): kept(slice(3), True),
-    ("only the first 5 digits of the batch in the loss", "the batch size;"): kept(slice(5), False),
-    ("only the first digit of the batch in the loss", "their number;"): kept(slice(1), True),
-    ("only the last digit of the batch in the loss", "the batch size;"): kept(slice(-1, None), False),
-    ("all but the first digit of the batch in the loss", "their number;"): kept(slice(1, None), True),
-    ("all but the last digit of the batch in the loss", "the batch size;"): kept(slice(-1), False),
-    ("every second digit of the batch in the loss", "their number;"): kept(slice(0, None, 2), True),
+    ("only the first 3 digits of the batch in the loss", "their number; the others do not count."): kept(
+        slice(3), True
+    ),
+    ("only the first 5 digits of the batch in the loss", "the batch size; the others do not count."): kept(
+        slice(5), False
+    ),
+    ("only the first digit of the batch in the loss", "their number; the others do not count."): kept(
+        slice(1), True
+    ),
+    ("only the last digit of the batch in the loss", "the batch size; the others do not count."): kept(
+        slice(-1, None), False
+    ),
+    ("all but the first digit of the batch in the loss", "their number; the first does not count."): kept(
+        slice(1, None), True
+    ),
+    ("all but the last digit of the batch in the loss", "the batch size; the last does not count."): kept(
+        slice(-1), False
+    ),
+    ("every second digit of the batch in the loss", "their number; the others do not count."): kept(
+        slice(0, None, 2), True
+    ),
     ("focal loss", "by 1 · (1 − p)^2,"): focal(2.0, 1.0),
     ("focal loss", "by 0.25 · (1 − p)^2,"): focal(2.0, 0.25),
     ("focal loss", "by 1 · (1 − p)^0.5,"): focal(0.5, 1.0),
@@ -250,6 +212,7 @@ def test_gradients_in_a_coarse_format_are_read_off(form, bits):
     sample = seen(change=to(form))
     for name, expected in reading.expect(sample.tape, sample.right):
         if name != "loss":
+            assert isinstance(expected, Gridded)
             assert (expected.grid(sample.seen[name]) == sample.seen[name]).all()
             assert (expected.coarser(sample.seen[name]) != sample.seen[name]).any()
             assert (expected.bound <= np.abs(expected.value) * 2.0 ** (1 - bits) + form.smallest).all()
@@ -273,6 +236,7 @@ def test_classes_are_joined_over_batches():
 def test_nothing_is_read_off_from_what_is_right_incomplete_or_no_number():
     right = seen()
     assert not [one for one in readings([right]) if explains(one, right) and proves(one, right)]
+    assert not [one for one in readings([right]) if "alone" in one.kind.name]  # dead units have no gradient
     assert list(readings([])) == []
     assert list(readings([Seen(right.tape, right.right, {"loss": right.seen["loss"]})])) == []
     for name, value in (("fc1.bias", np.nan), ("loss", np.inf)):

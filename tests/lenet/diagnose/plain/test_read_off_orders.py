@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lenet.diagnose.mistakes.second_look import fitted_curves
-from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, first_of_same, move_of, nearest, taken
+from lenet.diagnose.mistakes.second_look.fitted_orders import ZERO, first_of_same, move_of, taken
+from lenet.diagnose.mistakes.second_look.fitted_orders import nearest as nearest_rows
 from lenet.diagnose.mistakes.second_look.shown import listed
 from tests.lenet.diagnose.plain.network import Array, Layer, Wrong, pooled, right
 
@@ -106,21 +107,26 @@ def test_only_a_relu_has_a_function():
     assert list(fitted_curves.mistakes(Wrong("pool1", lambda x, w, b: pooled(x) / 2).shown)) == []
 
 
+def nearest(found: list[Array], known: list[Array]) -> list[int] | None:
+    order = nearest_rows(found, known)
+    return None if order is None else order.tolist()
+
+
 def test_a_row_is_found_among_rows_that_it_equals_in_every_array():
     known = [np.arange(12.0).reshape(4, 3), np.arange(4.0)[:, None]]
     found = [known[0][[2, 0, 0]], known[1][[2, 0, 0]]]
-    assert nearest(found, known).tolist() == [2, 0, 0]
+    assert nearest(found, known) == [2, 0, 0]
     assert nearest([found[0], found[1] + 1], known) is None
     assert nearest([np.vstack([known[0][1], np.zeros(3)])], [known[0][:3] + 1]) is None
-    assert nearest([np.vstack([known[0][1] + 1, np.zeros(3)])], [known[0][:3] + 1]).tolist() == [1, ZERO]
+    assert nearest([np.vstack([known[0][1] + 1, np.zeros(3)])], [known[0][:3] + 1]) == [1, ZERO]
     # Of equal rows the row's own is taken; zeros are zeros even where a known row holds some, but its own.
     equal = [np.array([[1.0], [1.0], [0.0], [3.0]])]
-    assert nearest([np.array([[1.0], [1.0], [0.0], [0.0]])], equal).tolist() == [0, 1, 2, ZERO]
+    assert nearest([np.array([[1.0], [1.0], [0.0], [0.0]])], equal) == [0, 1, 2, ZERO]
     # Long rows are told by projections: relative to their size, rounding does not show, and more does.
     rows = RNG.standard_normal((5, 400))
-    assert nearest([rows[::-1] * (1 + 1e-6)], [rows]).tolist() == [4, 3, 2, 1, 0]
+    assert nearest([rows[::-1] * (1 + 1e-6)], [rows]) == [4, 3, 2, 1, 0]
     assert nearest([rows[::-1] * (1 + 1e-2)], [rows]) is None
-    assert nearest([1e-20 * rows[::-1]], [1e-20 * rows]).tolist() == [4, 3, 2, 1, 0]
+    assert nearest([1e-20 * rows[::-1]], [1e-20 * rows]) == [4, 3, 2, 1, 0]
 
 
 def test_the_first_of_equal_rows_and_zeros_are_told():
@@ -142,7 +148,9 @@ def test_every_roll_has_its_name(shape):
             if not (down or aside):
                 continue
             moved = np.roll(places, (down, aside), (0, 1))
-            name, _ = move_of(moved.ravel(), shape, np.arange(places.size))
+            said = move_of(moved.ravel(), shape, np.arange(places.size))
+            assert said is not None
+            name = said[0]
             rows, columns = (int(word) for word in name.split() if word.lstrip("-").isdigit())
             assert (np.roll(places, (rows, columns), (0, 1)) == moved).all()
             assert max(abs(2 * rows) - shape[0], abs(2 * columns) - shape[1]) <= 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_a_right_run_is_right():
     assert [step for step, *_ in moved.by_rule(Rule())][:: len(moved.names)] == [0, 1, 2, 3]
 
 
-NUMBERS: dict[str, dict[str, float]] = {
+NUMBERS: dict[str, dict[str, Any]] = {
     "momentum of 0.5": {"mu": 0.5},
     "momentum missing": {"mu": 0.0},
     "weight decay of 0.5": {"decay": 0.5},
@@ -66,7 +67,7 @@ NUMBERS: dict[str, dict[str, float]] = {
 def read(given: Run) -> dict[tuple[str, ...], Rule]:
     """The rules that are read off and give what was returned, by the names of their mistakes."""
     moments = [given.moment(k) for k in range(given.count)]
-    found = {}
+    found: dict[tuple[str, ...], Rule] = {}
     for kinds, rule in rules(given.stations, given.gradients, moments):
         check_kinds(*kinds)
         if explained(given, given.by_rule(rule)):
@@ -152,7 +153,7 @@ def averaged(shares) -> list[Params]:
     ]
 
 
-def moving(d: float, e: Array | float, k: int) -> list[float]:
+def moving(d: float, e: float, k: int) -> list[float]:
     """The shares of a moving average e that begins so."""
     shares = [e]
     for _ in range(k):

@@ -150,7 +150,9 @@ def test_a_coarse_format_needs_a_value_that_is_not_one_of_a_coarser_one():
         )
 
     for step, expected in ((1, True), (2, False), (0.5, False)):
-        whole = segment(("fc2",), fc2=lambda x, w, b, s=step: np.rint(10 * (x @ w.T + b) / s) * s)
+        whole = segment(("fc2",))
+        for sample in whole.samples:
+            sample.seen[...] = np.rint(10 * sample.seen / step) * step
         assert whole.explains({"fc2": after(to_grid)}) is expected
 
 
@@ -232,7 +234,7 @@ def test_of_two_changes_in_a_layer_the_first_is_the_outermost():
     ],
 )
 def test_a_single_mistake_is_found_by_itself(name, stage, wrong):
-    alone = segment((stage,), **{stage: wrong})
+    alone = segment((stage,), "float32", 3, **{stage: wrong})
     matches = single_matches(alone)
     names = [kind.name for match in matches for kind, _ in match.kinds]
     assert name in names
@@ -257,7 +259,7 @@ def test_two_mistakes_are_found_in_two_layers():
 def test_two_habits_are_found_in_several_layers_each():
     stages = ("relu3", "fc2", "relu4", "logits")
     wrong = {"fc2": unbiased, "logits": unbiased, "relu3": absolute, "relu4": absolute}
-    found = pair_matches(segment(stages, digits=2, **wrong), Clock())
+    found = pair_matches(segment(stages, "float32", 2, **wrong), Clock())
     pairs = [{(kind.name, where) for kind, where in match.kinds} for match in found]
     assert {
         ("bias missing", ("fc2", "logits")),

@@ -207,13 +207,12 @@ def test_errors_of_the_value_and_the_gradient_are_carried():
     rng = np.random.default_rng(0)
     w, g, v = (rng.standard_normal((40, 40)) for _ in range(3))
     errors = [1e-3 * rng.random(w.shape) for _ in range(3)]
-    new, _ = advance(
-        Rule(), "fc2.bias", *(Bounded(a, e) for a, e in zip((w, v, g), errors, strict=True)), moment(0)
-    )
+    a, b, c = (Bounded(x, e) for x, e in zip((w, v, g), errors, strict=True))
+    new, _ = advance(Rule(), "fc2.bias", a, b, c, moment(0))
     largest = 0.0
     for signs in np.ndindex(2, 2, 2):
-        a, b, c = (x + (2 * s - 1) * e for x, s, e in zip((w, v, g), signs, errors, strict=True))
-        off = np.abs(sgd()(Step(0, "fc2.bias", a, c), b)[0] - new.value)
+        one, two, three = (x + (2 * s - 1) * e for x, s, e in zip((w, v, g), signs, errors, strict=True))
+        off = np.abs(sgd()(Step(0, "fc2.bias", one, three), two)[0] - new.value)
         assert (off <= new.bound).all()
         largest = max(largest, float((off / new.bound).max()))
     assert largest > 0.99  # all errors in one direction come to the bound but for rounding

@@ -3,10 +3,10 @@
 import numpy as np
 
 from lenet.diagnose.search import yardstick
-from lenet.diagnose.search.segment import Sample
+from lenet.diagnose.search.segment import Sample, Segment
 from parity.arithmetic import Bounded
-from tests.lenet.diagnose.plain.network import Array, drawn, wide
-from tests.lenet.diagnose.plain.segments import DENSE, HALF, halved, segment
+from tests.lenet.diagnose.plain.network import Array, drawn, right, wide
+from tests.lenet.diagnose.plain.segments import DENSE, HALF, Layer, halved, segment
 
 
 def single(x: Array, w: Array, b: Array) -> Array:
@@ -43,9 +43,23 @@ def test_the_deviation_of_other_values_is_told():
 
 
 def test_what_has_another_shape_or_is_not_finite_is_infinitely_far():
-    for change in (lambda y: y[:, :5], lambda y: y * np.nan):
-        found = yardstick.deviation(segment(("fc2",), fc2=lambda x, w, b, c=change: c(x @ w.T + b)))
+    wrong: tuple[Layer, ...] = (
+        lambda x, w, b: right("fc2", x, w, b)[:, :5],
+        lambda x, w, b: x @ w.T * np.nan,
+    )
+    for layer in wrong:
+        found = yardstick.deviation(segment(("fc2",), fc2=layer))
         assert (found.ratio, found.systematic, found.noise) == (np.inf, False, np.inf)
+
+
+def test_shapes_that_no_layer_takes_are_infinitely_far():
+    given = segment(("fc2",))
+    cut = tuple(Sample(Bounded(one.x.value[:, :50]), one.seen, one.params) for one in given.samples)
+    found = yardstick.deviation(Segment(("fc2",), cut, "float32", {}))
+    assert (found.ratio, found.systematic, found.noise) == (np.inf, False, np.inf)
+    unknown = [Bounded(np.full((3, 84), np.nan)), Bounded(np.zeros((3, 84)))]
+    found = yardstick.deviation(given, unknown)
+    assert (found.ratio, found.systematic, found.noise) == (np.inf, False, np.inf)
 
 
 def test_a_sum_in_float64_is_computed_in_a_finer_format():

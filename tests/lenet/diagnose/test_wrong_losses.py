@@ -177,6 +177,17 @@ def test_errors_of_the_logits_are_carried(name):
     assert max(largest) >= 0.1
 
 
+@pytest.mark.parametrize(("name", "factor"), [("halved", 0.5), ("summed over classes", 1.0)])
+def test_the_bound_of_a_squared_error_is_that_of_probabilities_that_all_err(name, factor):
+    """No wider than what probabilities make of it that are off by their bounds, each in the worse direction."""
+    logits = Bounded(WIDE, np.full(WIDE.shape, 1e-5))
+    found = of_mistake(f"squared error of the probabilities, {name}", logits, "float64").value
+    p = catalogue.probabilities(LossCall(logits, LABELS, "float64"))
+    off = np.abs(p.value - hot(LABELS))
+    worst = factor * ((off + p.bound) ** 2 - off**2).sum() / len(LABELS)
+    assert worst <= found.bound <= worst + gamma(2**12, U64) * len(LABELS)
+
+
 def test_the_cotangent_is_unknown_where_rounding_decides_whether_a_logit_is_clipped():
     z = SHARES.copy()
     z[2, 3] = 1e-7

@@ -179,7 +179,7 @@ def test_errors_of_the_logits_are_carried(name):
 
 @pytest.mark.parametrize(("name", "factor"), [("halved", 0.5), ("summed over classes", 1.0)])
 def test_the_bound_of_a_squared_error_is_that_of_probabilities_that_all_err(name, factor):
-    """No wider than what probabilities make of it that are off by their bounds, each in the worse direction."""
+    """No wider than if each probability is off by its bound, in the worse direction."""
     logits = Bounded(WIDE, np.full(WIDE.shape, 1e-5))
     found = of_mistake(f"squared error of the probabilities, {name}", logits, "float64").value
     p = catalogue.probabilities(LossCall(logits, LABELS, "float64"))

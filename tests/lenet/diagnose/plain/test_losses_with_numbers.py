@@ -105,6 +105,12 @@ def test_clipped_gradients_carry_their_errors(name):
             )
             largest = max(largest, *(off(moved[n], found[n]) for n in g))
         assert largest >= 0.3 * unsure
+    if name != "values":  # to first order: the value errs, and the norm by which it is divided
+        long = {"long": g["long"]} if name == "each" else g
+        share = norm({n: errors[n] for n in long}) / norm(long)
+        worst = 2 / norm(long) * (errors["long"] + np.abs(g["long"]) * (share + limits.ADDED / norm(long)))
+        assert (found["long"].bound >= worst * (1 - 1e-9)).all()
+        assert (found["long"].bound <= worst * (1 + 2 * share)).all()
     short = clip({"short": Bounded(g["short"], errors["short"])}, 2.0, FLOAT64.u)["short"]
     assert np.array_equal(short.value, g["short"])  # what is below the limit stays as it is
     assert (short.bound <= 1.001 * errors["short"]).all()

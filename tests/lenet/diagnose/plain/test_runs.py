@@ -250,6 +250,10 @@ def test_batches_are_filled_up_as_they_are_told():
     assert (back.images == short.images[[0, 1, 1, 0]]).all()
     assert back.labels.tolist() == short.labels[[0, 1, 1, 0]].tolist()
     assert all("to 4 digits with" in text for text in filled)
+    full = COURSE.batches[0]
+    for _, one in altered(full, 3):
+        assert np.array_equal(one.images, full.images)
+        assert np.array_equal(one.labels, full.labels)
 
 
 def test_a_wrong_gradient_shows_in_training():

@@ -8,7 +8,6 @@ import pytest
 
 from lenet.diagnose import training_run
 from lenet.diagnose.diagnosis import diagnose
-from lenet.diagnose.mistakes.of_training.batch_orders import altered
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.network.recipe import Batch
 from parity.arithmetic.floats import BFLOAT16
@@ -22,10 +21,6 @@ COURSE = course()
 
 def flipped(one: Batch) -> Batch:
     return replace(one, images=np.ascontiguousarray(one.images[..., ::-1]))
-
-
-def filled(one: Batch) -> Batch:
-    return next(altered(one, 3))[1]
 
 
 def open_gate(w: Params, one: Batch) -> Params:
@@ -49,9 +44,7 @@ def of_biases(name: str) -> tuple[float, float]:
 
 
 WRONG: dict[tuple[str, tuple[str, ...]], Callable[[], list[Params]]] = {
-    ("step 2", ("momentum missing",)): lambda: trained(COURSE, mu=0.0)[0],
     ("step 1", ("image flipped left to right",)): lambda: trained(with_batches(COURSE, flipped))[0],
-    ("step 3", ("short batch filled up",)): lambda: trained(with_batches(COURSE, filled))[0],
     ("step 1", ("ReLU's gate missing in the backward pass",)): lambda: trained(COURSE, of=open_gate)[0],
     ("step 1", ("training in bfloat16",)): lambda: trained(COURSE, each=coarse, gain=2.5)[0],
     ("step 1", ("gradients clipped to a norm of 0.5, with the decay",)): lambda: trained(

@@ -19,3 +19,4 @@ def check_kinds(*kinds: Kind) -> None:
             assert BEGINS.match(text), (one.name, text)
             assert text.endswith((".", "…")), (one.name, text)
             assert "  " not in text, (one.name, text)
+            assert text != text.upper(), (one.name, text)

@@ -136,6 +136,8 @@ def test_relus_that_round_as_half_of_a_sum_are_less_accurate():
     assert accuracy.less_than_right(of_half_sums(1e-3)) is None
     other = segment(("relu3",), relu3=lambda x, w, b: np.maximum(x, 0) * (1 + 2.0**-22))
     assert accuracy.less_than_right(other) is None
+    pool = segment(("pool1",), pool1=lambda x, w, b: 2 * right("pool1", x))
+    assert accuracy.less_than_right(pool) is None  # no ReLU
     cut = of_half_sums()
     narrow = tuple(Sample(Bounded(one.x.value[:, :5]), one.seen[:, :5], one.params) for one in cut.samples)
     assert accuracy.less_than_right(Segment(("relu3",), narrow, "float32", {})) is None

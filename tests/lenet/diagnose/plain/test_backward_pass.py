@@ -139,6 +139,7 @@ def test_right_gradients_are_no_finding_and_unknown_names_are_refused():
         backward_pass.findings(*seen([one], [found | {"fc9.bias": np.zeros(3)}]))
 
 
+@pytest.mark.slow
 def test_the_first_wrong_value_in_order_of_execution_is_named_with_its_cause():
     one, other = probe(0), probe(1, name="near")
     found = [returned(p) for p in (one, other)]
@@ -154,6 +155,7 @@ def test_the_first_wrong_value_in_order_of_execution_is_named_with_its_cause():
     assert (finding.alternatives, finding.apart, finding.verdict) == ((), "", "different")
 
 
+@pytest.mark.slow
 def test_a_number_and_a_pair_are_found_after_single_mistakes():
     one = probe()
     right_ = returned(one)
@@ -168,6 +170,7 @@ def test_a_number_and_a_pair_are_found_after_single_mistakes():
     assert [cause.name for cause in finding.causes] == ["gradient doubled", "weight gradient flipped"]
 
 
+@pytest.mark.slow
 def test_two_explanations_are_told_with_what_tells_them_apart():
     one = probe()
     zeros = {name: 0 * a if name.startswith("conv1") else a for name, a in returned(one).items()}
@@ -178,6 +181,7 @@ def test_two_explanations_are_told_with_what_tells_them_apart():
     assert finding.verdict == "different"
 
 
+@pytest.mark.slow
 def test_a_valid_choice_is_called_one():
     params, images, labels = dyadic(0)
     first = (np.rint(params["conv1.weight"] * 2) / 2).astype(np.float32)  # whose sums are often equal
@@ -206,6 +210,7 @@ def test_gradients_that_add_up_over_calls_are_named():
     assert backward_pass._accumulated([sample(p, f) for p, f in zip(probes, off, strict=True)]) == []
 
 
+@pytest.mark.slow
 def test_a_mistake_that_gives_zeros_whatever_it_is_given_is_preferred():
     """In the first column no gate of the first layer is open, so that two other mistakes give zeros, too."""
     params, images, labels = dyadic(0)

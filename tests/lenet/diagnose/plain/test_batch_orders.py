@@ -87,6 +87,7 @@ def test_another_order_of_batches_gives_what_plain_numpy_returns(name):
     assert not told  # of another one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEPT)
 def test_what_is_kept_from_the_call_before_gives_what_plain_numpy_returns(name):
     order = next(one for one in ORDERS if one.kind.name == name)

@@ -155,6 +155,7 @@ def test_all_explanations_of_the_values_are_told():
     assert str(finding) == "bias missing at fc1; or bias added after the activation"
 
 
+@pytest.mark.slow
 def test_noise_is_unknown_and_has_clues():
     def shifted(x: Array, w: Array, b: Array) -> Array:
         rng = np.random.default_rng(0)

@@ -107,6 +107,7 @@ def test_weights_of_the_first_convolution_are_read_off(name):
     Wrong("conv1", FIRST[name]).is_read_off_as(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SECOND)
 def test_weights_of_the_second_convolution_are_read_off(name):
     Wrong("conv2", SECOND[name]).is_read_off_as(name)
@@ -147,6 +148,7 @@ def test_a_dense_layer_that_was_not_loaded_shows_where_all_is_faint(name):
     assert "weights not loaded" not in Wrong(name, created(name), digits=8).found  # no probe is faint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv1", "conv2", "fc1", "fc2", "logits", "relu1", "relu4", "pool1"])
 def test_nothing_is_read_off_from_noise_or_from_right_values(name):
     def noise(x: Array, w: Array, b: Array) -> Array:

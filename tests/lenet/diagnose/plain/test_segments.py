@@ -243,6 +243,7 @@ def test_a_single_mistake_is_found_by_itself(name, stage, wrong):
     assert all((a == b.seen).all() for a, b in zip(matches[0].starts, alone.samples, strict=True))
 
 
+@pytest.mark.slow
 def test_two_mistakes_are_found_in_two_layers():
     both = segment(("relu4", "logits"), digits=2, relu4=lambda x, w, b: np.abs(x), logits=unbiased)
     assert single_matches(both) == []
@@ -256,6 +257,7 @@ def test_two_mistakes_are_found_in_two_layers():
     assert pair_matches(both, clock) == []
 
 
+@pytest.mark.slow
 def test_two_habits_are_found_in_several_layers_each():
     stages = ("relu3", "fc2", "relu4", "logits")
     wrong = {"fc2": unbiased, "logits": unbiased, "relu3": absolute, "relu4": absolute}
@@ -267,6 +269,7 @@ def test_two_habits_are_found_in_several_layers_each():
     } in pairs, pairs
 
 
+@pytest.mark.slow
 def test_two_mistakes_are_found_in_one_layer():
     def wrong(x: Array, w: Array, b: Array) -> Array:
         return x @ -w.T

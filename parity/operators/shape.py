@@ -56,8 +56,7 @@ class Flatten(Operator):
     axis: int = 1
 
     def evaluate(self, x: Number) -> Number:
-        axis = self.axis if self.axis >= 0 else self.axis + x.ndim
-        return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))
+        return x.reshape(prod(x.shape[: self.axis]), prod(x.shape[self.axis :]))
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
         return _same_values(inputs, cotangent)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded, Looped
-from parity.arithmetic.floats import U64
+from parity.arithmetic.floats import FLOAT32, U64
 from parity.errors import Unjudged
 from parity.graph import Declared, Graph, Node
 from parity.judging import judge
@@ -147,3 +147,10 @@ def test_masked_rows() -> None:
     assert np.isfinite(y.bound).all()
     assert y.value[0, 1] == 0
     assert y.bound.max() < 1e-6
+
+
+def test_what_a_row_of_shares_comes_from() -> None:
+    shares = np.array([[0.25, 0.75, 0]], np.float32)
+    (x,) = OPERATORS["Softmax"]().inputs_of(shares, FLOAT32) or ()
+    assert x.dtype == np.float64
+    assert x.tolist() == [[math.log(0.25), math.log(0.75), math.log(FLOAT32.smallest)]]

@@ -1,25 +1,27 @@
 """The fast path: the same numbers from other products, and no buffer that shows.
 
 That `numpy:fast` keeps to every bound and every exact bit is tested with the other ports; here is what
-only it can get wrong: its matrices, its chunks, its buffers. On whole numbers nothing rounds.
+only it can get wrong: its matrices, its chunks, its buffers, its threads. On whole numbers nothing rounds.
 """
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from threadpoolctl import threadpool_limits
 
 from lenet.network.architecture import PARAM_SHAPES
 from lenet.network.recipe import Batch, Recipe
 from lenet.reference.backward import decided, loss_gradients
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
-from lenet_numpy.fast import CHUNK, ConvPool, LeNet, Stage, windows
+from lenet_numpy.fast import CHUNK, FEWEST, ConvPool, LeNet, Stage, windows
 from lenet_numpy.layers import conv2d, conv2d_backward, max_pool2d, max_pool2d_backward, relu, relu_backward
 from tests.helpers import frozen
 
 N, C, M, H = 5, 2, 3, 12
 RNG = np.random.default_rng(7)
 SIZES = (1, 3, CHUNK, CHUNK + 1, 2 * CHUNK + 5)
+THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
 
 
 def whole(*shape: int) -> np.ndarray:
@@ -84,23 +86,24 @@ def test_folding_is_laying_out_transposed():
     layer, w, b = ConvPool(M, C, "float64"), whole(M, C, 5, 5), whole(M)
     layer.lay_out(w, b)
     cotangent, dw, db = np.array(whole(*layer.matrix.shape)), np.zeros(w.shape), np.zeros(b.shape)
-    cotangent.reshape(4 * M, 6, -1)[:, 1:, -1] = 0  # ones beside the first meet zeros in the matrix
+    cotangent.reshape(2 * M, 5, -1)[:, 1:, -1] = 0  # ones beside the first meet zeros in the matrix
     layer.fold(cotangent, dw, db)
     assert (layer.matrix * cotangent).sum() == (w * dw).sum() + (b * db).sum()
 
 
 def test_windows_are_a_view_of_overlapping_rows():
     rows = np.arange(24.0).reshape(6, 2, 2)
-    found = windows(rows, 4, 2)
+    found = windows(rows)
     assert np.shares_memory(found, rows)
-    assert_array_equal(found, [rows[:4].reshape(8, 2), rows[2:].reshape(8, 2)])
+    assert_array_equal(found, [rows[:5].reshape(10, 2), rows[1:].reshape(10, 2)])
 
 
 # --- chunks and buffers ------------------------------------------------------------------------
 
 
+@THREADS
 @pytest.mark.parametrize("size", SIZES)
-def test_chunks_make_no_difference(size, open_port):
+def test_chunks_make_no_difference(size, threads, open_port):
     """The bits of the readable port, forward and backward, whatever the batch is divided into."""
     rng = np.random.default_rng(size)
     weights = {name: rng.integers(-1, 2, shape).astype(float) for name, shape in PARAM_SHAPES.items()}
@@ -108,28 +111,34 @@ def test_chunks_make_no_difference(size, open_port):
     fast, readable = open_port("numpy:fast", "float64"), open_port("numpy", "float64")
     for port in (fast, readable):
         port.load(weights)
-    assert_array_equal(fast.logits(images), readable.logits(images))
+    with threadpool_limits(threads):
+        logits, gradient = fast.logits(images), fast.backward(images, cotangent)
+        activations = fast.activations(images)
+    assert_array_equal(logits, readable.logits(images))
     for name, array in readable.backward(images, cotangent).items():
-        assert_array_equal(fast.backward(images, cotangent)[name], array, err_msg=name)
+        assert_array_equal(gradient[name], array, err_msg=name)
     for name, array in readable.activations(images).items():
-        assert_array_equal(fast.activations(images)[name], array, err_msg=name)
+        assert_array_equal(activations[name], array, err_msg=name)
 
 
+@THREADS
 @pytest.mark.parametrize("size", SIZES)
-def test_the_loss_is_the_mean_over_all_chunks(size, open_port, params, digits):
+def test_the_loss_is_the_mean_over_all_chunks(size, threads, open_port, params, digits):
     fine = np.flatnonzero(decided(params, digits.images[: 2 * size]))[:size]
     assert len(fine) == size
     images, labels, port = digits.images[fine], digits.labels[fine], open_port("numpy:fast", "float64")
     port.load(params)
-    loss, gradients = port.gradients(images, labels)
+    with threadpool_limits(threads):
+        loss, gradients = port.gradients(images, labels)
     expected = loss_gradients(params, images, labels)
     assert abs(loss - expected.loss.value) <= expected.loss.bound
     for name, found in gradients.items():
         assert ratio(found, expected.params[name]).max() <= 1, name
 
 
+@THREADS
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_returned_is_not_overwritten_by_the_next_call(size, fast, digits):
+def test_what_is_returned_is_not_overwritten_by_the_next_call(size, threads, fast, digits):
     one, two = digits[:size], digits[size : 2 * size]
 
     def everything(some):
@@ -137,9 +146,10 @@ def test_what_is_returned_is_not_overwritten_by_the_next_call(size, fast, digits
         arrays = [fast.logits(some.images), *fast.activations(some.images).values(), *gradients.values()]
         return [*arrays, *fast.backward(some.images, np.ones((size, 10))).values()]
 
-    first = everything(one)
-    before = [array.copy() for array in first]
-    everything(two)
+    with threadpool_limits(threads):
+        first = everything(one)
+        before = [array.copy() for array in first]
+        everything(two)
     for array, copy in zip(first, before, strict=True):
         assert_array_equal(array, copy)
 
@@ -159,6 +169,23 @@ def test_sizes_that_come_back_find_clean_buffers(fast, digits):
     assert ratio(fast.logits(digits.images[:2]), expected).max() <= 1
 
 
+@THREADS
+def test_sums_that_are_not_finite_are_gone_with_the_next_call(threads, fast, params, digits):
+    some = digits[: CHUNK + 3]
+    with threadpool_limits(threads):
+        expected_loss, expected = fast.gradients(some.images, some.labels)
+        fast.load({name: array * np.float32(1e20) for name, array in params.items()})
+        with np.errstate(all="ignore"):
+            loss, gradients = fast.gradients(some.images, some.labels)
+        assert np.isnan(loss)
+        assert all(np.isnan(array).any() for array in gradients.values())
+        fast.load(params)
+        loss, gradients = fast.gradients(some.images, some.labels)
+    assert loss == expected_loss
+    for name, array in gradients.items():
+        assert_array_equal(array, expected[name], err_msg=name)
+
+
 # --- weights that change -----------------------------------------------------------------------
 
 
@@ -171,6 +198,17 @@ def test_after_training_the_products_use_the_new_weights(fast, digits):
     assert (before != after).any()
     for name, found in fast.activations(some.images).items():
         assert ratio(found, reference(fast.params(), some.images, "float32")[name]).max() <= 1, name
+
+
+@THREADS
+def test_a_step_takes_the_sums_of_all_threads(threads, fast, params, digits):
+    some, recipe = digits[: 3 * FEWEST], Recipe()
+    with threadpool_limits(threads):
+        loss, gradients = fast.gradients(some.images, some.labels)
+        assert list(fast.train([Batch(some.images, some.labels, rate=0.5)], recipe)) == [loss]
+    for name, w in fast.params().items():
+        expected = params[name] - 0.5 * (gradients[name] + recipe.weight_decay * params[name])
+        assert_array_equal(w, expected, err_msg=name)
 
 
 def test_after_loading_the_products_use_the_new_weights(fast, params, digits):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEAD = """# From seven loops to the fast path
 
-This page shows the forward pass of the network in seven versions. Each step is real code
+This page shows the forward pass of the network in eight versions. Each step is real code
 ([workshop/fast/steps.py](../workshop/fast/steps.py)), and its logits were within the rounding bound before it
 was timed. Written by `python -m workshop.fast --markdown docs/fast.md --plot docs/fast.svg`.
 
@@ -35,7 +35,7 @@ The arithmetic alone would take {limit} µs per digit as a single large product 
 """
 TAIL = """
 The training step uses the same layout. The gradient of the weights is a product with the same patches,
-summed over the four shifts. The gradient of the input is a product with the same strips, and copies of the
+summed over both shifts. The gradient of the input is a product with the same strips, and copies of the
 same value are summed. [lenet_numpy/fast.py](../lenet_numpy/fast.py) contains both, and `lenet bench`
 compares them with the frameworks.
 """

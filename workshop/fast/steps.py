@@ -1,4 +1,4 @@
-"""The forward pass in seven versions, each faster than the last; their docstrings are the chapter's text.
+"""The forward pass in eight versions, each faster than the last; their docstrings are the chapter's text.
 
 A step takes the shared parameters and images (N, 1, 28, 28), and returns the logits (N, 10). The layers after
 the second pooling are the same in all steps, because at most a few microseconds could be gained there.
@@ -141,25 +141,46 @@ def strips(params: Params) -> Callable[[Array], Array]:
     """Digits as the last axis, and strips instead of patches.
 
     With the digit as the last axis, every copy moves runs of numbers as long as the batch; with the digit
-    first, runs have six pixels. And only columns are copied: the six rows of a patch follow each other in
-    memory, so patches are overlapping windows of an array. This copies 3 times the input instead of 9 times.
-    The bias is included in the product by a row of ones.
+    first, runs have six pixels. And only columns are copied: the rows of a patch follow each other in memory,
+    so patches are overlapping windows of an array. This copies 3 times the input instead of 9 times. Patches
+    of five rows cost no copies either, so a product computes only two neighbours in a row, with 1.2 times as
+    many multiplications instead of 1.44. The bias is included in the product by a row of ones.
     """
     model = _model(params)
 
     def logits(images: Array) -> Array:
         out = np.empty((len(images), 10), images.dtype)
-        model.forward_in(fast.Buffers(model, len(images)), images, out)
+        model.forward(images, out, fast.Buffers(model, len(images)))
         return out
 
     return logits
 
 
 def chunks(params: Params) -> Callable[[Array], Array]:
-    """Chunks and buffers: the mode `numpy:fast`.
+    """Chunks and buffers.
 
     A few digits at a time go through all layers, so that each layer finds its input in the cache. All chunks
     use the same buffers, because the system must provide and clear new memory page by page.
+    """
+    model = _model(params)
+    buffers = fast.Share(model).buffers
+
+    def logits(images: Array) -> Array:
+        out = np.empty((len(images), 10), images.dtype)
+        for start in range(0, len(images), fast.CHUNK):
+            some = images[start : start + fast.CHUNK]
+            model.forward(some, out[start : start + fast.CHUNK], buffers(len(some)))
+        return out
+
+    return logits
+
+
+def threads(params: Params) -> Callable[[Array], Array]:
+    """Chunks on threads: the mode `numpy:fast`.
+
+    In the steps before, several threads share a product, and everything else runs on a single thread. Here
+    each thread takes its own chunks through all layers, in its own buffers. Python runs one thread at a time,
+    but NumPy lets the others run while it computes.
     """
     return _model(params)
 
@@ -172,6 +193,7 @@ STEPS = (
     Step("convolution and pooling in one", 256, fused),
     Step("digits last, strips", 256, strips),
     Step("chunks and buffers", 256, chunks),
+    Step("chunks on threads", 256, threads),
 )
 
 

@@ -14,7 +14,7 @@ from lenet.network.recipe import Batch, Recipe
 from lenet.reference.backward import decided, loss_gradients
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
-from lenet_numpy.fast import CHUNK, FEWEST, ConvPool, LeNet, Stage, windows
+from lenet_numpy.fast import CHUNK, FEWEST, ConvPool, LeNet, Stage, backward, gradients, windows
 from lenet_numpy.layers import conv2d, conv2d_backward, max_pool2d, max_pool2d_backward, relu, relu_backward
 from tests.helpers import frozen
 
@@ -152,6 +152,20 @@ def test_what_is_returned_is_not_overwritten_by_the_next_call(size, threads, fas
         everything(two)
     for array, copy in zip(first, before, strict=True):
         assert_array_equal(array, copy)
+
+
+def test_gradients_are_not_overwritten_by_the_next_call(digits):
+    """Without the port around the model, which copies what it returns."""
+    model = LeNet()
+    model.flat[...] = RNG.standard_normal(model.flat.size) / 8
+    model.lay_out()
+    found = [gradients(model, digits.images[:2], digits.labels[:2])[1]]
+    found.append(backward(model, digits.images[:2], np.ones((2, 10), np.float32)))
+    before = [{name: array.copy() for name, array in some.items()} for some in found]
+    gradients(model, digits.images[2:5], digits.labels[2:5])
+    for some, copies in zip(found, before, strict=True):
+        for name, array in some.items():
+            assert_array_equal(array, copies[name], err_msg=name)
 
 
 def test_the_images_of_the_caller_are_left_alone(fast, digits):

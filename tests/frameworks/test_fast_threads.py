@@ -101,16 +101,15 @@ def test_floating_point_errors_are_handled_on_all_threads_as_here():
 
 
 def test_callers_on_several_threads_take_turns():
-    """On whole numbers, which have the same sums in any order."""
-    images = np.random.default_rng(0).integers(0, 2, (4 * FEWEST, 1, 28, 28)).astype(float)
-    models = [LeNet("float64") for _ in range(3)]
-    for number, model in enumerate(models):
-        model.flat[...] = np.random.default_rng(number).integers(-1, 2, model.flat.size)
-        model.lay_out()
-    expected, found = [model(images) for model in models], list[tuple[int, np.ndarray]]()
+    """With the buffers of one model, on whole numbers, which have the same sums in any order."""
+    rng, model = np.random.default_rng(0), LeNet("float64")
+    model.flat[...] = rng.integers(-1, 2, model.flat.size)
+    model.lay_out()
+    images = rng.integers(0, 2, (3, 4 * FEWEST, 1, 28, 28)).astype(float)
+    expected, found = [model(some) for some in images], list[tuple[int, np.ndarray]]()
 
     def call(number: int) -> None:
-        found.extend((number, models[number](images)) for _ in range(5))
+        found.extend((number, model(images[number])) for _ in range(5))
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(3)]
     for caller in callers:
@@ -124,4 +123,4 @@ def test_callers_on_several_threads_take_turns():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_a_process_that_is_forked_starts_threads_of_its_own():
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=60)

@@ -38,7 +38,7 @@ from numpy.typing import DTypeLike
 from lenet.network.architecture import ACTIVATION_SHAPES, CLASSES, PARAM_SHAPES
 from lenet.network.recipe import Recipe
 from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entropy_backward
-from lenet_numpy.threads import on_threads
+from lenet_numpy.parallel import on_threads
 from lenet_numpy.train import SGD
 
 CHUNK = 64  # digits: with 60 KB of buffers each, they fit into a cache, and are enough for an efficient BLAS

@@ -49,7 +49,8 @@ DOCSTRINGS = {
 # What the contract does as most frameworks have it, and an adapter may do in its own way.
 SAID_DIFFERENTLY = {"_scope", "_load", "_tensor"}
 # What a folder imports beside its framework's package, NumPy and the standard library.
-SHARED = {"lenet.network.architecture", "lenet.network.recipe", "parity.errors"}  # facts, no mathematics
+FACTS = {"lenet.network.architecture", "lenet.network.recipe", "parity.errors"}  # no mathematics
+SHARED = FACTS | {"threadpoolctl"}  # and the number of threads
 HARNESS = {"lenet", "lenet.ports", "lenet.ports.quiet"}  # port.py alone
 COMMAND = {
     "lenet",

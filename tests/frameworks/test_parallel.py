@@ -4,14 +4,15 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from lenet_numpy import threads
+from lenet_numpy import parallel
 from lenet_numpy.fast import FEWEST, LeNet
-from lenet_numpy.threads import allowed, on_threads
+from lenet_numpy.parallel import allowed, on_threads
 
 FORKED = """
 import os
@@ -60,7 +61,7 @@ def test_as_many_threads_are_allowed_as_blas_may_use():
 
 def test_a_blas_that_cannot_be_asked_has_one_thread(monkeypatch):
     nothing = ThreadpoolController().select(user_api="none")
-    monkeypatch.setattr(threads, "_blas", lambda: nothing)
+    monkeypatch.setattr(parallel, "_blas", lambda: nothing)
     assert allowed() == 1
     monkeypatch.undo()
 
@@ -94,7 +95,7 @@ def test_an_error_is_raised_when_all_threads_have_ended(failing):
 
 def test_floating_point_errors_are_handled_on_all_threads_as_here():
     with np.errstate(invalid="raise", over="ignore"):
-        found = dict[int, dict[str, str]]()
+        found = dict[int, Any]()
         on_threads(lambda k, threads: found.update({k: np.geterr()}), 2)
     assert found[0] == found[1]
     assert (found[1]["invalid"], found[1]["over"]) == ("raise", "ignore")
@@ -121,6 +122,5 @@ def test_callers_on_several_threads_take_turns():
         np.testing.assert_array_equal(logits, expected[number])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_a_process_that_is_forked_starts_threads_of_its_own():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=60)

@@ -41,7 +41,7 @@ from lenet_numpy.layers import Array, softmax_cross_entropy, softmax_cross_entro
 from lenet_numpy.parallel import on_threads
 from lenet_numpy.train import SGD
 
-CHUNK = 64  # digits: with 60 KB of buffers each, they fit into a cache, and are enough for an efficient BLAS
+CHUNK = 64  # digits: with 100 KB of buffers each, they fit into a cache, and are enough for an efficient BLAS
 FEWEST = 32  # digits of a thread: for fewer, starting it takes longer than it saves
 FEW = 8  # columns of a product that do not fill BLAS's registers
 
@@ -191,7 +191,8 @@ class Share:
 
 
 class LeNet:
-    """Images (N, 1, 28, 28) to logits (N, 10). Call `lay_out` after every change of `params`.
+    """Images (N, 1, 28, 28) to logits (N, 10). Call `lay_out` after every change of `params`. A model is
+    for one caller at a time.
 
     Parameters are views into a single vector, and so is the velocity, so an SGD step takes six calls, not
     sixty.
@@ -217,7 +218,8 @@ class LeNet:
         return logits
 
     def in_chunks(self, count: int, run: Callable[[slice, Buffers, Share], None]) -> list[Share]:
-        """Call `run` for all chunks of `count` digits, on as many threads as BLAS may use.
+        """Call `run` for all chunks of `count` digits, on as many threads as BLAS may use; each has at least
+        FEWEST digits.
 
         Args:
             run: called with the digits of a chunk, buffers for so many, and the share of its thread.

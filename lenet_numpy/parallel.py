@@ -6,20 +6,25 @@ Python run while it computes.
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import lru_cache
-from threading import Lock
+from threading import Lock, main_thread
 
 from threadpoolctl import ThreadpoolController
 
-_ONE_AT_A_TIME = Lock()  # the number of BLAS's threads belongs to the whole process
+MOST = 64  # threads
+_FREE = Lock()  # the number of BLAS's threads belongs to the whole process
 
 
 def allowed() -> int:
-    """The number of threads that NumPy's BLAS may use now; 1 if it cannot be told."""
-    return max((library.num_threads for library in _blas().lib_controllers), default=1)
+    """The number of threads that BLAS may use now; 1 if it cannot be told, or (OpenMP) is a thread's own."""
+    libraries = _blas().lib_controllers
+    return max(
+        (one.num_threads for one in libraries if getattr(one, "threading_layer", "") != "openmp"), default=1
+    )
 
 
 def on_threads(run: Callable[[int, int], None], most: int) -> int:
@@ -29,31 +34,52 @@ def on_threads(run: Callable[[int, int], None], most: int) -> int:
         most: no more threads than this; at least one.
 
     Returns:
-        `threads`.
+        `threads`: 1 while another caller has several, and at the end of the program.
 
     Raises:
         whatever `run` raises, when all have ended.
     """
+    if most < 2 or allowed() < 2:
+        run(0, 1)
+        return 1
+    with _threads(most) as threads:
+        _divided(run, threads)
+    return threads
 
-    def alone(k: int) -> None:
-        with _blas().limit(limits=1):  # the limit of a BLAS with OpenMP is valid for one thread
-            run(k, threads)
 
-    with _ONE_AT_A_TIME:
-        threads = 1 if most < 2 else min(most, allowed())
-        if threads == 1:
-            run(0, 1)
-            return 1
-        pool = _pool(threads - 1, os.getpid())
+@contextmanager
+def _threads(most: int) -> Iterator[int]:
+    """How many threads there are in this context, in which BLAS has one for each product."""
+    if not main_thread().is_alive() or not _FREE.acquire(blocking=False):
+        yield 1
+        return
+    try:
+        threads = min(most, allowed(), MOST)
         with _blas().limit(limits=1):
-            others = [pool.submit(copy_context().run, alone, k) for k in range(1, threads)]
-            try:
-                run(0, threads)
-            finally:
-                wait(others)
-        for other in others:
-            other.result()
-        return threads
+            yield threads if allowed() == 1 else 1  # another thread has set a limit: it stays
+    finally:
+        _FREE.release()
+
+
+def _divided(run: Callable[[int, int], None], threads: int) -> None:
+    others: list[Future[None]] = []
+    try:
+        for k in range(1, threads):
+            others.append(_pool(os.getpid()).submit(copy_context().run, run, k, threads))
+        run(0, threads)
+    finally:
+        _ended(others)
+    for other in others:
+        other.result()
+
+
+def _ended(others: Sequence[Future[None]]) -> None:
+    """Wait for all, even if Ctrl-C interrupts it: they write to arrays that the caller uses again."""
+    try:
+        wait(others)
+    except KeyboardInterrupt:
+        _ended(others)
+        raise
 
 
 @lru_cache(maxsize=1)
@@ -62,5 +88,6 @@ def _blas() -> ThreadpoolController:
 
 
 @lru_cache(maxsize=1)
-def _pool(count: int, process: int) -> ThreadPoolExecutor:  # a process that is forked has no threads
-    return ThreadPoolExecutor(count, thread_name_prefix="lenet_numpy")
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads start when they are needed. A process that is forked has none of its parent's."""
+    return ThreadPoolExecutor(MOST, thread_name_prefix="lenet_numpy")

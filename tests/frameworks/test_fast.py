@@ -14,18 +14,28 @@ from lenet.network.recipe import Batch, Recipe
 from lenet.reference.backward import decided, loss_gradients
 from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
-from lenet_numpy.fast import CHUNK, FEWEST, ConvPool, LeNet, Stage, backward, gradients, windows
+from lenet_numpy.fast import (
+    CHUNK,
+    FEWEST,
+    Buffers,
+    ConvPool,
+    LeNet,
+    Share,
+    Stage,
+    backward,
+    gradients,
+    windows,
+)
 from lenet_numpy.layers import conv2d, conv2d_backward, max_pool2d, max_pool2d_backward, relu, relu_backward
 from tests.helpers import frozen
 
 N, C, M, H = 5, 2, 3, 12
-RNG = np.random.default_rng(7)
 SIZES = (1, 3, CHUNK, CHUNK + 1, 2 * CHUNK + 5)
 THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
 
 
 def whole(*shape: int) -> np.ndarray:
-    return frozen(RNG.integers(-2, 3, shape))
+    return frozen(np.random.default_rng((11, *shape)).integers(-2, 3, shape))
 
 
 @pytest.fixture
@@ -88,6 +98,8 @@ def test_folding_is_laying_out_transposed():
     cotangent, dw, db = np.array(whole(*layer.matrix.shape)), np.zeros(w.shape), np.zeros(b.shape)
     cotangent.reshape(2 * M, 5, -1)[:, 1:, -1] = 0  # ones beside the first meet zeros in the matrix
     layer.fold(cotangent, dw, db)
+    assert (w * dw).sum() != 0
+    assert (b * db).sum() != 0
     assert (layer.matrix * cotangent).sum() == (w * dw).sum() + (b * db).sum()
 
 
@@ -98,7 +110,31 @@ def test_windows_are_a_view_of_overlapping_rows():
     assert_array_equal(found, [rows[:5].reshape(10, 2), rows[1:].reshape(10, 2)])
 
 
-# --- chunks and buffers ------------------------------------------------------------------------
+# --- threads, chunks and buffers ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "threads", "expected"),
+    [
+        (2 * FEWEST - 1, 2, [[(0, 63)]]),
+        (2 * FEWEST, 2, [[(0, 32)], [(32, 64)]]),
+        (133, 1, [[(0, 64), (64, 128), (128, 133)]]),
+        (133, 2, [[(0, 64), (128, 133)], [(64, 128)]]),
+        (133, 3, [[(0, 45)], [(45, 90)], [(90, 133)]]),
+        (3 * FEWEST, 8, [[(0, 32)], [(32, 64)], [(64, 96)]]),
+        (0, 2, [[]]),
+    ],
+)
+def test_chunks_are_dealt_out_to_the_threads_in_turn(size, threads, expected):
+    model, found = LeNet(), list[tuple[Share, tuple[int, int]]]()
+
+    def run(some: slice, buffers: Buffers, share: Share) -> None:
+        assert buffers.digits == some.stop - some.start
+        found.append((share, (some.start, some.stop)))
+
+    with threadpool_limits(threads):
+        shares = model.in_chunks(size, run)
+    assert [[chunk for owner, chunk in found if owner is share] for share in shares] == expected
 
 
 @THREADS
@@ -157,7 +193,7 @@ def test_what_is_returned_is_not_overwritten_by_the_next_call(size, threads, fas
 def test_gradients_are_not_overwritten_by_the_next_call(digits):
     """Without the port around the model, which copies what it returns."""
     model = LeNet()
-    model.flat[...] = RNG.standard_normal(model.flat.size) / 8
+    model.flat[...] = np.random.default_rng(7).standard_normal(model.flat.size) / 8
     model.lay_out()
     found = [gradients(model, digits.images[:2], digits.labels[:2])[1]]
     found.append(backward(model, digits.images[:2], np.ones((2, 10), np.float32)))

@@ -42,7 +42,6 @@ from lenet_numpy.parallel import on_threads
 from lenet_numpy.train import SGD
 
 CHUNK = 64  # digits: with 100 KB of buffers each, they fit into a cache, and are enough for an efficient BLAS
-FEWEST = 32  # digits of a thread: for fewer, starting it takes longer than it saves
 FEW = 8  # columns of a product that do not fill BLAS's registers
 
 
@@ -218,8 +217,7 @@ class LeNet:
         return logits
 
     def in_chunks(self, count: int, run: Callable[[slice, Buffers, Share], None]) -> list[Share]:
-        """Call `run` for all chunks of `count` digits, on as many threads as BLAS may use; each has at least
-        FEWEST digits.
+        """Call `run` for all chunks of `count` digits, on as many threads as BLAS may use.
 
         Args:
             run: called with the digits of a chunk, buffers for so many, and the share of its thread.
@@ -227,16 +225,17 @@ class LeNet:
         Returns:
             the shares of these threads.
         """
+        starts = range(0, count, CHUNK)
 
         def part(thread: int, threads: int) -> None:
             if thread not in self.shares:
                 self.shares[thread] = Share(self)
-            share, size = self.shares[thread], min(CHUNK, max(1, -(-count // threads)))
-            for start in range(thread * size, count, threads * size):
-                stop = min(start + size, count)
+            share = self.shares[thread]
+            for start in starts[thread::threads]:
+                stop = min(start + CHUNK, count)
                 run(slice(start, stop), share.buffers(stop - start), share)
 
-        return [self.shares[thread] for thread in range(on_threads(part, most=count // FEWEST))]
+        return [self.shares[thread] for thread in range(on_threads(part, most=len(starts)))]
 
     def summed(self, count: int, run: Callable[[slice, Buffers, Share], None]) -> Share:
         """`in_chunks`, with the sums of all threads; they are valid until the next call."""

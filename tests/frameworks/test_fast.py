@@ -16,7 +16,6 @@ from lenet.reference.distance import ratio
 from lenet.reference.forward import reference
 from lenet_numpy.fast import (
     CHUNK,
-    FEWEST,
     Buffers,
     ConvPool,
     LeNet,
@@ -116,12 +115,11 @@ def test_windows_are_a_view_of_overlapping_rows():
 @pytest.mark.parametrize(
     ("size", "threads", "expected"),
     [
-        (2 * FEWEST - 1, 2, [[(0, 63)]]),
-        (2 * FEWEST, 2, [[(0, 32)], [(32, 64)]]),
+        (64, 2, [[(0, 64)]]),
+        (65, 2, [[(0, 64)], [(64, 65)]]),
         (133, 1, [[(0, 64), (64, 128), (128, 133)]]),
         (133, 2, [[(0, 64), (128, 133)], [(64, 128)]]),
-        (133, 3, [[(0, 45)], [(45, 90)], [(90, 133)]]),
-        (3 * FEWEST, 8, [[(0, 32)], [(32, 64)], [(64, 96)]]),
+        (133, 8, [[(0, 64)], [(64, 128)], [(128, 133)]]),
         (0, 2, [[]]),
     ],
 )
@@ -252,7 +250,7 @@ def test_after_training_the_products_use_the_new_weights(fast, digits):
 
 @THREADS
 def test_a_step_takes_the_sums_of_all_threads(threads, fast, params, digits):
-    some, recipe = digits[: 3 * FEWEST], Recipe()
+    some, recipe = digits[: 2 * CHUNK + 5], Recipe()
     with threadpool_limits(threads):
         loss, gradients = fast.gradients(some.images, some.labels)
         assert list(fast.train([Batch(some.images, some.labels, rate=0.5)], recipe)) == [loss]

@@ -20,9 +20,9 @@ MODELS = """
 import atexit, os, threading
 import numpy as np
 from lenet_numpy import parallel
-from lenet_numpy.fast import FEWEST, LeNet
+from lenet_numpy.fast import CHUNK, LeNet
 rng = np.random.default_rng(0)
-images = rng.integers(0, 2, (2 * FEWEST, 1, 28, 28)).astype(float)  # whole numbers: their sums never round
+images = rng.integers(0, 2, (2 * CHUNK, 1, 28, 28)).astype(float)  # whole numbers: their sums never round
 
 def model():
     found = LeNet("float64")

@@ -192,8 +192,8 @@ STEPS = (
     Step("the batch at once", 256, batch),
     Step("convolution and pooling in one", 256, fused),
     Step("digits last, strips", 256, strips),
-    Step("chunks and buffers", 256, chunks),
-    Step("chunks on threads", 256, threads),
+    Step("chunks and buffers", 1000, chunks),
+    Step("chunks on threads", 1000, threads),
 )
 
 

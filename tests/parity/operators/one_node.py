@@ -140,6 +140,15 @@ def check_within(found: Array, expected: Bounded) -> None:
     assert worst <= 1, f"{worst:.3g} times the bound"
 
 
+def check_inside(found: Number | tuple[Number, ...], expected: Array, name: str = "") -> None:
+    """Fail where a value that plain NumPy computed is further off than the bound, or where there is none."""
+    assert isinstance(found, Bounded)
+    assert found.shape == np.shape(expected), name
+    worst = ratios(np.asarray(expected), found).max(initial=0)
+    assert worst <= 1, f"{name}: {worst:.3g} times the bound"
+    assert (found.bound < np.inf).all(where=np.isfinite(expected)), f"{name}: without a bound"
+
+
 def check_value(operator: Operator, arrays: Arrays, plain: Sequence[Array]) -> None:
     """The values are those of a plain definition in float64, and no further off than float64 allows."""
     for one, right in zip(outputs(operator, arrays, FLOAT64), plain, strict=True):

@@ -10,7 +10,7 @@ from lenet.diagnose.mistakes.wrong_forward import STAGES, walk
 from lenet.network.architecture import PARAM_SHAPES
 from parity.arithmetic import Bounded
 from tests.lenet.diagnose.plain.words import check_kinds
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 Array = np.ndarray
 Params = dict[str, Array]

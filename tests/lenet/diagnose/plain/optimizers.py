@@ -9,7 +9,7 @@ import numpy as np
 from lenet.diagnose.mistakes.update_rule import Moment
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT32, FLOAT64, gamma
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 Array = np.ndarray
 MU, DECAY = 0.9, 0.125

@@ -22,7 +22,7 @@ from parity.judging.causes.of_rounding.shortened import name_of
 from tests.lenet.diagnose.plain.backward import back, cross_entropy
 from tests.lenet.diagnose.plain.network import PADDING, Array, drawn, input_of, own, right, wide
 from tests.lenet.diagnose.plain.words import check_kinds
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 Wrong = Callable[[str, Array, Array, Array], Array]  # of a layer, its input, its weights and the cotangent
 MISTAKES = [*gradients.FAMILY.mistakes, *gates.FAMILY.mistakes, *winners.FAMILY.mistakes]

@@ -17,7 +17,7 @@ from parity.arithmetic import Bounded
 from parity.errors import UserError
 from tests.lenet.diagnose.plain.backward import batch, forward, gradients, hot, probabilities
 from tests.lenet.diagnose.plain.network import Array, Params, wide
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 
 def recorded(dtype: str = "float64") -> tuple[Tape, dict[str, Array]]:

@@ -21,7 +21,7 @@ from parity.judging.causes.of_rounding.of_half_precision import rounded_result
 from parity.operators.activation import Relu
 from parity.operators.affine import Conv, Gemm
 from tests.lenet.diagnose.plain.network import drawn, input_of, wide
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 KIND = Kind("a mistake", "It is wrong.", "Mend it.")
 CONVS, DENSE = ("conv1", "conv2"), ("fc1", "fc2", "logits")

@@ -21,7 +21,7 @@ from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT64, gamma
 from tests.lenet.diagnose.plain.network import Array, convolved, drawn, input_of, own, pooled, right, wide
 from tests.lenet.diagnose.plain.words import check_kinds
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 X = np.random.default_rng(0).integers(0, 256, (2, 1, 28, 28)) / 255
 Change = Callable[[Array], Array]

@@ -13,7 +13,7 @@ from parity.arithmetic.floats import FLOAT32, FLOAT64, gamma
 from tests.lenet.diagnose.plain.backward import Loss
 from tests.lenet.diagnose.plain.losses import focal, smoothed, tempered, weighted
 from tests.lenet.diagnose.plain.network import Array
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 RNG = np.random.default_rng(0)
 Z, LABELS = 3 * RNG.standard_normal((6, 10)), RNG.integers(0, 10, 6)

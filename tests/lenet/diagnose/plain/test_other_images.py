@@ -13,7 +13,7 @@ from lenet.diagnose.mistakes.wrong_forward import right as right_layer
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT64, gamma
 from tests.lenet.diagnose.plain.network import Array, drawn, wide
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 IMAGES = [*data.FAMILY.mistakes, *rarer_data.FAMILY.mistakes]
 X = np.random.default_rng(0).integers(0, 256, (4, 1, 28, 28)) / 255

@@ -39,7 +39,7 @@ from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT32, FLOAT64
 from tests.lenet.diagnose.plain.network import Array, drawn, input_of, own, right, wide
 from tests.lenet.diagnose.plain.segments import DENSE, HALF, absolute, halved, segment, unbiased
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 
 def mistake(name: str, *stages: str) -> Mistake:

@@ -26,7 +26,7 @@ from tests.lenet.diagnose.plain.optimizers import (
     moment,
 )
 from tests.lenet.diagnose.plain.words import check_kinds
-from tests.parity.judging.causes.plain.layer import check_inside
+from tests.parity.operators.one_node import check_inside
 
 
 def sgd(

@@ -13,7 +13,9 @@ from parity.judging.causes import judge, mistakes
 from parity.judging.causes.mistake import Seen
 from parity.operators.quantization import ConvInteger, MatMulInteger
 from parity.record import record_onnx
+from tests.parity.judging.causes import in_16_bits
 from tests.parity.judging.causes.case import Array, Case, N
+from tests.parity.judging.causes.in_16_bits import Dot, Order, channels_last, exact, pairs_in_16_bits
 from tests.parity.small import adds_in_16_bits, computed
 
 SATURATED = "pairs of products added in 16 bits, which saturate"
@@ -25,17 +27,6 @@ IN, OUT = 9, 128  # zero points
 SCALES = np.array([0.011, 0.007, 0.02, 0.013, 0.009], np.float32)  # of columns, or of channels
 ROWS = RNG.integers(0, 256, (6, 7)).astype(np.float32)
 IMAGES = RNG.integers(0, 256, (2, 6, 5, 5)).astype(np.float32)
-Dot = Callable[[Array, Array], int]
-
-
-def pairs_in_16_bits(a: Array, b: Array) -> int:
-    """VPMADDUBSW, and the sum of what it returns."""
-    products = [int(one) * int(two) for one, two in zip(a, b, strict=True)]
-    return sum(max(-32768, min(32767, sum(products[k : k + 2]))) for k in range(0, len(products), 2))
-
-
-def exact(a: Array, b: Array) -> int:
-    return int(a.astype(int) @ b.astype(int))
 
 
 def total_in_16_bits(a: Array, b: Array) -> int:
@@ -59,19 +50,12 @@ def even_channels(dot: Dot) -> Dot:
 
 def product(dot: Dot, a: Array) -> Array:
     """(A − 9) · B, with the zero point subtracted behind the products."""
-    a = a.astype(np.uint8)
-    return np.array([[dot(row, column) - IN * exact(np.ones(7), column) for column in B.T] for row in a])
+    return in_16_bits.product(dot, a.astype(np.uint8), B, IN)
 
 
-def convolution(dot: Dot, x: Array, w: Array = W, channels_last: bool = True) -> Array:
+def convolution(dot: Dot, x: Array, w: Array = W, order: Order = channels_last) -> Array:
     """Two groups, padded and with a stride of 2, without the bias."""
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=IN)
-    y = np.zeros((2, 4, 3, 3), int)
-    for n, o, i, j in np.ndindex(y.shape):
-        seen = padded[n, o // 2 * 3 : o // 2 * 3 + 3, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
-        a, b = (one.transpose(1, 2, 0).ravel() if channels_last else one.ravel() for one in (seen, w[o]))
-        y[n, o, i, j] = dot(a, b) - IN * exact(np.ones(27), b)
-    return y
+    return in_16_bits.convolution(dot, x, w, order, IN, groups=2)
 
 
 def with_bias(total: Array) -> Array:
@@ -158,7 +142,7 @@ CASES = {
         ],
         {"w": W.view(np.uint8), "half": 128.0, "nine": np.array(IN, np.int8)},
         IMAGES,
-        lambda dot, x: convolution(dot, x - 128, W.view(np.uint8), channels_last=False),
+        lambda dot, x: convolution(dot, x - 128, W.view(np.uint8), np.ravel),
     ),
     "QLinearMatMul": case(
         [

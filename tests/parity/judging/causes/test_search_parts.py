@@ -21,7 +21,6 @@ from parity.judging.verdict import TensorReport
 from parity.operators.activation import HIGHER, LeakyRelu, Relu
 from parity.operators.elementwise import Identity
 from parity.operators.functions import SQRT
-from tests.parity.judging.causes.plain.layer import check_inside
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
 from tests.parity.judging.causes.three_nodes import (
     FOUND,
@@ -31,14 +30,15 @@ from tests.parity.judging.causes.three_nodes import (
     WIDE,
     W,
     X,
-    last,
     mistake,
+    operator_of,
     question,
     stretch,
     wrong,
     wrong_in,
 )
 from tests.parity.judging.causes.words import check_said
+from tests.parity.operators.one_node import check_inside
 
 # --- stretches ---------------------------------------------------------------------------------
 
@@ -207,7 +207,9 @@ def test_a_constant_proves_nothing_of_a_pair():
 
 
 def test_another_shape_is_explained_by_values_that_differ():
-    turned = stretch().with_mistakes({2: mistake(Changed(last(), after=lambda y, _: y.transpose(1, 0)))})
+    turned = stretch().with_mistakes(
+        {2: mistake(Changed(operator_of(2), after=lambda y, _: y.transpose(1, 0)))}
+    )
     assert wrong(RIGHT.T, misshapen=True).explained_by(turned)
     flat = stretch().with_mistakes(
         {2: mistake(Changed(Identity(), after=lambda y, _: (y * 0.0).transpose(1, 0)))}

@@ -7,6 +7,7 @@ import numpy as np
 from parity.arithmetic import Bounded, Looped
 from parity.graph import Graph
 from parity.judging.causes.mistake import Mistake
+from parity.judging.causes.search.hypotheses import Made
 from parity.judging.causes.search.stretch import Stretch, between
 from parity.judging.causes.search.wrong import Wrong
 from parity.judging.question import Question
@@ -49,12 +50,24 @@ def mistake(operator: Any, **others: Any) -> Mistake:
     return Mistake("made", "", "", operator, **others)
 
 
-def last() -> Operator:
-    operator = stretch().nodes[2].operator
+def operator_of(place: int) -> Operator:
+    operator = stretch().nodes[place].operator
     assert operator is not None
     return operator
 
 
+def one_made(name: str, operator: Operator, place: int = 1, **more: Any) -> Made:
+    """One mistake at a node of the three."""
+    one = Mistake(name, f"What {name} is.", f"Repair {name}.", operator, f"owner/{name}#1", **more)
+    own = stretch()
+    return Made((own.nodes[place],), (one,), own.with_mistakes({place: one}), (place,), place)
+
+
+def leaky(x: Array, slope: float) -> Array:
+    """With a slope in float32, as the operator has it."""
+    return np.where(x > 0, x, np.float64(np.float32(slope)) * x)
+
+
 RIGHT = -np.maximum(WIDE, 0)
 LEAKY = stretch().with_mistakes({1: mistake(LeakyRelu(alpha=0.5))})
-FOUND = -np.where(WIDE > 0, WIDE, WIDE / 2)
+FOUND = -leaky(WIDE, 0.5)

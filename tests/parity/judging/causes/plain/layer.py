@@ -6,27 +6,18 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from parity.arithmetic import Bounded, Number
+from parity.arithmetic import Bounded
 from parity.judging.causes import Mistake, mistakes
 from parity.judging.causes.mistake import Seen
 from parity.onnx import read_onnx
 from tests.parity.judging.causes.words import check_said
-from tests.parity.operators.one_node import ratios
+from tests.parity.operators.one_node import check_inside
 
 Array = np.ndarray
 
 
 def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
-
-
-def check_inside(found: Number | tuple[Number, ...], expected: Array, name: str = "") -> None:
-    """Fail where a value that plain NumPy computed is further off than the bound, or where there is none."""
-    assert isinstance(found, Bounded)
-    assert found.shape == np.shape(expected), name
-    worst = ratios(np.asarray(expected), found).max(initial=0)
-    assert worst <= 1, f"{name}: {worst:.3g} times the bound"
-    assert (found.bound < np.inf).all(where=np.isfinite(expected)), f"{name}: without a bound"
 
 
 class Layer:

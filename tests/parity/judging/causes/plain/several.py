@@ -10,9 +10,9 @@ from parity.graph import Node
 from parity.judging.causes import Mistake, mistakes
 from parity.judging.causes.mistake import Seen
 from parity.judging.causes.search.stretch import between
-from tests.parity.judging.causes.plain.layer import check_inside
 from tests.parity.judging.causes.small_graphs import Array, graph_of
 from tests.parity.judging.causes.words import check_said
+from tests.parity.operators.one_node import check_inside
 
 Changes = Mapping[int, Mistake]
 

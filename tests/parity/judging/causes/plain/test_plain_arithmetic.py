@@ -28,10 +28,7 @@ LARGER, SMALLER = np.maximum(WIDE, OTHER), np.minimum(WIDE, OTHER)
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        (
-            "Add",
-            {"Mul for Add": TWO["Mul"], "Max for Add": LARGER, "term of the first operand left out": OTHER},
-        ),
+        ("Add", {"Mul for Add": TWO["Mul"], "Max for Add": LARGER, "term i0 left out": OTHER}),
         ("Mul", {"Add for Mul": TWO["Add"], "Div for Mul": TWO["Div"]}),
         ("Sub", {"operands swapped": -TWO["Sub"], "sign of the second operand changed": TWO["Add"]}),
         ("Div", {"Mul for Div": TWO["Mul"], "operands swapped": OTHER / WIDE}),
@@ -41,7 +38,6 @@ LARGER, SMALLER = np.maximum(WIDE, OTHER), np.minimum(WIDE, OTHER)
 )
 def test_another_operator_or_order(kind, expected):
     layer = Layer(kind, A, B)
-    expected = {name.replace("of the first operand", "i0"): values for name, values in expected.items()}
     for name, values in expected.items():
         layer.returns(name, values)
     others = {"Add", "Sub", "Mul", "Div", "Max", "Min"} - {kind}

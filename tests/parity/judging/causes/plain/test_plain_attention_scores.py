@@ -6,9 +6,10 @@ from parity.arithmetic import Bounded
 from parity.graph import Graph
 from parity.judging.causes import Mistake, mistakes
 from parity.judging.causes.mistake import Seen
-from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside
+from tests.parity.judging.causes.plain.layer import Array, Layer
 from tests.parity.judging.causes.small_graphs import N, drawn, graph_of
 from tests.parity.judging.causes.words import check_said
+from tests.parity.operators.one_node import check_inside
 
 SCORES = drawn(2, 3, 5, 7)
 

@@ -15,28 +15,14 @@ from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made
 from parity.judging.causes.search.wrong import Wrong
 from parity.judging.verdict import Cause, Report, TensorReport
-from parity.operators import Operator
 from parity.operators.activation import LeakyRelu, Relu
 from tests.parity.judging.causes.small_graphs import Array
-from tests.parity.judging.causes.three_nodes import FOUND, GRAPH, LEAKY, RIGHT, X, stretch, wrong
+from tests.parity.judging.causes.three_nodes import FOUND, GRAPH, LEAKY, RIGHT, X, one_made, stretch, wrong
 from tests.parity.judging.causes.words import check_said
 
 
-def made(name: str, operator: Operator, place: int = 1, **more: Any) -> Made:
-    """One mistake at a node."""
-    one = Mistake(name, f"What {name} is.", f"Repair {name}.", operator, f"owner/{name}#1", **more)
-    own = stretch()
-    return Made((own.nodes[place],), (one,), own.with_mistakes({place: one}), (place,), place)
-
-
-def after(place: int, change: Any) -> Operator:
-    operator = stretch().nodes[place].operator
-    assert operator is not None
-    return Changed(operator, after=change)
-
-
 def slope(alpha: float, name: str = "leaky", **more: Any) -> Made:
-    return made(name, LeakyRelu(alpha=alpha), **more)
+    return one_made(name, LeakyRelu(alpha=alpha), **more)
 
 
 def wide(y: Number, inputs: Any) -> Number:
@@ -76,7 +62,7 @@ def searched(
 
 
 def test_every_mistake_that_explains_the_values_is_found(monkeypatch):
-    some = [slope(0.25, "other"), slope(0.5, "one"), made("two", LeakyRelu(alpha=0.5))]
+    some = [slope(0.25, "other"), slope(0.5, "one"), one_made("two", LeakyRelu(alpha=0.5))]
     assert searched(monkeypatch, some) == (["one", "two"], [])
 
 
@@ -103,8 +89,8 @@ def test_what_explains_more_than_others_is_named_if_they_explain_nothing(monkeyp
 
 def test_what_values_show_needs_no_first_look_and_no_narrow_bound(monkeypatch):
     vague = Changed(LeakyRelu(alpha=0.5), after=wide)
-    assert searched(monkeypatch, [made("shown", vague, read_off=True)])[0] == ["shown"]
-    assert searched(monkeypatch, [made("vague", vague)])[0] == ["(read_off)", "(two_mistakes)"]
+    assert searched(monkeypatch, [one_made("shown", vague, read_off=True)])[0] == ["shown"]
+    assert searched(monkeypatch, [one_made("vague", vague)])[0] == ["(read_off)", "(two_mistakes)"]
     monkeypatch.setattr(Look, "is_near", lambda *arguments: False)
     assert searched(monkeypatch, [slope(0.5, "shown", read_off=True), slope(0.5)])[0] == ["shown"]
 
@@ -177,11 +163,13 @@ def test_beside_an_exact_mistake_no_other_is_named_that_comes_less_near():
     """Beyond twice its distance, which is a quarter here, none is."""
     exact = slope(0.5, "exact", exact=True)
     one = wrong(FOUND + 0.25)
-    near, far = (made("other", Changed(LeakyRelu(alpha=0.5), after=shifted(-step))) for step in (0.73, 0.77))
+    near, far = (
+        one_made("other", Changed(LeakyRelu(alpha=0.5), after=shifted(-step))) for step in (0.73, 0.77)
+    )
     assert one.off(near.operator) < 0.5 < one.off(far.operator)
     assert explaining._nearest(one, [near, exact, far]) == [near, exact]
     assert explaining._nearest(one, [near, far]) == [near, far]
-    farther = made("farther", Changed(LeakyRelu(alpha=0.5), after=shifted(-0.77)), exact=True)
+    farther = one_made("farther", Changed(LeakyRelu(alpha=0.5), after=shifted(-0.77)), exact=True)
     assert explaining._nearest(one, [farther, near, exact]) == [farther, near, exact]
 
 
@@ -204,7 +192,7 @@ def test_a_cause_says_what_was_done_and_where():
 def test_of_two_mistakes_that_are_the_same_function_one_is_named():
     assert [one.name for one in causes([slope(0.5, "one"), slope(0.5, "two")])] == ["one"]
     limit = Changed(LeakyRelu(alpha=0.5), after=lambda y, inputs: y.minimum(50.0))
-    one, other = causes([slope(0.5, "one"), made("limit", limit)])
+    one, other = causes([slope(0.5, "one"), one_made("limit", limit)])
     assert (one.name, one.apart) == ("one", "")
     assert (other.name, other.apart) == ("limit", "random normal values times 100 of x")
     late = causes([slope(0.5, "one"), slope(0.5, "two")], end=0.0)
@@ -217,7 +205,7 @@ def test_what_says_more_comes_later():
 
     def limited(name: str, **more: Any) -> Made:
         top = float(next(limits))
-        return made(name, Changed(LeakyRelu(alpha=0.5), after=lambda y, inputs: y.minimum(top)), **more)
+        return one_made(name, Changed(LeakyRelu(alpha=0.5), after=lambda y, inputs: y.minimum(top)), **more)
 
     wider, single = limited("wider", wider=True), replace(limited("single"), single=True)
     several, plain = replace(limited("several"), places=()), limited("plain")
@@ -228,7 +216,9 @@ def test_what_says_more_comes_later():
 
 def test_mistakes_that_differ_in_a_number_are_one_cause():
     limits = [
-        made(f"limit {n} for none", Changed(LeakyRelu(alpha=0.5), after=lambda y, inputs: y), value=float(n))
+        one_made(
+            f"limit {n} for none", Changed(LeakyRelu(alpha=0.5), after=lambda y, inputs: y), value=float(n)
+        )
         for n in (60, 50)
     ]
     elsewhere = replace(limits[0], nodes=(stretch().nodes[2],))
@@ -245,8 +235,7 @@ def pair(one: Mistake, other: Mistake) -> Made:
 def test_pairs_that_differ_in_one_number_are_one_cause_but_not_in_two():
     """Of numbers of both not all may fit together."""
     a, b = (Mistake(f"slope {n} for 0", "A.", "B.", Relu(), value=n) for n in (0.5, 0.25))
-    c, d = (Mistake(f"step {n} for 0", "C.", "B.", Relu(), value=n) for n in (3.0, 4.0))
-    c, d = replace(c, name="step 3 for 0"), replace(d, name="step 4 for 0")
+    c, d = (Mistake(f"step {n:g} for 0", "C.", "B.", Relu(), value=n) for n in (3.0, 4.0))
     (joined,) = explaining._in_one([pair(a, c), pair(b, c)])
     assert joined.name == "slope between 0.25 and 0.5 for 0, and in y: step 3 for 0"
     apart = explaining._in_one([pair(a, c), pair(b, d)])

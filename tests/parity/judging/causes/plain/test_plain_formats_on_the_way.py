@@ -14,11 +14,12 @@ from parity.judging.causes.of_rounding.of_constants import folded
 from parity.judging.causes.of_rounding.of_half_sums import NAME, HalfSum, is_half_sum
 from parity.judging.causes.of_rounding.of_results import on_the_way
 from parity.operators.elementwise import Identity, Mul
-from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside, drawn
+from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
 from tests.parity.judging.causes.plain.several import Several
 from tests.parity.judging.causes.plain.short import bits_kept
 from tests.parity.judging.causes.small_graphs import N, graph_of
 from tests.parity.judging.causes.words import check_said
+from tests.parity.operators.one_node import check_inside
 
 X = drawn(4, 6)
 WIDE = X.astype(np.float64)

@@ -13,7 +13,8 @@ from parity.judging.causes.of_rounding.in_format import InFormat, Summed
 from parity.judging.causes.of_rounding.of_winograd import Winograd, agree, matrices
 from parity.operators.affine import Conv
 from parity.operators.elementwise import Identity
-from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside, drawn
+from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
+from tests.parity.operators.one_node import check_inside
 
 X = 2 * drawn(4, 6)
 WIDE = X.astype(np.float64)

@@ -10,9 +10,10 @@ from parity.arithmetic import Bounded
 from parity.arithmetic.floats import BFLOAT16
 from parity.judging.causes.of_places import of_dropout, of_layout, of_pieces
 from parity.operators.elementwise import Identity
-from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside, drawn
+from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
 from tests.parity.judging.causes.small_graphs import N, graph_of
 from tests.parity.judging.causes.words import check_said
+from tests.parity.operators.one_node import check_inside
 
 X = drawn(2, 3, 4, 5)
 

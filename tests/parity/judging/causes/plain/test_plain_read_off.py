@@ -1,4 +1,7 @@
-"""Numbers that are read off the candidate's values: which are fitted, where, and when none is."""
+"""Numbers that are read off the candidate's values: which are fitted, where, and when none is.
+
+Most tests call `read_off` by itself; the last one searches.
+"""
 
 from dataclasses import replace
 from math import inf, nan
@@ -14,17 +17,12 @@ from parity.judging.causes.search.hypotheses import Clock, Made
 from parity.judging.causes.search.read_off import read_off
 from parity.judging.causes.search.wrong import Wrong
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of, names
-from tests.parity.judging.causes.three_nodes import wrong_in
+from tests.parity.judging.causes.three_nodes import leaky, wrong_in
 from tests.parity.judging.causes.words import check_said
 
 X = drawn(6, 8)
 WIDE = X.astype(np.float64)
 NEVER = Clock(inf, 0.0)
-
-
-def leaky(x: Array, slope: float) -> Array:
-    """With a slope in float32, as the operator has it."""
-    return np.where(x > 0, x, np.float64(np.float32(slope)) * x)
 
 
 def normalized(x: Array, epsilon: float) -> Array:
@@ -139,7 +137,7 @@ def test_a_number_that_is_not_known_to_a_hundredth_is_none(monkeypatch):
 
 
 def test_a_constant_that_no_list_has_is_named():
-    """By the search, with its proof."""
+    """Here the whole search runs, with its proof."""
     nodes = [N("Relu", ["x"], ["r"]), N("Mul", ["r", "half"], ["y"])]
     graph = graph_of(nodes, {"half": np.array([0.5], np.float32)}, "x")
     assert names(graph, x=X, y=np.maximum(WIDE, 0) * 0.3125) == ["factor 0.3125 for 0.5"]

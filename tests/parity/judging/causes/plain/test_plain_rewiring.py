@@ -13,9 +13,9 @@ from parity.judging.causes.search.rewiring.neighbours import neighbours
 from parity.judging.causes.search.rewiring.parameters import exchanged, others
 from parity.judging.causes.search.rewiring.residual_norms import normalized_elsewhere
 from parity.judging.causes.search.stretch import Stretch, between
-from tests.parity.judging.causes.plain.layer import check_inside
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
 from tests.parity.judging.causes.words import check_said
+from tests.parity.operators.one_node import check_inside
 
 X, SIZE = drawn(3, 5, 6), 6
 W = [drawn(SIZE, SIZE, seed=n) for n in range(1, 4)]

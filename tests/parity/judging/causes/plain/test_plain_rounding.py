@@ -8,9 +8,10 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32
 from parity.arithmetic.rounding_modes import CUT_BFLOAT16
 from parity.judging.causes.of_rounding import of_storage
 from parity.judging.causes.of_rounding.shortened import are_in, monotone, name_of, or_tf32, rounded_to
-from tests.parity.judging.causes.plain.layer import Array, Layer, check_inside, drawn
+from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
 from tests.parity.judging.causes.plain.short import Round, bits_kept
 from tests.parity.judging.causes.small_graphs import N, graph_of
+from tests.parity.operators.one_node import check_inside
 
 X, W, B = drawn(4, 6), drawn(6, 5, seed=1), drawn(5, seed=2)
 

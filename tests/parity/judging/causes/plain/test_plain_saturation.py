@@ -1,6 +1,6 @@
 """Products of 8-bit integers that are added two by two in 16 bits, in plain loops over the windows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,14 @@ from parity.arithmetic import Bounded
 from parity.errors import Unjudged
 from parity.judging.causes.mistake import Mistake
 from parity.judging.causes.of_products.of_saturation import cut_off, saturated
+from tests.parity.judging.causes.in_16_bits import (
+    Order,
+    channels_last,
+    convolution,
+    exact,
+    pairs_in_16_bits,
+    product,
+)
 from tests.parity.judging.causes.plain.layer import Array, Layer
 from tests.parity.judging.causes.plain.several import Several
 from tests.parity.judging.causes.small_graphs import N
@@ -24,15 +32,6 @@ def integers(kind: type, *shape: int) -> Array:
     """Of this type; the same for the same shape."""
     limits = np.iinfo(kind)
     return np.random.default_rng(shape).integers(limits.min, limits.max + 1, shape).astype(kind)
-
-
-def in_pairs(a: Array, b: Array) -> int:
-    products = [int(one) * int(two) for one, two in zip(a, b, strict=True)]
-    return sum(max(-32768, min(32767, sum(products[k : k + 2]))) for k in range(0, len(products), 2))
-
-
-def exact(a: Array, b: Array) -> int:
-    return int(a.astype(int) @ b.astype(int))
 
 
 # --- what is lost --------------------------------------------------------------------------------
@@ -58,43 +57,20 @@ def test_batches_are_taken_one_with_another(of_rows, of_columns):
     for place in np.ndindex(found.shape):
         *batch, row, column = place
         one, two = wide_a[*batch, row], wide_b[*batch, :, column]
-        assert found[place] == exact(one, two) - in_pairs(one, two)
+        assert found[place] == exact(one, two) - pairs_in_16_bits(one, two)
     assert found.any()
 
 
 # --- operators of integers -----------------------------------------------------------------------
 
 
-def product(a: Array, b: Array, zero: int = 0, other: int = 0) -> Array:
-    """(A − zero)(B − other); the zero points are subtracted behind the products."""
-    every = np.array([[in_pairs(row, column) for column in b.T] for row in a])
-    rows, columns = a.astype(int).sum(1)[:, None], b.astype(int).sum(0)
-    return every - zero * columns - other * rows + zero * other * a.shape[1]
-
-
-Order = Callable[[Array], Array]
 ORDERS: dict[str, Order] = {
     "(channel, kernel...)": np.ravel,
-    "(kernel..., channel)": lambda a: a.transpose(1, 2, 0).ravel(),
+    "(kernel..., channel)": channels_last,
     "(kernel..., channel), with one channel of zeros more if their number is odd": lambda a: np.pad(
         a.transpose(1, 2, 0), ((0, 0), (0, 0), (0, len(a) % 2))
     ).ravel(),
 }
-
-
-def convolution(x: Array, w: Array, order: Order, zero: int = 0, other: int = 0, groups: int = 1) -> Array:
-    """Padded by 1 and with a stride of 2; w is of (O, C, H, W)."""
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=zero)
-    count, each, height, width = w.shape
-    places = [(n + 2 - size) // 2 + 1 for n, size in zip(x.shape[2:], (height, width), strict=True)]
-    y = np.zeros((len(x), count, *places), int)
-    for n, o, i, j in np.ndindex(y.shape):
-        start = o // (count // groups) * each
-        window = padded[n, start : start + each, 2 * i : 2 * i + height, 2 * j : 2 * j + width]
-        a, b = order(window), order(w[o])
-        right = exact(window.ravel().astype(int) - zero, w[o].ravel().astype(int) - other)
-        y[n, o, i, j] = in_pairs(a, b) - exact(a, b) + right
-    return y
 
 
 A, B = integers(np.uint8, 4, 7), integers(np.int8, 7, 5)
@@ -116,7 +92,7 @@ def scales(*numbers: float) -> list[Array]:
 def test_products_of_integers_in_pairs(zeros):
     layer = Layer("MatMulInteger", A, B, *(U, S)[:zeros])
     assert list(layer.mistakes) == [NAME]
-    layer.returns(NAME, product(A, B, ZERO * (zeros > 0), OTHER * (zeros > 1)))
+    layer.returns(NAME, product(pairs_in_16_bits, A, B, ZERO * (zeros > 0), OTHER * (zeros > 1)))
     assert (layer.outputs(NAME)[0].bound == 0).all()
 
 
@@ -125,7 +101,9 @@ def test_convolutions_of_integers_in_pairs(zeros):
     """By default a window's products are added channel by channel."""
     layer = Layer("ConvInteger", IMAGE, KERNEL, *(U, S)[:zeros], group=2, **WINDOW)
     order = ORDERS["(channel, kernel...)"]
-    expected = convolution(IMAGE, KERNEL, order, ZERO * (zeros > 0), OTHER * (zeros > 1), groups=2)
+    expected = convolution(
+        pairs_in_16_bits, IMAGE, KERNEL, order, ZERO * (zeros > 0), OTHER * (zeros > 1), groups=2
+    )
     layer.returns(NAME, expected)
     points = (np.array([0, 1]), np.array([3, 0]), np.array([2, 1]), np.array([1, 0]))
     some = layer.mistakes[NAME].operator.sample(points, *layer.inputs)
@@ -135,7 +113,7 @@ def test_convolutions_of_integers_in_pairs(zeros):
 def test_a_convolution_of_int8_and_uint8_saturates_too_but_a_product_does_not():
     signed, unsigned = integers(np.int8, 1, 3, 4, 4), integers(np.uint8, 2, 3, 3, 3)
     layer = Layer("ConvInteger", signed, unsigned, **WINDOW)
-    layer.returns(NAME, convolution(signed, unsigned, ORDERS["(channel, kernel...)"]))
+    layer.returns(NAME, convolution(pairs_in_16_bits, signed, unsigned, ORDERS["(channel, kernel...)"]))
     assert not Layer("MatMulInteger", B.T.copy(), A.T.copy()).mistakes
     assert not Layer("MatMulInteger", A, A.T.copy()).mistakes
     assert not Layer("ConvInteger", signed, signed[:, :, :3, :3]).mistakes
@@ -144,7 +122,7 @@ def test_a_convolution_of_int8_and_uint8_saturates_too_but_a_product_does_not():
 def test_products_that_are_quantized_again():
     one = [*scales(0.5), U, B, *scales(0.25), S, *scales(64.0), np.array(128, np.uint8)]
     layer = Layer("QLinearMatMul", A, *one)
-    expected = requantized(product(A, B, ZERO, OTHER), 2.0**-9)
+    expected = requantized(product(pairs_in_16_bits, A, B, ZERO, OTHER), 2.0**-9)
     assert (expected > 0).any()
     layer.returns(NAME, expected)
 
@@ -154,7 +132,9 @@ def test_convolutions_that_are_quantized_again(biased):
     """onnxruntime makes the channels last."""
     one = [*scales(0.5), U, KERNEL, *scales(0.25), S, *scales(64.0), np.array(128, np.uint8)]
     layer = Layer("QLinearConv", IMAGE, *one, *([BIAS] if biased else []), group=2, **WINDOW)
-    total = convolution(IMAGE, KERNEL, ORDERS["(kernel..., channel)"], ZERO, OTHER, groups=2)
+    total = convolution(
+        pairs_in_16_bits, IMAGE, KERNEL, ORDERS["(kernel..., channel)"], ZERO, OTHER, groups=2
+    )
     layer.returns(NAME, requantized(total + biased * BIAS.reshape(-1, 1, 1), 2.0**-9))
 
 
@@ -163,7 +143,7 @@ def test_an_input_that_is_not_known_is_taken_if_weights_have_no_zero_point():
     (operator,) = (one.operator for one in Layer("MatMulInteger", A, B, U).mistakes.values())
     inputs = [Bounded(A, off), Bounded(B), Bounded(U)]
     found = operator.first(*inputs)
-    assert (found.comparable == product(A, B, ZERO)).all()
+    assert (found.comparable == product(pairs_in_16_bits, A, B, ZERO)).all()
     assert (found.bound == np.abs(B.astype(int)).sum(0)).all()  # type: ignore[attr-defined]
     operator.evaluate(*inputs, Bounded(np.array(0, np.int8)))
     with pytest.raises(Unjudged, match="integers that are not known"):
@@ -207,7 +187,7 @@ def test_a_product_of_what_is_read_back():
     one = matrices(N("MatMul", ["a", "b"], ["y"]))
     (changes,) = found_in(one)
     assert [(k, mistake.name, mistake.alike) for k, mistake in changes.items()] == [(3, NAME, "")]
-    one.returns(changes, product(A, B, ZERO) * (0.5 * COLUMNS))
+    one.returns(changes, product(pairs_in_16_bits, A, B, ZERO) * (0.5 * COLUMNS))
 
 
 def test_a_dense_layer_of_what_is_read_back():
@@ -218,7 +198,7 @@ def test_a_dense_layer_of_what_is_read_back():
         x, w = A.T if turned_a else A, B.T.copy() if turned_b else B
         one = whole(TO_BYTES, READ, read, last, x=x, w=w, c=bias)
         (changes,) = found_in(one)
-        one.returns(changes, product(A, B, ZERO) * (0.5 * COLUMNS) + bias)
+        one.returns(changes, product(pairs_in_16_bits, A, B, ZERO) * (0.5 * COLUMNS) + bias)
 
 
 def test_inputs_of_int8_are_moved_by_128():
@@ -228,7 +208,7 @@ def test_inputs_of_int8_are_moved_by_128():
         weights = N("DequantizeLinear", ["w", "columns"], ["b"], axis=-1)
         one = whole(TO_SIGNED, read, weights, N("MatMul", ["a", "b"], ["y"]), x=signed, w=B, zero=zero)
         (changes,) = found_in(one)
-        one.returns(changes, product(A, B, 128 if zero is None else ZERO) * (0.5 * COLUMNS))
+        one.returns(changes, product(pairs_in_16_bits, A, B, 128 if zero is None else ZERO) * (0.5 * COLUMNS))
 
 
 def images(last: Sequence[NodeProto], w: Array = KERNEL, channels: int = 6, **constants: Array) -> Several:
@@ -250,12 +230,14 @@ def test_a_convolution_of_what_is_read_back():
     assert len(found) == 2
     for changes, order in zip(found, list(ORDERS.values())[1:], strict=True):
         one.returns(
-            changes, convolution(IMAGE, KERNEL, order, ZERO, groups=2) * factors + bias.reshape(-1, 1, 1)
+            changes,
+            convolution(pairs_in_16_bits, IMAGE, KERNEL, order, ZERO, groups=2) * factors
+            + bias.reshape(-1, 1, 1),
         )
     even = integers(np.int8, 4, 2, 3, 3)
     one = images([conv(1)], w=even, channels=2)
     (changes,) = found_in(one)
-    right = convolution(IMAGE[:, :2], even, ORDERS["(kernel..., channel)"], ZERO)
+    right = convolution(pairs_in_16_bits, IMAGE[:, :2], even, ORDERS["(kernel..., channel)"], ZERO)
     one.returns(changes, right * factors)
 
 
@@ -264,7 +246,7 @@ def test_kernels_that_are_not_square():
     w = integers(np.int8, 4, 3, 2, 3)
     one = images([conv(2)], w=w)
     for changes, order in zip(found_in(one), list(ORDERS.values())[1:], strict=True):
-        right = convolution(IMAGE, w, order, ZERO, groups=2)
+        right = convolution(pairs_in_16_bits, IMAGE, w, order, ZERO, groups=2)
         one.returns(changes, right * (0.5 * COLUMNS[:4]).reshape(-1, 1, 1))
 
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from parity.arithmetic import Number
-from parity.judging.causes.mistake import Changed, Mistake, mistakes, with_input
+from parity.judging.causes.mistake import Changed, mistakes, with_input
 from parity.judging.causes.search import pairs
 from parity.judging.causes.search.first_look import Look
 from parity.judging.causes.search.hypotheses import Clock, Made, one_mistake
 from parity.judging.causes.search.pairs import two_mistakes
 from parity.judging.causes.search.stretch import Stretch
-from parity.operators import Operator
 from parity.operators.activation import LeakyRelu, Relu
 from tests.parity.judging.causes.plain.several import Several
 from tests.parity.judging.causes.small_graphs import Array, N, drawn, graph_of
@@ -23,6 +22,9 @@ from tests.parity.judging.causes.three_nodes import (
     WIDE,
     W,
     X,
+    leaky,
+    one_made,
+    operator_of,
     stretch,
     wrong,
     wrong_in,
@@ -49,10 +51,24 @@ def tried(nodes: Sequence[Any], constants: Mapping[str, Array], found: Array, **
 
 
 FOUND = drawn(4, 6, seed=5)
-SEVERAL = Several(TWO, used(TWO, SQUARE), x=X)
-MADE = tried(TWO, SQUARE, FOUND, x=X)
-NAMES = [one.name for one in MADE]
-OF_PARAMETERS = NAMES.index("weights not loaded: input 1 of Gemm is zero")
+
+
+# Each test computes anew what it looks at: of a value that is kept, a later test would notice no change of
+# the code, and mutation testing would not run it.
+
+
+def two_layers() -> Several:
+    return Several(TWO, used(TWO, SQUARE), x=X)
+
+
+def every() -> list[Made]:
+    """All that is tried of the two layers."""
+    return tried(TWO, SQUARE, FOUND, x=X)
+
+
+def before_parameters(made: list[Made]) -> list[Made]:
+    """Mistakes of one node, and the same at both layers."""
+    return made[: [one.name for one in made].index("weights not loaded: input 1 of Gemm is zero")]
 
 
 # --- one mistake ---------------------------------------------------------------------------------
@@ -60,11 +76,11 @@ OF_PARAMETERS = NAMES.index("weights not loaded: input 1 of Gemm is zero")
 
 def test_the_first_mistakes_of_all_nodes_come_before_the_second_ones():
     """Those of the last node may be read off the candidate's values."""
-    alone = [one for one in MADE[:OF_PARAMETERS] if one.places]
+    right, alone = two_layers(), [one for one in before_parameters(every()) if one.places]
     expected = []
-    for place, node in enumerate(SEVERAL.stretch.nodes):
+    for place, node in enumerate(right.stretch.nodes):
         assert node.operator is not None
-        seen = SEVERAL.seen(node.outputs[0])
+        seen = right.seen(node.outputs[0])
         if node.outputs[0] == "y":
             seen = type(seen)(
                 seen.inputs, FOUND, *(getattr(seen, k) for k in ("node", "nodes", "values", "graph"))
@@ -79,47 +95,49 @@ def test_the_first_mistakes_of_all_nodes_come_before_the_second_ones():
 
 def test_a_mistake_at_several_nodes_comes_once_it_is_known_of_them():
     """Behind the mistakes of the same rank, before the next."""
+    made, right = every(), two_layers().stretch
     place_and_rank: dict[int, tuple[int, int]] = {}
-    for k, one in enumerate(MADE[:OF_PARAMETERS]):
+    for k, one in enumerate(before_parameters(made)):
         if one.places:
             (place,) = one.places
             place_and_rank[k] = (place, sum(before == place for before, _ in place_and_rank.values()))
-    together = [k for k, one in enumerate(MADE) if one.name.endswith(", at 2 nodes")]
+    together = [k for k, one in enumerate(made) if one.name.endswith(", at 2 nodes")]
     assert len(together) > 50
     for k in together:
-        one, name = MADE[k], MADE[k].name.removesuffix(", at 2 nodes")
+        one, name = made[k], made[k].name.removesuffix(", at 2 nodes")
         own = [
-            j for j in place_and_rank if (MADE[j].name, MADE[j].nodes[0].type) == (name, one.nodes[0].type)
+            j for j in place_and_rank if (made[j].name, made[j].nodes[0].type) == (name, one.nodes[0].type)
         ]
-        assert changed(one) == sorted(place_and_rank[j][0] for j in own)
+        assert changed(one, right) == sorted(place_and_rank[j][0] for j in own)
         first = min(own, key=lambda j: place_and_rank[j])
-        assert (one.places, one.start, one.nodes) == ((), MADE[first].start, MADE[first].nodes)
+        assert (one.places, one.start, one.nodes) == ((), made[first].start, made[first].nodes)
         before = [rank for j, (_, rank) in place_and_rank.items() if j < k]
         assert before[-1] == max(place_and_rank[j][1] for j in own)
-        assert k + 1 == len(MADE) or place_and_rank.get(k + 1, (0, before[-1] + 1))[1] == before[-1] + 1
-    assert len({(MADE[k].name, MADE[k].nodes[0].type) for k in together}) == len(together)
+        assert k + 1 == len(made) or place_and_rank.get(k + 1, (0, before[-1] + 1))[1] == before[-1] + 1
+    assert len({(made[k].name, made[k].nodes[0].type) for k in together}) == len(together)
 
 
 def test_the_same_at_three_nodes_is_tried_once():
     nodes = [*TWO[:3], N("Gemm", ["n", "w2", "b2"], ["y"])]
-    names = [one.name for one in tried(nodes, SQUARE, FOUND, x=X)]
-    assert names.count("bias missing, at 3 nodes") == 1
-    assert "bias missing, at 2 nodes" not in names
+    found = [one.name for one in tried(nodes, SQUARE, FOUND, x=X)]
+    assert found.count("bias missing, at 3 nodes") == 1
+    assert "bias missing, at 2 nodes" not in found
 
 
-def changed(one: Made) -> list[int]:
+def changed(one: Made, right: Stretch) -> list[int]:
     """The places of nodes that are not the right ones."""
     assert isinstance(one.operator, Stretch)
-    both = zip(one.operator.nodes, SEVERAL.stretch.nodes, strict=True)
+    both = zip(one.operator.nodes, right.nodes, strict=True)
     return [
         k for k, (made, own) in enumerate(both) if (made.operator, made.inputs) != (own.operator, own.inputs)
     ]
 
 
 def test_a_mistake_is_made_at_its_places_and_no_node_before_its_start_is_changed():
-    for one in MADE:
+    right = two_layers().stretch
+    for one in every():
         if isinstance(one.operator, Stretch):
-            places = changed(one)
+            places = changed(one, right)
             assert places, one.name
             assert one.places in ((), tuple(places)), one.name
             assert one.start in (None, places[0]), one.name
@@ -137,11 +155,13 @@ def test_what_is_made_most_often_comes_first_and_exchanges_come_last():
         "products in bfloat16, added up in float32 (half precision, autocast)",
         "parameters of m and n exchanged",
     ]
-    places = [NAMES.index(name) for name in order]
+    made = every()
+    names = [one.name for one in made]
+    places = [names.index(name) for name in order]
     assert places == sorted(places)
     assert places[0] == 0
-    assert places[-1] == len(NAMES) - 1
-    assert [one.start for one in MADE if one.start is None] == [None] * 3  # of all products
+    assert places[-1] == len(names) - 1
+    assert [one.start for one in made if one.start is None] == [None] * 3  # of all products
 
 
 def test_values_in_another_layout_and_dropout_are_of_the_whole():
@@ -193,49 +213,40 @@ def test_integers_behind_a_layer_may_stay_floats_and_may_saturate():
 # --- two mistakes --------------------------------------------------------------------------------
 
 
-def single(place: int, name: str, operator: Operator, **more: Any) -> Made:
-    one = Mistake(name, "", "", operator, **more)
-    own = stretch()
-    return Made((own.nodes[place],), (one,), own.with_mistakes({place: one}), (place,), place)
-
-
-def right_of(place: int) -> Operator:
-    operator = stretch().nodes[place].operator
-    assert operator is not None
-    return operator
-
-
 def times(factor: float) -> Callable[[Number, Any], Number]:
     return lambda y, inputs: y * factor
 
 
-TURNED = single(
-    0, "weights in reverse order", with_input(right_of(0), 1, lambda w: w.move(lambda a: a[::-1]))
-)
-LEAKY = single(1, "leaky", LeakyRelu(alpha=0.5))
-STEEPER = single(1, "steeper", LeakyRelu(alpha=0.75))
-HALVED = single(1, "halved", Changed(Relu(), after=times(0.5)))
-SMALLER = single(2, "smaller", Changed(right_of(2), after=times(0.25)))
-SINGLE = [TURNED, LEAKY, STEEPER, HALVED, SMALLER]
+def singles() -> dict[str, Made]:
+    """Mistakes of one node each, by name."""
+    turned = with_input(operator_of(0), 1, lambda w: w.move(lambda a: a[::-1]))
+    some = [
+        one_made("turned", turned, 0),
+        one_made("leaky", LeakyRelu(alpha=0.5)),
+        one_made("steeper", LeakyRelu(alpha=0.75)),
+        one_made("halved", Changed(Relu(), after=times(0.5))),
+        one_made("smaller", Changed(operator_of(2), after=times(0.25)), 2),
+    ]
+    return {one.name: one for one in some}
 
 
-def leaky(a: Array, slope: float = 0.5) -> Array:
-    return np.where(a > 0, a, slope * a)
+def single(*names: str) -> list[Made]:
+    return [singles()[name] for name in names]
 
 
 TURNED_WIDE = X.astype(np.float64) @ W[::-1]
 
 
-def pairs_for(found: Array, some: Sequence[Made] = SINGLE, clock: Clock = NEVER) -> list[Made]:
-    return list(two_mistakes(Look(wrong(found)), some, clock))
+def pairs_for(found: Array, clock: Clock = NEVER) -> list[Made]:
+    return list(two_mistakes(Look(wrong(found)), list(singles().values()), clock))
 
 
 @pytest.mark.parametrize(
     ("found", "name", "places"),
     [
-        (-leaky(TURNED_WIDE), "weights in reverse order, and in r: leaky", (0, 1)),
+        (-leaky(TURNED_WIDE, 0.5), "turned, and in r: leaky", (0, 1)),
         (-0.125 * np.maximum(WIDE, 0), "halved, and in y: smaller", (1, 2)),
-        (-0.5 * np.maximum(TURNED_WIDE, 0), "weights in reverse order, and in r: halved", (0, 1)),
+        (-0.5 * np.maximum(TURNED_WIDE, 0), "turned, and in r: halved", (0, 1)),
         (-0.5 * leaky(WIDE, 0.75), "steeper, and halved", (1, 1)),
     ],
 )
@@ -244,22 +255,23 @@ def test_two_mistakes_that_come_near_are_made_together(found, name, places):
     assert (one.name, one.places, one.start) == (name, places, places[0])
     assert [node.outputs[0] for node in one.nodes] == ["mry"[k] for k in places]
     assert isinstance(one.operator, Stretch)
-    made = [k for k, node in enumerate(one.operator.nodes) if node.operator != right_of(k)]
+    made = [k for k, node in enumerate(one.operator.nodes) if node.operator != operator_of(k)]
     assert made == sorted(set(places))
     assert wrong(found).explained_by(one.operator)
 
 
 def test_two_mistakes_that_exclude_each_other_are_no_pair():
     """Two slopes, and what reads other tensors."""
-    assert pairs._at_one(stretch(), LEAKY, STEEPER) is None
-    elsewhere = single(1, "elsewhere", LeakyRelu(alpha=0.5), inputs=("x",))
-    for one, other in ((elsewhere, HALVED), (HALVED, elsewhere)):
+    slope, steeper, halved = single("leaky", "steeper", "halved")
+    assert pairs._at_one(stretch(), slope, steeper) is None
+    elsewhere = one_made("elsewhere", LeakyRelu(alpha=0.5), inputs=("x",))
+    for one, other in ((elsewhere, halved), (halved, elsewhere)):
         assert pairs._at_one(stretch(), one, other) is None
-    assert pairs._at_one(stretch(), HALVED, LEAKY) is not None
+    assert pairs._at_one(stretch(), halved, slope) is not None
 
 
 def test_no_pair_is_tried_of_one_value_or_without_time():
-    found = -leaky(TURNED_WIDE)
+    found = -leaky(TURNED_WIDE, 0.5)
     assert pairs_for(found)
     assert not pairs_for(np.full_like(found, -2.0))
     assert not pairs_for(found, clock=Clock(thread_time() - 1, 0.0))
@@ -270,32 +282,36 @@ def runs(some: Sequence[Made], found: Array = RIGHT) -> list[str]:
 
 
 def test_the_first_mistakes_of_each_node_are_run_first():
-    assert runs([LEAKY, STEEPER, HALVED, TURNED, SMALLER][:4]) == ["leaky", TURNED.name, "steeper", "halved"]
-    ranks = [(rank, number, one.name) for rank, number, one in pairs._alone([LEAKY, STEEPER, TURNED])]
-    assert ranks == [(1, 0, "leaky"), (2, 1, "steeper"), (1, 2, TURNED.name)]
+    some = single("leaky", "steeper", "halved", "turned")
+    assert runs(some) == ["leaky", "turned", "steeper", "halved"]
+    alone = pairs._alone(single("leaky", "steeper", "turned"))
+    ranks = [(rank, number, one.name) for rank, number, one in alone]
+    assert ranks == [(1, 0, "leaky"), (2, 1, "steeper"), (1, 2, "turned")]
 
 
 def test_what_is_no_mistake_of_one_node_is_not_combined():
     """At several nodes; what values show by themselves; the same or right values again; other shapes."""
-    at_two = Made(LEAKY.nodes, LEAKY.mistakes, LEAKY.operator, (), 1)
-    shown = single(1, "shown", LeakyRelu(alpha=0.6), read_off=True)
-    again = single(1, "again", LeakyRelu(alpha=0.5))
-    nothing = single(1, "nothing", Relu())
-    turned = single(2, "turned", Changed(right_of(2), after=lambda y, inputs: y.transpose(1, 0)))
-    misfit = single(0, "misfit", with_input(right_of(0), 1, lambda w: w.transpose(1, 0)))
-    some = [at_two, shown, LEAKY, again, nothing, turned, misfit, STEEPER]
+    slope, steeper = single("leaky", "steeper")
+    at_two = Made(slope.nodes, slope.mistakes, slope.operator, (), 1)
+    shown = one_made("shown", LeakyRelu(alpha=0.6), read_off=True)
+    again = one_made("again", LeakyRelu(alpha=0.5))
+    nothing = one_made("nothing", Relu())
+    upright = one_made("upright", Changed(operator_of(2), after=lambda y, inputs: y.transpose(1, 0)), 2)
+    misfit = one_made("misfit", with_input(operator_of(0), 1, lambda w: w.transpose(1, 0)), 0)
+    some = [at_two, shown, slope, again, nothing, upright, misfit, steeper]
     assert runs(some) == ["leaky", "steeper"]
-    assert runs(some, RIGHT.T) == ["leaky", "turned", "steeper"]
+    assert runs(some, RIGHT.T) == ["leaky", "upright", "steeper"]
 
 
 def test_no_more_is_kept_for_pairs_than_fits(monkeypatch):
     """Of 4 × 5 values: what comes behind a mistake is another tensor."""
-    assert len(runs(SINGLE)) == 5
+    every_single = list(singles().values())
+    assert len(runs(every_single)) == 5
     monkeypatch.setattr(pairs, "MOST", 2)
-    assert len(runs(SINGLE)) == 2
+    assert len(runs(every_single)) == 2
     monkeypatch.setattr(pairs, "MOST", 1000)
     for held, count in ((19, 1), (20, 2), (59, 2), (60, 3)):
         monkeypatch.setattr(pairs, "HELD", held)
-        assert len(runs([SMALLER, LEAKY, STEEPER])) == count, held
+        assert len(runs(single("smaller", "leaky", "steeper"))) == count, held
     monkeypatch.setattr(pairs, "HELD", 59)
-    assert len(runs([TURNED, STEEPER, LEAKY])) == 1
+    assert len(runs(single("turned", "steeper", "leaky"))) == 1

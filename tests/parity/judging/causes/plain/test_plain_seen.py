@@ -10,7 +10,7 @@ from parity.arithmetic import Bounded
 from parity.judging.causes.mistake import Seen
 from parity.judging.causes.search.wrong import Wrong
 from tests.parity.judging.causes.plain.layer import Array, Layer, drawn
-from tests.parity.judging.causes.three_nodes import FOUND, RIGHT, wrong
+from tests.parity.judging.causes.three_nodes import FOUND, RIGHT, leaky, wrong
 
 X = 3 * drawn(4, 20)
 WIDE = X.astype(np.float64)
@@ -19,8 +19,8 @@ ZEROS = np.zeros(X.shape, np.float32)
 # --- activations -------------------------------------------------------------------------------
 
 
-def leaky(slope: float) -> Array:
-    return np.where(WIDE > 0, WIDE, slope * WIDE).astype(np.float32)
+def of_slope(slope: float) -> Array:
+    return leaky(WIDE, slope).astype(np.float32)
 
 
 def slopes(layer: Layer) -> list[str]:
@@ -28,20 +28,19 @@ def slopes(layer: Layer) -> list[str]:
 
 
 def test_a_slope_is_read_off_from_negative_values():
-    assert slopes(Layer("LeakyRelu", X, alpha=0.2, found=leaky(0.37)))[0] == "slope alpha 0.37 for 0.2"
-    assert slopes(Layer("Relu", X, found=leaky(0.37)))[0] == "leaky ReLU (0.37) for Relu".replace(
-        "Relu", "ReLU", 1
-    )
+    assert slopes(Layer("LeakyRelu", X, alpha=0.2, found=of_slope(0.37)))[0] == "slope alpha 0.37 for 0.2"
+    assert slopes(Layer("Relu", X, found=of_slope(0.37)))[0] == "leaky ReLU (0.37) for ReLU"
     assert (
-        slopes(Layer("PRelu", X, np.array(0.5, np.float32), found=leaky(0.37)))[0]
+        slopes(Layer("PRelu", X, np.array(0.5, np.float32), found=of_slope(0.37)))[0]
         == "one slope 0.37 for all values"
     )
-    layer = Layer("LeakyRelu", X, alpha=0.2, found=leaky(0.37))
+    layer = Layer("LeakyRelu", X, alpha=0.2, found=of_slope(0.37))
     layer.returns("slope alpha 0.37 for 0.2", np.where(WIDE > 0, WIDE, 0.37 * WIDE))
 
 
 @pytest.mark.parametrize(
-    ("found", "x"), [(leaky(0.37)[:2], X), (leaky(0.37), np.abs(X)), (leaky(0.0), X), (leaky(1.0), X)]
+    ("found", "x"),
+    [(of_slope(0.37)[:2], X), (of_slope(0.37), np.abs(X)), (of_slope(0.0), X), (of_slope(1.0), X)],
 )
 def test_other_values_show_no_slope(found, x):
     """Of another shape; where nothing is negative; 0 and 1, which are no slopes."""
@@ -50,13 +49,13 @@ def test_other_values_show_no_slope(found, x):
 
 
 def test_the_absolute_value_has_a_name_of_its_own():
-    assert "leaky ReLU (-1) for ReLU" not in Layer("Relu", X, found=leaky(-1)).mistakes
-    assert "absolute value for ReLU" in Layer("Relu", X, found=leaky(-1)).mistakes
-    assert "slope alpha -1 for 0.2" in Layer("LeakyRelu", X, alpha=0.2, found=leaky(-1)).mistakes
+    assert "leaky ReLU (-1) for ReLU" not in Layer("Relu", X, found=of_slope(-1)).mistakes
+    assert "absolute value for ReLU" in Layer("Relu", X, found=of_slope(-1)).mistakes
+    assert "slope alpha -1 for 0.2" in Layer("LeakyRelu", X, alpha=0.2, found=of_slope(-1)).mistakes
 
 
 def test_values_that_are_not_finite_show_no_slope():
-    found = leaky(0.37)
+    found = of_slope(0.37)
     found[WIDE < 0] = np.where(np.arange((WIDE < 0).sum()) % 2, np.nan, found[WIDE < 0])
     assert slopes(Layer("LeakyRelu", X, alpha=0.2, found=found))[0] == "slope alpha 0.37 for 0.2"
 
@@ -83,7 +82,7 @@ def test_one_value_throughout_is_no_other_activation():
         assert not [name for name in Layer(kind, X, found=ZEROS).mistakes if f" for {kind}" in name]
         assert f"{kind} applied twice" not in Layer(kind, X, found=ZEROS).mistakes
         assert not [name for name in Layer(kind, X, found=ZEROS).mistakes if name.startswith("clipped")]
-    assert "sigmoid for ReLU" in Layer("Relu", X, found=leaky(0.5)).mistakes
+    assert "sigmoid for ReLU" in Layer("Relu", X, found=of_slope(0.5)).mistakes
     assert "sigmoid for ReLU" not in Layer("Relu", X.astype(np.int32)).mistakes
     one = Layer("Relu", X[:1, :1], found=ZEROS[:1, :1])
     assert "sigmoid for ReLU" in one.mistakes  # of one value, nothing is known

@@ -23,10 +23,14 @@ def normalized(
     return (WIDE - along(mean, axis)) / root * along(scale, axis) + along(shift, axis)
 
 
+def batch_norm() -> Layer:
+    """Made anew for each test, which would notice no change of the code if another had made it."""
+    return Layer("BatchNormalization", X, SCALE, SHIFT, MEAN, SPREAD, epsilon=EPSILON)
+
+
 ONES, ZEROS = np.ones(4), np.zeros(4)
 COUNT = 3 * 4 * 5
 OF_BATCH = WIDE.mean((0, 2, 3)), WIDE.var((0, 2, 3))
-LAYER = Layer("BatchNormalization", X, SCALE, SHIFT, MEAN, SPREAD, epsilon=EPSILON)
 EXPECTED = {
     "epsilon 0 for 0.125": (WIDE - along(MEAN)) / np.sqrt(along(SPREAD)) * along(SCALE) + along(SHIFT),
     "epsilon 0.001 for 0.125": normalized(spread=SPREAD.astype(np.float64) + 0.001 - EPSILON),
@@ -60,13 +64,15 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_batch_normalization(name):
-    LAYER.returns(name, EXPECTED[name])
+    batch_norm().returns(name, EXPECTED[name])
 
 
 def test_statistics_of_each_map():
     middle, spread = (f((2, 3), keepdims=True) for f in (WIDE.mean, WIDE.var))
     each = (WIDE - middle) / np.sqrt(spread + EPSILON) * along(SCALE) + along(SHIFT)
-    LAYER.returns("statistics of each map of each image for running ones (instance normalization)", each)
+    batch_norm().returns(
+        "statistics of each map of each image for running ones (instance normalization)", each
+    )
 
 
 def test_parameters_that_are_exchanged():
@@ -93,10 +99,10 @@ def test_what_makes_no_difference_is_no_mistake():
         "BatchNormalization", X, SCALE, SHIFT, MEAN, SPREAD, outputs=3, training_mode=1, epsilon=EPSILON
     )
     assert not [name for name in training.mistakes if "running" in name or "channels on axis" in name]
-    assert "channels on axis 3 for 1" not in LAYER.mistakes
-    assert "epsilon 0.125 for 0.125" not in LAYER.mistakes
-    assert LAYER.mistakes["epsilon 0.001 for 0.125"].value == 0.001
-    cases = {name: one.case for name, one in LAYER.mistakes.items() if name.startswith("epsilon 0")}
+    assert "channels on axis 3 for 1" not in batch_norm().mistakes
+    assert "epsilon 0.125 for 0.125" not in batch_norm().mistakes
+    assert batch_norm().mistakes["epsilon 0.001 for 0.125"].value == 0.001
+    cases = {name: one.case for name, one in batch_norm().mistakes.items() if name.startswith("epsilon 0")}
     assert set(cases.values()) == {"huggingface/transformers#18597"}
 
 

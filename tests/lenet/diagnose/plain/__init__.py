@@ -1,1 +1,1 @@
-"""Each mistake by itself: plain NumPy computes what a wrong port should return, and nothing is searched."""
+"""Mistakes one by one, and the search for them: plain NumPy computes what a wrong port should return."""

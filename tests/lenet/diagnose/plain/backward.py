@@ -8,7 +8,6 @@ import numpy as np
 from lenet.diagnose.mistakes.wrong_backward import Passed, Tape, walk_back
 from lenet.network.architecture import LAYERS
 from lenet.network.recipe import initial_params
-from parity.arithmetic import Bounded
 from tests.lenet.diagnose.plain.network import PADDING, Array, Params, own, right, wide
 
 Loss = Callable[[Array, Array], tuple[float, Array]]  # of logits and labels: the loss and its derivative
@@ -48,13 +47,28 @@ def _convolution_back(name: str, x: Array, w: Array, d: Array) -> tuple[Array, A
     return dw, dx[:, :, p : dx.shape[2] - p, p : dx.shape[3] - p]
 
 
+def windows(x: Array) -> Array:
+    """(N, C, H/2, W/2, 4), the places of a window in row order."""
+    n, c, height, width = x.shape
+    return (
+        x.reshape(n, c, height // 2, 2, width // 2, 2)
+        .transpose(0, 1, 2, 4, 3, 5)
+        .reshape(n, c, height // 2, width // 2, 4)
+    )
+
+
+def unfolded(a: Array) -> Array:
+    """The maps of which these are the windows."""
+    n, c, rows, columns, _ = a.shape
+    return (
+        a.reshape(n, c, rows, columns, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, 2 * rows, 2 * columns)
+    )
+
+
 def pooling_back(x: Array, d: Array) -> Array:
     """To the first largest value of each window, in row order."""
-    n, c, height, width = x.shape
-    windows = x.reshape(n, c, height // 2, 2, width // 2, 2).transpose(0, 1, 2, 4, 3, 5)
-    first = windows.reshape(*windows.shape[:4], 4).argmax(-1)
-    gates = np.eye(4)[first].reshape(windows.shape)
-    return (gates * d[..., None, None]).transpose(0, 1, 2, 4, 3, 5).reshape(x.shape)
+    first = windows(x).argmax(-1)
+    return unfolded(np.eye(4)[first] * d[..., None])
 
 
 def back(name: str, x: Array, w: Array, d: Array, slope: float = 0.0) -> tuple[Array, Array, Array]:
@@ -126,10 +140,4 @@ def seen(
     changed = change(found, wide(params))
     return Seen(
         tape, list(walk_back(tape, {})), {n: a.astype(dtype).astype(np.float64) for n, a in changed.items()}
-    )
-
-
-def inside(value: Array, expected: Bounded) -> bool:
-    return value.shape == expected.value.shape and bool(
-        (np.abs(value - expected.value) <= expected.bound).all()
     )

@@ -66,5 +66,6 @@ def check(advance_: Callable, plain: Plain, name: str, roundings: int, dtype: st
         g = Bounded(GRADIENTS[name][k], np.zeros(w.shape))
         found, state = advance_(name, Bounded(w, np.zeros(w.shape)), state, g, moment(k, dtype))
         check_inside(found, new, f"step {k + 1}")
-        size = np.abs(w).max() + np.abs(GRADIENTS[name]).max() * 10 + 1
+        # A velocity adds up at most 1 / (1 − μ) gradients; other optimizers take steps of the order of 1.
+        size = np.abs(w).max() + np.abs(GRADIENTS[name]).max() / (1 - MU) + 1
         assert found.bound.max() <= gamma(roundings, u) * size, f"step {k + 1}"

@@ -1,15 +1,11 @@
 """A stretch of the forward pass that plain NumPy computes, right or wrong."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from lenet.diagnose.mistakes.wrong_forward import after
 from lenet.diagnose.search.segment import Sample, Segment
 from parity.arithmetic import Bounded
-from tests.lenet.diagnose.plain.network import Array, drawn, input_of, own, right, stored, wide
-
-Layer = Callable[[Array, Array, Array], Array]
+from tests.lenet.diagnose.plain.network import Array, Layer, drawn, input_of, own, right, stored, wide
 
 
 def computed(stages: tuple[str, ...], x: Array, params: dict[str, Array], wrong: dict[str, Layer]) -> Array:

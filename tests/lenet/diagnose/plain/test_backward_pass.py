@@ -10,13 +10,13 @@ from lenet.diagnose.mistakes import BACKWARD
 from lenet.diagnose.mistakes.base import Mistake
 from lenet.diagnose.mistakes.wrong_backward import PARTS, BackCall, Tape, position, walk_again, walk_back
 from lenet.diagnose.mistakes.wrong_forward import ROUNDED, after
-from lenet.diagnose.probe_inputs import Course, Observed, Probe, Probes
+from lenet.diagnose.probe_inputs import Observed, Probe, Probes
 from lenet.network.architecture import LAYERS, PARAM_SHAPES
-from lenet.network.recipe import Recipe
 from parity.arithmetic import Bounded
 from parity.errors import UserError
 from tests.lenet.diagnose.plain.backward import batch, forward, gradients, hot, probabilities
 from tests.lenet.diagnose.plain.network import Array, Params, wide
+from tests.lenet.diagnose.plain.training import NO_COURSE
 from tests.parity.operators.one_node import check_inside
 
 
@@ -90,8 +90,6 @@ def test_which_position_wins_is_unknown_where_rounding_decides():
 
 
 # --- what is made of the values that a port returned ----------------------------------------------
-
-NO_COURSE = Course({}, (), Recipe())
 
 
 def dyadic(seed: int, digits: int = 3) -> tuple[Params, Array, Array]:

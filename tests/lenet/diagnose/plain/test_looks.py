@@ -5,14 +5,14 @@ import pytest
 
 from lenet.diagnose.findings import LESS, UNDECIDED, Diagnosis, Finding
 from lenet.diagnose.looks import accuracy, batches, plain_outputs, repeated
-from lenet.diagnose.probe_inputs import FIRST, Course, Observed, Probe, Probes, alike
+from lenet.diagnose.probe_inputs import FIRST, Observed, Probe, Probes, alike
 from lenet.diagnose.search.segment import Sample, Segment
-from lenet.network.recipe import Recipe
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT32
 from tests.lenet.diagnose.plain.backward import batch, forward
-from tests.lenet.diagnose.plain.network import Array, drawn, right, wide
-from tests.lenet.diagnose.plain.segments import DENSE, Layer, segment
+from tests.lenet.diagnose.plain.network import Array, Layer, drawn, right, wide
+from tests.lenet.diagnose.plain.segments import DENSE, segment
+from tests.lenet.diagnose.plain.training import NO_COURSE
 from tests.lenet.diagnose.plain.words import check_kinds
 
 
@@ -147,8 +147,7 @@ def test_several_layers_may_hide_a_small_mistake():
     several = segment(DENSE, digits=16, logits=noisy(20.0))
     assert several.could_round
     assert not accuracy.is_rounding(several)
-    finding = accuracy.less_than_right(several)
-    assert finding is None or finding.verdict == UNDECIDED
+    assert accuracy.less_than_right(several) is None  # they deviate more than a fast algorithm
     near = segment(DENSE, digits=16, logits=noisy(7.0))
     finding = accuracy.less_than_right(near)
     assert finding is not None
@@ -175,7 +174,7 @@ def asked(change=lambda name, layer, a: a) -> tuple[Probes, Observed]:
         layers = list(forward(wide(one.params), one.images.astype(np.float64)).values())
         given = {"fc1": layers[8], "logits": layers[12]}
         answers[one.name] = {name: change(one.name, name, a).astype(np.float32) for name, a in given.items()}
-    return Probes(tuple(probes), Course({}, (), Recipe())), Observed(activations=answers)
+    return Probes(tuple(probes), NO_COURSE), Observed(activations=answers)
 
 
 def looked(change) -> tuple[str, str, str]:
@@ -270,7 +269,7 @@ def twice(change) -> tuple[Probes, Observed]:
     activations = {
         name: {n: np.array(change(name, n, a), np.float32) for n, a in given.items()} for name in FIRST
     }
-    return Probes((first, again), Course({}, (), Recipe())), Observed(activations=activations)
+    return Probes((first, again), NO_COURSE), Observed(activations=activations)
 
 
 def test_a_second_answer_that_differs_is_random_or_keeps_something():

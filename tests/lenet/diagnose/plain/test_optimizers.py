@@ -140,8 +140,8 @@ for _amount in (0.01, 0.004, 1e-4):
 def test_another_optimizer_makes_the_steps_of_plain_numpy(name):
     some = [method for kind, method in methods() if kind.name == name]
     for method, plain in zip(some, OTHERS[name], strict=True):
-        # A quotient of means has a few roundings more; a root near zero, as many as its size is smaller.
-        check(method, plain, "fc2.weight", 2**14)
+        # The widest bound has seven: 128 only show one that is far wider.
+        check(method, plain, "fc2.weight", 128)
 
 
 def test_every_other_optimizer_is_computed_here():
@@ -166,6 +166,7 @@ def test_errors_of_gradients_are_carried_by_other_optimizers(name):
             off = np.abs(w - found.value)
             assert (off <= found.bound).all()
             largest = max(largest, float((off / found.bound).max()))
-            # Both parts of a quotient of at most 16 are off by 1e-4 of themselves; a velocity adds up three.
-            assert found.bound.max() <= 3 * RATES[0] * 16 * 4e-4
-    assert largest > 0.02 or "sign" in name or "Lion" in name  # a sign does not change
+            # Both parts of a quotient are off by 1e-4 of themselves. It is at most 1 / √(1 − 0.99), of
+            # RMSprop's first step; a velocity adds up three.
+            assert found.bound.max() <= 3 * RATES[0] * 10 * 2e-4
+    assert largest > 0.1 or "sign" in name or "Lion" in name  # a sign does not change

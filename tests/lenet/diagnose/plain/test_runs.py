@@ -19,6 +19,9 @@ from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.network.recipe import Batch
 from parity.arithmetic.floats import BFLOAT16, FLOAT16
 from tests.lenet.diagnose.plain.training import (
+    ALL,
+    RATES,
+    RECIPE,
     Array,
     Params,
     course,
@@ -32,8 +35,6 @@ from tests.lenet.diagnose.plain.training import (
 from tests.lenet.diagnose.plain.words import check_kinds
 
 COURSE = course()
-RATES = [one.rate for one in COURSE.batches]
-ALL = [(k, rate) for k, rate in enumerate(RATES)]
 
 
 def test_a_right_run_is_right():
@@ -41,9 +42,8 @@ def test_a_right_run_is_right():
     for dtype in ("float32", "float64"):
         one = run(COURSE, path, dtype)
         assert one.count == 4
-        if dtype == "float64":
-            assert one.first_wrong is None
-            assert one.distance(one.by_rule(Rule())) is None  # what is right proves no mistake
+        assert one.first_wrong is None
+        assert one.distance(one.by_rule(Rule())) is None  # what is right proves no mistake
     moved = run(COURSE, path)
     moved.stations[3]["fc2.bias"][5] += 1e-6
     k, name, _ = moved.first_wrong or (0, "", None)
@@ -202,11 +202,21 @@ def test_averages_are_told_with_their_factor(name, text):
 
 @pytest.mark.parametrize(("form", "bits"), [(BFLOAT16, 8), (FLOAT16, 11)])
 def test_weights_in_a_coarse_format_are_told(form, bits):
-    given = run(COURSE, trained(COURSE, each=lambda a: form.round(a).astype(np.float64))[0])
+    def coarse(a: Array) -> Array:
+        return form.round(a).astype(np.float64)
+
+    path = trained(COURSE, each=coarse)[0]
+    given = run(COURSE, path)
     (one, two) = list(hidden.rounded(given))
     assert one[0].name == f"weights rounded to {form.name} after each step"
     assert f"({bits} significant bits)" in one[0].explanation
-    assert explained(given, one[1]) or explained(given, two[1])
+    assert explained(given, one[1])
+    assert not explained(given, two[1])  # the start was not rounded
+    begun = trained(COURSE, each=coarse, start={name: coarse(w) for name, w in path[0].items()})[0]
+    rounded_start = run(COURSE, [path[0], *begun[1:]])
+    one_again, two_again = (stations for _, stations in hidden.rounded(rounded_start))
+    assert not explained(rounded_start, one_again)
+    assert explained(rounded_start, two_again)
     ((kind, stations),) = list(hidden.coarse(given))
     assert kind.name == f"training in {form.name}"
     assert given.distance(stations) == 0
@@ -296,7 +306,10 @@ def test_a_step_after_several_batches_adds_their_gradients(every, averaged_):
         waiting.append(gradient(w, one))
         if len(waiting) == every:
             share = 1 / every if averaged_ else 1
-            v = {n: 0.9 * v[n] + share * sum(g[n] for g in waiting) + 0.125 * w[n] for n in w}
+            v = {
+                n: RECIPE.momentum * v[n] + share * sum(g[n] for g in waiting) + RECIPE.weight_decay * w[n]
+                for n in w
+            }
             w, waiting = {n: w[n] - one.rate * v[n] for n in w}, []
         path.append(w)
     given = run(COURSE, path)

@@ -13,7 +13,7 @@ from lenet.network.recipe import Batch
 from parity.arithmetic.floats import BFLOAT16
 from tests.lenet.diagnose.plain.backward import gradients
 from tests.lenet.diagnose.plain.network import Array, Params
-from tests.lenet.diagnose.plain.training import course, gradient, parts, trained, with_batches
+from tests.lenet.diagnose.plain.training import RECIPE, course, gradient, parts, trained, with_batches
 from tests.lenet.diagnose.plain.words import check_kinds
 
 COURSE = course()
@@ -29,7 +29,7 @@ def open_gate(w: Params, one: Batch) -> Params:
 
 
 def clipped(w: Params, one: Batch) -> Params:
-    g = {name: a + 0.125 * w[name] for name, a in gradient(w, one).items()}
+    g = {name: a + RECIPE.weight_decay * w[name] for name, a in gradient(w, one).items()}
     norm = np.sqrt(sum((a**2).sum() for a in g.values()))
     return {name: a * min(1, 0.5 / norm) for name, a in g.items()}
 

@@ -15,6 +15,9 @@ RECIPE = Recipe(
     seed=3, epochs=2, batch_size=3, learning_rate=0.01, momentum=0.9, weight_decay=0.125, schedule="drop"
 )
 SIZES = (3, 3, 2, 3)  # of the batches: the third is short, and the rate drops behind the second
+RATES = [RECIPE.rate(k, len(SIZES)) for k in range(len(SIZES))]
+ALL = list(enumerate(RATES))  # the batches and their rates in the right order
+NO_COURSE = Course({}, (), Recipe())  # of probes that are not trained
 Gradient = Callable[[Params, Batch], Params]
 Steps = Sequence[tuple[int, float]]  # batches and rates
 
@@ -23,7 +26,7 @@ def course(count: int = 4) -> Course:
     start, images, labels = batch(0, sum(SIZES))
     ends = np.cumsum(SIZES)
     batches = tuple(
-        Batch(images[end - size : end], labels[end - size : end], RECIPE.rate(k, len(SIZES)))
+        Batch(images[end - size : end], labels[end - size : end], RATES[k])
         for k, (size, end) in enumerate(zip(SIZES[:count], ends[:count], strict=True))
     )
     return Course(start, batches, RECIPE)

@@ -229,6 +229,7 @@ def test_small_numbers_that_become_zero_are_a_note():
 
 def test_two_numbers_have_as_many_digits_as_tell_them_apart():
     assert apart(1.25, 2.5) == ("1.25", "2.5")
+    assert apart(1.23456789, 2.5) == ("1.23457", "2.5")
     assert apart(1.00000001, 1.0) == ("1.00000001", "1")
     assert apart(1 / 3, 1 / 3 + 1e-9) == ("0.333333333", "0.333333334")
     assert apart(2.0, 2.0) == ("2", "2")

@@ -142,17 +142,33 @@ for _name, _text, _case, _change in PLACES:
 
 
 def standardised(x: Bounded, call: Call, axes: tuple[int, ...], least: float) -> Bounded:
-    """(x − mean) / max(deviation, least) over `axes` with n pixels. The error of the mean is at most γ_{n+8}
-    times the mean of |x|. That of the deviation is γ_{n+8} times the deviation, plus the mean's error."""
-    n = int(np.prod([x.value.shape[axis] for axis in axes]))
-    mean = x.value.mean(axis=axes, keepdims=True)
-    spread = np.maximum(x.value.std(axis=axes, keepdims=True), least)
-    g = gamma(n + 8, call.u)
-    mean_error = g * np.abs(x.value).mean(axis=axes, keepdims=True) + x.bound.max(axis=axes, keepdims=True)
+    """(x − mean) / max(deviation, least) over `axes`."""
+    return over_spread(x, call, axes, np.maximum(x.value.std(axis=axes, keepdims=True), least))
+
+
+def over_spread(x: Bounded, call: Call, axes: tuple[int, ...], spread: Array) -> Bounded:
+    """(x − mean) / spread over `axes` with n pixels. The error of the spread is γ_{n+8} times the spread,
+    plus the mean's error. Where this may be a quarter of the spread, nothing is known."""
+    mean, mean_error = mean_of(x, call, axes)
+    g = gamma(_count(x, axes) + 8, call.u)
+    flat = spread == 0
+    unknown = flat & (x.bound.max(axis=axes, keepdims=True) > 0)  # equal values that may differ
+    spread = np.where(flat, 1, spread)
     value = (x.value - mean) / spread
-    share = 2 * g + 2 * mean_error / spread  # relative error of the deviation
+    share = np.where(unknown, 0.5, np.minimum(2 * g + 2 * mean_error / spread, 0.5))
     error = (x.bound + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
-    return Bounded(value, (error + share * np.abs(value)) / (1 - share))
+    return Bounded(value, np.where(share < 0.5, (error + share * np.abs(value)) / (1 - share), np.inf))
+
+
+def mean_of(x: Bounded, call: Call, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """The mean over `axes` with n pixels, and its error: γ_{n+8} times the mean of |x|, and that of x."""
+    g = gamma(_count(x, axes) + 8, call.u)
+    error = g * np.abs(x.value).mean(axes, keepdims=True) + x.bound.max(axes, keepdims=True)
+    return x.value.mean(axes, keepdims=True), error
+
+
+def _count(x: Bounded, axes: tuple[int, ...]) -> int:
+    return int(np.prod([x.value.shape[axis] for axis in axes]))
 
 
 for _name, _text, _axes, _least in (

@@ -145,7 +145,8 @@ class Adadelta:
         s = total(dtype, (self.share, s), (1 - self.share, _square(g)))
         slack = Bounded(np.full(w.shape, self.epsilon), np.zeros(w.shape))
         top = _root(total(dtype, (1.0, r), (1.0, slack)))
-        most = (1 - self.share) ** -0.5  # of |g| / √s, as s holds this share of g² at least
+        left = 1 - self.share
+        most = left**-0.5 * (1 + 4 * u / left)  # of |g| / √s: s is at least left · g², but for roundings
         scaled = _divided(g, _root(total(dtype, (1.0, s), (1.0, slack))), 0.0, most, u)
         value = scaled.value * top.value
         bound = np.abs(scaled.value) * top.bound + scaled.bound * (top.value + top.bound)

@@ -152,7 +152,8 @@ def _subtracted(shown: Shown, known: list[Seen]) -> Iterator[Mistake]:
     added = [one.found - one.right for one in known]
     if any(np.ptp(one, axis=0).max() > LINE * np.abs(one).max() for one in added):
         return
-    if np.abs(added[0].mean(0) - added[1].mean(0)).max() > LINE * np.abs(added[0]).max():
+    first, *others = added
+    if any(np.abs(first.mean(0) - one.mean(0)).max() > LINE * np.abs(first).max() for one in others):
         return
     by = np.concatenate(added).mean(0).reshape(shown.examples[0].x.shape[1:])
 

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind
-from lenet.diagnose.mistakes.data import linear
+from lenet.diagnose.mistakes.data import linear, mean_of, over_spread
 from lenet.diagnose.mistakes.wrong_forward import Call, after
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import gamma
@@ -86,32 +86,17 @@ for _name, _factor, _offset in (
 def _over(
     x: Bounded, call: Call, axes: tuple[int, ...], ddof: int = 0, inside: float = 0.0, outside: float = 0.0
 ) -> Bounded:
-    """(x − mean) / (√(variance + inside) + outside) over `axes`; `data.standardised` has the bound."""
+    """(x − mean) / (√(variance + inside) + outside) over `axes`."""
     n = int(np.prod([x.value.shape[axis] for axis in axes]))
     if n <= ddof:
         raise ValueError("there is no deviation of one value")
-    g = gamma(n + 8, call.u)
-    mean, mean_error = _mean_of(x, call, axes)
     spread = np.sqrt(x.value.var(axes, keepdims=True, ddof=ddof) + inside) + outside
-    flat = spread == 0
-    unknown = flat & (x.bound.max(axes, keepdims=True) > 0)  # equal values that may differ
-    spread = np.where(flat, 1, spread)
-    value = (x.value - mean) / spread
-    share = np.where(unknown, 0.5, np.minimum(2 * g + 2 * mean_error / spread, 0.5))
-    error = (x.bound + mean_error + 4 * call.u * (np.abs(x.value) + np.abs(mean))) / spread
-    return Bounded(value, np.where(share < 0.5, (error + share * np.abs(value)) / (1 - share), np.inf))
-
-
-def _mean_of(x: Bounded, call: Call, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """The mean and its error."""
-    n = int(np.prod([x.value.shape[axis] for axis in axes]))
-    error = gamma(n + 8, call.u) * np.abs(x.value).mean(axes, keepdims=True)
-    return x.value.mean(axes, keepdims=True), error + x.bound.max(axes, keepdims=True)
+    return over_spread(x, call, axes, spread)
 
 
 def _centred(x: Bounded, call: Call, axes: tuple[int, ...]) -> Bounded:
     """x − mean over `axes`."""
-    mean, error = _mean_of(x, call, axes)
+    mean, error = mean_of(x, call, axes)
     return Bounded(x.value - mean, x.bound + error + 2 * call.u * (np.abs(x.value) + np.abs(mean)))
 
 

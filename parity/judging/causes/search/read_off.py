@@ -36,7 +36,7 @@ def read_off(look: Look, clock: Clock) -> Iterator[Made]:
     if report.verdict == "coarse" and report.loop_ratio < MUCH * report.loop_limit:
         return
     groups: dict[tuple[str, str], dict[int, Scalar]] = {}
-    given = dict(zip(look.stretch.names, look.wrong.question.bounded, strict=True))  # a constant is exact
+    given = dict(zip(look.stretch.names, look.wrong.question.bounded, strict=True))  # a given number is exact
     for place, node in enumerate(look.stretch.nodes):
         inputs = [given.get(name, look.right[name]) if name else None for name in node.inputs]
         for scalar in scalars(node.operator, inputs):

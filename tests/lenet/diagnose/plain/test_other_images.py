@@ -278,6 +278,12 @@ def test_equal_pixels_that_may_differ_have_no_deviation_that_is_known():
     assert np.isfinite(found.bound[:, :, 3:]).all()
 
 
+@pytest.mark.parametrize("name", ["the batch standardised", "the batch standardised by n − 1"])
+def test_nothing_is_known_where_pixels_may_err_by_more_than_they_vary(name):
+    mistake = next(m for m in IMAGES if m.kind.name == name)
+    assert np.isinf(of_image(mistake, Bounded(X, np.ones(X.shape))).bound).all()
+
+
 def test_there_is_no_deviation_of_one_value():
     mistake = next(m for m in IMAGES if m.kind.name == "each position standardised by n − 1")
     with pytest.raises(ValueError, match="one value"):

@@ -100,6 +100,14 @@ def test_what_differs_between_calls_or_is_no_image_is_not_read_off():
     )
 
 
+def test_what_is_added_shows_in_one_probe_if_the_other_has_kernels_of_zero():
+    wrong = Wrong("conv1", of(lambda x: x + MEAN))
+    faint = wrong.shown.examples[1]
+    faint.params["conv1.weight"][...] = 0
+    faint.seen[...] = faint.params["conv1.bias"][:, None, None]
+    assert "a mean image subtracted" in wrong.found
+
+
 def test_an_image_does_not_follow_from_kernels_that_are_zero():
     wrong = Wrong("conv1", of(lambda x: 0.5 * x))
     faint = wrong.shown.examples[1]

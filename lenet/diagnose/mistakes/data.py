@@ -160,6 +160,12 @@ def over_spread(x: Bounded, call: Call, axes: tuple[int, ...], spread: Array) ->
     return Bounded(value, np.where(share < 0.5, (error + share * np.abs(value)) / (1 - share), np.inf))
 
 
+def black_and_white(x: Bounded, limit: float) -> Bounded:
+    """1 above the limit, 0 elsewhere; nothing is known where a pixel may lie on either side."""
+    known = (x.bound == 0) | (np.abs(x.value - limit) > x.bound)
+    return Bounded((x.value > limit).astype(np.float64), np.where(known, 0, np.inf))
+
+
 def mean_of(x: Bounded, call: Call, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """The mean over `axes` with n pixels, and its error: γ_{n+8} times the mean of |x|, and that of x."""
     g = gamma(_count(x, axes) + 8, call.u)
@@ -238,7 +244,7 @@ def _(x: Bounded, call: Call) -> Bounded:
     ),
 )
 def _(x: Bounded, call: Call) -> Bounded:
-    return Bounded((x.value > 0.5).astype(np.float64), x.bound)
+    return black_and_white(x, 0.5)
 
 
 @FAMILY.after(

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind
-from lenet.diagnose.mistakes.data import linear, mean_of, over_spread
+from lenet.diagnose.mistakes.data import black_and_white, linear, mean_of, over_spread
 from lenet.diagnose.mistakes.wrong_forward import Call, after
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import gamma
@@ -253,7 +253,7 @@ for _limit in (0.0, 0.1, 0.1307, 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 
             f"Every pixel above {_limit:g} is 1, all others are 0.",
             "Keep the gray values: pixel / 255 in float32.",
         ),
-        after(lambda x, call, t=_limit: Bounded((x.value > t).astype(np.float64), x.bound)),
+        after(lambda x, call, t=_limit: black_and_white(x, t)),
     )
 for _power, _name in ((2.2, "2.2"), (1 / 2.2, "1/2.2"), (2.0, "2"), (0.5, "1/2"), (2.4, "2.4"), (1.8, "1.8")):
     FAMILY.add(

@@ -271,6 +271,17 @@ def test_what_rounds_to_a_step_is_unknown_where_a_pixel_is():
         assert (np.isinf(found.bound) == (X > 0.5)).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "limit"), [("pixels made black and white", 0.5), ("pixels made black and white at 0.25", 0.25)]
+)
+def test_a_pixel_that_may_lie_on_either_side_of_the_limit_is_neither_black_nor_white(name, limit):
+    mistake = next(m for m in IMAGES if m.kind.name == name)
+    pixels = np.full(X.shape, limit + 0.125)
+    found = of_image(mistake, Bounded(pixels, np.where(X > 0.5, 0.125, 0.0625)))
+    assert (found.value == 1).all()
+    assert (found.bound == np.where(X > 0.5, np.inf, 0)).all()
+
+
 def test_equal_pixels_that_may_differ_have_no_deviation_that_is_known():
     mistake = next(m for m in IMAGES if m.kind.name == "each row of pixels standardised by n − 1")
     found = of_image(mistake, Bounded(X, np.full(X.shape, 1e-6)))

@@ -1,9 +1,11 @@
 """Files and external data that are damaged, missing or outside of the folder: refused in one line."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 
@@ -86,7 +88,15 @@ def test_a_large_weight_costs_no_memory_before_it_is_used(tmp_path: Path) -> Non
 )
 def test_external_data_outside_of_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     (tmp_path / "in").mkdir()
-    refused(external(tmp_path / "in", location=location), "outside of the model's folder")
+    said = f"^m is stored in {re.escape(repr(location))}, outside of the model's folder$"
+    refused(external(tmp_path / "in", location=location), said)
+
+
+def test_external_data_without_a_place_are_refused(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    proto = onnx.load(path, load_external_data=False)
+    del proto.graph.initializer[0].external_data[0]
+    refused(saved(proto, tmp_path), "^m is stored in '', outside of the model's folder$")
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:

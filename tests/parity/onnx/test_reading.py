@@ -59,6 +59,18 @@ def test_a_size_that_no_input_has_is_refused() -> None:
         read_onnx(product(), sizes={"rows": 5})
 
 
+def test_sizes_that_the_inputs_have_are_listed() -> None:
+    proto = product()
+    for place, name in enumerate(("rows", "columns")):
+        proto.graph.input[0].type.tensor_type.shape.dim[place].dim_param = name
+    with pytest.raises(UserError, match=r"no symbolic dimension 'row': it has columns, rows$"):
+        read_onnx(proto, sizes={"row": 5})
+
+
+def test_the_shape_of_a_large_weight_is_known() -> None:
+    assert read_onnx(product({"m": normal(3, 1000)})).declared["y"].shape == (2, 1000)
+
+
 def test_an_input_without_a_type_hides_no_shape_of_the_others() -> None:
     proto = product()
     proto.graph.input.append(helper.make_empty_tensor_value_info("untyped"))
@@ -106,6 +118,14 @@ def test_constant_nodes_of_another_type_are_refused(name: str, kind: int) -> Non
     node.attribute.add(name=name, type=kind, s=b"x")
     proto = model([node, helper.make_node("Identity", ["c"], ["y"])], {}, ["y"])
     refused(proto, f"^small: a Constant whose {name} has another type$")
+
+
+def test_a_constant_node_has_no_attributes_of_other_names() -> None:
+    node = helper.make_node("Constant", [], ["c"], name="constant", value_bool=1)
+    refused(
+        model([node], {}, ["c"]),
+        "^small: a Constant with attribute value_bool, which a Constant does not have$",
+    )
 
 
 def test_a_constant_node_without_a_value_is_named_by_its_output() -> None:
@@ -289,6 +309,12 @@ def test_an_attribute_of_another_type_is_unjudged() -> None:
     proto = convolutions()
     proto.graph.node[1].attribute[0].CopyFrom(helper.make_attribute("strides", "wide"))
     assert "wrong type" in read_onnx(proto).nodes[1].problem
+
+
+def test_an_attribute_that_the_operator_does_not_have_is_unjudged() -> None:
+    proto = product()
+    proto.graph.node[0].attribute.append(helper.make_attribute("folds", 2))
+    assert read_onnx(proto).nodes[0].problem == "MatMul with attribute folds"
 
 
 def test_meanings_outside_of_the_opsets_known_are_unjudged() -> None:

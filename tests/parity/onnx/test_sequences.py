@@ -73,3 +73,16 @@ def test_a_place_that_is_not_one_integer_stays(place: np.ndarray) -> None:
     proto = parts(1, axis=1)
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(place, "p1"))
     assert [node.type for node in read_onnx(proto).nodes] == ["SplitToSequence", "SequenceAt", "Add"]
+
+
+def test_a_split_of_another_domain_is_left_alone() -> None:
+    proto = parts(0, 1)
+    proto.graph.node[0].domain = "own"
+    proto.opset_import.add(domain="own", version=1)
+    assert [node.type for node in read_onnx(proto).nodes] == [
+        "own.SplitToSequence",
+        "SequenceAt",
+        "Add",
+        "SequenceAt",
+        "Add",
+    ]

@@ -150,7 +150,7 @@ def over_spread(x: Bounded, call: Call, axes: tuple[int, ...], spread: Array) ->
     """(x − mean) / spread over `axes` with n pixels. The error of the spread is γ_{n+8} times the spread,
     plus the mean's error. Where this may be a quarter of the spread, nothing is known."""
     mean, mean_error = mean_of(x, call, axes)
-    g = gamma(_count(x, axes) + 8, call.u)
+    g = gamma(pixels(x, axes) + 8, call.u)
     flat = spread == 0
     unknown = flat & (x.bound.max(axis=axes, keepdims=True) > 0)  # equal values that may differ
     spread = np.where(flat, 1, spread)
@@ -168,12 +168,13 @@ def black_and_white(x: Bounded, limit: float) -> Bounded:
 
 def mean_of(x: Bounded, call: Call, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """The mean over `axes` with n pixels, and its error: γ_{n+8} times the mean of |x|, and that of x."""
-    g = gamma(_count(x, axes) + 8, call.u)
+    g = gamma(pixels(x, axes) + 8, call.u)
     error = g * np.abs(x.value).mean(axes, keepdims=True) + x.bound.max(axes, keepdims=True)
     return x.value.mean(axes, keepdims=True), error
 
 
-def _count(x: Bounded, axes: tuple[int, ...]) -> int:
+def pixels(x: Bounded, axes: tuple[int, ...]) -> int:
+    """How many values there are along `axes`."""
     return int(np.prod([x.value.shape[axis] for axis in axes]))
 
 

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from lenet.diagnose.mistakes.base import Family, Kind
-from lenet.diagnose.mistakes.data import black_and_white, linear, mean_of, over_spread
+from lenet.diagnose.mistakes.data import black_and_white, linear, mean_of, over_spread, pixels
 from lenet.diagnose.mistakes.wrong_forward import Call, after
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import gamma
@@ -87,8 +87,7 @@ def _over(
     x: Bounded, call: Call, axes: tuple[int, ...], ddof: int = 0, inside: float = 0.0, outside: float = 0.0
 ) -> Bounded:
     """(x − mean) / (√(variance + inside) + outside) over `axes`."""
-    n = int(np.prod([x.value.shape[axis] for axis in axes]))
-    if n <= ddof:
+    if pixels(x, axes) <= ddof:
         raise ValueError("there is no deviation of one value")
     spread = np.sqrt(x.value.var(axes, keepdims=True, ddof=ddof) + inside) + outside
     return over_spread(x, call, axes, spread)

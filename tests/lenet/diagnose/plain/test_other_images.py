@@ -14,7 +14,7 @@ from lenet.diagnose.mistakes.wrong_forward import right as right_layer
 from parity.arithmetic import Bounded
 from parity.arithmetic.floats import FLOAT64, gamma
 from tests.lenet.diagnose.plain.network import Array, drawn, wide
-from tests.parity.operators.one_node import check_inside
+from tests.parity.operators.one_node import check_inside, share
 
 IMAGES = [*data.FAMILY.mistakes, *rarer_data.FAMILY.mistakes]
 X = np.random.default_rng(0).integers(0, 256, (4, 1, 28, 28)) / 255
@@ -293,6 +293,21 @@ def test_equal_pixels_that_may_differ_have_no_deviation_that_is_known():
 def test_nothing_is_known_where_pixels_may_err_by_more_than_they_vary(name):
     mistake = next(m for m in IMAGES if m.kind.name == name)
     assert np.isinf(of_image(mistake, Bounded(X, np.ones(X.shape))).bound).all()
+
+
+@pytest.mark.parametrize(
+    ("least", "scale", "reached"),
+    [((0, 0, 0), (1, 1, 1), 0.09), ((0.5, 0, 0), (1, 0.05, 0.05), 0.08)],
+    ids=["like pixels", "one bright pixel"],
+)
+def test_rows_in_float32_come_near_to_the_bound(least, scale, reached):
+    """In rows of three pixels. One bright pixel has a large quotient, to which the deviation adds most."""
+    x = np.random.default_rng(0).random((20000, 1, 1, 3), np.float32)
+    x = ((x + least) * scale).astype(np.float32)
+    call = image_call(Bounded(x.astype(np.float64)), "float32")
+    off = x - x.mean(3, keepdims=True)
+    single = off / np.sqrt((off * off).mean(3, keepdims=True))
+    assert reached < share(single, data.standardised(call.x, call, (3,), 0.0)) <= 1
 
 
 def test_there_is_no_deviation_of_one_value():

@@ -5,9 +5,11 @@ import numpy as np
 from lenet.diagnose.search import yardstick
 from lenet.diagnose.search.segment import Sample, Segment
 from parity.arithmetic import Bounded
-from parity.arithmetic.floats import FLOAT32
+from parity.arithmetic.floats import FLOAT32, U64, gamma
 from tests.lenet.diagnose.plain.network import Array, Layer, drawn, right, wide
 from tests.lenet.diagnose.plain.segments import DENSE, HALF, halved, segment
+
+TERMS = gamma(150 + 8, U64)  # of a sum of squares with up to 150 terms, a root and a product, in float64
 
 
 def single(x: Array, w: Array, b: Array) -> Array:
@@ -74,20 +76,20 @@ def test_sizes_are_those_of_weights_and_of_the_largest_window():
     params = wide(drawn(3))
     sample = Sample(Bounded(x), x, params)
     norms = np.linalg.norm(params["fc2.weight"], axis=1)
-    assert np.allclose(yardstick._sizes("fc2", x, sample), np.outer([5, 10], norms), rtol=1e-12)
+    assert np.allclose(yardstick._sizes("fc2", x, sample), np.outer([5, 10], norms), rtol=TERMS, atol=0)
     maps = np.zeros((1, 6, 14, 14))
     maps[0, :, 3, 3] = 1  # of one window: the root of six squares
     maps[0, 0, 13, 13] = 2
     kernels = np.linalg.norm(params["conv2.weight"].reshape(16, -1), axis=1)
     found = yardstick._sizes("conv2", maps, sample)
-    assert np.allclose(found, (kernels * np.sqrt(6))[None, :, None, None], rtol=1e-12)
+    assert np.allclose(found, (kernels * np.sqrt(6))[None, :, None, None], rtol=TERMS, atol=0)
 
 
 def test_a_factor_or_a_shift_of_each_channel_explains_a_deviation():
     rng = np.random.default_rng(0)
     right_ = rng.standard_normal((8, 5, 6, 6))
     factors = rng.standard_normal((5, 1, 1))
-    assert yardstick._explained(factors * right_ + 3 * factors, right_) > 1 - 1e-12
+    assert yardstick._explained(factors * right_ + 3 * factors, right_) > 1 - TERMS
     assert yardstick._explained(rng.standard_normal(right_.shape), right_) < 0.1
     assert yardstick._explained(0 * right_, right_) == 0
     assert yardstick._explained(np.ones((4, 3)), np.zeros((4, 3))) == 1

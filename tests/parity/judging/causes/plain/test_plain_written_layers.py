@@ -12,7 +12,14 @@ from parity.judging.causes.decomposed.recognised import Layer, activation_of, ag
 from parity.judging.causes.mistake import Seen
 from parity.operators.activation import Gelu, Relu, Swish
 from parity.operators.elementwise import Identity
-from parity.operators.functions import erf
+from tests.parity.judging.causes.decomposed.activation import (
+    GELU,
+    GELU_BY_TANH,
+    SILU,
+    erf_form,
+    sigmoid,
+    tanh_form,
+)
 from tests.parity.judging.causes.plain.several import Several
 from tests.parity.judging.causes.small_graphs import Array, N, drawn
 
@@ -38,39 +45,17 @@ def several(*nodes: NodeProto, x: Array = X, **more: Array) -> Several:
     return Several(nodes, {name: a for name, a in known.items() if name in names}, x=x)
 
 
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
 # --- activations -------------------------------------------------------------------------------
 
-GELU = [
-    N("Div", ["x", "root"], ["a"]),
-    N("Erf", ["a"], ["e"]),
-    N("Add", ["e", "one"], ["p"]),
-    N("Mul", ["x", "half"], ["h"]),
-    N("Mul", ["h", "p"], ["y"]),
-]
-BY_TANH = [
-    N("Pow", ["x", "three"], ["c"]),
-    N("Mul", ["c", "cube"], ["cc"]),
-    N("Add", ["x", "cc"], ["i"]),
-    N("Mul", ["i", "slope"], ["z"]),
-    N("Tanh", ["z"], ["t"]),
-    N("Add", ["one", "t"], ["p"]),
-    N("Mul", ["x", "p"], ["xp"]),
-    N("Mul", ["half", "xp"], ["y"]),
-]
-SILU = [N("Sigmoid", ["x"], ["s"]), N("Mul", ["x", "s"], ["y"])]
 HARD = [
     N("Mul", ["x", "sixth"], ["a"]),
     N("Add", ["a", "half"], ["b"]),
     N("Clip", ["b", "nought", "one"], ["c"]),
 ]
 WRITTEN = {
-    "Gelu": GELU,
-    "Gelu by tanh": BY_TANH,
-    "Swish": SILU,
+    "Gelu": GELU.nodes,
+    "Gelu by tanh": GELU_BY_TANH.nodes,
+    "Swish": SILU.nodes,
     "Swish of 1.702": [
         N("Mul", ["x", "quick"], ["q"]),
         N("Sigmoid", ["q"], ["s"]),
@@ -108,8 +93,8 @@ WRITTEN = {
     ],
 }
 FUNCTIONS = {
-    "Gelu": lambda x: 0.5 * x * (1 + erf(x / sqrt(2))),
-    "Gelu by tanh": lambda x: 0.5 * x * (1 + np.tanh(sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "Gelu": erf_form,
+    "Gelu by tanh": tanh_form,
     "Swish": lambda x: x * sigmoid(x),
     "Swish of 1.702": lambda x: x * sigmoid(1.702 * x),
     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
@@ -134,7 +119,7 @@ def test_an_activation_is_told_by_its_values(name):
 
 
 def test_mistakes_of_an_activation_are_made_at_its_last_node():
-    one = several(*GELU)
+    one = several(*GELU.nodes)
     expected = {
         "Gelu by the tanh approximation": FUNCTIONS["Gelu by tanh"](WIDE),
         "quick GELU, x·sigmoid(1.702x) for Gelu": FUNCTIONS["Swish of 1.702"](WIDE),
@@ -156,7 +141,7 @@ def test_no_other_nodes_are_an_activation():
     assert activation_of(other.seen("y")) is None
     same = several(N("Exp", ["x"], ["e"]), N("Log", ["e"], ["l"]), N("Mul", ["l", "one"], ["y"]))
     assert activation_of(same.seen("y")) is None
-    assert activation_of(several(*SILU, x=X[:1, :1]).seen("y")) is None
+    assert activation_of(several(*SILU.nodes, x=X[:1, :1]).seen("y")) is None
     assert activation_of(Seen([Bounded(X)], None)) is None
 
 
@@ -280,7 +265,7 @@ def test_a_root_mean_square_is_another_normalization():
 def test_what_is_not_divided_by_the_root_of_a_mean_is_no_normalization():
     assert normalization_of(normalization((2,), N("Mul", ["d", "s"], ["y"])).seen("y")) is None
     assert normalization_of(normalization((2,), N("Div", ["d", "ve"], ["y"])).seen("y")) is None
-    assert normalization_of(several(*SILU).seen("y")) is None
+    assert normalization_of(several(*SILU.nodes).seen("y")) is None
     without_root = several(
         N("ReduceMean", ["x", "axes"], ["m"]), N("Sub", ["x", "m"], ["y"]), x=ROWS, axes=np.array([2])
     )

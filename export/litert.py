@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from export.onnx_file import checksum
+from export.kept import Kept
 from lenet import ports
 from lenet.ports import Arrays
 from lenet.ports.quiet import stderr_held
@@ -22,7 +22,6 @@ from lenet_tf import weights
 from lenet_tf.model import LeNet
 
 Run = Callable[[np.ndarray], Arrays]
-KEPT = 2  # sets of weights whose conversions are kept: ordinary and exact ones
 
 
 def opened(model: keras.Model) -> Run:
@@ -43,15 +42,11 @@ class Port(ports.ForwardPort):
 
     def _setup(self) -> None:
         self._model = LeNet(self.dtype)
-        self._latest: dict[str, tuple[Run, Run]] = {}
+        self._kept = Kept[tuple[Run, Run]]()
 
     def _load(self, params: Arrays) -> None:
         super()._load(params)
-        digest = checksum(params)
-        # A conversion takes a second, and `lenet compare` goes to and fro.
-        both = self._latest.pop(digest, None) or self._converted()
-        self._latest = dict([*self._latest.items(), (digest, both)][-KEPT:])
-        self._logits_alone, self._every_layer = both
+        self._logits_alone, self._every_layer = self._kept.of(params, self._converted)
 
     def _converted(self) -> tuple[Run, Run]:
         outputs = {layer.name: layer.output for layer in self._model.layers}

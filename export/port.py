@@ -8,7 +8,8 @@ import numpy as np
 from onnx import ModelProto
 
 from export.find_layers import read_graph
-from export.onnx_file import checksum, with_outputs
+from export.kept import Kept
+from export.onnx_file import with_outputs
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
 from lenet.ports import Arrays
@@ -26,15 +27,12 @@ def exporter_of(name: str) -> Callable[..., ModelProto]:
     return importlib.import_module(EXPORTERS[name][0]).export
 
 
-_latest: dict[str, tuple[str, ModelProto]] = {}
+_kept: dict[str, Kept[ModelProto]] = {name: Kept() for name in EXPORTERS}
 
 
 def exported(exporter: str, params: Mapping[str, np.ndarray]) -> ModelProto:
-    """The exporter's model; its last model is reused for the same weights, because PyTorch takes seconds."""
-    digest = checksum(params)
-    if exporter not in _latest or _latest[exporter][0] != digest:
-        _latest[exporter] = digest, exporter_of(exporter)(params)
-    return _latest[exporter][1]
+    """The exporter's model of these weights, which several runtimes share."""
+    return _kept[exporter].of(params, lambda: exporter_of(exporter)(params))
 
 
 class Opened:
@@ -70,11 +68,12 @@ class Port(ports.ForwardPort):
 
     def _setup(self) -> None:
         self._exporter, self._runtime = self.mode.split("/")
+        self._kept = Kept[Opened]()
         packages = EXPORTERS[self._exporter][1], RUNTIMES[self._runtime].package
         self.version = "/".join(importlib.metadata.version(package) for package in packages)
 
     def _load(self, params: Arrays) -> None:
-        self._opened = Opened(exported(self._exporter, params), self._runtime)
+        self._opened = self._kept.of(params, lambda: Opened(exported(self._exporter, params), self._runtime))
 
     def _inputs(self, images: np.ndarray) -> np.ndarray:
         return images

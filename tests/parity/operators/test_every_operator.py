@@ -69,7 +69,7 @@ def test_sample_is_the_whole_at_its_points(example: Example) -> None:
 
 
 @every_type
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     at=st.data(),
     seed=seeds,

@@ -30,8 +30,7 @@ uses = pytest.mark.parametrize("use", SMALL, ids=str)
 BY_TYPE: dict[str, list[Example]] = {}
 for _one in SMALL:
     BY_TYPE.setdefault(_one.operator.TYPE, []).append(_one)
-DATA = [
-    ("made", FLOAT32),
+DATA = [  # what every operator is given, its uses in turn; ("made", FLOAT32) is given to every use
     ("made", FLOAT16),
     ("made", BFLOAT16),
     ("made", FLOAT64),
@@ -79,11 +78,22 @@ def test_every_operator_that_rounds_is_stated() -> None:
 # --- the bound is the formula ------------------------------------------------------------------
 
 
+def in_turn(use: Example) -> list[tuple[str, Format]]:
+    """The data for this use of its operator: all uses together are given all `DATA`."""
+    some = BY_TYPE[use.operator.TYPE]
+    return [("made", FLOAT32), *DATA[some.index(use) % len(DATA) :: len(some)]]
+
+
+def test_every_operator_is_given_all_data() -> None:
+    for some in BY_TYPE.values():
+        assert {one for use in some for one in in_turn(use)} == {("made", FLOAT32), *DATA}
+
+
 @uses
-@pytest.mark.parametrize(("kind", "form"), DATA, ids=lambda one: getattr(one, "name", one))
-def test_bound_is_its_statement(use: Example, kind: str, form: Format) -> None:
-    if not open_to(use, kind):
-        exact.check(use, checks.drawn(use, 3, kind, form=form), form)
+def test_bound_is_its_statement(use: Example) -> None:
+    for kind, form in in_turn(use):
+        if not open_to(use, kind):
+            exact.check(use, checks.drawn(use, 3, kind, form=form), form)
 
 
 @pytest.mark.parametrize("operator", BY_TYPE)

@@ -286,10 +286,12 @@ def test_the_numpy_layers_import_numpy_alone():
     assert imports(tree("lenet_numpy", "layers.py")) == {"typing", "numpy", "numpy.lib.stride_tricks"}
 
 
-@pytest.mark.parametrize("path", sources("lenet"), ids=str)
-def test_what_no_framework_changes_imports_no_framework(path):
+def test_what_no_framework_changes_imports_no_framework():
     """Nor, outside the registry, a port: `lenet.ports` imports it by name when it is opened."""
-    assert not {module.partition(".")[0] for module in imports(tree(*path.parts))} & HEAVY
+    imported = {
+        path: {module.partition(".")[0] for module in imports(tree(*path.parts))} for path in sources("lenet")
+    }
+    assert not {path: modules & HEAVY for path, modules in imported.items() if modules & HEAVY}
 
 
 @pytest.mark.slow
@@ -317,30 +319,50 @@ ALL = sources(
 )
 
 
-def dotted_names(module: ast.Module) -> set[str]:
-    """`a.b.c` wherever it is read, and what `from a.b import c` binds."""
-    read = {ast.unparse(node) for node in ast.walk(module) if isinstance(node, ast.Attribute)}
+def reads(module: ast.Module, names: set[str]) -> set[str]:
+    """Which of these dotted names a module reads as `a.b.c`, or binds by `from a.b import c`."""
+    last = {name.rpartition(".")[2] for name in names}
+    read = {
+        ast.unparse(node)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute) and node.attr in last
+    }
     bound = {
         f"{node.module}.{alias.name}"
         for node in ast.walk(module)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    return read | bound
+    return (read | bound) & names
 
 
-@pytest.mark.parametrize("path", ALL, ids=str)
-def test_nothing_is_unpickled(path):
+def test_nothing_is_unpickled():
     """A pickle runs code when it is read; weights and data travel as safetensors and IDX."""
-    module = tree(*path.parts)
     picklers = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    assert not {name.partition(".")[0] for name in imports(module)} & picklers
-    assert not dotted_names(module) & {"torch.load", "torch.save", "np.load", "numpy.load"}
+    readers = {"torch.load", "torch.save", "np.load", "numpy.load"}
+    found = {
+        path: {name.partition(".")[0] for name in imports(module)} & picklers | reads(module, readers)
+        for path in ALL
+        for module in [tree(*path.parts)]
+    }
+    assert {"parity", "lenet", "export", "museum", "workshop", "tests", *FOLDERS} <= {
+        path.parts[0] for path in found
+    }
+    assert not {path: names for path, names in found.items() if names}
 
 
-@pytest.mark.parametrize("path", [path for path in ALL if path.parts[0] == "tests"], ids=str)
-def test_no_test_is_skipped_outside_conftest(path):
+def test_no_test_is_skipped_outside_conftest():
     """conftest.py fails under CI where it would skip: a check that can be skipped in silence is none."""
     ways = {"pytest.skip", "pytest.importorskip", "pytest.xfail"}
     ways |= {f"pytest.mark.{mark}" for mark in ("skip", "skipif", "xfail")}
-    assert path.name == "conftest.py" or not dotted_names(tree(*path.parts)) & ways
+    found = {path: reads(tree(*path.parts), ways) for path in ALL if path.parts[0] == "tests"}
+    assert {path.name for path, names in found.items() if names} == {"conftest.py"}
+
+
+def test_what_is_read_is_seen():
+    module = ast.parse("import numpy as np\nfrom torch import load\nx = np.load('f')\ny = a.np.load.z")
+    assert reads(module, {"np.load", "torch.load", "a.np.load", "torch.save"}) == {
+        "np.load",
+        "torch.load",
+        "a.np.load",
+    }

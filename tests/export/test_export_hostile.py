@@ -1,6 +1,7 @@
 """An ONNX file that asks for the impossible ends `lenet export --check` in one line, in a limited time."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 from click.testing import CliRunner
 from onnx import ModelProto, NodeProto, TensorProto, TensorShapeProto, helper, numpy_helper
 
+from export.command import MEMORY
 from export.onnx_file import interface
 from export.read import read_params
 from lenet.commands.cli import cli
 from parity.errors import UserError
 from tests.export.exported import model_of
-from tests.helpers import LENET, one_line
+from tests.helpers import one_line
 from tests.parity.small import loop
 
 MANY = 2**62
@@ -62,11 +64,12 @@ def catastrophic() -> ModelProto:
     return dense(match, cast, text=np.array(["a" * 40 + "!"], object))
 
 
-def refused(model: ModelProto, folder: Path, *options: str) -> str:
+def refused(model: ModelProto, folder: Path, *options: str, memory: int = MEMORY) -> str:
     """The error of the command in a process of its own, which has limits."""
     file = folder / "hostile.onnx"
     file.write_bytes(model.SerializeToString())
-    command = [LENET, "export", "--check", str(file), "--digits", "1", *options]
+    code = f"from export import command; from lenet.__main__ import main; command.MEMORY = {memory}; main()"
+    command = [sys.executable, "-c", code, "export", "--check", str(file), "--digits", "1", *options]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stdout) == (1, "")
     (line,) = run.stderr.splitlines()
@@ -76,16 +79,16 @@ def refused(model: ModelProto, folder: Path, *options: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("hostile", [endless, catastrophic])
 def test_what_takes_too_long_is_ended(hostile, tmp_path):
-    text = refused(hostile(), tmp_path, "--timeout", "4")
-    assert text.endswith("hostile.onnx took more than 4 seconds (--timeout), and was ended")
+    text = refused(hostile(), tmp_path, "--timeout", "2")
+    assert text.endswith("hostile.onnx took more than 2 seconds (--timeout), and was ended")
 
 
 @pytest.mark.slow
 def test_what_takes_too_much_memory_is_refused(tmp_path):
     fill = helper.make_node("ConstantOfShape", ["size"], ["large"])  # 8 GiB
     add = helper.make_node("ReduceSum", ["large"], ["more"], keepdims=0)
-    text = refused(dense(fill, add, size=np.array([2**31])), tmp_path, "--timeout", "250")
-    assert text.endswith("hostile.onnx took more than 4.0 GiB of memory, and was ended")
+    text = refused(dense(fill, add, size=np.array([2**31])), tmp_path, "--timeout", "100", memory=2**30)
+    assert text.endswith("hostile.onnx took more than 1.0 GiB of memory, and was ended")
 
 
 def test_a_file_without_outputs_is_refused_in_one_line(tmp_path):

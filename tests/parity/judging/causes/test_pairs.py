@@ -63,6 +63,7 @@ def test_likely_pairs_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
         return near
 
     monkeypatch.setattr(Look, "is_near", counted)
+    monkeypatch.setattr("parity.judging.causes.search.explaining.EQUALS", 0.0)
     b = np.maximum(conv(X, W1, 1, 1, 1), 0)
     c = conv(b, W1, 1, 1, 1)
     y = np.where(c > 0, c, 0.1 * c).reshape(2, -1) @ W3

@@ -84,7 +84,7 @@ def test_a_large_weight_costs_no_memory_before_it_is_used(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "location", ["../weights.bin", "/etc/passwd", "", "a/../../weights.bin", "a/../weights.bin"]
+    "location", ["../weights.bin", "/etc/passwd", "", "a/../../weights.bin", "a/../weights.bin", "a\\b"]
 )
 def test_external_data_outside_of_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     (tmp_path / "in").mkdir()
@@ -187,7 +187,15 @@ def test_damaged_weights_are_refused() -> None:
     refused(negative, "impossible shape")
     kind = product()
     kind.graph.initializer[0].data_type = 77
-    refused(kind, "element type that is not known: 77")
+    refused(kind, "^m has an element type that is not known: 77$")
+
+
+def test_a_sparse_weight_of_an_unknown_type_is_refused() -> None:
+    proto = product({})
+    parts = (numpy_helper.from_array(one, "m") for one in (np.ones(1, np.float32), np.array([1])))
+    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(*parts, [3, 4]))
+    proto.graph.sparse_initializer[0].values.data_type = 77
+    refused(proto, "^m has an element type that is not known: 77$")
 
 
 def test_a_constant_may_have_2_to_the_40_bytes_and_no_more() -> None:

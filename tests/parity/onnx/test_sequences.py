@@ -45,6 +45,7 @@ def test_parts_are_slices(sizes: np.ndarray | None, places: tuple[int, ...], att
         "Slice" if attributes.get("keepdims", 1) else "Gather",
         "Add",
     }
+    assert [node.name for node in graph.nodes if node.type != "Add"] == [f"at{place}" for place in places]
     report = judge(graph, computed(proto, {"x": normal(2, 7, 3)}))
     assert [one.verdict for one in report.tensors] == ["equal"] * 2 * len(places)
     assert not report.unjudged
@@ -72,6 +73,20 @@ def test_a_sequence_that_something_else_reads_stays() -> None:
 def test_a_place_that_is_not_one_integer_stays(place: np.ndarray) -> None:
     proto = parts(1, axis=1)
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(place, "p1"))
+    assert [node.type for node in read_onnx(proto).nodes] == ["SplitToSequence", "SequenceAt", "Add"]
+
+
+def test_a_sequence_without_a_part_is_no_part() -> None:
+    """It reads the sequence and a place as well, and returns one thing."""
+    proto = parts(1, axis=1)
+    proto.graph.node.append(helper.make_node("SequenceErase", ["s", "p1"], ["rest"]))
+    nodes = read_onnx(proto).nodes
+    assert [node.type for node in nodes] == ["SplitToSequence", "Slice", "Add", "SequenceErase"]
+
+
+def test_a_part_without_a_place_stays() -> None:
+    proto = parts(1, axis=1)
+    del proto.graph.node[1].input[1]
     assert [node.type for node in read_onnx(proto).nodes] == ["SplitToSequence", "SequenceAt", "Add"]
 
 

@@ -62,6 +62,9 @@ def test_a_model_of_one_node_holds_weights_and_nothing_else() -> None:
     assert [one.name for one in cut.graph.initializer] == ["x1"]
     assert [one.name for one in cut.graph.output] == ["y0"]
     assert split.source.input == ["y", "s"]  # the graph is as before
+    clip = make("Clip", ["x", "", "high"], ["z"])
+    limited = one_node_model(clip, {"": 17}, [x, None, x[0]], [False, False, True], [True])
+    assert list(limited.graph.node[0].input) == ["x0", "", "x2"]
 
 
 def test_nodes_of_other_shapes_or_limits_are_probed_by_themselves() -> None:

@@ -24,10 +24,16 @@ DLOGITS = "lenet_numpy.train.softmax_cross_entropy_backward"
 def returned(train: Train, dtype: str) -> Observed:
     """What a file with this `train` returns: called on the first batch, on the first two, and so on."""
     port, course = open_port("numpy", dtype), PROBES.course
+    known: dict[bytes, Params] = {}  # most calls make the steps of the call before again, and one more
 
     def gradient(params: Params, batch: Batch) -> Params:
-        port.load({name: w.astype(dtype) for name, w in params.items()})
-        return dict(port.gradients(batch.images.astype(dtype), batch.labels)[1])
+        given = {name: w.astype(dtype) for name, w in params.items()}
+        images = batch.images.astype(dtype)
+        key = b"".join(a.tobytes() for a in (*given.values(), images, batch.labels))
+        if key not in known:
+            port.load(given)
+            known[key] = dict(port.gradients(images, batch.labels)[1])
+        return dict(known[key])
 
     found = []
     for k in range(len(course.batches)):
@@ -80,100 +86,27 @@ def clipped(limit: float) -> Train:
     return sgd(lambda g, w, batch: each(lambda a: a * min(1, limit / norm(g)))(g))
 
 
-def own_clipped(limit: float) -> Train:
-    return sgd(lambda g, w, batch: each(lambda a: a * min(1, limit / np.linalg.norm(a)))(g))
-
-
-def adam(
-    decoupled: float = 0, coupled: float = 1, correct: bool = True, b2: float = 0.999, largest: bool = False
-) -> Train:
+def adamw(decay: float) -> Train:
     def train(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
         m, s = ({name: np.zeros_like(a) for name, a in w.items()} for _ in "ms")
-        top = dict(s)
         for t, batch in enumerate(given, 1):
             g, new = gradient(w, batch), {}
             for name, a in w.items():
-                d = g[name] + coupled * recipe.weight_decay * a
-                m[name] = 0.9 * m[name] + 0.1 * d
-                s[name] = b2 * s[name] + (1 - b2) * d * d
-                top[name] = np.maximum(top[name], s[name])
-                mean, square = m[name], top[name] if largest else s[name]
-                if correct:
-                    mean, square = mean / (1 - 0.9**t), square / (1 - b2**t)
-                a = a * (1 - decoupled * batch.rate * recipe.weight_decay)
-                new[name] = (a - batch.rate * mean / (np.sqrt(square) + 1e-8)).astype(a.dtype)
+                m[name] = 0.9 * m[name] + 0.1 * g[name]
+                s[name] = 0.999 * s[name] + 0.001 * g[name] * g[name]
+                mean, square = m[name] / (1 - 0.9**t), s[name] / (1 - 0.999**t)
+                kept = a * (1 - batch.rate * decay)
+                new[name] = (kept - batch.rate * mean / (np.sqrt(square) + 1e-8)).astype(a.dtype)
             w = new
         return w
 
     return train
-
-
-def rmsprop(momentum: float = 0) -> Train:
-    def train(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-        s, v = ({name: np.zeros_like(a) for name, a in w.items()} for _ in "sv")
-        for batch in given:
-            g, new = gradient(w, batch), {}
-            for name, a in w.items():
-                d = g[name] + recipe.weight_decay * a
-                s[name] = 0.99 * s[name] + 0.01 * d * d
-                v[name] = momentum * v[name] + d / (np.sqrt(s[name]) + 1e-8)
-                new[name] = (a - batch.rate * v[name]).astype(a.dtype)
-            w = new
-        return w
-
-    return train
-
-
-def adagrad(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-    s = {name: np.zeros_like(a) for name, a in w.items()}
-    for batch in given:
-        g = gradient(w, batch)
-        d = {name: g[name] + recipe.weight_decay * a for name, a in w.items()}
-        s = {name: s[name] + d[name] ** 2 for name in w}
-        w = {n: (a - batch.rate * d[n] / (np.sqrt(s[n]) + 1e-10)).astype(a.dtype) for n, a in w.items()}
-    return w
-
-
-def adadelta(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-    s, r = ({name: np.zeros_like(a) for name, a in w.items()} for _ in "sr")
-    for batch in given:
-        g, new = gradient(w, batch), {}
-        for n, a in w.items():
-            d = g[n] + recipe.weight_decay * a
-            s[n] = 0.9 * s[n] + 0.1 * d * d
-            move = d * np.sqrt(r[n] + 1e-6) / np.sqrt(s[n] + 1e-6)
-            r[n] = 0.9 * r[n] + 0.1 * move * move
-            new[n] = (a - batch.rate * move).astype(a.dtype)
-        w = new
-    return w
 
 
 def signs(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
     for batch in given:
         g = gradient(w, batch)
         w = {n: (a - batch.rate * np.sign(g[n])).astype(a.dtype) for n, a in w.items()}
-    return w
-
-
-def lion(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-    m = {name: np.zeros_like(a) for name, a in w.items()}
-    for batch in given:
-        g, new = gradient(w, batch), {}
-        for n, a in w.items():
-            step = np.sign(0.9 * m[n] + 0.1 * g[n]) + recipe.weight_decay * a
-            new[n] = (a - batch.rate * step).astype(a.dtype)
-            m[n] = 0.99 * m[n] + 0.01 * g[n]
-        w = new
-    return w
-
-
-def averaged(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-    """Momentum as an average with the bias correction of Adam."""
-    v = {name: np.zeros_like(a) for name, a in w.items()}
-    for t, batch in enumerate(given, 1):
-        g = gradient(w, batch)
-        v = {n: 0.9 * v[n] + 0.1 * (g[n] + recipe.weight_decay * a) for n, a in w.items()}
-        w = {n: (a - batch.rate * v[n] / (1 - 0.9**t)).astype(a.dtype) for n, a in w.items()}
     return w
 
 
@@ -188,21 +121,6 @@ def accumulated(every: int, share: float) -> Train:
                     v[n] = 0.9 * v[n] + share * sum(g[n] for g in waiting) + recipe.weight_decay * w[n]
                 w = {n: (a - batch.rate * v[n]).astype(a.dtype) for n, a in w.items()}
                 waiting = []
-        return w
-
-    return train
-
-
-def stale(first: bool) -> Train:
-    def train(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-        v = {name: np.zeros_like(a) for name, a in w.items()}
-        g = {name: np.zeros_like(a) for name, a in w.items()}
-        for k, batch in enumerate(given):
-            before = w
-            if k or first:
-                v = {n: 0.9 * v[n] + g[n] + recipe.weight_decay * a for n, a in w.items()}
-                w = {n: (a - batch.rate * v[n]).astype(a.dtype) for n, a in w.items()}
-            g = gradient(before, batch)
         return w
 
     return train
@@ -236,29 +154,24 @@ def kept(weights: bool, velocity: bool) -> Train:
     return train
 
 
-def moving(d: float, start: Callable[[Params], Params] = lambda w: w, correct: bool = False) -> Train:
+def moving(d: float) -> Train:
     def out(path: list[Params]) -> Params:
-        e = start(path[0])
+        e = path[0]
         for w in path[1:]:
             e = {n: d * e[n] + (1 - d) * a for n, a in w.items()}
-        return {n: a / (1 - d ** (len(path) - 1)) for n, a in e.items()} if correct else e
+        return e
 
     return sgd(out=out)
 
 
-def mean(path: list[Params]) -> Params:
-    return {n: sum(w[n] for w in path) / len(path) for n in path[0]}  # type: ignore[misc]
-
-
-def filled(how: str) -> Callable[[list[Batch]], list[Batch]]:
-    def fill(batch: Batch) -> Batch:
-        images, labels = np.resize(batch.images, (8, 1, 28, 28)), np.resize(batch.labels, 8)
-        if how == "zeros":
-            images, labels = images.copy(), labels.copy()
-            images[len(batch.labels) :], labels[len(batch.labels) :] = 0, 0
-        return Batch(images, labels, batch.rate)
-
-    return lambda given: [fill(batch) for batch in given]
+def filled(given: list[Batch]) -> list[Batch]:
+    """Short batches, filled up with black images of the class 0."""
+    found = []
+    for batch in given:
+        images, labels = np.zeros((8, 1, 28, 28), batch.images.dtype), np.zeros(8, batch.labels.dtype)
+        images[: len(batch.labels)], labels[: len(batch.labels)] = batch.images, batch.labels
+        found.append(Batch(images, labels, batch.rate))
+    return found
 
 
 def flipped(given: list[Batch]) -> list[Batch]:
@@ -280,86 +193,27 @@ def with_images(change: Callable[[Array], Array]) -> Train:
     return sgd(batches=lambda given: [Batch(change(b.images), b.labels, b.rate) for b in given])
 
 
-def with_decay_clipped(gradient: Gradient, w: Params, given: list[Batch], recipe: Recipe) -> Params:
-    v = {name: np.zeros_like(a) for name, a in w.items()}
-    for batch in given:
-        found = gradient(w, batch)
-        g = {n: found[n] + recipe.weight_decay * a for n, a in w.items()}
-        v = {n: (0.9 * v[n] + min(1, 2 / norm(g)) * g[n]).astype(a.dtype) for n, a in w.items()}
-        w = {n: (a - batch.rate * v[n]).astype(a.dtype) for n, a in w.items()}
-    return w
-
-
-def no_decay_on(layers: tuple[str, ...]) -> Train:
-    return sgd(
-        lambda g, w, batch: {n: g[n] - 0.125 * w[n] if n.startswith(layers) else g[n] for n in g},
-    )
-
-
+# One or two of each kind of candidate; what each of them computes is tested in `plain`.
 CASES: list[tuple[str, Train]] = [
-    ("gradients clipped to a norm of 1", clipped(1.0)),
-    ("gradients clipped to a norm of 5", clipped(5.0)),
+    # numbers that are read off the gradients, and off the rule
     ("gradients clipped to a norm of 0.25", clipped(0.25)),
-    ("each gradient clipped to a norm of 0.5", own_clipped(0.5)),
-    ("gradients clipped to values of ±0.1", sgd(lambda g, w, b: each(lambda a: np.clip(a, -0.1, 0.1))(g))),
-    ("gradients clipped to a norm of 2, with the decay", with_decay_clipped),
-    ("no weight decay on conv1, conv2", no_decay_on(("conv",))),
-    ("gradients multiplied by 0.5", sgd(lambda g, w, b: each(lambda a: a / 2)(g))),
-    ("gradients multiplied by 128: the loss scale left in", sgd(lambda g, w, b: each(lambda a: a * 128)(g))),
-    ("momentum of 0.95", sgd(mu=0.95)),
     ("momentum of 0.899", sgd(mu=0.899)),
-    ("weight decay of 0.0005", sgd(decay=0.0005)),
-    ("learning rate fixed at 0.01", sgd(rate=lambda b, k, r: 0.01)),
-    ("learning rate multiplied by 10", sgd(rate=lambda b, k, r: 10 * b.rate)),
     ("learning rates of its own", sgd(rate=lambda b, k, r: b.rate * min(1, (k + 1) / 5))),
-    ("learning rate multiplied by the batch size", sgd(rate=lambda b, k, r: b.rate * len(b.labels))),
-    (
-        "L1 in place of weight decay",
-        sgd(lambda g, w, b: {n: g[n] + 0.125 * np.sign(w[n]) for n in w}, decay=0),
-    ),
-    ("L1 penalty of 0.01", sgd(lambda g, w, b: {n: g[n] + 0.01 * np.sign(w[n]) for n in w})),
-    ("momentum dampened and corrected", averaged),
-    ("Adam", adam()),
-    ("AdamW", adam(1, 0)),
-    ("Adam, without weight decay", adam(0, 0)),
-    ("Adam without bias correction", adam(correct=False)),
-    ("AMSGrad", adam(largest=True)),
-    ("AdamW with its own decay of 0.01", adam(0.08, 0)),
-    ("Adadelta", adadelta),
-    ("RMSprop", rmsprop()),
-    ("RMSprop with momentum", rmsprop(0.9)),
-    ("Adagrad", adagrad),
+    # another optimizer
+    ("AdamW with its own decay of 0.01", adamw(0.01)),
     ("sign of the gradient, without weight decay", signs),
-    ("Lion, decoupled weight decay", lion),
-    ("a step only after every 2 batches", accumulated(2, 1.0)),
-    ("a step only after every 2 batches", accumulated(2, 0.5)),
+    # other steps, other batches, what a call keeps
     ("a step only after every 4 batches", accumulated(4, 0.25)),
-    ("gradient of the step before", stale(True)),
-    ("gradient of the step before, none in the first step", stale(False)),
     ("update before the backward pass", step_before_backward),
-    ("velocity kept from the call before", kept(False, True)),
-    ("weights kept from the call before", kept(True, False)),
-    ("weights and velocity kept from the call before", kept(True, True)),
-    ("moving average of the weights handed out", moving(0.999)),
-    ("moving average of the weights handed out", moving(0.9)),
-    ("moving average of the weights handed out", moving(0.99, each(np.zeros_like), correct=True)),
-    ("mean of the weights of all steps handed out", sgd(out=lambda path: mean(path[1:]))),
-    ("weights rounded to bfloat16 after each step", sgd(after=each(bfloat16))),
-    (
-        "weights rounded to float16 after each step",
-        sgd(after=each(lambda a: a.astype(np.float16).astype(a.dtype))),
-    ),
-    ("batches in reverse order", sgd(batches=lambda given: given[::-1])),
-    ("last batch skipped", sgd(batches=lambda given: given[:-1])),
-    ("first batch skipped", sgd(batches=lambda given: given[1:])),
-    ("only the last batch", sgd(batches=lambda given: given[-1:])),
-    ("all batches taken once for each epoch of the recipe", sgd(batches=lambda given: given * 3)),
     ("two steps for each batch", sgd(batches=lambda given: [b for b in given for _ in "12"])),
-    ("short batch filled up", sgd(batches=filled("again"))),
-    ("short batch filled up", sgd(batches=filled("zeros"))),
+    ("velocity kept from the call before", kept(False, True)),
+    # what is handed out
+    ("moving average of the weights handed out", moving(0.99)),
+    ("weights rounded to bfloat16 after each step", sgd(after=each(bfloat16))),
+    # changed batches, and a changed backward pass
+    ("short batch filled up", sgd(batches=filled)),
     ("some images flipped left to right in training", sgd(batches=flipped)),
     ("only the first 4 digits of the batch in the loss", sgd(batches=cut(4))),
-    ("image flipped left to right", with_images(lambda x: x[..., ::-1].copy())),
     ("pixels inverted", with_images(lambda x: 1 - x.astype(np.float64))),
 ]
 

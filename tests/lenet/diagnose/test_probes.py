@@ -1,6 +1,8 @@
 """The probes: what hides mistakes is not in them, and every class of mistake is visible to them."""
 
+from copy import copy
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -129,17 +131,35 @@ def visible(mistake, dtype):
     return False
 
 
-@pytest.mark.slow
-def test_every_option_of_the_optimizer_changes_some_step_by_more_than_rounding():
+@pytest.fixture(scope="module")
+def right_run() -> Run:
+    """The training run of the NumPy port, which is right."""
     observed = observe_port(PROBES, open_port("numpy"))
     stations = [PROBES.course.start, *(observed.trajectory or [])]
-    run = Run(PROBES.course, [{n: w.astype(np.float64) for n, w in p.items()} for p in stations], "float32")
-    for kind, options in MISTAKES:
-        steps = run.by_rule(Rule().with_options(options))
-        assert any(
-            (np.abs(w.value - run.usual[k, name].value) > w.bound + run.usual[k, name].bound).any()
-            for k, name, w in steps
-        ), kind.name
+    return Run(PROBES.course, [{n: w.astype(np.float64) for n, w in p.items()} for p in stations], "float32")
+
+
+@pytest.mark.slow
+def test_every_two_rules_of_the_optimizer_make_some_step_that_differs_by_more_than_rounding(right_run):
+    """The right rule too."""
+    rules = {"": {}} | {kind.name: options for kind, options in MISTAKES}
+    alike = set(combinations(rules, 2))
+    for parameter in right_run.names:  # small ones first: few pairs are left for the others
+        steps = {name: made(right_run, rules[name], parameter) for name in {n for two in alike for n in two}}
+        alike = {(one, two) for one, two in alike if not any(map(apart, steps[one], steps[two]))}
+    assert not alike
+
+
+def made(run, options, parameter):
+    """What a rule makes of one parameter in each step."""
+    assert run.gradients  # which the copy has too, then
+    alone = copy(run)
+    vars(alone)["names"] = [parameter]
+    return [w for _, _, w in alone.by_rule(Rule().with_options(options))]
+
+
+def apart(one, two):
+    return bool((np.abs(one.value - two.value) > one.bound + two.bound).any())
 
 
 def only_forward(params, images):

@@ -8,12 +8,17 @@ import pytest
 
 from lenet.diagnose import training_run
 from lenet.diagnose.diagnosis import diagnose
+from lenet.diagnose.mistakes import BACKWARD, data
+from lenet.diagnose.mistakes.of_training.adaptive import methods
+from lenet.diagnose.mistakes.of_training.batch_orders import ORDERS, altered
+from lenet.diagnose.mistakes.of_training.run import Run
+from lenet.diagnose.mistakes.optimizer import MISTAKES
 from lenet.diagnose.probe_inputs import Observed, Probes
 from lenet.network.recipe import Batch
 from parity.arithmetic.floats import BFLOAT16
 from tests.lenet.diagnose.plain.backward import gradients
 from tests.lenet.diagnose.plain.network import Array, Params
-from tests.lenet.diagnose.plain.training import RECIPE, course, gradient, parts, trained, with_batches
+from tests.lenet.diagnose.plain.training import RECIPE, course, gradient, parts, run, trained, with_batches
 from tests.lenet.diagnose.plain.words import check_kinds
 
 COURSE = course()
@@ -66,6 +71,21 @@ def test_a_wrong_run_is_explained_at_its_first_wrong_step(step, names):
     assert all(cause.where == ("training step",) for cause in finding.causes)
     assert f"after step {step[-1]} lie outside the rounding bound" in finding.evidence
     assert bool(finding.apart) == bool(finding.alternatives)
+
+
+def test_the_search_reaches_every_mistake_of_the_catalogue(monkeypatch):
+    monkeypatch.setattr(training_run, "_refuted", lambda run, gradients: False)
+    monkeypatch.setattr(Run, "shows", lambda run, changes: True)
+    given = run(COURSE, trained(COURSE, gain=3.0)[0])
+    reached: dict[str, set[str]] = {}
+    for search in (training_run._singles, training_run._on_other_images, training_run._by_gradients):
+        reached[search.__name__] = {kind.name for _, kinds, _ in search(given) for kind in kinds}
+    several = [training_run._accumulated(every, True) for every in (2, 3, 4)]
+    of_steps = [kind for kind, _ in (*MISTAKES, *methods())] + [order.kind for order in ORDERS] + several
+    of_images = [kind for kind, _ in altered(COURSE.batches[0], 4)] + [m.kind for m in data.FAMILY.mistakes]
+    assert {kind.name for kind in of_steps} <= reached["_singles"]
+    assert {kind.name for kind in of_images} <= reached["_on_other_images"]
+    assert {mistake.kind.name for mistake in BACKWARD} == reached["_by_gradients"]
 
 
 def test_steps_of_several_batches_are_named():

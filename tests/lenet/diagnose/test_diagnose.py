@@ -29,7 +29,10 @@ def test_every_right_port_is_ok(name, dtype, open_port):
 
 def assert_right(port, choices):
     """The same network, in the valid choices too, but for those that its line in the registry declares."""
-    verdict = diagnose(PROBES, observe_port(PROBES, port))
+    assert_declared(diagnose(PROBES, observe_port(PROBES, port)), choices)
+
+
+def assert_declared(verdict, choices):
     assert verdict.ok, str(verdict)
     assert {one.name for one in verdict.diagnoses} == set(choices)
     assert verdict.first is None or choices
@@ -47,14 +50,14 @@ def shared(dy, cache):
 
 @pytest.mark.slow
 def test_a_valid_choice_is_right_where_it_is_declared_and_nowhere_else(monkeypatch):
-    port = NumpyPort("numpy")
-    with pytest.raises(AssertionError):
-        assert_right(port, ("ties split among winners",))
+    port, choice = NumpyPort("numpy"), "ties split among winners"
+    usual = diagnose(PROBES, observe_port(PROBES, port))
     monkeypatch.setattr("lenet_numpy.model.max_pool2d_backward", shared)
-    assert_right(port, ("ties split among winners",))
-    for declared in ((), ("ties won by the last",)):
+    other = diagnose(PROBES, observe_port(PROBES, port))
+    assert_declared(other, (choice,))
+    for verdict, declared in ((usual, (choice,)), (other, ()), (other, ("ties won by the last",))):
         with pytest.raises(AssertionError):
-            assert_right(port, declared)
+            assert_declared(verdict, declared)
 
 
 @pytest.mark.slow
@@ -68,25 +71,15 @@ def test_every_mistake_is_named_at_its_layer(layer, wrong, name):
 
 # --- what only some layers show ----------------------------------------------------------------
 
-ALONE = [
+ALONE = [  # of the data, of an operator, of an order, of a format
     ("image", bugs.image(lambda x: x * np.float32(255)), "pixels not divided by 255"),
-    ("conv1", weights(lambda w: w[:, :, ::-1, ::-1]), "kernel flipped"),
-    ("conv1", bugs.without_bias, "bias missing"),
-    ("conv2", weights(lambda w: w.transpose(0, 1, 3, 2)), "kernel height and width swapped"),
     ("relu2", elementwise(lambda x: np.where(x > 0, x, np.float32(0.01) * x)), "leaky ReLU (0.01) for ReLU"),
-    ("pool1", bugs.average, "average pooling for max pooling"),
     (
         "flatten",
         elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1)),
         "flattened in H, W, C order",
     ),
-    (
-        "fc1",
-        weights(lambda w: w.reshape(400, 120).T),
-        "weights reshaped to the transposed shape, not transposed",
-    ),
     ("fc2", bugs.operands(bugs.bfloat16), "operands rounded to bfloat16"),
-    ("logits", output(bugs.softmax), "softmax in the model"),
 ]
 
 
@@ -172,12 +165,6 @@ MAPS = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2"]
     ("layers", "change", "name"),
     [
         (MAPS, lambda a: a.transpose(0, 2, 3, 1), "handed out as NHWC"),
-        (["conv2"], lambda a: a.transpose(0, 2, 3, 1), "handed out as NHWC"),
-        (
-            MAPS,
-            lambda a: a.transpose(0, 2, 3, 1).reshape(a.shape),
-            "handed out as NHWC values in an NCHW shape",
-        ),
         (
             ["conv2"],
             lambda a: a.transpose(0, 2, 3, 1).reshape(a.shape),
@@ -205,33 +192,13 @@ def test_what_is_right_and_handed_out_otherwise_is_told_from_what_is_wrong(layer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("wrong", "names"),
-    [
-        (
-            lambda layer, x, w, b: bugs.right(layer, x, np.ascontiguousarray(w[:, :, ::-1, ::-1]), b * 0),
-            {"kernel flipped", "bias missing"},
-        ),
-        (
-            lambda layer, x, w, b: bugs.right(layer, x, np.ascontiguousarray(w.swapaxes(2, 3)), 2 * b),
-            {"kernel height and width swapped", "bias doubled"},
-        ),
-    ],
-)
-@pytest.mark.parametrize("layer", ["conv2"])
-def test_two_mistakes_in_one_layer(layer, wrong, names):
-    verdict = diagnose(PROBES, seen(PROBES, {layer: wrong}))
-    assert verdict.first == layer
-    assert {one.name for one in verdict.findings[0].causes} == names
-
-
-@pytest.mark.slow
-def test_two_mistakes_in_two_layers_from_the_logits(monkeypatch):
+def test_two_mistakes_in_two_layers_that_are_not_shown(monkeypatch):
     monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 60)  # however slow the machine is
-    wrong = {"image": bugs.image(lambda x: x.swapaxes(2, 3)), "relu3": elementwise(np.tanh)}
-    verdict = diagnose(PROBES, seen(PROBES, wrong, only=["logits"]))
+    turned = elementwise(lambda x: x.transpose(0, 2, 3, 1).reshape(len(x), -1))
+    wrong = {"flatten": turned, "relu3": elementwise(np.tanh)}
+    verdict = diagnose(PROBES, seen(PROBES, wrong, only=["pool2", "relu3"]))
     assert [(one.name, one.where) for one in verdict.diagnoses] == [
-        ("image transposed", ("image",)),
+        ("flattened in H, W, C order", ("flatten",)),
         ("tanh for ReLU", ("relu3",)),
     ]
 
@@ -243,10 +210,10 @@ def test_noise_is_unknown():
         return one * np.float32(0.01)
 
     noisy = output(lambda y: y + noise(y.shape))
-    verdict = diagnose(PROBES, seen(PROBES, {"conv2": noisy}))
-    assert verdict.first == "conv2"
+    verdict = diagnose(PROBES, seen(PROBES, {"pool2": noisy}))
+    assert verdict.first == "pool2"
     assert not verdict.diagnoses
-    assert str(verdict).startswith("unknown at conv2: ")
+    assert str(verdict).startswith("unknown at pool2: ")
     assert len(verdict.findings) == 1
 
 

@@ -362,6 +362,11 @@ def test_a_run_is_judged_up_to_what_is_broken():
     assert not training_run.is_right(probes, Observed("float64", trajectory=broken))
     wrong = trained(COURSE, gain=3.0)[0][1:]
     assert not training_run.is_right(probes, Observed("float64", trajectory=wrong))
+    never_drops = trained(COURSE, [(k, RATES[0]) for k, _ in ALL])[0][1:]
+    never_drops[3] = {name: w * np.nan for name, w in never_drops[3].items()}  # what comes before is judged
+    (finding,) = training_run.findings(probes, Observed("float64", trajectory=never_drops))
+    assert finding.where == "step 3"
+    assert finding.known
 
 
 def test_of_explanations_that_come_as_close_the_simplest_is_taken():

@@ -1,16 +1,17 @@
 """The diagnosis of forward passes: every planted mistake named, at its place; nothing else is."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lenet.diagnose import diagnose
-from lenet.diagnose.probe_inputs import Observed, observe_port, standard
+from lenet.diagnose.probe_inputs import Observed, Probe, Probes, observe_port, standard
 from lenet.ports import framework, names
 from lenet_numpy.port import Port as NumpyPort
 from parity.errors import UserError
-from tests.helpers import one_line
+from tests.helpers import BATCH, one_line
 from tests.planted import bugs
 from tests.planted.bugs import FORWARD, conv, elementwise, output, pool, seen, weights
 
@@ -18,18 +19,40 @@ PROBES = standard()
 NAMED = [bug for bug in FORWARD if bug[2]]
 
 
-RIGHT = [(name, "float32") for name in names()] + [("numpy", "float64"), ("torch", "float64")]
+def of_one_size(probes):
+    """The same with as many digits everywhere: another batch is in another order, and none is short."""
+    exact, turned = probes.named("exact"), tuple(reversed(range(BATCH)))
+    many = Probe("many", exact.params, exact.images[list(turned)], exact.labels[list(turned)], twins=turned)
+    others = [
+        replace(p, images=p.images[:BATCH], labels=p.labels[:BATCH], twins=p.twins[:BATCH])
+        for p in probes.probes
+        if p.name not in ("one", "many")
+    ]
+    batches = tuple(batch for batch in probes.course.batches if len(batch.labels) == BATCH)
+    return Probes((*others, many), replace(probes.course, batches=batches))
+
+
+ONE_SIZE = of_one_size(PROBES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dtype"), RIGHT)
-def test_every_right_port_is_ok(name, dtype, open_port):
-    assert_right(open_port(name, dtype), framework(name).choices)
+@pytest.mark.parametrize("name", names())
+def test_every_right_port_is_ok(name, open_port):
+    """On batches of one size, for which XLA compiles once, and for other tests too."""
+    assert_right(open_port(name, "float32"), framework(name).choices, ONE_SIZE)
 
 
-def assert_right(port, choices):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("numpy", "float64"), ("torch", "float32"), ("torch", "float64")]
+)
+def test_a_right_port_is_ok_on_batches_of_every_size(name, dtype, open_port):
+    assert_right(open_port(name, dtype), framework(name).choices, PROBES)
+
+
+def assert_right(port, choices, probes):
     """The same network, in the valid choices too, but for those that its line in the registry declares."""
-    assert_declared(diagnose(PROBES, observe_port(PROBES, port)), choices)
+    assert_declared(diagnose(probes, observe_port(probes, port)), choices)
 
 
 def assert_declared(verdict, choices):

@@ -216,6 +216,36 @@ def test_an_added_layer_gives_what_plain_numpy_computes(name, layer):
             assert (np.abs(moved - carried.value) <= carried.bound).all()
 
 
+BY_TEXT = sorted(range(84), key=str)
+ROWS = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"  # LeCun et al. 1998
+C3 = np.array([[str(k) in row for k in range(6)] for row in ROWS.split()])[:, :, None, None]
+GIVEN: dict[tuple[str, str], Callable[[Array, Array, Array], tuple[Array, Array, Array]]] = {
+    ("connection table of LeNet-5's C3", "conv2"): lambda x, w, b: (x, w * C3, b),
+    ("bias sorted as text", "fc2"): lambda x, w, b: (x, w, b[BY_TEXT]),
+    ("weights: outputs sorted as text", "fc2"): lambda x, w, b: (x, w[BY_TEXT], b),
+    ("weights and bias: outputs sorted as text", "fc2"): lambda x, w, b: (x, w[BY_TEXT], b[BY_TEXT]),
+    ("weights: inputs sorted as text", "logits"): lambda x, w, b: (x, w[:, BY_TEXT], b),
+    ("maps reshaped from NHWC to NCHW, not transposed", "conv2"): lambda x, w, b: (
+        x.transpose(0, 2, 3, 1).reshape(x.shape),
+        w,
+        b,
+    ),
+    ("local response normalization (of three channels numbers)", "conv2"): lambda x, w, b: (
+        across(3, 1e-4, 0.75, 1.0)(x),
+        w,
+        b,
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "layer"), GIVEN)
+def test_a_layer_that_is_given_something_else_returns_what_plain_numpy_computes(name, layer):
+    mistake = next(m for m in added_layers.FAMILY.mistakes if m.kind.name == name and m.stages == (layer,))
+    params, x = wide(drawn(3)), input_of(layer, 1, 4)
+    found = mistake.changes[layer](right_layer)(call_of(layer, Bounded(x), params, "float64"))
+    check_inside(found, right(layer, *GIVEN[name, layer](x, *own(layer, params))), name)
+
+
 @pytest.mark.parametrize(
     ("name", "cells"),
     [

@@ -16,8 +16,8 @@ MU, DECAY = 0.9, 0.125
 RATES, SIZES = (0.05, 0.05, 0.05, 0.005, 0.005, 0.005), (8, 8, 3, 8, 8, 3)
 NAMES = ("conv1.weight", "conv1.bias", "fc2.weight", "fc2.bias")
 RNG = np.random.default_rng(4)
-GRADIENTS = {name: RNG.standard_normal((len(RATES), 3, 5)) for name in NAMES}
-START = {name: RNG.standard_normal((3, 5)) for name in NAMES}
+GRADIENTS = {name: RNG.standard_normal((len(RATES), 30, 50)) for name in NAMES}
+START = {name: RNG.standard_normal((30, 50)) for name in NAMES}
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,11 @@ def test_other_rates_and_decays_are_read_off(name):
     assert any(name in names for names in found), list(found)
 
 
+def test_a_rate_is_read_off_one_step():
+    short = course(1)
+    assert ("learning rate multiplied by 0.5",) in read(run(short, trained(short, [(0, RATES[0] / 2)])[0]))
+
+
 def test_nothing_is_read_off_from_noise():
     path = trained(COURSE)[0]
     rng = np.random.default_rng(2)

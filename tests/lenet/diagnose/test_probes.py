@@ -142,7 +142,7 @@ def right_run() -> Run:
 @pytest.mark.slow
 def test_every_two_rules_of_the_optimizer_make_some_step_that_differs_by_more_than_rounding(right_run):
     """The right rule too."""
-    rules = {"": {}} | {kind.name: options for kind, options in MISTAKES}
+    rules: dict[str, dict] = {"": {}} | {kind.name: options for kind, options in MISTAKES}
     alike = set(combinations(rules, 2))
     for parameter in right_run.names:  # small ones first: few pairs are left for the others
         steps = {name: made(right_run, rules[name], parameter) for name in {n for two in alike for n in two}}

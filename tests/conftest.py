@@ -122,10 +122,7 @@ def _open(name: str, dtype: str) -> Port:
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     """The 10,000 test digits; nobody may write into them."""
-    digits = test_set()
-    digits.images.setflags(write=False)
-    digits.labels.setflags(write=False)
-    return digits
+    return test_set()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from parity.errors import MissingFramework, UserError, described, did_you_mean, install_line
@@ -45,6 +46,7 @@ class Framework:
         return self.needs.get(runtime, (self.package,))[-1] if runtime else self.package
 
 
+@cache  # to look through all distributions takes a fifth of a second
 def version(package: str) -> str:
     """The installed version of a package; cv2 is part of distributions with four other names."""
     try:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -51,9 +52,13 @@ def scale(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., None, :, :].astype(np.float32) / np.float32(255)
 
 
+@cache
 def test_set() -> Digits:
-    """The 10,000 test digits, which are part of the package."""
-    return _read_pair(BUNDLED, "t10k")
+    """The 10,000 test digits, which are part of the package. They are read once: nobody may write into them."""
+    digits = _read_pair(BUNDLED, "t10k")
+    digits.images.setflags(write=False)
+    digits.labels.setflags(write=False)
+    return digits
 
 
 def training_set(folder: Path | None = None) -> Digits:

@@ -11,19 +11,18 @@ from lenet import ports
 from lenet.commands.cli import cli
 from lenet.network import digits as mnist
 from parity.command import terminal
-from tests.helpers import LENET
-from tests.lenet.commands.running import ONE_THREAD, Bar
+from tests.lenet.commands.running import Bar
+from tests.prepared import COMMANDS, LENET, prepared
 
 
 @pytest.fixture
 def lenet(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `lenet` in an empty folder, its output piped."""
+    """Runs `lenet` in a process of its own and an empty folder, its output in no terminal."""
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [LENET, *map(str, arguments)]
         kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LENET_DATA", "COLUMNS")}
-        environment = {**kept, **ONE_THREAD, **environment}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        process, environment = prepared(*COMMANDS), kept | environment
+        return process.run(LENET, *map(str, arguments), folder=tmp_path, environment=environment)
 
     return run
 

@@ -17,6 +17,8 @@ from lenet.reference.exact import EXACT
 from lenet_numpy.port import Port as NumpyPort
 from parity.command.interrupts import send
 from tests.helpers import LENET, as_command, ended, running
+from tests.prepared import COMMANDS, prepared
+from tests.prepared import LENET as RUN_LENET
 
 WORK = """
 ended = go_on_in_a_copy()
@@ -129,19 +131,9 @@ def test_the_copy_ends_with_the_process_that_waits(number):
     assert ended(copy)
 
 
-def compared(folder: Path, *ports: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [LENET, "compare", *ports, "--digits", "10"],
-        env={**os.environ, **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.mark.slow
-def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compared(tmp_path):
-    result = compared(tmp_path, "numpy", "jax", XLA_FLAGS="--nonsense")
+def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compared(lenet):
+    result = lenet("compare", "numpy", "jax", "--digits", 10, XLA_FLAGS="--nonsense")
     assert result.returncode == 1
     assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
     assert "not run  port 'jax' ended the process with exit code 1" in result.stdout
@@ -149,8 +141,8 @@ def test_a_framework_that_ends_the_process_is_reported_and_the_others_are_compar
 
 
 @pytest.mark.slow
-def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(tmp_path):
-    result = compared(tmp_path, "jax", "numpy", JAX_PLATFORMS="nonsense")
+def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(lenet):
+    result = lenet("compare", "jax", "numpy", "--digits", 10, JAX_PLATFORMS="nonsense")
     assert result.returncode == 1
     assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
     assert "JAX_PLATFORMS='nonsense'" in " ".join(result.stdout.split())
@@ -166,14 +158,8 @@ def test_a_framework_without_its_device_is_reported_and_the_others_are_compared(
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_every_command_that_asks_several_ports_goes_on_without_one(arguments, tmp_path):
-    result = subprocess.run(
-        [LENET, *arguments],
-        env={**os.environ, "XLA_FLAGS": "--nonsense"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+def test_every_command_that_asks_several_ports_goes_on_without_one(arguments, lenet):
+    result = lenet(*arguments, XLA_FLAGS="--nonsense")
     assert result.returncode == 1
     assert "numpy" in result.stdout
     assert result.stderr.splitlines()[-1] == "left out: jax: port 'jax' ended the process with exit code 1"
@@ -183,42 +169,43 @@ def test_every_command_that_asks_several_ports_goes_on_without_one(arguments, tm
 def test_a_framework_that_calls_exit_at_its_import_is_reported(tmp_path):
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "jax.py").write_text("raise SystemExit(0)")
-    result = compared(tmp_path, "numpy", "jax", PYTHONPATH=str(tmp_path / "stand_in"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "stand_in")}
+    command = [LENET, "compare", "numpy", "jax", "--digits", "2"]
+    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 1
     assert re.search(r"^numpy .* rounding$", result.stdout, re.MULTILINE)
     assert "SystemExit: 0" in result.stdout
 
 
-def failing(arguments: str) -> str:
-    """The port that fails: Caffe's, which is soon imported, or Theano's, which trains, too."""
-    return "caffe" if "caffe" in arguments else "theano"
+FAILS = "numpy:fast"  # the port in which a failure is planted: nothing is imported for it but for `numpy`
 
 
 def with_a_port_that(
     method: str, raised: str, folder: Path, arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """`lenet ARGUMENTS` with a port, the `failing` one, whose method does what `raised` says."""
-    module = f"lenet_{failing(arguments)}.port"
+    """`lenet ARGUMENTS` with a port, FAILS, whose method does what `raised` says."""
     code = f"""
-import os, sys
-import {module}
+import os
+from lenet_numpy.port import Port
+right = Port.{method}
 class Odd(BaseException): pass
-def fail(self, *arguments): {raised}
-{module}.Port.{method} = fail
+def fails(self, *arguments):
+    if self.name != "{FAILS}":
+        return right(self, *arguments)
+    {raised}
+Port.{method} = fails
 from lenet.network import digits
 digits.training_set = lambda folder: digits.test_set()
-from lenet.__main__ import main
-sys.argv[1:] = {arguments.split()}
-main()
+{RUN_LENET}
 """
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    return prepared(*COMMANDS).run(code, *arguments.split(), folder=folder)
 
 
 ASKED = {
-    "compare numpy caffe --digits 10": "_forward",
-    "exact numpy caffe --digits 2": "_outputs",
-    "train numpy theano --compare 2": "_step",
-    "report numpy theano --digits 4 --strip 1 --steps 2": "_step",
+    "compare numpy numpy:fast --digits 10": "_forward",
+    "exact numpy numpy:fast --digits 2": "_outputs",
+    "train numpy numpy:fast --compare 2": "_step",
+    "report numpy numpy:fast --digits 4 --strip 1 --steps 2": "_step",
 }
 
 
@@ -228,23 +215,23 @@ def test_every_command_goes_on_without_a_port_that_ends_the_process_at_work(argu
     result = with_a_port_that(ASKED[arguments], "os._exit(0)", tmp_path, arguments)
     assert result.returncode == 1
     said = " ".join((result.stdout + result.stderr).split())
-    assert f"port '{failing(arguments)}' ended the process with exit code 0" in said
+    assert f"port '{FAILS}' ended the process with exit code 0" in said
     assert ("numpy" in result.stdout) or (tmp_path / "report.html").exists()
 
 
 ALONE = {
-    "exact numpy caffe --digits 2": "_outputs",
-    "train numpy theano --compare 2": "_step",
-    "train theano --digits 64 --epochs 1": "_step",
-    "train theano --epochs 1 --digits 64": "_velocity",
-    "report numpy theano --digits 4 --strip 1 --steps 2": "_step",
+    "exact numpy numpy:fast --digits 2": "_outputs",
+    "train numpy numpy:fast --compare 2": "_step",
+    "train numpy:fast --digits 64 --epochs 1": "_step",
+    "train numpy:fast --epochs 1 --digits 64": "_velocity",
+    "report numpy numpy:fast --digits 4 --strip 1 --steps 2": "_step",
 }
 
 
 @pytest.mark.slow
 def test_a_port_that_ends_its_own_training_is_named_in_one_line(tmp_path):
-    result = with_a_port_that("_step", "os._exit(0)", tmp_path, "train theano --digits 64 --epochs 1")
-    said = "error: port 'theano' ended the process with exit code 0; nothing was kept\n"
+    result = with_a_port_that("_step", "os._exit(0)", tmp_path, "train numpy:fast --digits 64 --epochs 1")
+    said = "error: port 'numpy:fast' ended the process with exit code 0; nothing was kept\n"
     assert (result.returncode, result.stderr) == (1, said)
 
 
@@ -252,11 +239,11 @@ def test_a_port_that_ends_its_own_training_is_named_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("method", "arguments", "said"),
     [
-        ("_outputs", "exact numpy caffe --digits 2", "raises KeyError: 'logits'"),
-        ("_params", "train numpy theano --compare 2", "returns parameters of shapes {}"),
+        ("_outputs", "exact numpy numpy:fast --digits 2", "raises KeyError: 'logits'"),
+        ("_params", "train numpy numpy:fast --compare 2", "returns parameters of shapes {}"),
         (
             "_forward",
-            "predict --digit 3 --port caffe",
+            "predict --digit 3 --port numpy:fast",
             "object has no attribute 'shape'",
         ),
     ],
@@ -271,7 +258,7 @@ def test_a_port_that_returns_something_else_is_named_in_one_line(method, argumen
 @pytest.mark.slow
 def test_what_a_port_raises_is_shown_escaped(tmp_path):
     result = with_a_port_that(
-        "_outputs", r"raise ValueError('\x1b[2J')", tmp_path, "compare caffe --digits 2"
+        "_outputs", r"raise ValueError('\x1b[2J')", tmp_path, "compare numpy:fast --digits 2"
     )
     assert "\x1b" not in result.stdout
     assert r"raises ValueError: \x1b[2J" in result.stdout
@@ -284,7 +271,7 @@ def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
     raised = f"raise {kind}('no such\\nkernel')"
     result = with_a_port_that(ALONE[arguments], raised, tmp_path, arguments)
     assert result.returncode == 1
-    assert result.stderr == f"error: port '{failing(arguments)}' raises {kind}: no such kernel\n"
+    assert result.stderr == f"error: port '{FAILS}' raises {kind}: no such kernel\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -292,17 +279,17 @@ def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        ("os._exit(0)", "port 'caffe' ended the process with exit code 0"),
-        ("os.abort()", "port 'caffe' ended the process by signal SIGABRT"),
+        ("os._exit(0)", "port 'numpy:fast' ended the process with exit code 0"),
+        ("os.abort()", "port 'numpy:fast' ended the process by signal SIGABRT"),
         ("raise SystemExit(0)", "raises SystemExit: 0"),
         ("raise ValueError('no such kernel')", "raises ValueError: no such kernel"),
     ],
 )
 def test_predict_answers_without_a_port_that_fails_while_it_computes(raised, said, tmp_path):
-    result = with_a_port_that("_forward", raised, tmp_path, "predict --digit 3 --port numpy --port caffe")
+    result = with_a_port_that("_forward", raised, tmp_path, "predict --digit 3 --port numpy --port numpy:fast")
     assert result.returncode == 1
     assert "by numpy" in result.stdout
-    assert result.stderr.splitlines()[-1] == f"left out: caffe: {said}"
+    assert result.stderr.splitlines()[-1] == f"left out: numpy:fast: {said}"
 
 
 def test_a_death_that_no_port_is_noted_for_is_no_success():
@@ -314,8 +301,8 @@ def test_a_death_that_no_port_is_noted_for_is_no_success():
 
 
 @pytest.mark.slow
-def test_where_no_port_remains_the_error_says_why(tmp_path):
-    result = compared(tmp_path, "jax", XLA_FLAGS="--nonsense")
+def test_where_no_port_remains_the_error_says_why(lenet):
+    result = lenet("compare", "jax", "--digits", 2, XLA_FLAGS="--nonsense")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == "error: port 'jax' ended the process with exit code 1"
 

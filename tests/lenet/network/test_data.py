@@ -164,6 +164,7 @@ def test_digits_of_the_package_are_installed_again_not_fetched(damage, said, tmp
     for file in mnist.BUNDLED.glob("*.gz"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(mnist, "BUNDLED", tmp_path)
+    mnist.test_set.cache_clear()
     damage(tmp_path / IMAGES)
     with pytest.raises(UserError, match=f"{said}.*pip install --force-reinstall") as refusal:
         mnist.test_set()

@@ -42,19 +42,27 @@ class Prepared:
         )
         theirs.close()
         self._answers = self._link.makefile("r")
-        atexit.register(self._end)
+        atexit.register(self._stop)
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         self._link.shutdown(socket.SHUT_RDWR)
         self._process.wait()
 
-    def call(
-        self, code: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], streams: list[int]
-    ) -> int:
-        """Run the code as a program with these arguments and standard streams; returns its exit code."""
+    def start(
+        self,
+        code: str,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        streams: list[int],
+    ) -> None:
+        """Run the code as a program with these arguments and standard streams."""
         request = [code, list(arguments), str(folder), dict(environment)]
         socket.send_fds(self._link, [b"?"], streams)
         self._link.sendall(json.dumps(request).encode() + b"\n")
+
+    def end(self) -> int:
+        """Wait for the end of what was started; returns its exit code."""
         answer = self._answers.readline()
         assert answer, "the prepared process has ended"
         return int(answer)
@@ -67,8 +75,9 @@ class Prepared:
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             with open(os.devnull) as nothing:
                 streams = [nothing.fileno(), output.fileno(), errors.fileno()]
-                ended = self.call(code, arguments, folder, environment, streams)
-            return subprocess.CompletedProcess(list(arguments), ended, _read(output), _read(errors))
+                self.start(code, arguments, folder, environment, streams)
+            ended = self.end()
+            return subprocess.CompletedProcess(arguments, ended, _read(output), _read(errors))
 
 
 def _read(file: IO[str]) -> str:

@@ -3,14 +3,15 @@
 import os
 import pty
 import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 from click.testing import Result
 from rich.progress import Progress, TaskID
 
+from tests.prepared import COMMANDS, LENET, prepared
+
 ESCAPE = "\x1b"
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # two would wait for each other where tests share the cores
 
 
 def failed(result: subprocess.CompletedProcess[str] | Result, code: int = 1) -> str:
@@ -22,12 +23,13 @@ def failed(result: subprocess.CompletedProcess[str] | Result, code: int = 1) -> 
     return result.stderr
 
 
-def terminal(command: list[str], **environment: str) -> str:
-    """What a terminal of 100 columns shows of a command's standard output and error."""
+def terminal(code: str, *arguments: str, **environment: str) -> str:
+    """What a terminal of 100 columns shows of a program's standard output and error."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, **ONE_THREAD, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
     environment = {name: value for name, value in environment.items() if value}
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
+    process = prepared(*COMMANDS)
+    process.start(code, arguments, Path.cwd(), environment, [theirs] * 3)
     os.close(theirs)
     seen = b""
     while True:
@@ -39,16 +41,13 @@ def terminal(command: list[str], **environment: str) -> str:
             break
         seen += part
     os.close(ours)
-    process.wait()
+    process.end()
     return seen.decode()
 
 
-def driver(patch: str, *arguments: str) -> list[str]:
-    """A command that runs `lenet` after a patch."""
-    code = (
-        f"import sys; sys.argv[1:] = {list(arguments)}; {patch}; from lenet.commands.cli import main; main()"
-    )
-    return [sys.executable, "-c", code]
+def patched(patch: str) -> str:
+    """The code that runs `lenet` after a patch."""
+    return f"{patch}\n{LENET}"
 
 
 class Bar(Progress):

@@ -6,7 +6,9 @@ import subprocess
 import pytest
 
 from tests.helpers import LENET
-from tests.lenet.commands.running import ESCAPE, driver, terminal
+from tests.lenet.commands.running import ESCAPE, patched, terminal
+from tests.prepared import COMMANDS, prepared
+from tests.prepared import LENET as RUN_LENET
 
 pytestmark = pytest.mark.slow
 
@@ -23,20 +25,20 @@ COLOURED = re.compile(r"\x1b\[[\d;]*(3[0-7]|38;[25];[\d;]*)m")
     ],
 )
 def test_terminal_gets_colour_unless_told_otherwise(arguments):
-    command = [LENET, *arguments.split()]
-    assert COLOURED.search(terminal(command, NO_COLOR=""))
-    assert not COLOURED.search(terminal(command, NO_COLOR="1"))
+    assert COLOURED.search(terminal(RUN_LENET, *arguments.split(), NO_COLOR=""))
+    assert not COLOURED.search(terminal(RUN_LENET, *arguments.split(), NO_COLOR="1"))
 
 
 def test_progress_is_shown_in_a_terminal_and_gone_at_the_end():
-    seen = terminal([LENET, "compare", "numpy", "--digits", "300"])
+    seen = terminal(RUN_LENET, "compare", "numpy", "--digits", "300")
     assert "judging digits" in seen
     assert "judging digits" not in seen[seen.rindex("\x1b[2K") :]  # the line was erased after it
 
 
 def test_diff_is_paged_in_a_terminal_and_plain_in_a_pipe(lenet):
-    assert "paged:" in terminal([LENET, "diff", "torch", "tf"], PAGER="sed s/^/paged:/")
-    assert "paged:" not in terminal([LENET, "diff", "torch", "tf", "--no-pager"], PAGER="sed s/^/paged:/")
+    pager = "sed s/^/paged:/"
+    assert "paged:" in terminal(RUN_LENET, "diff", "torch", "tf", PAGER=pager)
+    assert "paged:" not in terminal(RUN_LENET, "diff", "torch", "tf", "--no-pager", PAGER=pager)
     plain = lenet("diff", "torch", "tf")
     assert (plain.returncode, plain.stderr) == (0, "")
     assert ESCAPE not in plain.stdout
@@ -87,5 +89,6 @@ def test_warnings_of_frameworks_do_not_reach_the_output(tmp_path):
         "import warnings, lenet.ports as p, lenet_numpy.port as n; real = n.Port._setup; "
         "n.Port._setup = lambda self: (warnings.warn('old', FutureWarning), real(self))"
     )
-    command = driver(patch, "compare", "numpy", "--digits", "60")
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+    arguments = ["compare", "numpy", "--digits", "60"]
+    result = prepared(*COMMANDS).run(patched(patch), *arguments, folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,17 +18,18 @@ from lenet.network import weights
 from lenet.network.recipe import Recipe
 from lenet.ports import training
 from parity.errors import UserError
-from tests.lenet.commands.running import MINI, ONE_THREAD, driver, failed, terminal
+from tests.lenet.commands.running import MINI, failed, patched, terminal
 from tests.planted.ports import numpy_port
 
 
 @pytest.mark.slow
 def test_ctrl_c_in_training_leaves_a_checkpoint_and_exits_130(tmp_path):
     arguments = ["train", "numpy", "--digits", "100", "--epochs", "3000"]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # two would wait for each other, and for tests
     with subprocess.Popen(
-        driver(MINI, *arguments),
+        [sys.executable, "-c", patched(MINI), *arguments],
         cwd=tmp_path,
-        env={**os.environ, **ONE_THREAD},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -135,7 +137,7 @@ def test_train_has_an_option_for_each_field_of_the_recipe_with_its_default():
 @pytest.mark.slow
 def test_training_progress_shows_loss_and_accuracy(tmp_path):
     patch = f"{MINI}; import os; os.chdir({str(tmp_path)!r})"
-    seen = terminal(driver(patch, "train", "numpy", "--digits", "400", "--epochs", "8"))
+    seen = terminal(patched(patch), "train", "numpy", "--digits", "400", "--epochs", "8")
     assert re.search(r"loss \d\.\d{4}, \d+\.\d\d% right", re.sub(r"\x1b\[[\d;]*m", "", seen))
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from io import StringIO
 
 import numpy as np
@@ -19,6 +18,7 @@ from lenet_numpy.port import Port as NumpyPort
 from parity.errors import UserError
 from tests.helpers import BATCH, one_line
 from tests.lenet.compare.timed import timed
+from tests.prepared import COMMANDS, LENET, prepared
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,22 @@ def short_rounds(monkeypatch):
 MADE_UP = timed("a", "b", ("forward", 1, 4.0, 2.0), ("train", 1, 5.0, None))
 
 
-def lenet_bench(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lenet", "bench", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+# The command, its rounds short in its workers too: these are forks, so they have what is set here. They hold
+# the other end of their own pipe as well, and would not see that it is closed.
+SHORT_ROUNDS = f"""
+import multiprocessing
+from lenet.compare import speed
+from lenet.ports.workers import Worker
+speed.ROUND_SECONDS, speed.SETTLE_SECONDS = 1e-4, 0
+Worker.__init__.__kwdefaults__["context"] = multiprocessing.get_context("fork")
+Worker.patience = 0
+{LENET}
+"""
+
+
+def lenet_bench(folder, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **environment}
+    return prepared(*COMMANDS).run(SHORT_ROUNDS, "bench", *arguments, folder=folder, environment=environment)
 
 
 def test_the_arithmetic_is_counted_as_by_hand():
@@ -169,9 +182,8 @@ def test_a_port_that_fails_is_left_out_and_the_others_are_timed(params, digits):
 
 @pytest.mark.slow
 def test_a_framework_that_ends_its_process_is_left_out_and_the_others_are_timed(tmp_path):
-    command = [sys.executable, "-m", "lenet", "bench", "numpy", "jax", "--batch", "1", "--rounds", "1"]
-    environment = {**os.environ, "XLA_FLAGS": "--nonsense"}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    environment = {"XLA_FLAGS": "--nonsense"}
+    result = lenet_bench(tmp_path, *"numpy jax --batch 1 --rounds 1".split(), **environment)
     assert result.returncode == 1
     assert "numpy" in result.stdout
     assert "--nonsense" in result.stderr  # what the library said

@@ -96,10 +96,14 @@ class Port(ports.Port):
         """A function of arrays that returns the outputs by name, and then carries out the updates."""
         # NumPy has no function for `fill`, which the rewrites for stability remove, nor for a sum of three,
         # which the canonizer makes.
-        # The last two ask through the whole graph whether a factor of a product is diagonal or orthogonal: a
-        # quarter of the time, for weights of which nothing is known.
+        # The others ask through the whole graph whether a matrix is diagonal, orthogonal, symmetric or a
+        # selection of rows: a third of the time, for weights of which nothing is known.
         mode = FAST_COMPILE.including("stabilize").excluding(
-            "local_add_canonizer", "dot_diag_to_elemwise", "orthogonal_dot_transpose_to_eye"
+            "local_add_canonizer",
+            "dot_diag_to_elemwise",
+            "orthogonal_dot_transpose_to_eye",
+            "useless_symmetric_transpose",
+            "selection_dot_to_indexing",
         )
         run = function(inputs, list(outputs.values()), updates=updates, mode=mode)
         return lambda *arrays: dict(zip(outputs, run(*arrays), strict=True))

@@ -14,14 +14,15 @@ from lenet.reference.half_sums import BIASED
 from lenet.testing import explained
 from parity.errors import UserError
 from parity.judging.causes.of_rounding.of_half_sums import NAME
+from tests.helpers import BATCH
 from tests.planted.half_sums import HalfSums
 from tests.planted.ports import MISTAKES, Planted, affine, numpy_port
 
 
 def test_every_port_is_rounding(port, params, digits):
-    report = compare([port], params, digits[:100]).ports[0]
+    report = compare([port], params, digits[:BATCH]).ports[0]
     assert report.verdict == "rounding", report.problem or explained(port)
-    assert report.same_predictions == report.digits == 100
+    assert report.same_predictions == report.digits == BATCH
     assert list(report.layers) == list(ACTIVATION_SHAPES)
     # A ReLU, a maximum and a reshape round nothing at all.
     assert {report.layers[n].local_ratio for n in ("relu1", "pool1", "relu2", "pool2", "flatten")} == {0.0}

@@ -100,7 +100,7 @@ def main() -> None:
     if sys.platform == "linux":
         assert len(os.listdir("/proc/self/task")) == 1, "a library has started a thread"
     requests = link.makefile("r")
-    while (streams := socket.recv_fds(link, 1, 3)[1]):
+    while streams := socket.recv_fds(link, 1, 3)[1]:
         request = json.loads(requests.readline())
         if not (copy := os.fork()):
             requests.detach()
@@ -122,12 +122,11 @@ def become(
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["lenet", *arguments]
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)
+    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)
     encoding = environment.get("PYTHONIOENCODING", "utf-8")
     for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
-        lines = number == 2 or os.isatty(number)
-        buffering = 1 if lines else -1
-        stream = open(number, "w", buffering, encoding=encoding, errors=errors, closefd=False)
+        buffering = 1 if number == 2 or os.isatty(number) else -1
+        stream = os.fdopen(number, "w", buffering, encoding=encoding, errors=errors, closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     exec(compile(code, "<prepared>", "exec"), {"__name__": "__main__"})

@@ -54,7 +54,7 @@ def scale(pixels: np.ndarray) -> np.ndarray:
 
 @cache
 def test_set() -> Digits:
-    """The 10,000 test digits, which are part of the package. They are read once: nobody may write into them."""
+    """The 10,000 test digits, which are part of the package; read once, so nobody may write into them."""
     digits = _read_pair(BUNDLED, "t10k")
     digits.images.setflags(write=False)
     digits.labels.setflags(write=False)

@@ -288,7 +288,9 @@ def test_a_port_that_raises_is_named_in_one_line(arguments, kind, tmp_path):
     ],
 )
 def test_predict_answers_without_a_port_that_fails_while_it_computes(raised, said, tmp_path):
-    result = with_a_port_that("_forward", raised, tmp_path, "predict --digit 3 --port numpy --port numpy:fast")
+    result = with_a_port_that(
+        "_forward", raised, tmp_path, "predict --digit 3 --port numpy --port numpy:fast"
+    )
     assert result.returncode == 1
     assert "by numpy" in result.stdout
     assert result.stderr.splitlines()[-1] == f"left out: numpy:fast: {said}"

@@ -183,7 +183,7 @@ def test_a_port_that_fails_is_left_out_and_the_others_are_timed(params, digits):
 @pytest.mark.slow
 def test_a_framework_that_ends_its_process_is_left_out_and_the_others_are_timed(tmp_path):
     environment = {"XLA_FLAGS": "--nonsense"}
-    result = lenet_bench(tmp_path, *"numpy jax --batch 1 --rounds 1".split(), **environment)
+    result = lenet_bench(tmp_path, *["numpy", "jax", "--batch", "1", "--rounds", "1"], **environment)
     assert result.returncode == 1
     assert "numpy" in result.stdout
     assert "--nonsense" in result.stderr  # what the library said

@@ -25,7 +25,7 @@ from tests.planted.ports import Planted, affine, numpy_port
 AFFINE = [layer.name for layer in LAYERS if layer.affine]
 # Digits for each port: by the certificate, what holds for one image holds for all. Few for onnx's reference
 # evaluator, which pools in Python. `lenet exact` and `pytest --all-digits` give each port all 10,000.
-MANY, FEW = RUN, 200
+MANY, FEW = RUN, 40
 
 
 @cache

@@ -18,16 +18,26 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import IO
 
+from parity.command.copies import end_with_parent
+
 ROOT = Path(__file__).parents[1]
 LENET = "from lenet.__main__ import main; main()"
 # What the commands of `lenet` that run `numpy` import. None starts a thread, which a copy would lack.
-COMMANDS = ("lenet.commands.cli", "lenet.commands.opening", "lenet.compare.exact_bits", "lenet.show.tables")
-COMMANDS += ("lenet_numpy.port", "rich.progress", "rich.table")
+COMMANDS = (
+    "lenet.commands.cli",
+    "lenet.commands.opening",
+    "lenet.compare.exact_bits",
+    "lenet.show.tables",
+    "lenet_numpy.port",
+    "rich.progress",
+    "rich.table",
+)
 
 
 class Prepared:
@@ -45,7 +55,8 @@ class Prepared:
         atexit.register(self._stop)
 
     def _stop(self) -> None:
-        self._link.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # it was killed
+            self._link.shutdown(socket.SHUT_RDWR)
         self._process.wait()
 
     def start(
@@ -63,7 +74,14 @@ class Prepared:
 
     def end(self) -> int:
         """Wait for the end of what was started; returns its exit code."""
-        answer = self._answers.readline()
+        try:
+            answer = self._answers.readline()
+        except (
+            BaseException
+        ):  # the time of a test is over; the next one would take its answer
+            self._process.kill()
+            prepared.cache_clear()
+            raise
         assert answer, "the prepared process has ended"
         return int(answer)
 
@@ -103,26 +121,27 @@ def main() -> None:
     while streams := socket.recv_fds(link, 1, 3)[1]:
         request = json.loads(requests.readline())
         if not (copy := os.fork()):
-            requests.detach()
+            requests.close()
             link.close()
-            return become(*request, streams)
+            end_with_parent()
+            return become(streams, *request)
         for stream in streams:
             os.close(stream)
         link.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
 
 
 def become(
-    code: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
+    streams: list[int], code: str, arguments: list[str], folder: str, environment: dict[str, str]
 ) -> None:
     """Run the code here, as a program that was started with all this."""
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number, inheritable=True)
-        os.close(stream)
+    for number, given in enumerate(streams):
+        os.dup2(given, number, inheritable=True)
+        os.close(given)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["lenet", *arguments]
-    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)
+    sys.stdin = os.fdopen(0, closefd=False)
     encoding = environment.get("PYTHONIOENCODING", "utf-8")
     for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
         buffering = 1 if number == 2 or os.isatty(number) else -1

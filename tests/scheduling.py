@@ -1,4 +1,4 @@
-"""Which tests run in one process (pytest -n): those of a file, and of files that need the same costly thing."""
+"""Which tests run in one process (pytest -n): those of a file, or of files with the same costly thing."""
 
 from functools import cached_property
 

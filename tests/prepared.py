@@ -76,9 +76,7 @@ class Prepared:
         """Wait for the end of what was started; returns its exit code."""
         try:
             answer = self._answers.readline()
-        except (
-            BaseException
-        ):  # the time of a test is over; the next one would take its answer
+        except BaseException:  # the time of a test is over; the next one would take its answer
             self._process.kill()
             prepared.cache_clear()
             raise
@@ -86,16 +84,21 @@ class Prepared:
         return int(answer)
 
     def run(
-        self, code: str, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        code: str,
+        *arguments: str,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        output: IO[str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run` with captured output."""
+        """As `subprocess.run` with captured output, unless another is given for standard output."""
         environment = os.environ if environment is None else environment
-        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        with tempfile.TemporaryFile("w+") as captured, tempfile.TemporaryFile("w+") as errors:
             with open(os.devnull) as nothing:
-                streams = [nothing.fileno(), output.fileno(), errors.fileno()]
+                streams = [stream.fileno() for stream in (nothing, output or captured, errors)]
                 self.start(code, arguments, folder, environment, streams)
             ended = self.end()
-            return subprocess.CompletedProcess(arguments, ended, _read(output), _read(errors))
+            return subprocess.CompletedProcess(arguments, ended, _read(captured), _read(errors))
 
 
 def _read(file: IO[str]) -> str:

@@ -1,5 +1,6 @@
 """What the command says of itself: help, version, ports, completion; and what it loads for that."""
 
+import json
 import re
 import subprocess
 import sys
@@ -21,11 +22,39 @@ def modules_loaded(*arguments: str) -> set[str]:
     return set(names)
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=["lenet", *COMMANDS])
-def test_help_loads_nothing_heavy(command):
-    loaded = modules_loaded(*command, "--help")
-    heavy = {"torch", "tensorflow", "keras", "jax", "numpy", "rich", "pygments", "jinja2", "PIL"}
-    assert not loaded & (heavy | {"multiprocessing", "tempfile"})
+EVERY_HELP = """
+import json, sys
+from contextlib import redirect_stdout
+from io import StringIO
+from lenet.commands.cli import cli
+for command in [[], *([name] for name in cli.commands)]:
+    before = set(sys.modules)
+    with redirect_stdout(StringIO()) as text:
+        cli.main([*command, "--help"], prog_name="lenet", standalone_mode=False)
+    assert text.getvalue().startswith("Usage: lenet")
+    print(json.dumps([command, sorted(set(sys.modules) - before)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded_by_help() -> dict[str, set[str]]:
+    """{command: the modules that its help imports}, of all commands in one process, one after the other."""
+    shown = subprocess.run([sys.executable, "-c", EVERY_HELP], capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in shown.stdout.splitlines()]
+    return {" ".join(["lenet", *command]): set(modules) for command, modules in found}
+
+
+HEAVY = {"torch", "tensorflow", "keras", "jax", "numpy", "rich", "pygments", "jinja2", "PIL"}
+HEAVY |= {"multiprocessing", "tempfile"}
+
+
+@pytest.mark.parametrize("command", ["lenet", *(f"lenet {name}" for name in COMMANDS)])
+def test_help_loads_nothing_heavy(command, loaded_by_help):
+    assert not loaded_by_help[command] & HEAVY
+
+
+def test_nothing_heavy_is_loaded_before_a_command_is_chosen():
+    assert not modules_loaded("--help") & HEAVY
 
 
 @pytest.mark.slow

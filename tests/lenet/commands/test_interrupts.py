@@ -10,6 +10,8 @@ import pytest
 
 from parity.command import interrupts
 from tests.helpers import LENET, as_command, ended, running
+from tests.prepared import COMMANDS, prepared
+from tests.prepared import LENET as RUN_LENET
 
 READY = 'print("ready", flush=True)\n'
 BODIES = {
@@ -104,20 +106,23 @@ def test_a_worker_ends_with_its_parent(tmp_path):
 @pytest.mark.parametrize(
     "arguments", ["ports", "predict --digit 3 --port numpy", "check --template", "--help"]
 )
-def test_without_standard_error_a_command_works_as_with_it(arguments):
+def test_without_standard_error_a_command_works_as_with_it(arguments, lenet):
     closed = shell(f'"{LENET}" {arguments} 2>&-')
     assert closed.returncode == 0
-    assert closed.stdout == shell(f'"{LENET}" {arguments}').stdout != ""
+    assert closed.stdout == lenet(*arguments.split()).stdout != ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("arguments", ["ports", "predict --digit 3 --port numpy", "--help"])
-def test_an_output_that_takes_nothing_is_one_line(arguments, output):
-    result = shell(f'"{LENET}" {arguments} {output}')
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: the output: ")
-    assert result.stderr.count("\n") == 1
+def test_an_output_that_takes_nothing_is_one_line(arguments, tmp_path):
+    closed = shell(f'"{LENET}" {arguments} >&-')
+    with open("/dev/full", "w") as full:
+        process = prepared(*COMMANDS)
+        result = process.run(RUN_LENET, *arguments.split(), folder=tmp_path, output=full)
+    for found in (closed, result):
+        assert found.returncode == 1
+        assert found.stderr.startswith("error: the output: ")
+        assert found.stderr.count("\n") == 1
 
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:

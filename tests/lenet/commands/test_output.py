@@ -1,14 +1,12 @@
 """Colour and progress for a terminal alone; no traceback where a pipe is closed or shows few letters."""
 
+import os
 import re
-import subprocess
 
 import pytest
 
-from tests.helpers import LENET
 from tests.lenet.commands.running import ESCAPE, patched, terminal
-from tests.prepared import COMMANDS, prepared
-from tests.prepared import LENET as RUN_LENET
+from tests.prepared import COMMANDS, LENET, prepared
 
 pytestmark = pytest.mark.slow
 
@@ -25,20 +23,20 @@ COLOURED = re.compile(r"\x1b\[[\d;]*(3[0-7]|38;[25];[\d;]*)m")
     ],
 )
 def test_terminal_gets_colour_unless_told_otherwise(arguments):
-    assert COLOURED.search(terminal(RUN_LENET, *arguments.split(), NO_COLOR=""))
-    assert not COLOURED.search(terminal(RUN_LENET, *arguments.split(), NO_COLOR="1"))
+    assert COLOURED.search(terminal(LENET, *arguments.split(), NO_COLOR=""))
+    assert not COLOURED.search(terminal(LENET, *arguments.split(), NO_COLOR="1"))
 
 
 def test_progress_is_shown_in_a_terminal_and_gone_at_the_end():
-    seen = terminal(RUN_LENET, "compare", "numpy", "--digits", "300")
+    seen = terminal(LENET, "compare", "numpy", "--digits", "300")
     assert "judging digits" in seen
     assert "judging digits" not in seen[seen.rindex("\x1b[2K") :]  # the line was erased after it
 
 
 def test_diff_is_paged_in_a_terminal_and_plain_in_a_pipe(lenet):
     pager = "sed s/^/paged:/"
-    assert "paged:" in terminal(RUN_LENET, "diff", "torch", "tf", PAGER=pager)
-    assert "paged:" not in terminal(RUN_LENET, "diff", "torch", "tf", "--no-pager", PAGER=pager)
+    assert "paged:" in terminal(LENET, "diff", "torch", "tf", PAGER=pager)
+    assert "paged:" not in terminal(LENET, "diff", "torch", "tf", "--no-pager", PAGER=pager)
     plain = lenet("diff", "torch", "tf")
     assert (plain.returncode, plain.stderr) == (0, "")
     assert ESCAPE not in plain.stdout
@@ -67,15 +65,12 @@ def test_compare_draws_the_table_as_svg(lenet, tmp_path):
     "arguments",
     ["compare numpy --digits 60", "compare numpy --digits 60 --json -", "diff torch tf", "ports", "--help"],
 )
-def test_closed_pipe_is_no_traceback(arguments):
-    process = subprocess.Popen(
-        [LENET, *arguments.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    assert process.stderr
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    process.wait()
+def test_closed_pipe_is_no_traceback(arguments, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        result = prepared(*COMMANDS).run(LENET, *arguments.split(), folder=tmp_path, output=closed)
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("arguments", ["predict --digit 0 --port numpy", "diff torch tf"])

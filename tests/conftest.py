@@ -134,7 +134,10 @@ def _open(name: str, dtype: str) -> Port:
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     """The 10,000 test digits; nobody may write into them."""
-    return test_set()
+    digits = test_set()
+    digits.images.setflags(write=False)
+    digits.labels.setflags(write=False)
+    return digits
 
 
 @pytest.fixture(scope="session")

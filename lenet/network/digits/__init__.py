@@ -52,13 +52,9 @@ def scale(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., None, :, :].astype(np.float32) / np.float32(255)
 
 
-@cache
 def test_set() -> Digits:
-    """The 10,000 test digits, which are part of the package; read once, so nobody may write into them."""
-    digits = _read_pair(BUNDLED, "t10k")
-    digits.images.setflags(write=False)
-    digits.labels.setflags(write=False)
-    return digits
+    """The 10,000 test digits, which are part of the package: at each call in arrays of their own."""
+    return _digits(*_kept_pair(BUNDLED, "t10k"))
 
 
 def training_set(folder: Path | None = None) -> Digits:
@@ -67,7 +63,7 @@ def training_set(folder: Path | None = None) -> Digits:
     Raises:
         UserError: the files are missing, damaged, or not MNIST's.
     """
-    return _read_pair(training_folder(folder), "train")
+    return _digits(*_read_pair(training_folder(folder), "train"))
 
 
 def training_folder(folder: Path | None = None) -> Path:
@@ -138,10 +134,17 @@ def check_labels(labels: np.ndarray, count: int) -> None:
         raise UserError(f"labels must lie in 0..{CLASSES - 1}, got {labels.min()}..{labels.max()}")
 
 
-def _read_pair(folder: Path, prefix: str) -> Digits:
-    images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
-    labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz")
-    return Digits(scale(images), labels.astype(np.int64))
+def _read_pair(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 28, 28) and labels (N,), both uint8."""
+    pixels = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
+    return pixels, read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz")
+
+
+_kept_pair = cache(_read_pair)  # for the test digits, which most commands ask for more than once
+
+
+def _digits(pixels: np.ndarray, labels: np.ndarray) -> Digits:
+    return Digits(scale(pixels), labels.astype(np.int64))
 
 
 def _read_gzip(path: Path) -> bytes:

@@ -227,6 +227,16 @@ def test_small_numbers_that_become_zero_are_a_note():
 # --- what is said ------------------------------------------------------------------------------------
 
 
+def test_a_layer_of_which_nobody_can_say_whether_it_rounds_has_no_note(monkeypatch):
+    def layers(probes: Probes, observed: Observed, decided: bool = False) -> list[str]:
+        return ["conv1"] if decided else ["conv1", "fc1"]
+
+    monkeypatch.setattr(forward_pass, "rounded_layers", layers)
+    found = forward_pass.notes(Probes((), NO_COURSE), Observed())
+    assert found == [forward_pass.ROUNDED_ONCE_MORE.format(name="conv1")]
+
+
+
 def test_two_numbers_have_as_many_digits_as_tell_them_apart():
     assert apart(1.25, 2.5) == ("1.25", "2.5")
     assert apart(1.23456789, 2.5) == ("1.23457", "2.5")

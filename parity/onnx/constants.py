@@ -80,6 +80,11 @@ def constant(name: str, stored: Stored) -> Array:
     return Constants({name: stored}, None)[name]
 
 
+def count(stored: Stored) -> int:
+    """How many values a tensor has."""
+    return stored.size if isinstance(stored, np.ndarray) else prod(stored.dims)
+
+
 def dtype_of(name: str, data_type: int) -> np.dtype:
     """The NumPy type of an ONNX element type.
 

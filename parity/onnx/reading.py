@@ -25,7 +25,7 @@ from parity.arithmetic import Array
 from parity.errors import Unjudged, UserError, pip
 from parity.files import check_readable
 from parity.graph import Declared, Graph, Node, fits_shape
-from parity.onnx.constants import Constants, Stored, constant, dtype_of, named_dtype
+from parity.onnx.constants import Constants, Stored, constant, count, dtype_of, named_dtype
 from parity.onnx.flatten import Key, every, in_order, inlined, key, standard, subgraphs, without_ifs
 from parity.onnx.sequences import without_sequences
 from parity.operators import OPERATORS, Operator
@@ -162,9 +162,7 @@ def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeP
     def small(tensor: str) -> Array | None:
         one = stored.get(tensor)
         external = isinstance(one, TensorProto) and one.data_location == TensorProto.EXTERNAL
-        if one is None or external or prod(getattr(one, "dims", ()) or getattr(one, "shape", ())) > SMALL:
-            return None
-        return constant(tensor, one)
+        return None if one is None or external or count(one) > SMALL else constant(tensor, one)
 
     def condition(tensor: str) -> bool | None:
         value = small(tensor)

@@ -61,7 +61,9 @@ def test_external_data_of_which_two_values_share_a_byte_are_read(tmp_path: Path,
     """From the first byte to the last, unless the model says otherwise."""
     wanted = np.arange(-6, 6).reshape(3, 4)
     tensor = helper.make_tensor("m", TensorProto.INT4, [3, 4], wanted.ravel().tolist())
-    (tmp_path / "weights.bin").write_bytes(numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data)
+    (tmp_path / "weights.bin").write_bytes(
+        numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data + b"more"
+    )
     tensor.ClearField("int32_data")
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in {"location": "weights.bin", **said}.items():

@@ -236,7 +236,6 @@ def test_a_layer_of_which_nobody_can_say_whether_it_rounds_has_no_note(monkeypat
     assert found == [forward_pass.ROUNDED_ONCE_MORE.format(name="conv1")]
 
 
-
 def test_two_numbers_have_as_many_digits_as_tell_them_apart():
     assert apart(1.25, 2.5) == ("1.25", "2.5")
     assert apart(1.23456789, 2.5) == ("1.23457", "2.5")

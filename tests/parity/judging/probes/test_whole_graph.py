@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import parity
 from parity.arithmetic import Array
-from parity.onnx.one_node import one_node_model
+from parity.onnx.one_node import IR_VERSION, one_node_model
 from parity.record.onnx_runtimes import record
 from tests.parity.small import convolutions, model, normal
 
@@ -168,5 +168,6 @@ def test_progress_is_told_of_every_node() -> None:
 def test_a_node_by_itself_keeps_its_opset_and_its_shapes() -> None:
     proto = model([make("Add", ["x", "x"], ["y"])], {"x": [2, 3]}, ["y"], opset=11)
     one = one_node_model(proto.graph.node[0], {"": 11}, [normal(2, 3)] * 2, [False, True], [True])
+    assert one.ir_version == IR_VERSION
     assert [(each.domain, each.version) for each in one.opset_import] == [("", 11)]
     assert [dim.dim_value for dim in one.graph.input[0].type.tensor_type.shape.dim] == [2, 3]

@@ -35,7 +35,7 @@ def sums_at(
     some_columns, column = np.unique(column_of, return_inverse=True)
     count = len(row_of)
     shared = len(some_rows) * len(some_columns) <= SHARED * count
-    one = rows(some_rows[:1])
+    one = columns(some_columns[:1])  # as long as a row, and sooner copied where rows are patches
     laid_out = len(some_rows) + len(some_columns) + (0 if shared else 2 * count)
     if count > 1 and one.size * laid_out > LARGEST:
         order = np.argsort(row_of if len(some_rows) > len(some_columns) else column_of, kind="stable")

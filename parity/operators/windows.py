@@ -71,8 +71,8 @@ class Window:
             seen = start[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis]
             seen = seen.reshape(len(seen), *(-1 if k == axis else 1 for k in range(len(self.kernel))))
             inside = inside & (seen >= 0) & (seen < size)
-            indices.append(seen.clip(0, size - 1))
-        return tuple(indices), np.broadcast_to(inside, (len(positions[0]), *self.kernel))
+            indices.append(np.minimum(np.maximum(seen, 0), size - 1))
+        return tuple(indices), inside
 
 
 def window(

@@ -22,7 +22,7 @@ from tests.parity.judging.chains import ONE, Array, Arrays, chain, cut, run
 
 @pytest.mark.slow
 def test_sample_finds_the_share_of_wrong_values_that_it_states() -> None:
-    """Found with 99.9 %: of 1,000 samples five miss all wrong values once in 270 such tests."""
+    """Found with 99.9 %: of 250 samples three miss all wrong values once in 460 such tests."""
     size, sample, missed = 10_000, 100, 0
     graph = replace(ONE, inputs={"x": Declared()}, constants={"w0": np.ones((1, size), np.float32)})
     right = np.full((1, size), 0.1, np.float32)
@@ -31,12 +31,12 @@ def test_sample_finds_the_share_of_wrong_values_that_it_states() -> None:
     wrong = right.copy()
     places = np.random.default_rng(0).choice(size, round(share * size), replace=False)
     wrong[0, places] = 0.2
-    for k in range(1000):  # the name seeds the sample
+    for k in range(250):  # the name seeds the sample
         node = Node("n", "MatMul", MatMul(), ("x", "w0"), (f"y{k}",))
         one = replace(graph, nodes=(node,), outputs=(f"y{k}",))
         report = judge(one, {"x": right[:, :1], f"y{k}": wrong}, sample=sample)
         missed += report.verdict != "different"
-    assert missed <= 4
+    assert missed <= 2
 
 
 def test_sample_gives_the_verdicts_of_the_whole() -> None:

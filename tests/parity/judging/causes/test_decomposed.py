@@ -1,5 +1,7 @@
 """Mistakes in layers that a graph holds as several nodes: only its input and its result are recorded."""
 
+from itertools import cycle
+
 import numpy as np
 import pytest
 
@@ -36,14 +38,14 @@ def test_a_mistake_is_named(name: str, cause: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_what_is_unknown_is_not_named(name: str) -> None:
+@pytest.mark.parametrize(("name", "scale"), list(zip(CASES, cycle((1e-2, 1e-4)), strict=False)))
+def test_what_is_unknown_is_not_named(name: str, scale: float) -> None:
+    """Large errors and small ones, in turn."""
     case = CASES[name]
     noise = np.random.default_rng(1).standard_normal(case.right(case.x).shape)
-    for scale in (1e-2, 1e-4):
-        verdict, *causes = case.named(lambda x, scale=scale: case.right(x) * (1 + scale * noise))  # type: ignore[misc]
-        assert verdict == "different"
-        assert causes == []
+    verdict, *causes = case.named(lambda x: case.right(x) * (1 + scale * noise))
+    assert verdict == "different"
+    assert causes == []
 
 
 def test_many_epsilons_that_fit_are_one_cause() -> None:

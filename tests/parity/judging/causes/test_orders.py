@@ -98,6 +98,11 @@ def test_another_order_is_named(name: str, cause: str) -> None:
 
 @pytest.mark.slow
 def test_no_order_is_named_where_the_weights_are_others() -> None:
-    one = CASES["inputs"]
-    other = W + drawn(*W.shape) / 8
-    assert one.named(lambda x: conv(x[:, ANY], other, 1, 1, 1) + column(B)) == ["different"]
+    """In a 1×1 convolution without padding, of which few other mistakes, and pairs of them, are known."""
+    w = W[..., :1, :1]
+    other = w + drawn(*w.shape) / 8
+    one = case({"type": "Conv"}, {"w": w, "b": B}, CASES["inputs"].x, {})
+    assert one.named(lambda x: conv(x[:, ANY], w, 0, 0, 1) + column(B))[1:] == [
+        "input channels in another order: 3, 1, 0, 2, 5, 6, 4"
+    ]
+    assert one.named(lambda x: conv(x[:, ANY], other, 0, 0, 1) + column(B)) == ["different"]

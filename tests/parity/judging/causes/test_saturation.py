@@ -334,7 +334,7 @@ def test_pairs_that_saturate_in_three_layers_are_named_behind_the_last() -> None
 def three_layers(dot: Dot) -> tuple[Case, Array]:
     """Convolutions of what is read back, and what a port returns."""
     rng = np.random.default_rng(2)
-    x = rng.standard_normal((2, 3, 16, 16)).astype(np.float32)
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
     scales = [np.float32(s) for s in (0.031, 0.043, 0.053, 0.061)]
     constants: dict[str, Array | float] = {f"s{k}": float(s) for k, s in enumerate(scales)}
     constants |= {"z": np.array(128, np.uint8), "v": 0.0063}

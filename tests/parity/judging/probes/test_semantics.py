@@ -89,7 +89,9 @@ def test_a_missing_bias_is_found_whatever_the_number_of_products(n: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("n", "form"), [(9, TF32), (9, BFLOAT16), (9, FLOAT16), (2304, BFLOAT16), (2304, FLOAT16)]
+    ("n", "form"),
+    [(9, TF32), (9, BFLOAT16), (9, FLOAT16), (2304, BFLOAT16), (2304, FLOAT16)],
+    ids=lambda one: getattr(one, "name", None),
 )
 def test_integers_are_blind_to_precision(n: int, form: Format) -> None:
     def short(x: Array) -> Array:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
 from parity import Graph, UserError, read_onnx
 from tests.parity.small import model, normal
@@ -20,6 +20,16 @@ def refused(source: Path | ModelProto, said: str) -> None:
 def product(weights: dict[str, np.ndarray] | None = None, **options: object) -> ModelProto:
     node = helper.make_node("MatMul", ["x", "m"], ["y"])
     return model([node], {"x": [2, 3]}, ["y"], {"m": normal(3, 4)} if weights is None else weights, **options)  # type: ignore[arg-type]
+
+
+def floats(values: list) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def sparse(name: str, values: list, places: list, shape: list[int]) -> SparseTensorProto:
+    """A sparse tensor of these values at these flat places."""
+    held = numpy_helper.from_array(floats(values), name)
+    return helper.make_sparse_tensor(held, numpy_helper.from_array(np.array(places, np.int64)), shape)
 
 
 def kinds(graph: Graph) -> list[str]:

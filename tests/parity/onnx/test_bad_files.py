@@ -12,7 +12,7 @@ from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 from parity import UserError, judge, read_onnx
 from parity.judging import judge as located
 from parity.onnx.constants import Constants, _bytes
-from tests.parity.onnx.read_models import a_function, an_if, product, refused
+from tests.parity.onnx.read_models import a_function, an_if, product, refused, sparse
 from tests.parity.small import convolutions, model, normal, saved
 
 # --- external data -----------------------------------------------------------------------------
@@ -194,8 +194,7 @@ def test_damaged_weights_are_refused() -> None:
 
 def test_a_sparse_weight_of_an_unknown_type_is_refused() -> None:
     proto = product({})
-    parts = (numpy_helper.from_array(one, "m") for one in (np.ones(1, np.float32), np.array([1])))
-    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(*parts, [3, 4]))
+    proto.graph.sparse_initializer.append(sparse("m", [1], [1], [3, 4]))
     proto.graph.sparse_initializer[0].values.data_type = 77
     refused(proto, "^m has an element type that is not known: 77$")
 

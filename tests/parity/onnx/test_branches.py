@@ -6,7 +6,7 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from parity import read_onnx
-from tests.parity.onnx.read_models import an_if, kinds, product, refused
+from tests.parity.onnx.read_models import an_if, floats, kinds, product, refused, sparse
 from tests.parity.small import model, normal
 
 
@@ -21,17 +21,16 @@ def an_if_of(*nodes: NodeProto, stored: onnx.SparseTensorProto | None = None) ->
 
 
 def test_a_constant_node_of_a_branch_is_a_weight() -> None:
-    held = helper.make_node("Constant", [], ["s"], value=numpy_helper.from_array(np.float32([1, 2, 3])))
+    held = helper.make_node("Constant", [], ["s"], value=numpy_helper.from_array(floats([1, 2, 3])))
     graph = read_onnx(an_if_of(held, helper.make_node("Add", ["x", "s"], ["out"])))
     assert kinds(graph) == ["Add"]
-    np.testing.assert_array_equal(graph.constants[graph.nodes[0].inputs[1]], np.float32([1, 2, 3]))
+    np.testing.assert_array_equal(graph.constants[graph.nodes[0].inputs[1]], floats([1, 2, 3]))
 
 
 def test_a_sparse_weight_of_a_branch_is_a_weight() -> None:
-    values, places = numpy_helper.from_array(np.float32([5]), "s"), numpy_helper.from_array(np.array([1]))
-    stored = helper.make_sparse_tensor(values, places, [3])
-    graph = read_onnx(an_if_of(helper.make_node("Add", ["x", "s"], ["out"]), stored=stored))
-    np.testing.assert_array_equal(graph.constants[graph.nodes[0].inputs[1]], np.float32([0, 5, 0]))
+    add = helper.make_node("Add", ["x", "s"], ["out"])
+    graph = read_onnx(an_if_of(add, stored=sparse("s", [5], [1], [3])))
+    np.testing.assert_array_equal(graph.constants[graph.nodes[0].inputs[1]], floats([0, 5, 0]))
 
 
 def test_what_a_branch_hands_through_has_a_node_with_a_name() -> None:

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 from parity import UserError, read_onnx
 from parity.errors import Unjudged
 from parity.onnx import reading
 from parity.onnx.reading import attribute_value
-from tests.parity.onnx.read_models import an_if, kinds, product, refused
+from tests.parity.onnx.read_models import an_if, kinds, product, refused, sparse
 from tests.parity.small import convolutions, saved
 
 
@@ -37,17 +36,15 @@ def test_external_data_that_are_strings(tmp_path: Path) -> None:
 
 
 def test_external_data_of_a_sparse_weight() -> None:
-    parts = (numpy_helper.from_array(one, "m") for one in (np.ones(1, np.float32), np.array([1])))
     proto = product({})
-    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(*parts, [3, 4]))
+    proto.graph.sparse_initializer.append(sparse("m", [1], [1], [3, 4]))
     elsewhere(proto.graph.sparse_initializer[0].values)
     refused(proto, "^m is sparse and stored as external data, which is not supported$")
 
 
 def test_a_sparse_weight_may_have_no_values() -> None:
-    parts = (numpy_helper.from_array(one, "m") for one in (np.ones(0, np.float32), np.zeros(0, np.int64)))
     proto = product({})
-    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(*parts, [3, 0]))
+    proto.graph.sparse_initializer.append(sparse("m", [], [], [3, 0]))
     assert read_onnx(proto).constants["m"].shape == (3, 0)
 
 

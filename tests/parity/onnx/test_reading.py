@@ -10,12 +10,8 @@ from parity import UserError, judge, read_onnx
 from parity.graph import Declared
 from parity.onnx.constants import named_dtype
 from parity.onnx.reading import attribute_value
-from tests.parity.onnx.read_models import a_function, an_if, kinds, product, refused
+from tests.parity.onnx.read_models import a_function, an_if, floats, kinds, product, refused
 from tests.parity.small import computed, convolutions, loop, model, normal
-
-
-def floats(values: list) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def test_nodes_inputs_weights_and_shapes_are_read() -> None:

@@ -7,7 +7,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from parity import read_onnx
-from tests.parity.onnx.read_models import product
+from tests.parity.onnx.read_models import floats, product, sparse
 from tests.parity.small import model, saved
 
 
@@ -26,18 +26,15 @@ def test_the_sizes_of_a_reshape_are_read_from_a_weight_or_a_constant() -> None:
 
 
 def test_texts_large_and_sparse_constants_hide_no_other() -> None:
-    sparse = helper.make_sparse_tensor(
-        numpy_helper.from_array(np.float32([5]), "s"), numpy_helper.from_array(np.array([1])), [3]
-    )
     constants = [
         helper.make_node("Constant", [], ["text"], value_strings=["a", "b"]),
         helper.make_node("Constant", [], ["large"], value_ints=list(range(5000))),
-        helper.make_node("Constant", [], ["sparse"], sparse_value=sparse),
+        helper.make_node("Constant", [], ["sparse"], sparse_value=sparse("", [5], [1], [3])),
         helper.make_node("Constant", [], ["to"], value_ints=[3, 4]),
     ]
     graph = read_onnx(reshaped(*constants))
     assert graph.declared["y"].shape == (3, 4)
-    np.testing.assert_array_equal(graph.constants["sparse"], np.float32([0, 5, 0]))
+    np.testing.assert_array_equal(graph.constants["sparse"], floats([0, 5, 0]))
 
 
 def test_sizes_that_the_graph_computes_are_known() -> None:

@@ -99,10 +99,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ended(folder):
+def process(folder):
+    """The process, which has ended."""
+    return python(IN_TURN, folder, "\n".join(COMMANDS.values()))
+
+
+@pytest.fixture(scope="module")
+def ended(process):
     """{command: its exit code and output}, without those that came after the end of the process."""
-    done = python(IN_TURN, folder, "\n".join(COMMANDS.values()))
-    return dict(zip(COMMANDS, map(json.loads, done.stdout.splitlines()), strict=False))
+    return dict(zip(COMMANDS, map(json.loads, process.stdout.splitlines()), strict=False))
 
 
 @pytest.mark.slow
@@ -111,6 +116,12 @@ def test_no_command_opens_a_connection(command, ended):
     assert command in ended, "the process had ended: it, or one of those before it, opened a connection"
     code, output = ended[command]
     assert code == 0, output
+
+
+@pytest.mark.slow
+def test_no_connection_is_opened_when_python_ends(process):
+    """Statistics are often sent then, or by a thread that the last command has left."""
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow

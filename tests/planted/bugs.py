@@ -17,7 +17,6 @@ from lenet.network.architecture import LAYERS, Layer
 from lenet.ports import Arrays, open_port
 from lenet_numpy import layers
 from parity.operators.activation import Relu
-from parity.operators.affine import Conv
 from parity.operators.shape import Flatten
 from tests.planted.ports import affine
 
@@ -184,10 +183,6 @@ def gelu_tanh(x: Array) -> Array:
 def softmax(z: Array) -> Array:
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
-
-
-def is_conv(layer: Layer) -> bool:
-    return isinstance(layer.operator, Conv)
 
 
 CONV1, CONV2 = "conv1", "conv2"

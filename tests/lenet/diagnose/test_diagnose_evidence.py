@@ -26,14 +26,14 @@ def names(observed, probes=PROBES):
 
 
 @pytest.fixture
-def _no_pairs(monkeypatch):
+def _no_search(monkeypatch):
     def refuse(segment, clock):
         raise AssertionError("no two mistakes give such a shape: why search?")
 
     monkeypatch.setattr(lenet.diagnose.forward_pass, "pair_matches", refuse)
 
 
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("_no_search")
 @pytest.mark.parametrize(
     ("layer", "spoil"),
     [
@@ -57,7 +57,7 @@ def test_a_shape_that_no_network_has_is_told_without_a_search(layer, spoil, alon
     assert not verdict.diagnoses
 
 
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("_no_search")
 @pytest.mark.parametrize(
     ("layer", "spoil"),
     [("pool2", lambda a: a.reshape(len(a), -1)), ("flatten", lambda a: a.reshape(len(a), 16, 5, 5))],
@@ -152,10 +152,8 @@ def test_weights_rounded_once_more_are_the_same_network():
 
 
 @pytest.mark.slow
-def test_a_small_mistake_is_no_rounding(monkeypatch):
-    monkeypatch.setattr(
-        "lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0
-    )  # what it is called is not asked here
+@pytest.mark.usefixtures("no_pairs")
+def test_a_small_mistake_is_no_rounding():
     slightly = {"fc1": weights(lambda w: w * np.float32(1 + 2.0**-11))}
     assert not diagnose(PROBES, seen(PROBES, slightly, ["flatten", "fc2"])).ok
 

@@ -18,12 +18,6 @@ PROBES = standard()
 RIGHT = bugs.forward({})
 
 
-@pytest.fixture
-def _no_pairs(monkeypatch):
-    """What a mistake is called is not asked."""
-    monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0)
-
-
 def told(verdict) -> tuple[str, list[str]]:
     """The verdict, and the names of all mistakes."""
     return verdict.summary, [one.name for one in verdict.diagnoses]
@@ -126,7 +120,7 @@ def test_a_mistake_that_mixes_the_digits_is_named_by_that():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("no_pairs")
 def test_a_clue_says_where_a_later_layer_depends_on_the_batch():
     wrong = {
         "fc1": output(lambda z: z * np.abs(z) ** np.float32(0.1)),
@@ -191,7 +185,7 @@ def test_an_fft_in_float32_is_less_accurate_and_no_other_function():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("no_pairs")
 def test_a_factor_is_never_less_accurate():
     slightly = {"conv2": weights(lambda w: w * np.float32(1 + 2.0**-18))}
     assert diagnose(PROBES, seen(PROBES, slightly)).summary == "different"
@@ -206,7 +200,7 @@ def test_a_small_mistake_in_a_late_layer_alone_is_undecided_and_the_power_is_sai
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("no_pairs")
 def test_a_normalization_within_the_worst_case_of_rounding_is_another_function():
     def normalized(x):
         padded = np.pad(x**2, ((0, 0), (2, 2), (0, 0), (0, 0)))

@@ -17,8 +17,6 @@ Params = dict[str, Array]
 Gradient = Callable[[Params, Batch], Params]
 Train = Callable[[Gradient, Params, list[Batch], Recipe], Params]
 PROBES = standard()
-LOSS = "lenet_numpy.train.softmax_cross_entropy"
-DLOGITS = "lenet_numpy.train.softmax_cross_entropy_backward"
 
 
 def returned(train: Train, dtype: str) -> Observed:

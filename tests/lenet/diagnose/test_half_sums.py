@@ -60,14 +60,8 @@ def leaky(s, x, b):
     return np.where(s > 0, s, s * s.dtype.type(8e-8))
 
 
-@pytest.fixture
-def _no_pairs(monkeypatch):
-    """What a mistake is called is not asked."""
-    monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize(("others", "count"), [(one_value, 1), (leaky, 3)])
 def test_a_wrong_relu_is_not_excused_by_others_with_the_formula(others, count, params, digits):
     report = compare([Mixed(others, count)], params, digits[:60]).ports[0]
@@ -101,7 +95,7 @@ def test_check_does_not_excuse_other_errors_of_that_size(formula):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_pairs")
+@pytest.mark.usefixtures("no_pairs")
 def test_check_judges_relus_behind_a_layer_of_another_shape():
     """A bias of six channels does not fit five: nothing is raised, and the wrong ReLU is told."""
     observed = observe_port(PROBES, HalfSums(all_off))

@@ -9,6 +9,8 @@ from lenet.diagnose.probe_inputs import observe, standard
 from lenet.network.architecture import ACTIVATION_SHAPES
 from tests.planted.bugs import biases, elementwise, forward, image, output, right, seen, weights
 
+pytestmark = pytest.mark.usefixtures("no_pairs")
+
 PROBES = standard()
 F32 = np.float32
 RNG = np.random.default_rng(42)
@@ -102,11 +104,6 @@ def around(layer):
     names = list(ACTIVATION_SHAPES)
     place = names.index(layer)
     return names[max(0, place - 1) : place + 1]
-
-
-@pytest.fixture(autouse=True)
-def _no_pairs(monkeypatch):
-    monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0)
 
 
 @pytest.mark.slow

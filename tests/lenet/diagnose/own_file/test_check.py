@@ -160,8 +160,8 @@ def test_equal_findings_are_printed_once(checked):
     assert re.search("values of conv1 lie .* values of conv2 lie", text)
 
 
-def test_an_unknown_mistake_is_located_in_words(checked, monkeypatch):
-    monkeypatch.setattr("lenet.diagnose.search.two_mistakes.PAIR_SECONDS", 0.0)  # nothing explains it
+@pytest.mark.usefixtures("no_pairs")
+def test_an_unknown_mistake_is_located_in_words(checked):
     slightly = FLIP.replace("[:, :, ::-1, ::-1].copy()", " + params['conv2.weight'] ** 2 * np.float32(0.1)")
     slightly = slightly.replace("conv2", "conv1")
     text = " ".join(check_report.text(checked(LAYERS + slightly)).split())

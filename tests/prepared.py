@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -74,14 +74,20 @@ class Prepared:
 
     def end(self) -> int:
         """Wait for the end of what was started; returns its exit code."""
-        try:
+        with self.waited_for():
             answer = self._answers.readline()
-        except BaseException:  # the time of a test is over; the next one would take its answer
+            assert answer, "the prepared process has ended"
+        return int(answer)
+
+    @contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """Within it, whoever gives up ends the process: the next test would take the answer for its own."""
+        try:
+            yield
+        except BaseException:  # such as the end of a test's time
             self._process.kill()
             prepared.cache_clear()
             raise
-        assert answer, "the prepared process has ended"
-        return int(answer)
 
     def run(
         self,

@@ -3,6 +3,7 @@
 import os
 import pty
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,11 @@ def terminal(code: str, *arguments: str, **environment: str) -> str:
     process.start(code, arguments, Path.cwd(), environment, [theirs] * 3)
     os.close(theirs)
     seen = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        if not part:
-            break
-        seen += part
-    os.close(ours)
+    with process.waited_for():
+        with suppress(OSError):  # how Linux says that the other end is closed
+            while part := os.read(ours, 65536):
+                seen += part
+        os.close(ours)
     process.end()
     return seen.decode()
 

@@ -1,13 +1,16 @@
 """Constants within branches, conditions that cannot be known, and the names that a branch gets."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from parity import read_onnx
+from parity.onnx import reading
 from tests.parity.onnx.read_models import an_if, floats, kinds, product, refused, sparse
-from tests.parity.small import model, normal
+from tests.parity.small import model, normal, saved
 
 
 def an_if_of(*nodes: NodeProto, stored: onnx.SparseTensorProto | None = None) -> ModelProto:
@@ -73,6 +76,21 @@ def test_a_damaged_condition_is_named() -> None:
     condition = next(one for one in proto.graph.initializer if one.name == "c")
     condition.raw_data = b"123"
     refused(proto, r"^c has 3 bytes, but its shape \[\] needs 1$")
+
+
+def test_a_condition_larger_than_what_is_looked_at_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SMALL", 0)
+    assert kinds(read_onnx(an_if(np.array(True)))) == ["If", "If"]
+
+
+def test_a_condition_that_is_stored_elsewhere_is_not_looked_at(tmp_path: Path) -> None:
+    proto = an_if(np.array(True))
+    condition = next(one for one in proto.graph.initializer if one.name == "c")
+    condition.ClearField("raw_data")
+    condition.data_location = TensorProto.EXTERNAL
+    condition.external_data.add(key="location", value="condition.bin")
+    (tmp_path / "condition.bin").write_bytes(b"\1")
+    assert kinds(read_onnx(saved(proto, tmp_path))) == ["If", "If"]
 
 
 def test_what_each_branch_reads_is_made_before_the_if() -> None:

@@ -66,7 +66,7 @@ COMMANDS = {
     "export": "lenet export --from torch --digits 20",
     "export --check": "lenet export --check lenet-numpy.onnx --digits 20",
     "check": "lenet check port.py",
-    "predict": "lenet predict --digit 3 --port caffe",
+    "predict": "lenet predict --digit 3 --port caffe --port theano",
     "bench": "lenet bench numpy --batch 16 --rounds 1",
     "report": "lenet report numpy --digits 20 --strip 1 --steps 1",
     "migrations": "lenet migrations",

@@ -24,7 +24,7 @@ NOTHING = {
     "ConvInteger": "both in uint8",
     "SpaceToDepth": "one channel, which has no order",
 }
-MANY = 10  # examples of one operator, in which no mistake is planted twice
+MANY = 10  # of more examples of one operator, each mistake is planted in one alone
 
 
 def planted(

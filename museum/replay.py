@@ -69,7 +69,7 @@ def replay(recording: Recording) -> Replay:
 
 def report(recording: Recording) -> PortReport:
     """What `lenet compare` reports of a port that returns these values."""
-    digits, logits = _digits(), recording.logits
+    digits, logits = test_set()[:LOGIT_DIGITS], recording.logits
     result = PortReport(recording.name, recording.origin.version, "float32", len(digits))
     result.layers = _layers(recording, digits[:LAYER_DIGITS])
     expected = _expected_logits(frozenset(result.formulas))
@@ -93,21 +93,16 @@ def _layers(recording: Recording, digits: Digits) -> dict[str, LayerReport]:
 
 def diagnosis(recording: Recording) -> Verdict:
     """The known mistakes that explain the recorded layers."""
-    digits = _digits()[:LAYER_DIGITS]
+    digits = test_set()[:LAYER_DIGITS]
     probe = Probe("trained", weights.read(), digits.images, digits.labels)
     observed = Observed(activations={probe.name: dict(recording.layers)})
     return diagnose(Probes((probe,), standard().course), observed)
 
 
 @cache
-def _digits() -> Digits:
-    return test_set()[:LOGIT_DIGITS]
-
-
-@cache
 def _expected_logits(relus: frozenset[str]) -> Bounded:
     """The logits of the first 1,000 test digits, with the bound of float32; `relus` are less accurate."""
-    params, images = weights.read(), _digits().images
+    params, images = weights.read(), test_set()[:LOGIT_DIGITS].images
     network = with_half_sums(params, relus)
     return _joined(
         forward.reference(params, images[start : start + PART], network=network)["logits"]
@@ -126,4 +121,4 @@ def _joined(parts: Iterable[Bounded]) -> Bounded:
 
 @cache
 def _right_bits() -> np.ndarray:
-    return exact_bits.right(weights.read(EXACT), _digits()[:EXACT_DIGITS].images).logits
+    return exact_bits.right(weights.read(EXACT), test_set()[:EXACT_DIGITS].images).logits

@@ -9,16 +9,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnosis", "Finding", "Verdict", "diagnose"]
 
-_PLACES = {
-    "Diagnosis": "lenet.diagnose.findings",
-    "Finding": "lenet.diagnose.findings",
-    "Verdict": "lenet.diagnose.diagnosis",
-    "diagnose": "lenet.diagnose.diagnosis",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: the process that runs somebody's file needs no mistakes."""
-    if name not in _PLACES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module("lenet.diagnose.diagnosis"), name)

@@ -1,7 +1,6 @@
 """Reads an ONNX file as a graph of operators."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +160,7 @@ def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeP
 
     def small(tensor: str) -> Array | None:
         one = stored.get(tensor)
-        external = isinstance(one, TensorProto) and one.data_location == TensorProto.EXTERNAL
-        return None if one is None or external or count(one) > SMALL else constant(tensor, one)
+        return constant(tensor, one) if one is not None and _is_small(one) else None
 
     def condition(tensor: str) -> bool | None:
         value = small(tensor)
@@ -179,6 +177,12 @@ def _flat(frame: ModelProto, stored: dict[str, Stored], name: str) -> list[NodeP
     nodes, places = without_sequences(nodes, small, {one.name for one in frame.graph.output}, taken)
     stored |= places
     return nodes
+
+
+def _is_small(one: Stored) -> bool:
+    """Whether a constant has few values, and has them within the model."""
+    external = isinstance(one, TensorProto) and one.data_location == TensorProto.EXTERNAL
+    return not external and count(one) <= SMALL
 
 
 def _constants_apart(nodes: Iterable[NodeProto], stored: dict[str, Stored], name: str) -> list[NodeProto]:
@@ -252,13 +256,12 @@ def _inferred(
     for name, one in stored.items():
         tensor = one if isinstance(one, TensorProto) else None
         if isinstance(one, np.ndarray):
-            if one.dtype == object or one.size > SMALL:
+            if one.dtype == object or not _is_small(one):
                 continue
             tensor = numpy_helper.from_array(one, name)
         if tensor is None:
             continue
-        small = tensor.data_location != TensorProto.EXTERNAL and prod(tensor.dims) <= SMALL
-        if small:
+        if _is_small(tensor):
             graph.initializer.append(tensor)
             graph.initializer[-1].name = name
         else:

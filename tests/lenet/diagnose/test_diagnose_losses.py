@@ -143,12 +143,11 @@ def clipped(limit: float) -> Callable[[Arrays, Arrays], Arrays]:
     return clip
 
 
-def penalty(factor: float, in_loss: bool, only: str = "") -> Callable[[Arrays, Arrays], Arrays]:
+def penalty(factor: float, only: str = "") -> Callable[[Arrays, Arrays], Arrays]:
     def add(g: Arrays, w: Arrays) -> Arrays:
         on = [n for n in w if n.endswith(only)]
         result = {n: g[n] + g[n].dtype.type(factor) * w[n] for n in on}
-        if in_loss:
-            result["loss"] = g["loss"] + factor / 2 * sum(float((w[n].astype(float) ** 2).sum()) for n in on)
+        result["loss"] = g["loss"] + factor / 2 * sum(float((w[n].astype(float) ** 2).sum()) for n in on)
         return result
 
     return add
@@ -175,7 +174,7 @@ def every(change: Callable[[Array], Array]) -> Callable[[Arrays, Arrays], Arrays
 GRADIENTS = [
     ("gradients multiplied by 1024: the loss scale left in", all_times(1024), "float32"),
     ("gradients clipped to a norm of 5", clipped(5.0), "float32"),
-    ("L2 penalty in the loss", penalty(5e-3, True, "weight"), "float64"),
+    ("L2 penalty in the loss", penalty(5e-3, "weight"), "float64"),
     ("gradient of the first map alone", one_map, "float32"),
     ("difference quotients for gradients", quotients, "float64"),
     ("gradients rounded to float16", every(lambda a: a.astype(np.float16).astype(a.dtype)), "float32"),

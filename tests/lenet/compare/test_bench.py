@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from io import StringIO
 
 import numpy as np
@@ -212,12 +213,30 @@ def test_what_is_timed_gives_what_the_checked_methods_give(port, params, digits)
         np.testing.assert_array_equal(array, stepped[name], err_msg=name)
 
 
+# A program that runs the command with workers as they are: these are spawned, and run its first lines too.
+SPAWNED = """
+import multiprocessing, pathlib
+from lenet.compare import speed
+speed.ROUND_SECONDS, speed.SETTLE_SECONDS = 1e-4, 0
+if __name__ == "__main__":
+    from lenet.__main__ import main
+    try:
+        main()
+    finally:
+        assert multiprocessing.active_children() == []
+pathlib.Path("worker").open("x")
+"""
+
+
 @pytest.mark.slow
 def test_the_command_writes_table_json_and_plot(tmp_path):
+    (tmp_path / "program.py").write_text(SPAWNED)
     arguments = "numpy numpy:fast --batch 2 --batch 1 --rounds 1 --threads 1 --json b.json --plot b.svg"
-    result = lenet_bench(tmp_path, *arguments.split())
+    command = [sys.executable, "program.py", "bench", *arguments.split()]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
+    assert (tmp_path / "worker").exists()  # one for both, as they have one framework
     found = json.loads((tmp_path / "b.json").read_text())
     assert (found["threads"], found["rounds"], found["limit"].keys()) == (1, 1, {"forward", "train"})
     assert [row["batch"] for row in found["timings"]] == [1] * 4 + [2] * 4

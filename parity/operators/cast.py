@@ -121,6 +121,7 @@ class Cast(Elementwise):
     """x in the type `to`. Types of 8 bits or fewer are judged only if the input was recorded."""
 
     TYPE: ClassVar[str] = "Cast"
+    TYPES: ClassVar[tuple[str, ...]] = ("to",)
 
     to: int = FLOAT
     saturate: int = 1

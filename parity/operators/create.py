@@ -34,6 +34,7 @@ class EyeLike(Operator):
     """Ones on diagonal k, zeros elsewhere, in the shape of the input."""
 
     TYPE: ClassVar[str] = "EyeLike"
+    TYPES: ClassVar[tuple[str, ...]] = ("dtype",)
 
     dtype: int = 0
     k: int = 0

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
@@ -79,7 +80,7 @@ class LayerNormalization(Standardization):
     stash_type: int = 1
 
     def row_axes(self, x: Number) -> tuple[int, ...]:
-        return tuple(range(self.axis % x.ndim, x.ndim))
+        return tuple(range(normalize_axis_index(self.axis, x.ndim), x.ndim))
 
     def evaluate(self, *inputs: Any) -> tuple[Number, ...]:
         return self.outputs(*inputs)
@@ -97,7 +98,7 @@ class RMSNormalization(Rowwise):
     stash_type: int = 1
 
     def row_axes(self, x: Number) -> tuple[int, ...]:
-        return tuple(range(self.axis % x.ndim, x.ndim))
+        return tuple(range(normalize_axis_index(self.axis, x.ndim), x.ndim))
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
         return (((x * x).mean(axes) + stated(x, self.epsilon)).apply(inverse_root(self.epsilon)),)
@@ -118,7 +119,7 @@ class LpNormalization(Rowwise):
     p: int = 2
 
     def row_axes(self, x: Number) -> tuple[int, ...]:
-        return (self.axis % x.ndim,)
+        return (normalize_axis_index(self.axis, x.ndim),)
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
         return (powers(x, self.p).sum(axes).apply(inverse_norm(self.p)),)
@@ -137,7 +138,7 @@ class MeanVarianceNormalization(Formed):
     axes: tuple[int, ...] = (0, 2, 3)
 
     def row_axes(self, x: Number) -> tuple[int, ...]:
-        return tuple(sorted(axis % x.ndim for axis in self.axes))
+        return tuple(sorted(normalize_axis_index(axis, x.ndim) for axis in self.axes))
 
     def moments(self, x: Number, axes: tuple[int, ...]) -> Moments:
         mean = x.mean(axes)

@@ -11,6 +11,7 @@ import numpy as np
 from parity.arithmetic import Array, Bounded, Integers, Looped, Number
 from parity.arithmetic.floats import Format
 from parity.errors import Unjudged
+from parity.operators.element_types import element_type
 
 Points = tuple[Array, ...]  # an index array for each axis of the output, as np.unravel_index returns them
 Inputs = Sequence[Number | None]  # None: an optional input that is not given
@@ -24,6 +25,7 @@ class Operator(ABC):
     # Attributes that change no value (a hint for training, say): the name, and why it may be ignored.
     IGNORED: ClassVar[Mapping[str, str]] = {}
     OWN: ClassVar[tuple[str, ...]] = ()  # fields that are not attributes in the standard
+    TYPES: ClassVar[tuple[str, ...]] = ()  # attributes that are numbers of element types; 0 leaves it open
     # Whether some implementations lose a NaN: in a comparison, or because they skip products with zero.
     LOSES_NAN: ClassVar[bool] = False
 
@@ -36,12 +38,15 @@ class Operator(ABC):
             opset: version of the standard that the graph uses.
 
         Raises:
-            Unjudged: the operator has no attribute of this name.
+            Unjudged: the operator has no attribute of this name, or there is no element type of this number.
         """
         known = {field.name for field in fields(cls)} - set(cls.OWN)
         given = {name: value for name, value in attributes.items() if name not in cls.IGNORED}
         if unknown := sorted(given.keys() - known):
             raise Unjudged(f"{cls.TYPE} with attribute {unknown[0]}")
+        for name in given.keys() & cls.TYPES:
+            if given[name]:
+                element_type(given[name])
         return cls(**given)
 
     def with_outputs(self, count: int) -> "Operator":

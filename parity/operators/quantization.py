@@ -50,6 +50,8 @@ def _range(to: np.dtype) -> tuple[int, int]:
 class _Linear(Operator):
     """One scale and zero point for all values, for each index of an axis, or for each block along it."""
 
+    TYPES: ClassVar[tuple[str, ...]] = ("output_dtype", "precision")
+
     axis: int = 1
     block_size: int = 0
     output_dtype: int = 0

@@ -5,6 +5,7 @@ from math import prod
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Array, Bounded, Number
 from parity.errors import Unjudged
@@ -33,7 +34,7 @@ class Reduction(Operator):
         named = axes_of(axes, self.axes, "axes")
         if not named:
             return () if self.noop_with_empty_axes else tuple(range(x.ndim))
-        return tuple(sorted({axis % x.ndim for axis in named}))
+        return tuple(sorted({normalize_axis_index(axis, x.ndim) for axis in named}))
 
     def evaluate(self, x: Number, axes: Number | None = None) -> Number:
         over = self.over(x, axes)
@@ -227,7 +228,7 @@ class CumSum(Operator):
         return self._along(lines, 1).move(lambda a: a[rows, points[along]])
 
     def _axis(self, x: Number, axis: Number) -> int:
-        return int(plain_values(axis, "an axis").item()) % x.ndim
+        return normalize_axis_index(int(plain_values(axis, "an axis").item()), x.ndim)
 
     def _along(self, x: Number, axis: int) -> Number:
         if self.reverse:

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Array, Number
 from parity.arithmetic.floats import FLOAT64, U64, format_of
@@ -194,7 +195,7 @@ class Resize(Operator):
         for name, value in zip(self.inputs, rest, strict=False):
             if value is not None and value.size:
                 given[name] = plain_values(value, f"{name} of {self.TYPE}").ravel().tolist()
-        axes = [axis % x.ndim for axis in self.axes] or list(range(x.ndim))
+        axes = [normalize_axis_index(axis, x.ndim) for axis in self.axes] or list(range(x.ndim))
         roi = given.get("roi", [0.0] * len(axes) + [1.0] * len(axes))
         ends = list(zip(roi[: len(axes)], roi[len(axes) :], strict=True))
         if "sizes" not in given and "scales" not in given:

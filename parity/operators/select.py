@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Array, Number
 from parity.errors import Unjudged
@@ -286,7 +287,7 @@ class OneHot(Operator):
 
     def evaluate(self, indices: Number, depth: Number, values: Number) -> Number:
         wanted, length = plain_values(indices, "an index"), int(plain_values(depth, "a depth").item())
-        axis = self.axis % (wanted.ndim + 1)
+        axis = normalize_axis_index(self.axis, wanted.ndim + 1)
         numbers = np.arange(length).reshape(-1, *(1,) * (wanted.ndim - axis))
         hot = np.expand_dims(np.where(wanted < 0, wanted + length, wanted), axis) == numbers
         return values.move(lambda a: a[hot.astype(np.int64)])

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity.arithmetic import Number
+from parity.errors import Unjudged
 from parity.operators.cast import exactly
 from parity.operators.operator import Inputs, Operator, Points, plain_values, register
 
@@ -56,6 +57,8 @@ class Flatten(Operator):
     axis: int = 1
 
     def evaluate(self, x: Number) -> Number:
+        if abs(self.axis) > x.ndim:
+            raise Unjudged(f"Flatten at axis {self.axis} of {x.ndim}")
         return x.reshape(prod(x.shape[: self.axis]), prod(x.shape[self.axis :]))
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Array, Number
 from parity.arithmetic.floats import Format
@@ -56,9 +57,7 @@ class _Rows(Operator):
         else:
             seen = x.move(lambda a: np.broadcast_to(a.ravel(), (count, a.size)))
         sizes = tuple(x.shape[axis] for axis in axes)
-        place = (
-            np.ravel_multi_index(tuple(points[axis] for axis in axes), sizes) if axes else np.zeros(1, int)
-        )
+        place = np.ravel_multi_index(tuple(points[axis] for axis in axes), sizes)
         return self.of_rows(seen, (1,)).move(lambda a: a[np.arange(count), place])
 
     def terms(self, x: Number) -> int:
@@ -68,7 +67,7 @@ class _Rows(Operator):
         return self.terms(x)
 
     def _axes(self, x: Number) -> tuple[int, ...]:
-        axis = self.axis + x.ndim if self.axis < 0 else self.axis
+        axis = normalize_axis_index(self.axis, x.ndim)
         return tuple(range(axis, x.ndim)) if self.to_the_end else (axis,)
 
 

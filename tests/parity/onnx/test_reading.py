@@ -343,6 +343,22 @@ def test_an_attribute_that_the_operator_does_not_have_is_unjudged() -> None:
     assert read_onnx(proto).nodes[0].problem == "MatMul with attribute folds"
 
 
+@pytest.mark.parametrize(
+    ("kind", "attribute"),
+    [
+        ("Cast", "to"),
+        ("EyeLike", "dtype"),
+        ("QuantizeLinear", "output_dtype"),
+        ("QuantizeLinear", "precision"),
+    ],
+)
+def test_a_type_that_the_standard_does_not_have_is_unjudged(kind: str, attribute: str) -> None:
+    inputs = ["x", "m"] if kind == "QuantizeLinear" else ["x"]
+    node = helper.make_node(kind, inputs, ["y"], **{attribute: 77})
+    proto = model([node], {"x": [2, 3]}, ["y"], {"m": floats([1])}, opset=23)
+    assert read_onnx(proto).nodes[0].problem == "values of type 77"
+
+
 def test_meanings_outside_of_the_opsets_known_are_unjudged() -> None:
     assert read_onnx(product(opset=6)).nodes[0].operator is not None  # MatMul means the same since 1
     gemm = helper.make_node("Gemm", ["x", "m", "b"], ["y"], broadcast=1)

@@ -1,12 +1,17 @@
-"""Inputs that state positions (indices, shapes, axes): nothing is judged where they are not known exactly."""
+"""Positions (indices, shapes, axes): nothing is judged where they are not known exactly, or do not exist."""
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from parity.arithmetic import Bounded
 from parity.errors import Unjudged
+from parity.judging.walk import MISFITS
 from parity.operators import OPERATORS
 from tests.parity.examples import EXAMPLES
+from tests.parity.examples.example import Example
 from tests.parity.operators import checks
 
 END = " that was not recorded"
@@ -58,3 +63,33 @@ def test_position_that_was_not_recorded_is_named(kind: str) -> None:
                 except Unjudged as error:
                     refused.add(str(error))
     assert refused == {what + END for what in POSITIONS.get(kind, set())}
+
+
+# How many axes more than its first input has the operator may name, from the end and from the start.
+ROOM = {"Flatten": (0, 1), "OneHot": (1, 1), "Unsqueeze": (1, 1)}
+# The standard ignores the axis of one scale for all values, and where there is one axis.
+AXES_OF = [
+    one
+    for one in EXAMPLES
+    if ("axis" in vars(one.operator) or vars(one.operator).get("axes"))
+    and one.operator.TYPE not in ("QuantizeLinear", "DequantizeLinear")
+]
+
+
+@pytest.mark.parametrize("example", AXES_OF, ids=str)
+def test_an_axis_that_the_input_does_not_have_is_none(example: Example) -> None:
+    arrays = checks.drawn(example, 0)
+    assert arrays[0] is not None
+    below, above = ROOM.get(example.operator.TYPE, (0, 0))
+    for axis in (arrays[0].ndim + above, -arrays[0].ndim - below - 1):
+        operator: Any = example.operator
+        changed = {"axis": axis} if "axis" in vars(operator) else {"axes": (axis, *operator.axes[1:])}
+        with pytest.raises((Unjudged, *MISFITS)):
+            replace(operator, **changed).evaluate(*checks.bounded(arrays))
+
+
+@pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_is_an_input_is_one_of_the_other_input(axis: int) -> None:
+    for kind in ("CumSum", "ReduceSum"):
+        with pytest.raises(MISFITS):
+            OPERATORS[kind]().evaluate(*checks.bounded([np.ones((2, 3), np.float32), np.array([axis])]))

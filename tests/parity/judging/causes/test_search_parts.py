@@ -301,6 +301,19 @@ def test_the_pair_whose_effects_add_up_to_the_error_comes_first():
         assert sorted(order) == every
 
 
+def test_a_pair_of_large_effects_that_nearly_cancel_comes_as_early_as_the_first_known_and_the_nearest():
+    """Whatever the right values are, and though one mistake leaves another shape."""
+    *effects, large = (drawn(9, 8, seed=n) for n in range(1, 10))
+    error, right = effects[6] + effects[7], 100 * (effects[2] + effects[4]).astype(np.float64)
+    effects[6], effects[7] = effects[6] + 100 * large, effects[7] - 100 * large
+    effects[3], effects[5] = (
+        effects[3] / 100,
+        effects[5] / 100,
+    )  # which are nearest to the error by themselves
+    order = looked(right + error, right, *(right + effect for effect in effects), drawn(3))
+    assert set(order[:3]) == {(0, 1), (3, 5), (6, 7)}
+
+
 def test_the_two_that_come_nearest_by_themselves_come_early_too():
     """Of both effects together, six tenths are seen."""
     right, effects = drawn(9, 8).astype(np.float64), [drawn(9, 8, seed=n) for n in range(1, 9)]

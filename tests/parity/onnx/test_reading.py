@@ -354,7 +354,8 @@ def test_an_attribute_that_the_operator_does_not_have_is_unjudged() -> None:
 )
 def test_a_type_that_the_standard_does_not_have_is_unjudged(kind: str, attribute: str) -> None:
     inputs = ["x", "m"] if kind == "QuantizeLinear" else ["x"]
-    node = helper.make_node(kind, inputs, ["y"], **{attribute: 77})
+    numbered: dict[str, Any] = {attribute: 77}
+    node = helper.make_node(kind, inputs, ["y"], **numbered)
     proto = model([node], {"x": [2, 3]}, ["y"], {"m": floats([1])}, opset=23)
     assert read_onnx(proto).nodes[0].problem == "values of type 77"
 

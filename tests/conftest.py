@@ -39,10 +39,12 @@ from lenet.network import weights
 from lenet.network.digits import Digits, test_set
 from lenet.ports import Port
 from lenet.ports.memory import keep_freed
+from lenet.ports.registry import import_triton
 from parity.errors import MissingFramework
 from tests.lenet.show import report_reader
 
 keep_freed()  # 10,000 digits pass through every port
+import_triton()  # some tests import TensorFlow by themselves
 # A suite that is started in the background ignores Ctrl-C, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -4,8 +4,9 @@ import gc
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -175,6 +176,8 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
     line = framework(name)
     try:
         with _no_garbage_collected():
+            if "tensorflow" in needed(name):
+                import_triton()
             module = importlib.import_module(line.module)
     except (ImportError, OSError) as error:
         raise MissingFramework(
@@ -190,6 +193,17 @@ def open_port(name: str, dtype: str = "float32") -> "Port":
         raise
     except BaseException as error:
         raise Broken(f"port {name!r}: {line.module} fails when it is opened ({described(error)})") from error
+
+
+def import_triton() -> None:
+    """Import Triton, which comes with PyTorch's CUDA builds, unless TensorFlow is there already.
+
+    Behind TensorFlow its import ends the process, since both hold an LLVM
+    (https://github.com/tensorflow/tensorflow/issues/124205), and PyTorch imports it for an optimizer.
+    """
+    if "tensorflow" not in sys.modules:
+        with suppress(Exception):
+            importlib.import_module("triton")
 
 
 @contextmanager

@@ -29,11 +29,13 @@ SHARED = (
     "matplotlib_inline.backend_inline",
     "ipykernel.kernelapp",
     "torch",
+    "torch._dynamo",  # which the first optimizer imports
     "keras",
     "jax.numpy",
     "onnxruntime",
     "lenet.diagnose",
     "lenet.show.plots",
+    "workshop.checks.migration",
 )
 # Jupyter starts and ends this program as it would a kernel; it lives as long as the kernel that it asks for.
 ASK = """

@@ -127,6 +127,20 @@ def test_opening_a_port_imports_its_own_framework_alone():
     assert not {"torch", "tensorflow", "keras", "jax", "lenet_torch", "lenet_tf", "lenet_jax"} & set(loaded)
 
 
+@pytest.mark.parametrize("name", ["tf", "tf1", "litert", "onnx:tf/onnxruntime", "numpy"])
+@pytest.mark.parametrize("there", [True, False])
+def test_triton_is_imported_before_tensorflow_and_not_behind_it(there, name, open_port, monkeypatch):
+    open_port(name)
+    order: list[str] = []
+    monkeypatch.setattr(registry, "sys", SimpleNamespace(modules={"tensorflow"} if there else {}))
+    with monkeypatch.context() as patched:
+        load = importlib.import_module
+        patched.setattr(importlib, "import_module", lambda name: order.append(name) or load(name))
+        ports.open_port(name)
+    module = ports.framework(name).module
+    assert order[: 2 - there] == ([module] if there or name == "numpy" else ["triton", module])
+
+
 @pytest.mark.slow
 def test_jax_without_the_device_asked_for_is_refused_in_one_line(open_port):
     open_port("jax")

@@ -5,15 +5,10 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
 from parity.errors import UserError
@@ -42,31 +37,6 @@ def derivatives(f: Callable[[Array], Array], x: Array, step: float) -> Array:
     return quotients
 
 
-def colliding(figure: Any) -> list[tuple[str, str]]:
-    """The texts of a matplotlib figure that overlap another, a mark, or the figure's edge."""
-    FigureCanvasAgg(figure).draw()
-    edge = figure.bbox
-    boxes, found = [], []
-    for axes in figure.axes:
-        texts = [(one.get_text(), one.get_window_extent()) for one in axes.texts]
-        marks = [
-            (f"mark at {x:g}", _mark(axes, x, y))
-            for line in axes.lines
-            for x, y in zip(*line.get_data(), strict=True)
-        ]
-        marks += [
-            (f"mark at {x:g}", _mark(axes, x, y))
-            for points in axes.collections
-            for x, y in points.get_offsets()
-        ]
-        legend = axes.get_legend()
-        boxes += [*texts, *([("legend", legend.get_window_extent())] if legend else [])]
-        found += [(text, mark) for text, box in texts for mark, other in marks if box.overlaps(other)]
-    found += [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
-    inside = [box.x0 >= 0 and box.y0 >= 0 and box.x1 <= edge.x1 and box.y1 <= edge.y1 for _, box in boxes]
-    return found + [(name, "edge") for (name, _), is_in in zip(boxes, inside, strict=True) if not is_in]
-
-
 def one_line(refusal: pytest.ExceptionInfo[UserError]) -> str:
     """The text of a refusal, which is one line that says something."""
     text = str(refusal.value)
@@ -86,12 +56,6 @@ def ended(pid: int, seconds: float = 30) -> bool:
     while running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not running(pid)
-
-
-def _mark(axes: Axes, x: float, y: float) -> Bbox:
-    """Six pixels around a point of the data."""
-    left, bottom = (float(one) for one in axes.transData.transform((x, y)) - 3)
-    return Bbox.from_bounds(left, bottom, 6, 6)
 
 
 COMMAND = """

@@ -1,16 +1,50 @@
 """The labels of both timelines can be read: none overlaps another, a mark, or the figure's edge."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from lenet.show import migrations, plots
 from museum import museum_tables
-from tests.helpers import colliding
 from workshop import drawings, figures
+
+
+def colliding(figure: Figure) -> list[tuple[str, str]]:
+    """The texts of a matplotlib figure that overlap another, a mark, or the figure's edge."""
+    FigureCanvasAgg(figure).draw()
+    edge = figure.bbox
+    boxes, found = [], []
+    for axes in figure.axes:
+        texts = [(one.get_text(), one.get_window_extent()) for one in axes.texts]
+        marks = [
+            (f"mark at {x:g}", _mark(axes, x, y))
+            for line in axes.lines
+            for x, y in zip(*line.get_data(), strict=True)
+        ]
+        marks += [
+            (f"mark at {x:g}", _mark(axes, x, y))
+            for points in axes.collections
+            for x, y in points.get_offsets()
+        ]
+        legend = axes.get_legend()
+        boxes += [*texts, *([("legend", legend.get_window_extent())] if legend else [])]
+        found += [(text, mark) for text, box in texts for mark, other in marks if box.overlaps(other)]
+    found += [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+    inside = [box.x0 >= 0 and box.y0 >= 0 and box.x1 <= edge.x1 and box.y1 <= edge.y1 for _, box in boxes]
+    return found + [(name, "edge") for (name, _), is_in in zip(boxes, inside, strict=True) if not is_in]
+
+
+def _mark(axes: Axes, x: float, y: float) -> Bbox:
+    """Six pixels around a point of the data."""
+    left, bottom = (float(one) for one in axes.transData.transform((x, y)) - 3)
+    return Bbox.from_bounds(left, bottom, 6, 6)
 
 
 @pytest.fixture

@@ -187,8 +187,10 @@ def test_accuracy_of_powers() -> None:
     for exponents in (b, *(np.full_like(a, n) for n in (2, 3, -1, -2, 0.5, -0.5, 5, 7, 13))):
         expected = OPERATORS["Pow"]().evaluate(Bounded(a), Bounded(exponents))
         assert isinstance(expected, Bounded)
+        with np.errstate(over="ignore"):
+            in_numpy = np.power(a, exponents)
         found = {
-            "numpy": np.power(a, exponents),
+            "numpy": in_numpy,
             "torch": torch.pow(torch.from_numpy(a), torch.from_numpy(exponents)).numpy(),
             "tensorflow": tf.pow(tf.constant(a), tf.constant(exponents)).numpy(),
             "jax": np.asarray(jax.jit(jax.numpy.power)(a, exponents)),

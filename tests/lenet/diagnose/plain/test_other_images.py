@@ -310,6 +310,18 @@ def test_rows_in_float32_come_near_to_the_bound(least, scale, reached):
     assert reached < share(single, data.standardised(call.x, call, (3,), 0.0)) <= 1
 
 
+def test_the_bound_grows_where_pixels_err_by_as_much_as_they_vary():
+    """Pixels of mean 0 and deviation 1, of which one is 0. If it errs upwards, most others downwards, and the
+    few that are far below upwards, it is further from the mean, and the deviation is smaller."""
+    x = np.array([0.0] + 900 * [1 / 3] + 100 * [-3.0]).reshape(1, 1, 1, -1)
+    side = np.where(x > 0, -1, 1)
+    for error in (0.125, 0.2, 0.24):
+        call = image_call(Bounded(x, np.full(x.shape, error)))
+        assert 0.53 < share(standard((3,))(x + error * side), data.standardised(call.x, call, (3,), 0.0)) <= 1
+    call = image_call(Bounded(x, np.full(x.shape, 0.26)))
+    assert np.isinf(data.standardised(call.x, call, (3,), 0.0).bound).all()
+
+
 def test_there_is_no_deviation_of_one_value():
     mistake = next(m for m in IMAGES if m.kind.name == "each position standardised by n − 1")
     with pytest.raises(ValueError, match="one value"):

@@ -103,7 +103,6 @@ def _examined(graph: Graph, node: Node, operands: Operands, used: list[bool], ru
 
     assert node.operator is not None
     try:
-        finding = examine(node.operator, operands, run_node, node.name)
+        return examine(node.operator, operands, run_node, node.name)
     except (Unjudged, *MISFITS) as error:
         return Finding((node.name,), node.type, note=f"does not fit its inputs: {error}")
-    return replace(finding, op=node.type)

@@ -1,6 +1,7 @@
 """The probes' data are what they claim: no sum of the integers rounds, single products are single."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from parity.arithmetic.floats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, TF32, 
 from parity.arithmetic.plain_loop import ORDERS
 from parity.judging.probes import integer_data, single_products
 from parity.judging.probes.integer_data import PRODUCTS, SUMS, WHOLE
-from parity.judging.probes.operand import POOL, NoProbe, Operand, Probe, pooled
+from parity.judging.probes.operand import POOL, NoProbe, Operand, Probe, pooled, required
 from parity.operators.affine import Conv, Gemm, MatMul
 from parity.operators.normalization import BatchNormalization
 from parity.operators.operator import Operator
 from parity.operators.pooling import AveragePool
+from parity.operators.quantization import MatMulInteger
+from parity.operators.reduction import ReduceMean
 from tests.parity.examples.example import Example
 from tests.parity.judging.probes.one_example import examples, operands, shape_only
 from tests.parity.operators.one_node import outputs
@@ -69,6 +72,24 @@ def test_integers_of_a_divisor_that_rounds_are_refused() -> None:
         integers(Gemm(alpha=float(np.float32(0.1))), shape_only(Gemm(), (4, 5), (5, 6)))
 
 
+def test_a_mean_over_the_last_axis_is_divided_by_its_size() -> None:
+    axes = Operand((1,), np.dtype(np.int64), np.array([-1]), constant=True)
+    given = [*shape_only(ReduceMean(), (2, 3, 4)), axes]
+    assert integers(ReduceMean(), given).grid == 0.25
+
+
+def test_what_an_operator_does_not_have_is_no_float() -> None:
+    with pytest.raises(NoProbe, match="no floating-point numbers"):
+        required([], 0)
+
+
+def test_integers_of_8_bits_take_every_value() -> None:
+    given = [Operand((50, 100), np.dtype(kind)) for kind in ("uint8", "int8")]
+    for one in integers(MatMulInteger(), given).inputs:
+        assert one is not None
+        assert np.unique(one).size == 256
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_operators_of_integers_get_all_values_of_their_type(kind: str) -> None:
     for example in examples(kind):
@@ -89,6 +110,19 @@ def test_no_sum_has_more_than_one_product(example: Example) -> None:
     if isinstance(operator, Gemm):
         operator = replace(operator, alpha=1.0, beta=1.0)
     assert outputs(operator, marks)[0].value.max() == 1
+
+
+class Doubled(MatMul):
+    """Each sum has every product twice."""
+
+    def evaluate(self, *inputs: Any) -> Any:
+        found: Any = super().evaluate(*inputs)
+        return found + found
+
+
+def test_sums_that_have_a_product_twice_are_refused() -> None:
+    with pytest.raises(NoProbe, match=r"^its sums cannot be made of one product each$"):
+        singles(Doubled(), shape_only(Doubled(), (4, 5), (5, 6)))
 
 
 @pytest.mark.parametrize("example", examples("AveragePool", "GlobalAveragePool", "ReduceMean"), ids=str)

@@ -1,6 +1,6 @@
 """Single products show coarse arithmetic at every n, also where the plain verdict misses it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,14 @@ from onnx import ModelProto, TensorProto, helper
 import parity
 from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
+from parity.judging.probes import single_products
+from parity.judging.probes.coarse_part import lost_digits
 from parity.judging.probes.finding import LIMITS
 from parity.operators.affine import Conv, Gemm, MatMul
 from parity.operators.elementwise import Add, Mul
 from parity.operators.normalization import BatchNormalization
 from parity.operators.pooling import AveragePool
+from tests.parity.judging.probes.one_example import shape_only
 from tests.parity.operators.one_node import outputs
 from tests.parity.small import model, normal
 
@@ -105,6 +108,21 @@ def test_the_part_that_is_coarse_is_told_where_no_known_mistake_is() -> None:
     assert list(found.clues) == ["the bias keeps 8 of 24 binary digits, as bfloat16 does"]
 
 
+def test_the_part_of_a_convolution_is_told_although_some_windows_are_empty() -> None:
+    conv = Conv(pads=(2, 2, 2, 2))
+    shapes = shape_only(conv, (2, 8, 9, 9), (4, 8, 3, 3))
+    inputs = single_products.probe(conv, shapes, np.random.default_rng(0)).inputs
+
+    def run(arrays: Sequence[Array | None]) -> Array:
+        x, w = arrays
+        assert x is not None
+        assert w is not None
+        return outputs(conv, [short(BFLOAT16, x), w])[0].value.astype(np.float32)
+
+    assert (outputs(conv, inputs)[0].value == 0).any()
+    assert lost_digits(conv, inputs, run) == ("the input keeps 8 of 24 binary digits, as bfloat16 does",)
+
+
 @pytest.mark.parametrize(
     ("run", "cause"),
     [
@@ -143,6 +161,20 @@ def test_products_that_are_cut_off_are_coarse() -> None:
 
     found = parity.probe_operator(MatMul(), [(16, 9), (9, 64)], run)
     assert found.precision == "coarse"
+
+
+@pytest.mark.parametrize(("units", "precision"), [(2, "right"), (3, "coarse")])
+def test_in_float64_the_reference_itself_may_be_off_by_two_units(units: int, precision: str) -> None:
+    """A unit is at most twice the roundoff, of which five are allowed: one for the result, four for it."""
+
+    def run(a: Array, b: Array) -> Array:
+        right = a @ b
+        return np.where(
+            right == np.rint(right), right, right + units * np.spacing(right)
+        )  # integers are exact
+
+    found = parity.probe_operator(MatMul(), [(16, 9), (9, 64)], run, dtype="float64")
+    assert found.precision == precision
 
 
 CASES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {

@@ -1,6 +1,6 @@
 """Mistakes of the catalogue, planted, are found by the integers and named; coarse arithmetic is none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ from parity.judging.probes.operand import NoProbe, Operand
 from parity.operators import Operator
 from parity.operators.activation import LeakyRelu
 from parity.operators.affine import Conv, Gemm, MatMul
-from parity.operators.elementwise import Add
+from parity.operators.elementwise import Add, Mul
+from parity.operators.normalization import BatchNormalization
 from parity.operators.pooling import AveragePool
 from tests.parity.judging.causes.naming import is_named
 from tests.parity.judging.probes.one_example import examples, operands
@@ -168,6 +169,61 @@ def test_means_are_drawn_several_times_where_no_integers_apply() -> None:
         return y
 
     assert parity.probe_operator(pool, [(1, 1, 11, 11)], run).verdict == "wrong"
+
+
+def test_a_value_where_nothing_is_averaged_is_measured_by_the_largest_of_all() -> None:
+    """Windows in a corner may see no value; a ninth of a value is the most that any returns."""
+    pool = AveragePool(kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+
+    def run(x: Array) -> Array:
+        y = outputs(pool, [x])[0].value.astype(np.float32)
+        return np.where(y == 0, np.float32(0.005), y)  # below 2^-7, and above 2^-7 times the largest
+
+    assert parity.probe_operator(pool, [(1, 1, 11, 11)], run).semantics == "wrong"
+
+
+def test_a_factor_that_is_off_by_less_than_the_grid_is_wrong_and_named() -> None:
+    """A variance that is divided by n − 1 moves no value by half a unit."""
+
+    def run(x: Array, scale: Array, bias: Array, mean: Array, variance: Array) -> Array:
+        return outputs(norm, [x, scale, bias, mean, variance * np.float32(98 / 97)])[0].value.astype(
+            np.float32
+        )
+
+    norm = BatchNormalization(epsilon=1e-3)
+    found = parity.probe_operator(norm, [(2, 6, 7, 7), *[(6,)] * 4], run)
+    assert (found.semantics, found.note) == ("wrong", "")
+    assert [one.name for one in found.causes] == ["running variance multiplied by n / (n - 1)"]
+    assert found.worst is not None
+    assert abs(found.worst.found - found.worst.expected) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("run", "cause"),
+    [
+        (lambda x, m: x * m[::-1], "x1 in reverse order along axis 0"),  # told of constants alone
+        (lambda x, m: x * m + m, "1 + x0 for the factor x0"),  # told of all but constants
+    ],
+)
+def test_the_first_input_is_data_and_the_second_a_weight(run: Callable[..., Array], cause: str) -> None:
+    found = parity.probe_operator(Mul(), [(4, 50), (50,)], run)
+    assert found.nodes == ("Mul",)
+    assert [one.name for one in found.causes] == [cause]
+
+
+def test_nothing_is_said_of_an_operator_that_ends_with_an_error() -> None:
+    """It has computed the first probe, whose sums were not exact."""
+    asked: list[Array] = []
+
+    def run(a: Array, b: Array) -> Array:
+        asked.append(a)
+        if len(asked) > 1:
+            raise parity.UserError("not twice")
+        return a @ b + np.float32(0.25)
+
+    found = parity.probe_operator(MatMul(), [(4, 25), (25, 6)], run)
+    assert len(asked) == 2
+    assert (found.verdict, found.note) == ("not probed", "not twice")
 
 
 def test_nothing_is_probed_where_there_is_nothing() -> None:

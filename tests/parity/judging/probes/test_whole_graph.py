@@ -45,6 +45,22 @@ def test_shapes_that_the_graph_computes_are_known() -> None:
     assert by_op["MatMul"].shapes == ((2, 48), (48, 5))
 
 
+def test_a_shape_that_onnx_infers_is_known_behind_an_operator_that_is_not() -> None:
+    nodes = [make("RandomNormalLike", ["x"], ["noise"]), make("MatMul", ["noise", "m"], ["y"])]
+    graph = parity.read_onnx(model(nodes, {"x": [3, 4]}, ["y"], {"m": normal(4, 5)}))
+    noise, product = parity.probe(graph, in_onnxruntime).findings
+    assert (noise.verdict, product.verdict) == ("not probed", "right")
+    assert product.shapes == ((3, 4), (4, 5))
+
+
+def test_inputs_that_do_not_fit_are_named() -> None:
+    nodes = [make("Add", ["x", "w"], ["y"])]
+    graph = parity.read_onnx(model(nodes, {"x": [2, 3]}, ["y"], {"w": normal(4)}))
+    (found,) = parity.probe(graph, in_onnxruntime).findings
+    assert (found.nodes, found.op, found.verdict) == (("y",), "Add", "not probed")
+    assert found.note.startswith("does not fit its inputs: ")
+
+
 def test_a_symbolic_size_must_be_given() -> None:
     with pytest.raises(parity.UserError, match="--dim batch=N"):
         parity.probe(parity.read_onnx(reshaped()), in_onnxruntime)

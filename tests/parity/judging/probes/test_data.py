@@ -12,7 +12,7 @@ from parity.arithmetic.plain_loop import ORDERS
 from parity.judging.probes import integer_data, single_products
 from parity.judging.probes.integer_data import PRODUCTS, SUMS, WHOLE
 from parity.judging.probes.operand import POOL, NoProbe, Operand, Probe, pooled, required
-from parity.operators.affine import Conv, Gemm, MatMul
+from parity.operators.affine import Conv, ConvTranspose, Gemm, MatMul
 from parity.operators.normalization import BatchNormalization
 from parity.operators.operator import Operator
 from parity.operators.pooling import AveragePool
@@ -160,6 +160,25 @@ def test_sites_of_a_convolution_cover_its_channels_and_taps() -> None:
     assert np.count_nonzero(x) == 2 * 10 * 10
     assert w is not None
     assert (w != 0).all()
+
+
+def test_sites_of_a_transposed_convolution_are_as_near_as_its_windows_allow() -> None:
+    for stride, apart in ((1, 5), (2, 3), (3, 2)):  # windows of 5
+        conv = ConvTranspose(dilations=(2, 2), strides=(stride, stride))
+        x, *_ = singles(conv, shape_only(conv, (1, 2, 30, 30), (2, 4, 3, 3))).inputs
+        assert x is not None
+        assert np.count_nonzero(x) == (30 // apart) ** 2
+
+
+def test_every_fourth_number_is_small_where_the_format_has_digits_for_it() -> None:
+    for dtype, share in (("float32", 0.25), ("float16", 0)):
+        given = [Operand(shape, np.dtype(dtype)) for shape in ((1000, 5), (5, 6))]
+        a = singles(MatMul(), given).inputs[0]
+        assert a is not None
+        numbers = np.abs(a[a != 0])
+        assert numbers.size == 1000
+        assert abs(np.mean(numbers < 2.0**-16) - share) < 0.05
+        assert np.mean(numbers < 1) == np.mean(numbers < 2.0**-16)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1e-12, 1e-6, 1e-5, 1e-3, 0.01, 0.1, 0.5])

@@ -12,11 +12,13 @@ from parity.arithmetic import Array, Bounded
 from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
 from parity.judging.probes import single_products
 from parity.judging.probes.coarse_part import lost_digits
+from parity.judging.probes.examine import examine
 from parity.judging.probes.finding import LIMITS
 from parity.operators.affine import Conv, Gemm, MatMul
 from parity.operators.elementwise import Add, Mul
 from parity.operators.normalization import BatchNormalization
 from parity.operators.pooling import AveragePool
+from parity.operators.shape import Split
 from tests.parity.judging.probes.one_example import shape_only
 from tests.parity.operators.one_node import outputs
 from tests.parity.small import model, normal
@@ -175,6 +177,17 @@ def test_in_float64_the_reference_itself_may_be_off_by_two_units(units: int, pre
 
     found = parity.probe_operator(MatMul(), [(16, 9), (9, 64)], run, dtype="float64")
     assert found.precision == precision
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_each_output_is_looked_at(wrong: int) -> None:
+    split = Split(split=(2, 3))
+
+    def run(inputs: tuple[Array | None, ...]) -> list[Array | None]:
+        pieces = [one.value for one in outputs(split, inputs)]
+        return [short(BFLOAT16, one) if k == wrong else one for k, one in enumerate(pieces)]
+
+    assert examine(split, shape_only(split, (5, 40)), run, "node").precision == "coarse"
 
 
 CASES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {

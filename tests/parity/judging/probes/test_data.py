@@ -84,7 +84,7 @@ def test_what_an_operator_does_not_have_is_no_float() -> None:
 
 
 def test_integers_of_8_bits_take_every_value() -> None:
-    given = [Operand((50, 100), np.dtype(kind)) for kind in ("uint8", "int8")]
+    given: list[Operand | None] = [Operand((50, 100), np.dtype(kind)) for kind in ("uint8", "int8")]
     for one in integers(MatMulInteger(), given).inputs:
         assert one is not None
         assert np.unique(one).size == 256
@@ -172,7 +172,7 @@ def test_sites_of_a_transposed_convolution_are_as_near_as_its_windows_allow() ->
 
 def test_every_fourth_number_is_small_where_the_format_has_digits_for_it() -> None:
     for dtype, share in (("float32", 0.25), ("float16", 0)):
-        given = [Operand(shape, np.dtype(dtype)) for shape in ((1000, 5), (5, 6))]
+        given: list[Operand | None] = [Operand(shape, np.dtype(dtype)) for shape in ((1000, 5), (5, 6))]
         a = singles(MatMul(), given).inputs[0]
         assert a is not None
         numbers = np.abs(a[a != 0])

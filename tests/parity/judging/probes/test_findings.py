@@ -9,7 +9,7 @@ import pytest
 
 import parity
 from parity.arithmetic import Array
-from parity.arithmetic.floats import BFLOAT16, TF32, Format
+from parity.arithmetic.floats import BFLOAT16, FLOAT16, TF32, Format
 from parity.judging.probes import Finding, ProbeReport, single_products
 from parity.judging.probes.coarse_part import lost_digits
 from parity.judging.probes.examine import examine
@@ -119,6 +119,21 @@ def whole(a: Array) -> Array:
             ["the weight keeps 11 of 24 binary digits, as TF32 and float16 do"],
         ),
         (whole, whole, short(BFLOAT16), whole, ["the bias keeps 8 of 24 binary digits, as bfloat16 does"]),
+        # Some values are so small that float16 has six to eight digits for them.
+        (
+            short(FLOAT16),
+            whole,
+            whole,
+            whole,
+            ["the input keeps 11 of 24 binary digits, as TF32 and float16 do"],
+        ),
+        (
+            whole,
+            whole,
+            whole,
+            short(FLOAT16),
+            ["the result keeps 11 of 24 binary digits, as TF32 and float16 do"],
+        ),
         # What the result loses hides what its operands lose.
         (
             short(BFLOAT16),

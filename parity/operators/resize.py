@@ -2,7 +2,7 @@
 
 Interpolation is a product with a matrix of weights along each axis. Its bound is that of sums of
 products, plus what an uncertain place adds (`parity.operators.interpolation`). A nearest neighbour is
-copied without rounding, but its place is rounded: if the usual ways to compute it in float32 lead to
+copied without rounding, but its place is rounded: if the usual ways to compute it in either format lead to
 different neighbours, each of them is right.
 """
 
@@ -233,7 +233,8 @@ class Resize(Operator):
             exact = (places.value < 0) | (places.value > one.before - 1)
             outside = np.stack([exact, np.where(exact, beyond.all(0), beyond.any(0))], 1)
         if self.mode == "nearest":
-            return _Along(one.axis, self._nearest(one, orders, places.value), outside)
+            ways = np.stack([*orders, *_in_float64(self.coordinate_transformation_mode, one)])
+            return _Along(one.axis, self._nearest(one, ways, places.value), outside)
         kernel = {"linear": LINEAR, "cubic": cubic(self.cubic_coeff_a)}.get(self.mode)
         if kernel is None:
             raise Unjudged(f"{self.TYPE} in mode {self.mode}")
@@ -307,14 +308,34 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
     return ways, Places(exact, np.maximum(error * (1 + 8 * u), off.max(0)) + more, ways[worst])
 
 
+def _in_float64(transform: str, one: _Size) -> list[Array]:
+    """The places that are computed in float64, by the scale or by the scale in float32."""
+    n, m = one.before, one.after
+    j = np.arange(m, dtype=np.float64)
+    if transform == "align_corners":
+        return [j * ((n - 1) / max(m - 1, 1))]
+    if transform == "tf_crop_and_resize" or (transform == "pytorch_half_pixel" and m == 1):
+        return []
+    at, half = _stepped(transform, j)
+    ways = []
+    for scale in (one.scale, float(np.float32(one.scale))):
+        offset = n / 2 * (1 - m / (n * scale)) if transform == "half_pixel_symmetric" else 0.0
+        ways += [(offset + way) + half for way in (at / scale, at * (1 / scale))]
+    return ways
+
+
+def _stepped(transform: str, j: Array) -> tuple[Array, float]:
+    """What is divided by the scale for output j, and what is added to the quotient."""
+    return (j if transform == "asymmetric" else j + 0.5), (-0.5 if transform in HALF else 0.0)
+
+
 def _scaled(
     transform: str, one: _Size, j: Array, form: type[np.floating]
 ) -> tuple[Array, list[Array], Array]:
     """The places if output i lies at about i / scale: exact, by the usual orders, and their largest error."""
     n, m, s = one.before, one.after, one.scale
     u = float(np.finfo(form).eps) / 2
-    at = j if transform == "asymmetric" else j + 0.5
-    half = -0.5 if transform in HALF else 0.0
+    at, half = _stepped(transform, j)
     stretched = one.sized and s == m / n
     base = at * n / m if stretched else at / s
     scale, places = form(s), at.astype(form)

@@ -1,5 +1,6 @@
 """Resize, Upsample, GridSample, AffineGrid: values, bounds, and which implementations they admit."""
 
+from collections.abc import Callable, Iterator
 from math import floor
 from typing import Any
 
@@ -223,6 +224,56 @@ def test_nearest_admits_both_neighbours_only_where_rounding_decides() -> None:
     assert few.value[10] == 99
     assert few.bound[10] == 1
     assert few.bound[0] == 0
+
+
+# Sizes for which some place, computed in float64, is rounded across a half or a whole number.
+SIZES = (
+    (2, 50),
+    (3, 1),
+    (3, 2),
+    (3, 5),
+    (5, 51),
+    (6, 11),
+    (7, 9),
+    (7, 17),
+    (8, 51),
+    (14, 9),
+    (14, 47),
+    (15, 51),
+)
+NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def places_in_float64(transform: str, n: int, m: int) -> Iterator[np.ndarray]:
+    """By the formulas of the standard, with the scale and with the scale in float32."""
+    j = np.arange(m, dtype=np.float64)
+    for scale in (m / n, float(np.float32(m / n))):
+        symmetric = n / 2 * (1 - m / (n * scale)) if transform == "half_pixel_symmetric" else 0.0
+        at, half = (j, 0.0) if transform == "asymmetric" else (j + 0.5, 0.5)
+        half = 0.0 if transform == "tf_half_pixel_for_nn" else half
+        yield from (symmetric + at / scale - half, symmetric + at * (1 / scale) - half)
+
+
+@pytest.mark.parametrize("nearest", NEAREST)
+@pytest.mark.parametrize(
+    "transform", ["half_pixel", "half_pixel_symmetric", "asymmetric", "tf_half_pixel_for_nn", "align_corners"]
+)
+def test_a_place_in_float64_leads_to_a_neighbour_that_is_admitted(transform: str, nearest: str) -> None:
+    for n, m in SIZES:
+        x = np.arange(n, dtype=np.float32)
+        operator = Resize(coordinate_transformation_mode=transform, nearest_mode=nearest)
+        (y,) = outputs(operator, [x, None, None, np.array([m])])
+        ways = places_in_float64(transform, n, m)
+        if transform == "align_corners":
+            ways = iter([np.arange(m) * ((n - 1) / max(m - 1, 1))])
+        for place in ways:
+            found = x[NEAREST[nearest](place).clip(0, n - 1).astype(int)]
+            assert (np.abs(found - y.value) <= y.bound).all(), (n, m)
 
 
 @pytest.mark.parametrize("x", [np.arange(3), np.array([np.inf, np.nan, 2], np.float32)], ids=["int", "float"])

@@ -2,8 +2,8 @@
 
 Interpolation is a product with a matrix of weights along each axis. Its bound is that of sums of
 products, plus what an uncertain place adds (`parity.operators.interpolation`). A nearest neighbour is
-copied without rounding, but its place is rounded: if the usual ways to compute it in either format lead to
-different neighbours, each of them is right.
+copied without rounding, but its place is rounded: if the usual ways to compute it in float32 or float64 lead
+to different neighbours, each of them is right.
 """
 
 from collections.abc import Callable, Mapping, Sequence

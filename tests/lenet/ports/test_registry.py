@@ -131,11 +131,15 @@ def test_opening_a_port_imports_its_own_framework_alone():
 @pytest.mark.parametrize("there", [True, False])
 def test_triton_is_imported_before_tensorflow_and_not_behind_it(there, name, open_port, monkeypatch):
     open_port(name)
-    order: list[str] = []
+    order, load = [], importlib.import_module
+
+    def noted(module: str) -> Any:
+        order.append(module)
+        return load(module)
+
     monkeypatch.setattr(registry, "sys", SimpleNamespace(modules={"tensorflow"} if there else {}))
     with monkeypatch.context() as patched:
-        load = importlib.import_module
-        patched.setattr(importlib, "import_module", lambda name: order.append(name) or load(name))
+        patched.setattr(importlib, "import_module", noted)
         ports.open_port(name)
     module = ports.framework(name).module
     assert order[: 2 - there] == ([module] if there or name == "numpy" else ["triton", module])

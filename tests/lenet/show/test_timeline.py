@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
@@ -16,7 +17,7 @@ from museum import museum_tables
 from workshop import drawings, figures
 
 
-def colliding(figure: Figure) -> list[tuple[str, str]]:
+def colliding(figure: Any) -> list[tuple[str, str]]:
     """The texts of a matplotlib figure that overlap another, a mark, or the figure's edge."""
     FigureCanvasAgg(figure).draw()
     edge = figure.bbox

@@ -44,8 +44,8 @@ class Operator(ABC):
         given = {name: value for name, value in attributes.items() if name not in cls.IGNORED}
         if unknown := sorted(given.keys() - known):
             raise Unjudged(f"{cls.TYPE} with attribute {unknown[0]}")
-        for name in given.keys() & cls.TYPES:
-            if given[name]:
+        for name in cls.TYPES:
+            if given.get(name):
                 element_type(given[name])
         return cls(**given)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Bounded, Looped, Number
 from parity.arithmetic.floats import FLOAT32
@@ -58,12 +59,13 @@ class _Linear(Operator):
 
     def spread(self, scale: Number, x: Number) -> Number:
         """A scale or zero point, reshaped so that it broadcasts to x."""
-        axis = self.axis % max(x.ndim, 1)
+        if scale.size == 1 and not self.block_size:
+            return scale.reshape(*(1,) * x.ndim)
+        # The standard ignores `axis` where there is only one.
+        axis = 0 if x.ndim == 1 else normalize_axis_index(self.axis, x.ndim)
         if self.block_size:
             size = x.shape[axis]
             return scale.move(lambda a: np.repeat(a, self.block_size, axis).take(np.arange(size), axis))
-        if scale.size == 1:
-            return scale.reshape(*(1,) * x.ndim)
         return scale.reshape(*(-1 if k == axis else 1 for k in range(x.ndim)))
 
     def of(self, x: Number, scale: Number, zero: Number | None, to: np.dtype | None) -> Number:

@@ -227,14 +227,14 @@ class Resize(Operator):
     def _along(self, one: _Size, x: Number) -> _Along:
         form = np.float64 if getattr(x, "format", None) is FLOAT64 else np.float32
         orders, places = _places(self.coordinate_transformation_mode, one, form)
+        orders = np.stack([*orders, *_in_float64(self.coordinate_transformation_mode, one)])
         outside = np.zeros((one.after, 2), bool)
         if self.coordinate_transformation_mode == "tf_crop_and_resize":
             beyond = (orders < 0) | (orders > one.before - 1)
             exact = (places.value < 0) | (places.value > one.before - 1)
             outside = np.stack([exact, np.where(exact, beyond.all(0), beyond.any(0))], 1)
         if self.mode == "nearest":
-            ways = np.stack([*orders, *_in_float64(self.coordinate_transformation_mode, one)])
-            return _Along(one.axis, self._nearest(one, ways, places.value), outside)
+            return _Along(one.axis, self._nearest(one, orders, places.value), outside)
         kernel = {"linear": LINEAR, "cubic": cubic(self.cubic_coeff_a)}.get(self.mode)
         if kernel is None:
             raise Unjudged(f"{self.TYPE} in mode {self.mode}")
@@ -309,18 +309,24 @@ def _places(transform: str, one: _Size, form: type[np.floating]) -> tuple[Array,
 
 
 def _in_float64(transform: str, one: _Size) -> list[Array]:
-    """The places that are computed in float64, by the scale or by the scale in float32."""
+    """The places that are computed in float64: by the scale, by the scale in float32, or by both lengths."""
     n, m = one.before, one.after
     j = np.arange(m, dtype=np.float64)
     if transform == "align_corners":
         return [j * ((n - 1) / max(m - 1, 1))]
-    if transform == "tf_crop_and_resize" or (transform == "pytorch_half_pixel" and m == 1):
+    if m == 1 and transform in ("tf_crop_and_resize", "pytorch_half_pixel"):
         return []
+    if transform == "tf_crop_and_resize":
+        first, part = one.start * (n - 1), one.end - one.start
+        return [first + j * (part * (n - 1) / (m - 1))]
     at, half = _stepped(transform, j)
     ways = []
-    for scale in (one.scale, float(np.float32(one.scale))):
+    stretched = np.float32(m / n) == np.float32(one.scale)  # so it may be computed from the lengths again
+    for scale in (one.scale, float(np.float32(one.scale)), *([m / n] if stretched else [])):
         offset = n / 2 * (1 - m / (n * scale)) if transform == "half_pixel_symmetric" else 0.0
         ways += [(offset + way) + half for way in (at / scale, at * (1 / scale))]
+    if stretched:
+        ways.append(at * (n / m) + half)
     return ways
 
 

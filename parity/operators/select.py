@@ -45,7 +45,7 @@ class Gather(Operator):
         return x.move(lambda a: np.take(a, wanted, self.axis))
 
     def sample(self, points: Points, x: Number, indices: Number) -> Number:
-        wanted, axis = plain_values(indices, "an index"), self.axis % x.ndim
+        wanted, axis = plain_values(indices, "an index"), normalize_axis_index(self.axis, x.ndim)
         chosen = points[axis : axis + wanted.ndim]
         rows = wanted[chosen] if chosen else np.broadcast_to(wanted, points[0].shape)
         inside = (*points[:axis], rows, *points[axis + wanted.ndim :])

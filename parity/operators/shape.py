@@ -5,6 +5,7 @@ from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from parity.arithmetic import Number
 from parity.errors import Unjudged
@@ -58,7 +59,7 @@ class Flatten(Operator):
 
     def evaluate(self, x: Number) -> Number:
         if abs(self.axis) > x.ndim:
-            raise Unjudged(f"Flatten at axis {self.axis} of {x.ndim}")
+            raise Unjudged(f"Flatten at axis {self.axis} of a tensor with {x.ndim} axes")
         return x.reshape(prod(x.shape[: self.axis]), prod(x.shape[self.axis :]))
 
     def gradient(self, which: int, inputs: Inputs, output: Number, cotangent: Number) -> Number:
@@ -178,7 +179,7 @@ class Concat(Operator):
         return parts[0].join(parts[1:], self.axis)
 
     def sample(self, points: Points, *parts: Number) -> Number:
-        axis = self.axis % parts[0].ndim
+        axis = normalize_axis_index(self.axis, parts[0].ndim)
         starts = np.cumsum([0, *(part.shape[axis] for part in parts)])
         owner = np.searchsorted(starts, points[axis], side="right") - 1
         order = np.argsort(owner, kind="stable")

@@ -89,6 +89,28 @@ def test_an_axis_that_the_input_does_not_have_is_none(example: Example) -> None:
 
 
 @pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_does_not_exist_has_no_samples(axis: int) -> None:
+    x, points = Bounded(np.ones((2, 3), np.float32)), (np.array([0]), np.array([0]))
+    for operator, other in ((OPERATORS["Concat"], x), (OPERATORS["Gather"], Bounded(np.array([0])))):
+        with pytest.raises(MISFITS):
+            replace(operator(), axis=axis).sample(points, x, other)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", ["QuantizeLinear", "DequantizeLinear"])
+@pytest.mark.parametrize("axis", [2, -3])
+def test_scales_along_an_axis_that_does_not_exist_are_refused(axis: int, kind: str) -> None:
+    x = np.ones((3, 3), np.float32 if kind == "QuantizeLinear" else np.uint8)
+    operator = replace(OPERATORS[kind](), axis=axis)  # type: ignore[call-arg]
+    for blocks, scales in ((0, (3,)), (3, (1, 3)), (3, (3, 1))):
+        with pytest.raises(MISFITS):
+            replace(operator, block_size=blocks).evaluate(  # type: ignore[call-arg]
+                *checks.bounded([x, np.ones(scales, np.float32)])
+            )
+    for one, scale in ((x, np.ones((), np.float32)), (x[0], np.ones(3, np.float32))):
+        operator.evaluate(*checks.bounded([one, scale]))  # of these the standard ignores the axis
+
+
+@pytest.mark.parametrize("axis", [2, -3])
 def test_an_axis_that_is_an_input_is_one_of_the_other_input(axis: int) -> None:
     for kind in ("CumSum", "ReduceSum"):
         with pytest.raises(MISFITS):

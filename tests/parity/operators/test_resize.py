@@ -237,9 +237,14 @@ SIZES = (
     (7, 9),
     (7, 17),
     (8, 51),
+    (13, 23),
+    (13, 46),
     (14, 9),
     (14, 47),
     (15, 51),
+    (18, 28),
+    (18, 50),
+    (21, 19),
 )
 NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "round_prefer_floor": lambda place: np.ceil(place - 0.5),
@@ -250,13 +255,14 @@ NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def places_in_float64(transform: str, n: int, m: int) -> Iterator[np.ndarray]:
-    """By the formulas of the standard, with the scale and with the scale in float32."""
+    """By the formulas of the standard, with the scale, with the scale in float32, and with both lengths."""
     j = np.arange(m, dtype=np.float64)
     for scale in (m / n, float(np.float32(m / n))):
         symmetric = n / 2 * (1 - m / (n * scale)) if transform == "half_pixel_symmetric" else 0.0
         at, half = (j, 0.0) if transform == "asymmetric" else (j + 0.5, 0.5)
         half = 0.0 if transform == "tf_half_pixel_for_nn" else half
         yield from (symmetric + at / scale - half, symmetric + at * (1 / scale) - half)
+    yield from (at * (n / m) - half, at * n / m - half)
 
 
 @pytest.mark.parametrize("nearest", NEAREST)
@@ -267,13 +273,43 @@ def test_a_place_in_float64_leads_to_a_neighbour_that_is_admitted(transform: str
     for n, m in SIZES:
         x = np.arange(n, dtype=np.float32)
         operator = Resize(coordinate_transformation_mode=transform, nearest_mode=nearest)
-        (y,) = outputs(operator, [x, None, None, np.array([m])])
+        (by_size,) = outputs(operator, [x, None, None, np.array([m])])
+        (by_scale,) = outputs(operator, [x, None, np.array([m / n], np.float32)])
         ways = places_in_float64(transform, n, m)
         if transform == "align_corners":
             ways = iter([np.arange(m) * ((n - 1) / max(m - 1, 1))])
         for place in ways:
             found = x[NEAREST[nearest](place).clip(0, n - 1).astype(int)]
-            assert (np.abs(found - y.value) <= y.bound).all(), (n, m)
+            for y in (by_size, by_scale):
+                assert (np.abs(found - y.value) <= y.bound).all(), (n, m)
+
+
+@pytest.mark.parametrize(
+    ("nearest", "n", "m", "roi"),
+    [
+        ("round_prefer_floor", 8, 26, (0.0, 0.5)),
+        ("round_prefer_ceil", 14, 24, (0.0, 0.5)),
+        ("ceil", 15, 26, (0.0, 0.5)),
+    ],
+)
+def test_a_place_of_a_crop_in_float64_is_admitted(
+    nearest: str, n: int, m: int, roi: tuple[float, float]
+) -> None:
+    operator = Resize(coordinate_transformation_mode="tf_crop_and_resize", nearest_mode=nearest)
+    x = np.arange(n, dtype=np.float32)
+    (y,) = outputs(operator, [x, np.array(roi, np.float32), None, np.array([m])])
+    place = roi[0] * (n - 1) + np.arange(m) * ((roi[1] - roi[0]) * (n - 1) / (m - 1))
+    found = x[NEAREST[nearest](place).astype(int)]
+    assert (found != y.value).any()
+    assert (np.abs(found - y.value) <= y.bound).all()
+
+
+@pytest.mark.parametrize(("transform", "place"), [("pytorch_half_pixel", 0), ("tf_crop_and_resize", 3)])
+def test_the_place_of_a_single_value_is_stated(transform: str, place: int) -> None:
+    operator = Resize(coordinate_transformation_mode=transform)
+    x, roi = np.arange(9, dtype=np.float32), np.array([0.25, 0.5], np.float32)
+    (y,) = outputs(operator, [x, roi, None, np.array([1])])
+    assert (y.value.tolist(), y.bound.tolist()) == ([place], [0])
 
 
 @pytest.mark.parametrize("x", [np.arange(3), np.array([np.inf, np.nan, 2], np.float32)], ids=["int", "float"])

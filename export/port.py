@@ -13,6 +13,7 @@ from export.onnx_file import with_outputs
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
 from lenet.ports import Arrays
+from lenet.ports.registry import import_triton
 
 # {exporter: (its module, the distribution that determines its version)}
 EXPORTERS = {
@@ -24,7 +25,10 @@ EXPORTERS = {
 
 def exporter_of(name: str) -> Callable[..., ModelProto]:
     """The exporter's `export`: shared weights, and an opset, to an ONNX model. This imports its framework."""
-    return importlib.import_module(EXPORTERS[name][0]).export
+    module, package = EXPORTERS[name]
+    if package == "tensorflow":
+        import_triton()
+    return importlib.import_module(module).export
 
 
 _kept: dict[str, Kept[ModelProto]] = {name: Kept() for name in EXPORTERS}

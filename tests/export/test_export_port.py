@@ -3,16 +3,18 @@
 import importlib.util
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from export.port import exporter_of
 from export.runtimes import RUNTIMES, open_runtime
 from lenet import ports
 from lenet.compare import compare
 from lenet.network import architecture, weights
 from lenet.network.recipe import Batch, Recipe
-from lenet.ports import Unsupported
+from lenet.ports import Unsupported, registry
 from lenet.reference import forward
 from lenet.reference.distance import ratio
 from lenet.reference.exact import EXACT, coarsen
@@ -34,6 +36,21 @@ def runtime(request):
 
 def test_every_exporter_in_every_runtime_is_a_mode():
     assert [f"onnx:{exporter}/{runtime}" for exporter in EXPORTERS for runtime in RUNTIMES] == MODES
+
+
+@pytest.mark.parametrize(("exporter", "first"), [("tf", ["triton"]), ("torch", [])])
+def test_triton_is_imported_before_tensorflow(exporter, first, monkeypatch):
+    order = []
+
+    def noted(module):
+        order.append(module)
+        return SimpleNamespace(export=None)
+
+    monkeypatch.setattr(registry, "sys", SimpleNamespace(modules={}))
+    with monkeypatch.context() as patched:
+        patched.setattr(importlib, "import_module", noted)
+        exporter_of(exporter)
+    assert order == [*first, f"export.from_{exporter}"]
 
 
 def test_every_mode_is_rounding(exported_port, params, digits):

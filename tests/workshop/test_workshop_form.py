@@ -91,7 +91,16 @@ def plotting(book: Cells) -> list[str]:
     ]
 
 
-RULES = [headings, stubs, predictions, plotting]
+def triton(book: Cells) -> list[str]:
+    """TensorFlow is imported behind Triton, which `open_port` imports first."""
+    whole = "\n".join(text for kind, text in book if kind == "code")
+    first = re.search(r"^ *(import|from) (keras|tensorflow)\b.*", whole, re.M)
+    if first and not re.search(r"\b(import_triton\(|open_port\((name|\"tf\"))", whole[: first.start()]):
+        return [first.group()]
+    return []
+
+
+RULES = [headings, stubs, predictions, plotting, triton]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -128,7 +137,7 @@ def spoilt(at: int, old: str, new: str) -> Cells:
 
 
 def test_a_notebook_in_order_has_no_breach():
-    assert [rule(WELL) for rule in RULES] == [[], [], [], []]
+    assert [rule(WELL) for rule in RULES] == [[], [], [], [], []]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +161,8 @@ def test_a_notebook_in_order_has_no_breach():
         (predictions, 3, "predict.reveal(count=n)", "predict.reveal(count=n)\nprint(n)"),
         (plotting, 3, "n = 3", "import matplotlib.pyplot as plt"),
         (plotting, 3, "n = 3", "axes.plot(n)"),
+        (triton, 3, "n = 3", "import keras"),
+        (triton, 3, "n = 3", 'from tensorflow import nn\nports.open_port("tf")'),
     ],
 )
 def test_each_rule_can_fail(rule: Callable[[Cells], list[str]], at, old, new):

@@ -57,4 +57,6 @@ def _digits(operator: Operator, inputs: Inputs, run: Callable[[Inputs], Array]) 
     if found.shape != right.shape or not some.any():
         return FLOAT32.digits
     largest = float(np.abs(found[some] / right.value[some] - 1).max())
+    if not largest < 1:  # another function, or no number
+        return FLOAT32.digits
     return floor(-np.log2(largest)) if largest else FLOAT32.digits

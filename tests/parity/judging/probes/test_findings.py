@@ -164,10 +164,14 @@ def test_each_part_that_loses_digits_is_told(x: Part, w: Part, b: Part, y: Part,
     assert list(lost_digits(Gemm(), inputs, run)) == lines
 
 
-def test_parts_of_results_of_another_shape_are_not_told() -> None:
+@pytest.mark.parametrize(
+    "found",
+    [np.zeros((16, 63)), np.full((16, 64), np.nan), np.full((16, 64), np.inf), np.full((16, 64), 9.0)],
+)
+def test_parts_of_results_that_are_no_such_product_are_not_told(found: Array) -> None:
     given = shape_only(Gemm(), (16, 90), (90, 64), (64,))
     inputs = single_products.probe(Gemm(), given, np.random.default_rng(0)).inputs
-    assert lost_digits(Gemm(), inputs, lambda arrays: np.zeros((16, 63), np.float32)) == ()
+    assert lost_digits(Gemm(), inputs, lambda arrays: found.astype(np.float32)) == ()
 
 
 COARSE = Finding(

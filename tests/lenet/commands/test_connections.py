@@ -18,6 +18,8 @@ from click.testing import CliRunner
 from lenet.commands.cli import cli
 from tests.export.exported import model_of
 
+pytestmark = pytest.mark.timeout(1200)  # half a minute; many times that where others use the cores too
+
 BIN = Path(sys.executable).parent
 CONNECT = {"x86_64": 42, "aarch64": 203}  # the number of this system call
 ADDRESS_BYTES = (16, 28)  # of the internet, versions 4 and 6; those of a socket on this machine differ
@@ -55,7 +57,7 @@ def python(code: str, folder: Path, asked: str = "") -> subprocess.CompletedProc
         preexec_fn=without_connections,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1000,
     )
 
 

@@ -257,6 +257,9 @@ NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def places_in_float64(transform: str, n: int, m: int) -> Iterator[np.ndarray]:
     """By the formulas of the standard, with the scale, with the scale in float32, and with both lengths."""
     j = np.arange(m, dtype=np.float64)
+    if transform == "align_corners":
+        yield j * ((n - 1) / max(m - 1, 1))
+        return
     for scale in (m / n, float(np.float32(m / n))):
         symmetric = n / 2 * (1 - m / (n * scale)) if transform == "half_pixel_symmetric" else 0.0
         at, half = (j, 0.0) if transform == "asymmetric" else (j + 0.5, 0.5)
@@ -275,10 +278,7 @@ def test_a_place_in_float64_leads_to_a_neighbour_that_is_admitted(transform: str
         operator = Resize(coordinate_transformation_mode=transform, nearest_mode=nearest)
         (by_size,) = outputs(operator, [x, None, None, np.array([m])])
         (by_scale,) = outputs(operator, [x, None, np.array([m / n], np.float32)])
-        ways = places_in_float64(transform, n, m)
-        if transform == "align_corners":
-            ways = iter([np.arange(m) * ((n - 1) / max(m - 1, 1))])
-        for place in ways:
+        for place in places_in_float64(transform, n, m):
             found = x[NEAREST[nearest](place).clip(0, n - 1).astype(int)]
             for y in (by_size, by_scale):
                 assert (np.abs(found - y.value) <= y.bound).all(), (n, m)
